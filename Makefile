@@ -1,0 +1,58 @@
+# The workbench. `make help` lists what there is; each target is one command that also works alone.
+BUILD ?= build
+JOBS  ?= $(shell nproc)
+COMPONENT ?=
+
+.DEFAULT_GOAL := build
+.PHONY: help build check unit asan tsan arena fuzz bench gen gen-check tidy lint layers size install clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+$(BUILD)/build.ninja:
+	@meson setup $(BUILD) $(MESON_ARGS) >/dev/null
+
+build: $(BUILD)/build.ninja ## both programs, tests and benchmarks in build/
+	@ninja -C $(BUILD) -j $(JOBS) --quiet
+
+unit: build ## unit tests and corpus replays (COMPONENT=name for one)
+	@meson test -C $(BUILD) --no-rebuild -q --print-errorlogs $(COMPONENT)
+
+check: build lint layers gen-check unit ## what every commit must pass (3 minutes at most)
+
+asan: ## unit tests and replays under AddressSanitizer and UndefinedBehaviorSanitizer, arenas as single allocations
+	@test -f build-asan/build.ninja || meson setup build-asan -Db_sanitize=address,undefined -Dbuildtype=debugoptimized -Db_lundef=false -Darena=malloc -Dbench=false >/dev/null
+	@ninja -C build-asan -j $(JOBS) --quiet
+	@meson test -C build-asan --no-rebuild -q --print-errorlogs -t 4 $(COMPONENT)
+
+tsan: ## unit tests of the threaded parts under ThreadSanitizer
+	@test -f build-tsan/build.ninja || meson setup build-tsan -Db_sanitize=thread -Dbuildtype=debugoptimized -Db_lundef=false -Db_pie=true -Dbench=false >/dev/null
+	@ninja -C build-tsan -j $(JOBS) --quiet
+	@meson test -C build-tsan --no-rebuild -q --print-errorlogs -t 6 --no-suite replay $(COMPONENT)
+
+fuzz: ## run every fuzz target for SECONDS_EACH (900) seconds; new inputs go to tests/corpus/
+	@tools/fuzz $(COMPONENT)
+
+bench: build ## every program of bench/, results as text
+	@tools/bench $(COMPONENT)
+
+gen: ## regenerate what is committed in generated form
+	@tools/gen/run
+
+gen-check: ## fail if regenerating would change a committed file
+	@tools/gen/run --check
+
+tidy: build ## clang-tidy over the sources
+	@tools/tidy $(COMPONENT)
+
+lint: ## banned calls, cppcheck, shell syntax, file sizes
+	@tools/lint
+
+layers: build ## src/LAYERS against the includes and the symbols
+	@tools/layers $(BUILD)
+
+size: build ## start time, loaded objects and private memory of each applet, with bounds
+	@tools/size $(BUILD)
+
+clean: ## remove the build folders
+	@rm -rf build build-asan build-tsan build-fuzz

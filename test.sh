@@ -1,0 +1,71 @@
+#!/bin/bash
+# Installs what is needed, builds, and runs every test that continuous integration runs.
+#   ./test.sh         the short form of each suite (under 20 minutes)
+#   ./test.sh --all   the long form: full sweeps, the virtual machine, side by side with the peers
+# Each suite in tests/suites/NN-name prints its own output and ends with a line `N passed, N failed, N skipped`;
+# this script adds them up and closes with the same line. A skip says why.
+set -uo pipefail
+cd "$(dirname "$0")" || exit 1
+long=0
+only=
+for a in "$@"; do
+	case $a in
+	--all) long=1 ;;
+	-h | --help) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 0 ;;
+	[0-9]*) only="$only $a" ;;
+	*) echo "test.sh: unknown option: $a (see --help)" >&2; exit 2 ;;
+	esac
+done
+export KNARR_TEST_LONG=$long
+
+packages=$(tools/apt-list packages/run packages/build packages/test)
+# shellcheck disable=SC2086
+missing=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' $packages 2>&1 | sed -n -e 's/^dpkg-query: no packages found matching //p' -e '/^installed /!s/^[a-z-]* \([^ ]*\)$/\1/p')
+if [ -n "$missing" ]; then
+	echo "== packages:" $missing
+	[ "$(id -u)" = 0 ] || { echo "test.sh: run as root to install them (sudo ./test.sh)" >&2; exit 1; }
+	# A policy that answers 101 keeps packages from starting their services; a policy already there stays.
+	if [ ! -e /usr/sbin/policy-rc.d ]; then
+		printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+		chmod 755 /usr/sbin/policy-rc.d
+		trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+	fi
+	log=$(mktemp)
+	# shellcheck disable=SC2086
+	(apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing) >"$log" 2>&1 ||
+		{ tail -20 "$log" >&2; echo "test.sh: installing packages failed" >&2; exit 1; }
+	rm -f "$log"
+fi
+
+passed=0 failed=0 skipped=0
+started=$SECONDS
+for suite in tests/suites/[0-9]*; do
+	name=$(basename "$suite")
+	if [ -n "$only" ]; then
+		case " $only " in *" ${name%%-*} "*) ;; *) continue ;; esac
+	fi
+	echo "== $name"
+	out=$(mktemp)
+	t=$SECONDS
+	"$suite" 2>&1 | tee "$out"
+	code=${PIPESTATUS[0]}
+	line=$(grep -E '^[0-9]+ passed, [0-9]+ failed(, [0-9]+ skipped)?$' "$out" | tail -1)
+	rm -f "$out"
+	if [ -z "$line" ]; then
+		echo "-- $name ended without its summary line (exit $code)"
+		failed=$((failed + 1))
+		continue
+	fi
+	set -- $line
+	passed=$((passed + $1)) failed=$((failed + $3)) skipped=$((skipped + ${5:-0}))
+	# A suite that fails without counting a failure still fails.
+	if [ "$code" != 0 ] && [ "$3" = 0 ]; then
+		echo "-- $name exited $code"
+		failed=$((failed + 1))
+	fi
+	echo "-- $name: $line ($((SECONDS - t)) s)"
+done
+echo
+echo "all suites took $((SECONDS - started)) s"
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ] && [ "$passed" -gt 0 ]
