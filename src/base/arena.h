@@ -1,10 +1,10 @@
 /* Many allocations, one end: one arena per request, parse or reconcile pass.
  *
  * Nothing in it is freed alone. arena_defer ties descriptors, references and timers to it, and arena_done (or
- * arena_reset, which keeps the arena usable) runs those in reverse order and then gives all memory back.
+ * arena_reset, the same under the name that says the arena is used again) runs those in reverse order and then gives all memory back.
  * What must live longer is copied out by its new owner. Not thread safe; may be moved between threads.
  *
- * Zero-initialised is a valid empty arena. Pieces are aligned to 16 bytes when their size allows it, else to 8.
+ * Zero-initialised is a valid empty arena. Pieces are aligned to 8 bytes.
  * Chunks come from a small per-thread cache, so a short request costs no malloc.
  * With -Darena=malloc every piece is an allocation of its own, so that sanitizers see overruns. */
 #pragma once
@@ -23,7 +23,6 @@ struct arena {
 	struct arena_chunk *chunks;     /* owned, newest first */
 	struct arena_deferred *deferred; /* in the arena, newest first */
 	size_t total;                   /* bytes of all chunks */
-	struct span last_printf;        /* unused by callers */
 };
 
 void arena_done(struct arena *a);

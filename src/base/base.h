@@ -1,6 +1,13 @@
 /* The seam of base: one include for what every component uses. */
 #pragma once
 
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
 #include "base/auto.h"
 #include "base/mem.h"
 #include "base/span.h"

@@ -36,7 +36,6 @@ char *buf_reserve(struct buf *b, size_t n);
 void buf_commit(struct buf *b, size_t n);
 
 void buf_add(struct buf *b, const void *data, size_t len);
-void buf_add_slow_(struct buf *b, const void *data, size_t len);
 static inline void buf_span_add(struct buf *b, struct span s)
 {
 	buf_add(b, s.ptr, s.len);

@@ -56,7 +56,8 @@ static inline struct span span_from(struct span s, size_t from)
 /* Without blanks, tabs, CR and LF at both ends. */
 struct span span_trim(struct span s);
 /* Takes what stands before the next sep from *rest into *out_part; the last part is what is left.
- * False when *rest is used up. "a,,b" gives "a", "", "b"; "" gives nothing; "a," gives "a", "". */
+ * False when *rest is used up. A sep ends a part and does not begin one: "a,,b" gives "a", "", "b"; "" gives
+ * nothing; "a," gives "a"; "," gives "". */
 bool span_cut(struct span *rest, char sep, struct span *out_part);
 /* Splits at the first sep: *out_head before it, *out_tail behind it. False (head = s, tail empty) without sep. */
 bool span_split(struct span s, char sep, struct span *out_head, struct span *out_tail);

@@ -1,0 +1,38 @@
+#include "base/base.h"
+
+struct bytes *bytes_alloc(size_t len)
+{
+	struct bytes *b = mem_alloc(sizeof(*b) + len + 1);
+	atomic_init(&b->refs, 1);
+	b->reserved = 0;
+	b->len = len;
+	b->data[len] = 0;
+	return b;
+}
+
+struct bytes *bytes_new(const void *data, size_t len)
+{
+	struct bytes *b = bytes_alloc(len);
+	if (len)
+		memcpy(b->data, data, len);
+	return b;
+}
+
+struct bytes *buf_seal(struct buf *buf)
+{
+	assert(!buf->overflowed);
+	struct bytes *b = bytes_new(buf->ptr, buf->len);
+	buf_trunc(buf, 0);
+	return b;
+}
+
+void bytes_unref(struct bytes *b)
+{
+	if (!b)
+		return;
+	/* Release on every return and acquire before the free: what other holders read happened before. */
+	if (atomic_fetch_sub_explicit(&b->refs, 1, memory_order_release) != 1)
+		return;
+	atomic_thread_fence(memory_order_acquire);
+	free(b);
+}
