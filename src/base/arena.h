@@ -1,7 +1,8 @@
 /* Many allocations, one end: one arena per request, parse or reconcile pass.
  *
  * Nothing in it is freed alone. arena_defer ties descriptors, references and timers to it, and arena_done (or
- * arena_reset, the same under the name that says the arena is used again) runs those in reverse order and then gives all memory back.
+ * arena_reset, the same under the name that says the arena is used again) runs those in reverse order and then
+ * gives all memory back.
  * What must live longer is copied out by its new owner. Not thread safe; may be moved between threads.
  *
  * Zero-initialised is a valid empty arena. Pieces are aligned to 8 bytes.

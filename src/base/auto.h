@@ -43,7 +43,9 @@ static inline int take_fd(int *fd)
 		*p = NULL;                                                                                             \
 	}
 
-#define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]) + 0 * sizeof(char[1 - 2 * __builtin_types_compatible_p(__typeof__(a), __typeof__(&(a)[0]))]))
+/* The number of elements; a pointer instead of an array does not compile. */
+#define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]) + 0 * sizeof(ARRAY_CHECK_(a)))
+#define ARRAY_CHECK_(a) char[1 - 2 * __builtin_types_compatible_p(__typeof__(a), __typeof__(&(a)[0]))]
 #define MIN(a, b) ({ __typeof__(a) min_a_ = (a); __typeof__(b) min_b_ = (b); min_a_ < min_b_ ? min_a_ : min_b_; })
 #define MAX(a, b) ({ __typeof__(a) max_a_ = (a); __typeof__(b) max_b_ = (b); max_a_ > max_b_ ? max_a_ : max_b_; })
 #define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))

@@ -409,8 +409,9 @@ static void clock_by_hand(void **state)
 static void base64_rows(void **state)
 {
 	/* RFC 4648 section 10 */
-	static const char *rows[][2] = { { "", "" },	     { "f", "Zg==" },	      { "fo", "Zm8=" },	      { "foo", "Zm9v" },
-					 { "foob", "Zm9vYg==" }, { "fooba", "Zm9vYmE=" }, { "foobar", "Zm9vYmFy" } };
+	static const char *rows[][2] = { { "", "" },	     { "f", "Zg==" },	      { "fo", "Zm8=" },
+					 { "foo", "Zm9v" },  { "foob", "Zm9vYg==" },  { "fooba", "Zm9vYmE=" },
+					 { "foobar", "Zm9vYmFy" } };
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		auto_buf struct buf b = {}, back = {};
 		base64_add(&b, BASE64_STD, rows[i][0], strlen(rows[i][0]));
@@ -418,7 +419,8 @@ static void base64_rows(void **state)
 		assert_true(base64_parse(&back, BASE64_STD, buf_span(&b)));
 		assert_string_equal(buf_cstr(&back), rows[i][0]);
 	}
-	static const char *bad[] = { "Z", "Zg", "Zg=", "Zg===", "Zm9v=", "Z=g=", "Zm9v====", "Zm-v", "Zm9v!", "=", "Zg==Zg==" };
+	static const char *bad[] = { "Z",    "Zg",    "Zg=", "Zg===",    "Zm9v=", "Z=g=",
+				     "Zm-v", "Zm9v!", "=",   "Zg==Zg==", "Zm9v====" };
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		auto_buf struct buf b = {};
 		buf_str(&b, "keep");
@@ -587,7 +589,6 @@ static void files(void **state)
 	assert_memory_equal(got, "abc", 3);
 	assert_int_equal(io_read_exact(fds[0], got, 3, &err), -ERR_CORRUPT);
 	close(fds[0]);
-	auto_buf struct buf rm = {};
 	pid_t remover = fork();
 	if (remover == 0)
 		execlp("rm", "rm", "-r", dir, (char *)NULL);
