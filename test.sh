@@ -18,24 +18,10 @@ for a in "$@"; do
 done
 export KNARR_TEST_LONG=$long
 
-packages=$(tools/apt-list packages/run packages/build packages/test)
+lists="packages/run packages/build packages/test"
+[ $long = 0 ] || [ ! -f packages/vm ] || lists="$lists packages/vm"
 # shellcheck disable=SC2086
-missing=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' $packages 2>&1 | sed -n -e 's/^dpkg-query: no packages found matching //p' -e '/^installed /!s/^[a-z-]* \([^ ]*\)$/\1/p')
-if [ -n "$missing" ]; then
-	echo "== packages:" $missing
-	[ "$(id -u)" = 0 ] || { echo "test.sh: run as root to install them (sudo ./test.sh)" >&2; exit 1; }
-	# A policy that answers 101 keeps packages from starting their services; a policy already there stays.
-	if [ ! -e /usr/sbin/policy-rc.d ]; then
-		printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
-		chmod 755 /usr/sbin/policy-rc.d
-		trap 'rm -f /usr/sbin/policy-rc.d' EXIT
-	fi
-	log=$(mktemp)
-	# shellcheck disable=SC2086
-	(apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing) >"$log" 2>&1 ||
-		{ tail -20 "$log" >&2; echo "test.sh: installing packages failed" >&2; exit 1; }
-	rm -f "$log"
-fi
+tools/apt-install $lists || exit 1
 
 passed=0 failed=0 skipped=0
 started=$SECONDS
