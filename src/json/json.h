@@ -9,6 +9,9 @@
  * below 1e-6 and from 1e21 on. "-0" is JSON_DOUBLE -0.0 and prints as -0.
  *
  * Strings are UTF-8 (checked), unescaped; they may hold 0 bytes; "\ud800" alone becomes U+FFFD, as in Go.
+ * They are written as Go 1.22 and later do: \" \\ \b \f \n \r \t, other control characters as \u00XX in lower case,
+ * U+2028 and U+2029 always as \u2028 and \u2029 (Go does not ask its HTML switch for these two), DEL and all else as it
+ * is. In a tree that was not parsed a byte that is not UTF-8 is written as \ufffd.
  *
  * Ownership: a tree lives in the arena given to the parser; strings point into the arena or, with
  * JSON_BORROW, into the input text, which must then outlive the tree. A tree is changed by one thread at a time.
@@ -135,7 +138,8 @@ void json_remove_at(struct json *array_or_object, uint32_t index);
 struct json *json_insert(struct arena *a, struct json *array, uint32_t index, struct json value);
 /* A deep copy that shares nothing with v; strings too. */
 struct json json_copy(struct arena *a, const struct json *v);
-/* Same value: member order does not matter, item order does; 1 and 1.0 are equal. */
+/* Same value: member order does not matter, item order does; 1 and 1.0 are equal, so are 0 and -0. Raw text equals only
+ * raw text of the same bytes. Members of one name (JSON_DUPLICATES_KEEP) are compared in their order. */
 bool json_equal(const struct json *a, const struct json *b);
 /* Orders members by key, byte-wise, at every level (Go's map order). Stable. */
 void json_sort(struct json *v);
@@ -143,7 +147,8 @@ void json_sort(struct json *v);
 /* ---- parsing */
 enum json_flags {
 	JSON_BORROW = 1 << 0,          /* strings may point into the text */
-	JSON_DUPLICATES_LAST = 1 << 1, /* a repeated name overwrites (Go's meaning); default: an error that names it */
+	JSON_DUPLICATES_LAST = 1 << 1, /* the last value of a repeated name stays, in the first's place (Go's meaning);
+					  default: an error that names it */
 	JSON_DUPLICATES_KEEP = 1 << 2, /* all members stay (strict field validation reports them itself) */
 	JSON_REPLACE_BAD_UTF8 = 1 << 3, /* each bad byte becomes U+FFFD, as Go does; default: an error */
 };
@@ -153,27 +158,33 @@ struct json_limits {
 	size_t nodes;   /* most values in all; 0 = 8 million */
 };
 /* Exactly one value, blanks around it allowed. Class INVALID_REQUEST (TOO_LARGE past a limit) with line, column and what
- * was wrong: "line 3, column 14: expected ',' or '}' after a member". limits may be NULL. */
+ * was wrong: "line 3, column 14: expected ',' or '}' after a member, found ';'". Columns count bytes from 1. limits may be
+ * NULL. On failure the arena may keep pieces; *out is untouched. */
 int json_parse(struct arena *a, struct span text, unsigned flags, const struct json_limits *limits,
 	       struct json *out, struct err *err);
 /* One value at the start of *rest, which then begins behind it: for streams of values. At the end of the text (only
- * blanks left) class NOT_FOUND. */
+ * blanks left) class NOT_FOUND. Lines and limits count from the start of *rest, which stays as it is on failure;
+ * limits->bytes bounds all of *rest, so the caller can take in that much at most before it parses. */
 int json_parse_next(struct arena *a, struct span *rest, unsigned flags, const struct json_limits *limits,
 		    struct json *out, struct err *err);
-/* Checks only; no tree. */
+/* Checks only; no tree, memory only for the names of the objects that are open. A repeated name is an error. */
 int json_check(struct span text, const struct json_limits *limits, struct err *err);
 
 /* ---- writing */
 enum json_style {
-	JSON_HTML = 1 << 0,   /* escape <, >, & and U+2028/2029 as \u00XX: Go's default, what API servers send */
+	JSON_HTML = 1 << 0,   /* escape <, > and & as \u003c, \u003e, \u0026: Go's default, what API servers send */
 	JSON_PRETTY = 1 << 1, /* two blanks a level; {} and [] when empty */
 	JSON_SORTED = 1 << 2, /* members in byte order of their keys, without changing the tree */
-	JSON_TABS = 1 << 3,   /* with JSON_PRETTY: tabs, as docker inspect of some versions (4 blanks: JSON_PRETTY4) */
-	JSON_PRETTY4 = 1 << 4,
+	JSON_TABS = 1 << 3,   /* with JSON_PRETTY: a tab a level */
+	JSON_PRETTY4 = 1 << 4, /* four blanks a level, as docker inspect; needs no JSON_PRETTY beside it */
 };
+/* The tree may be at most 10000 levels deep (an assert). Raw text is copied as it is in every style. */
 void json_write(struct buf *out, const struct json *v, unsigned style);
 void json_write_string(struct buf *out, struct span s, unsigned style); /* with the quotes */
 void json_write_double(struct buf *out, double d); /* as Go; NaN and infinities become null */
+/* A whole decimal: sign (+ too), digits with at most one point anywhere, exponent; the nearest double, of any length of
+ * text. False (*out untouched) on another form and beyond the range; too small becomes 0. */
+bool json_read_double(struct span text, double *out);
 
 /* ---- writing without a tree. Commas and colons are put by themselves; ends are checked by assert.
  *
