@@ -1,0 +1,61 @@
+/* Codec: bytes of JSON, YAML and protobuf <-> checked trees. Part of the seam of api.
+ *
+ *     struct api_decode d = { .strict = true };
+ *     if (api_decode_json(&arena, type, body, &d, &object, err) < 0)
+ *             return err;                      // INVALID_REQUEST, Go's words
+ *     ...
+ *     api_encode_json(&out, type, &object, 0);   // Go's bytes for the typed object
+ *
+ * Decoding checks every value against its type and brings it to canonical form (times, quantities, base64), drops nulls
+ * and unknown fields, puts members into Go's order and makes their keys point at the table's names. All the
+ * functions are pure: they share nothing between threads, and allocate in the arena or the buf given.
+ *
+ * Bounds: text 16 MB (the server's own limit of 3 MB comes earlier), depth 200, 2 million values.
+ */
+#pragma once
+
+#include "api/schema.h"
+#include "json/json.h"
+
+struct api_decode {
+	bool strict;       /* in: any unknown or duplicate field is an error, in Kubernetes' words:
+			    * strict decoding error: unknown field "spec.foo", duplicate field "spec.x" */
+	bool keep_unknown; /* in: unknown fields stay in the tree (still listed) */
+	unsigned n_found;  /* out: entries of found; at most 100, each once, as upstream */
+	struct span *found; /* out, in the arena: `unknown field "spec.foo"`, in the order of the text: Warning texts */
+};
+
+/* The text must outlive the tree (strings are borrowed from it). d may be NULL. Classes: INVALID_REQUEST, TOO_LARGE. */
+int api_decode_json(struct arena *a, const struct api_type *t, struct span text, struct api_decode *d,
+		    struct json *out, struct err *err);
+int api_decode_yaml(struct arena *a, const struct api_type *t, struct span text, struct api_decode *d,
+		    struct json *out, struct err *err);
+/* The same checks on a tree that is there already (parsed YAML, a patched object); changes it in place. */
+int api_decode_tree(struct arena *a, const struct api_type *t, struct json *tree, struct api_decode *d, struct err *err);
+
+/* Go's JSON of the typed object: field order, omitempty, zero values that Go always writes ("creationTimestamp":null,
+ * "status":{}), map keys sorted, HTML escapes. Appended to out; no newline. Objects of custom resources: keys
+ * sorted at every level. The tree need not be in order. style: 0 or JSON_PRETTY. */
+void api_encode_json(struct buf *out, const struct api_type *t, const struct json *v, unsigned style);
+/* As sigs.k8s.io/yaml writes it: keys sorted. */
+void api_encode_yaml(struct buf *out, const struct api_type *t, const struct json *v);
+
+/* ---- protobuf. A message alone, without the envelope. Appended. INVALID when a value has no wire form (bad time, ...) */
+int api_encode_message(struct buf *out, const struct api_type *t, const struct json *v, struct err *err);
+/* Strings are borrowed from data. Unknown numbers are skipped. Class INVALID_REQUEST. */
+int api_decode_message(struct arena *a, const struct api_type *t, struct span data, struct json *out, struct err *err);
+
+/* Kubernetes' file form: "k8s\0" and runtime.Unknown. On the wire apiVersion and kind are in the envelope only; in the
+ * tree they are members of the object. */
+#define API_PROTO_MAGIC SPAN("k8s\0")
+struct api_envelope {
+	struct span api_version, kind;
+	struct span raw; /* the message */
+	struct span content_encoding, content_type;
+};
+int api_envelope_read(struct span data, struct api_envelope *out, struct err *err);
+int api_encode_proto(struct buf *out, const struct api_type *t, const struct json *v, struct err *err);
+int api_decode_proto(struct arena *a, const struct api_type *t, struct span data, struct json *out, struct err *err);
+
+/* apiVersion and kind of an object without decoding it, from JSON (top-level members only) or the envelope. Empty when absent. */
+int api_peek_gvk(struct arena *a, struct span text, struct span *out_api_version, struct span *out_kind, struct err *err);
