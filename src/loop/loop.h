@@ -86,7 +86,7 @@ struct loop_timer {
 	void (*fn)(struct loop_timer *t);
 	int64_t due_ms;     /* public to read: when it will run (loop_now_ms scale) */
 	int64_t slot_ms;    /* where it sits in the heap: never later than due_ms */
-	uint64_t order;
+	uint64_t order, due_order; /* of the slot; of the last start */
 	uint32_t pos;       /* index in the heap + 1; 0 = not running */
 	bool background;    /* set before start: does not keep loop_run going */
 };
@@ -167,10 +167,6 @@ struct loop_child {
 	void (*closed)(struct loop_child *c);
 	int pidfd; /* owned */
 	pid_t pid; /* public to read */
-	bool has_pidfd_child; /* reserved for closings */
-	struct loop_task report;
-	int status;
-	struct rusage used;
 };
 /* Waits for the end of process pid through a pidfd. pidfd -1 = open one; otherwise it is taken over. */
 int loop_child_open(struct loop_child *c, struct loop *l, const char *name, pid_t pid, int pidfd,
