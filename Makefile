@@ -9,10 +9,8 @@ COMPONENT ?=
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
-$(BUILD)/build.ninja:
-	@meson setup $(BUILD) $(MESON_ARGS) >/dev/null
-
-build: $(BUILD)/build.ninja ## both programs, tests and benchmarks in build/
+build: ## both programs, tests and benchmarks in build/
+	@tools/setup $(BUILD) $(MESON_ARGS)
 	@ninja -C $(BUILD) -j $(JOBS) --quiet
 
 unit: build ## unit tests and corpus replays (COMPONENT=name for one)
@@ -21,12 +19,12 @@ unit: build ## unit tests and corpus replays (COMPONENT=name for one)
 check: build lint layers gen-check unit ## what every commit must pass (3 minutes at most)
 
 asan: ## unit tests and replays under AddressSanitizer and UndefinedBehaviorSanitizer, arenas as single allocations
-	@test -f build-asan/build.ninja || meson setup build-asan -Db_sanitize=address,undefined -Dbuildtype=debugoptimized -Db_lundef=false -Darena=malloc -Dbench=false >/dev/null
+	@tools/setup build-asan -Db_sanitize=address,undefined -Dbuildtype=debugoptimized -Db_lundef=false -Darena=malloc -Dbench=false
 	@ninja -C build-asan -j $(JOBS) --quiet
 	@meson test -C build-asan --no-rebuild -q --print-errorlogs -t 4 $(COMPONENT)
 
 tsan: ## unit tests of the threaded parts under ThreadSanitizer
-	@test -f build-tsan/build.ninja || meson setup build-tsan -Db_sanitize=thread -Dbuildtype=debugoptimized -Db_lundef=false -Db_pie=true -Dbench=false >/dev/null
+	@tools/setup build-tsan -Db_sanitize=thread -Dbuildtype=debugoptimized -Db_lundef=false -Db_pie=true -Dbench=false
 	@ninja -C build-tsan -j $(JOBS) --quiet
 	@meson test -C build-tsan --no-rebuild -q --print-errorlogs -t 6 --no-suite replay $(COMPONENT)
 
