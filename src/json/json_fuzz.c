@@ -6,6 +6,18 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* A double from 2^53 on prints its shortest digits, padded with zeros and without an exponent, as Go does; what is
+ * read back is then an integer of those digits, which need not be the same number. Its text stays the same. */
+static bool has_padded_double(const struct json *v)
+{
+	bool found = v->kind == JSON_DOUBLE && (v->d >= 9007199254740992.0 || v->d <= -9007199254740992.0);
+	JSON_EACH_ITEM(v, item)
+		found = found || has_padded_double(item);
+	JSON_EACH_MEMBER(v, m)
+		found = found || has_padded_double(&m->value);
+	return found;
+}
+
 static void write_and_read(const struct json *v, unsigned flags, unsigned style)
 {
 	auto_arena struct arena a = {};
@@ -13,7 +25,7 @@ static void write_and_read(const struct json *v, unsigned flags, unsigned style)
 	struct json back;
 	json_write(&b, v, style);
 	assert(json_parse(&a, buf_span(&b), flags & JSON_DUPLICATES_KEEP, NULL, &back, NULL) == 0);
-	assert(json_equal(v, &back) && json_equal(&back, v));
+	assert(has_padded_double(v) || (json_equal(v, &back) && json_equal(&back, v)));
 	json_write(&again, &back, style);
 	assert(span_eq(buf_span(&b), buf_span(&again)));
 }
