@@ -127,8 +127,9 @@ uint32_t proto_count_bytes(const struct proto_in *in, uint32_t num, uint32_t max
 
 void proto_out_begin(struct proto_out *o, struct buf *buf, size_t guess)
 {
+	if (buf->limit)
+		guess = MIN(guess, buf->limit - MIN(buf->limit, buf->len));
 	o->buf = buf;
-	o->failed = false;
 	o->lo = (uint8_t *)buf_reserve(buf, guess);
 	o->failed = !o->lo;
 	o->pos = o->hi = o->lo ? o->lo + guess : NULL;
@@ -140,15 +141,15 @@ bool proto_out_grow_(struct proto_out *o, size_t n)
 		return false;
 	size_t have = proto_out_size(o);
 	size_t room = MAX(2 * (size_t)(o->hi - o->lo), have + n);
+	if (o->buf->limit) { /* doubling may pass the limit where what is needed does not */
+		size_t left = o->buf->limit - MIN(o->buf->limit, o->buf->len);
+		room = MAX(MIN(room, left), have + n);
+	}
 	/* buf_reserve keeps only what was committed, so what we have steps aside. */
 	uint8_t *aside = mem_alloc(have ? have : 1);
 	if (have)
 		memcpy(aside, o->pos, have);
 	uint8_t *lo = (uint8_t *)buf_reserve(o->buf, room);
-	if (!lo && room > have + n) { /* doubling would pass the limit; what is needed may not */
-		room = have + n;
-		lo = (uint8_t *)buf_reserve(o->buf, room);
-	}
 	if (lo) {
 		o->lo = lo;
 		o->hi = lo + room;
