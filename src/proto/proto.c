@@ -125,10 +125,15 @@ uint32_t proto_count_bytes(const struct proto_in *in, uint32_t num, uint32_t max
 	return n;
 }
 
+static size_t left_of(const struct buf *b)
+{
+	return b->len < b->limit ? b->limit - b->len : 0;
+}
+
 void proto_out_begin(struct proto_out *o, struct buf *buf, size_t guess)
 {
 	if (buf->limit)
-		guess = MIN(guess, buf->limit - MIN(buf->limit, buf->len));
+		guess = MIN(guess, left_of(buf));
 	o->buf = buf;
 	o->lo = (uint8_t *)buf_reserve(buf, guess);
 	o->failed = !o->lo;
@@ -142,8 +147,8 @@ bool proto_out_grow_(struct proto_out *o, size_t n)
 	size_t have = proto_out_size(o);
 	size_t room = MAX(2 * (size_t)(o->hi - o->lo), have + n);
 	if (o->buf->limit) { /* doubling may pass the limit where what is needed does not */
-		size_t left = o->buf->limit - MIN(o->buf->limit, o->buf->len);
-		room = MAX(MIN(room, left), have + n);
+		room = MIN(room, left_of(o->buf));
+		room = MAX(room, have + n);
 	}
 	/* buf_reserve keeps only what was committed, so what we have steps aside. */
 	uint8_t *aside = mem_alloc(have ? have : 1);
