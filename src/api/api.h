@@ -4,3 +4,7 @@
 #include "api/schema.h"   /* types and fields */
 #include "api/resource.h" /* resources and registries */
 #include "api/codec.h"    /* JSON, YAML, protobuf */
+#include "api/quantity.h" /* resource.Quantity */
+#include "api/intstr.h"   /* int-or-string, percentages */
+#include "api/times.h"    /* times, durations, ages */
+#include "api/names.h"    /* syntax of names and addresses */
