@@ -1,0 +1,930 @@
+/* Trees to protobuf and back, driven by the wire rows (rows.h).
+ *
+ * Kubernetes' messages are proto2 written by gogo: fields in ascending number, non-pointer scalars and messages always
+ * there, pointers when set, numbers unpacked, map entries sorted with both halves written. CRI's and etcd's are proto3: zero
+ * values absent, numbers packed. Both are read by the same code, which takes packed and unpacked alike.
+ *
+ * Writing goes backwards (proto.h), so every loop here runs from last to first. An inlined struct is a message of its own
+ * on the wire while its fields stand in the parent's JSON object: its slots are a window into the parent's, from the
+ * wire row's base index on.
+ *
+ * Zero values that Kubernetes puts on the wire for absent fields do not come back into the tree, because absent
+ * means zero there: decode(encode(tree)) is the tree without them.
+ */
+#include <assert.h>
+#include "api/codec.h"
+#include "api/scalar.h"
+#include "api/slots.h"
+#include "api/times.h"
+#include "proto/proto.h"
+
+enum {
+	DEPTH_MAX = 100, /* as protobuf's own decoders */
+	MESSAGE_MAX = 64 << 20,
+	NODES_MAX = 4000000,
+};
+
+/* ================================================================ writing */
+
+struct enc {
+	struct proto_out o;
+	struct err *err;
+	int rc;
+	unsigned depth;
+	struct buf scratch;
+};
+
+static void put_fields(struct enc *e, const struct api_type *t, uint64_t present, const struct json *const *v);
+static void put_field(struct enc *e, uint32_t num, const struct api_type *t, const struct json *v, bool proto3);
+
+static void refuse(struct enc *e, const struct api_type *t, const char *what)
+{
+	struct span name = api_type_name(t);
+	if (e->rc == 0)
+		e->rc = err_set(e->err, ERR_INVALID, "%.*s has no protobuf form: %s", SPAN_ARG(name), what);
+}
+
+static void put_message(struct enc *e, uint32_t num, const struct api_type *t, const struct json *v)
+{
+	size_t since = proto_out_size(&e->o);
+	struct api_slots s __attribute__((uninitialized));
+	if (e->depth >= DEPTH_MAX) {
+		refuse(e, t, "nested too deeply");
+		return;
+	}
+	e->depth++;
+	api_slots_fill(&s, t, v);
+	put_fields(e, t, s.present, s.v);
+	e->depth--;
+	proto_put_head(&e->o, num, since);
+}
+
+/* Time and MicroTime {1 seconds, 2 nanos}; the zero time is an empty message. */
+static void put_time(struct enc *e, uint32_t num, const struct api_type *t, const struct json *v)
+{
+	size_t since = proto_out_size(&e->o);
+	int64_t s;
+	int32_t ns;
+	if (v && v->n) {
+		if (v->kind != JSON_STRING || time_parse(v->str, v->n, &s, &ns) < 0) {
+			refuse(e, t, "not a time");
+			return;
+		}
+		ns = t->kind == API_MICROTIME ? ns - ns % 1000 : 0;
+		proto_put_varint(&e->o, 2, (uint64_t)ns);
+		proto_put_varint(&e->o, 1, (uint64_t)s);
+	}
+	proto_put_head(&e->o, num, since);
+}
+
+/* A message with one bytes field 1 that holds JSON text (RawExtension, FieldsV1, JSON). */
+static void put_raw(struct enc *e, uint32_t num, const struct json *v)
+{
+	size_t since = proto_out_size(&e->o);
+	if (v && v->kind != JSON_NULL) {
+		buf_trunc(&e->scratch, 0);
+		json_write(&e->scratch, v, 0);
+		proto_put_bytes(&e->o, 1, buf_span(&e->scratch));
+	}
+	proto_put_head(&e->o, num, since);
+}
+
+static void put_union(struct enc *e, uint32_t num, const struct api_type *t, const struct json *v)
+{
+	size_t since = proto_out_size(&e->o);
+	const struct api_type *elem = api_ref_type(t->elem);
+	switch ((enum api_union)t->union_form) {
+	case API_UNION_OR_BOOL: /* {1 allows, 2 schema} */
+		if (v->kind == JSON_OBJECT)
+			put_message(e, 2, elem, v);
+		proto_put_varint(&e->o, 1, v->kind == JSON_OBJECT || (v->kind == JSON_BOOL && v->b));
+		break;
+	case API_UNION_OR_ARRAY: /* {1 schema, 2 schemas} */
+		if (v->kind == JSON_OBJECT)
+			put_message(e, 1, elem, v);
+		for (uint32_t i = v->kind == JSON_ARRAY ? v->n : 0; i-- > 0;)
+			put_message(e, 2, elem, &v->items[i]);
+		break;
+	case API_UNION_OR_STRINGS: /* {1 schema, 2 strings} */
+		if (v->kind == JSON_OBJECT)
+			put_message(e, 1, elem, v);
+		for (uint32_t i = v->kind == JSON_ARRAY ? v->n : 0; i-- > 0;)
+			proto_put_bytes(&e->o, 2, json_span(&v->items[i]));
+		break;
+	}
+	proto_put_head(&e->o, num, since);
+}
+
+static uint64_t number_bits(const struct json *v)
+{
+	switch (v->kind) {
+	case JSON_INT: return (uint64_t)v->i;
+	case JSON_UINT: return v->u;
+	case JSON_BOOL: return v->b;
+	case JSON_DOUBLE: return v->d >= -0x1p63 && v->d < 0x1p63 ? (uint64_t)(int64_t)v->d : 0;
+	default: return 0;
+	}
+}
+
+static double number_double(const struct json *v)
+{
+	return v->kind == JSON_DOUBLE ? v->d : v->kind == JSON_INT ? (double)v->i : v->kind == JSON_UINT ? (double)v->u : 0;
+}
+
+static void put_list(struct enc *e, uint32_t num, const struct api_type *t, const struct json *v, bool proto3)
+{
+	const struct api_type *elem = api_ref_type(t->elem);
+	bool wrapped = t->flags & API_TYPE_WRAPPED;
+	uint32_t n = v && v->kind == JSON_ARRAY ? v->n : 0;
+	size_t since = proto_out_size(&e->o);
+	if (wrapped && !v)
+		return; /* a nil list has no message */
+	if (proto3 && elem->kind >= API_INT32 && elem->kind <= API_DOUBLE) {
+		if (!n)
+			return;
+		for (uint32_t i = n; i-- > 0;) {
+			if (elem->kind == API_DOUBLE) {
+				uint64_t bits = proto_double_bits(number_double(&v->items[i]));
+				proto_out_bytes(&e->o, &bits, sizeof(bits));
+			} else {
+				proto_out_varint(&e->o, number_bits(&v->items[i]));
+			}
+		}
+		proto_put_head(&e->o, num, since);
+		return;
+	}
+	for (uint32_t i = n; i-- > 0;)
+		put_field(e, wrapped ? 1 : num, elem, &v->items[i], false);
+	if (wrapped)
+		proto_put_head(&e->o, num, since);
+}
+
+static int member_cmp(const void *a, const void *b)
+{
+	const struct json_member *const *x = a, *const *y = b;
+	return span_cmp(json_key(*x), json_key(*y));
+}
+
+static void put_map(struct enc *e, uint32_t num, const struct api_type *t, const struct json *v)
+{
+	const struct json_member *room[32], **order = room;
+	auto_free void *heap = NULL;
+	uint32_t n = v && v->kind == JSON_OBJECT ? v->n : 0;
+	bool sorted = true;
+	if (n > ARRAY_LEN(room))
+		order = heap = mem_realloc_n(NULL, n, sizeof(*order));
+	for (uint32_t i = 0; i < n; i++) {
+		order[i] = &v->members[i];
+		sorted = sorted && (i == 0 || member_cmp(&order[i - 1], &order[i]) < 0);
+	}
+	if (!sorted)
+		qsort(order, n, sizeof(*order), member_cmp);
+	for (uint32_t i = n; i-- > 0;) {
+		size_t since = proto_out_size(&e->o);
+		put_field(e, 2, api_ref_type(t->elem), order[i]->value.kind == JSON_NULL ? NULL : &order[i]->value, false);
+		proto_put_bytes(&e->o, 1, json_key(order[i]));
+		proto_put_head(&e->o, num, since);
+	}
+}
+
+/* One field; v is NULL for the zero value. In proto3 the caller leaves zero values out. */
+static void put_field(struct enc *e, uint32_t num, const struct api_type *t, const struct json *v, bool proto3)
+{
+	size_t since;
+	switch ((enum api_kind)t->kind) {
+	case API_STRING:
+		proto_put_bytes(&e->o, num, json_span(v));
+		break;
+	case API_BLOB:
+		proto_put_bytes(&e->o, num, json_span(v));
+		break;
+	case API_INT32:
+	case API_INT64:
+	case API_UINT64:
+	case API_BOOL:
+		proto_put_varint(&e->o, num, v ? number_bits(v) : 0);
+		break;
+	case API_DOUBLE:
+		proto_put_fixed64(&e->o, num, proto_double_bits(v ? number_double(v) : 0));
+		break;
+	case API_BYTES:
+		if (!v)
+			break; /* nil */
+		buf_trunc(&e->scratch, 0);
+		if (!base64_parse(&e->scratch, BASE64_STD, json_span(v)))
+			refuse(e, t, "not base64");
+		proto_put_bytes(&e->o, num, buf_span(&e->scratch));
+		break;
+	case API_TIME:
+	case API_MICROTIME:
+		put_time(e, num, t, v);
+		break;
+	case API_DURATION: {
+		int64_t ns = 0;
+		since = proto_out_size(&e->o);
+		if (v && api_duration_parse(json_span(v), &ns, NULL) < 0)
+			refuse(e, t, "not a duration");
+		proto_put_varint(&e->o, 1, (uint64_t)ns);
+		proto_put_head(&e->o, num, since);
+		break;
+	}
+	case API_QUANTITY:
+		since = proto_out_size(&e->o);
+		proto_put_bytes(&e->o, 1, v ? json_span(v) : SPAN("0"));
+		proto_put_head(&e->o, num, since);
+		break;
+	case API_INTORSTRING:
+		since = proto_out_size(&e->o);
+		proto_put_bytes(&e->o, 3, json_span(v));
+		proto_put_varint(&e->o, 2, v ? number_bits(v) : 0);
+		proto_put_varint(&e->o, 1, json_is(v, JSON_STRING));
+		proto_put_head(&e->o, num, since);
+		break;
+	case API_RAW:
+	case API_ANY:
+		put_raw(e, num, v);
+		break;
+	case API_OBJECT:
+		put_message(e, num, t, v);
+		break;
+	case API_LIST:
+		put_list(e, num, t, v, proto3);
+		break;
+	case API_MAP:
+		put_map(e, num, t, v);
+		break;
+	case API_UNION:
+		if (v)
+			put_union(e, num, t, v);
+		break;
+	case API_KIND_COUNT:
+		break;
+	}
+}
+
+static void put_fields(struct enc *e, const struct api_type *t, uint64_t present, const struct json *const *v)
+{
+	const bool proto3 = t->flags & API_TYPE_PROTO3;
+	for (const struct api_wire *rows = &api_t_wire[t->wire], *w = rows + t->n_wire; w-- > rows;) {
+		const struct api_type *ft = &api_t_types[w->type];
+		if (w->flags & API_WIRE_INLINE) {
+			size_t since = proto_out_size(&e->o);
+			put_fields(e, ft, present >> w->field, v + w->field);
+			proto_put_head(&e->o, w->num, since);
+			continue;
+		}
+		const struct json *value = present >> w->field & 1 ? v[w->field] : NULL;
+		if (!value && (proto3 || w->flags & API_WIRE_POINTER))
+			continue;
+		if (proto3 && !(w->flags & (API_WIRE_ONEOF | API_WIRE_POINTER)) && api_is_empty(ft, value))
+			continue;
+		put_field(e, w->num, ft, value, proto3);
+	}
+}
+
+static int encode(struct buf *out, const struct api_type *t, const struct json *v, bool envelope, struct err *err)
+{
+	struct enc e = { .err = err };
+	struct api_slots s __attribute__((uninitialized));
+	if (t->kind != API_OBJECT || t->flags & API_TYPE_CUSTOM) {
+		struct span name = api_type_name(t);
+		return err_set(err, ERR_NOT_ACCEPTABLE, "%.*s has no protobuf form", SPAN_ARG(name));
+	}
+	size_t before = out->len;
+	proto_out_begin(&e.o, out, 1024);
+	api_slots_fill(&s, t, v);
+	if (envelope) {
+		proto_put_bytes(&e.o, 4, SPAN(""));
+		proto_put_bytes(&e.o, 3, SPAN(""));
+	}
+	size_t since = proto_out_size(&e.o);
+	put_fields(&e, t, s.present, s.v);
+	if (envelope) {
+		proto_put_head(&e.o, 2, since);
+		since = proto_out_size(&e.o);
+		bool top = t->flags & API_TYPE_TOP;
+		proto_put_bytes(&e.o, 2, top ? json_span(json_getl(v, "kind")) : SPAN(""));
+		proto_put_bytes(&e.o, 1, top ? json_span(json_getl(v, "apiVersion")) : SPAN(""));
+		proto_put_head(&e.o, 1, since);
+		proto_out_bytes(&e.o, "k8s", 4);
+	}
+	proto_out_end(&e.o);
+	buf_done(&e.scratch);
+	if (e.rc < 0)
+		buf_trunc(out, before);
+	return e.rc;
+}
+
+int api_encode_message(struct buf *out, const struct api_type *t, const struct json *v, struct err *err)
+{
+	return encode(out, t, v, false, err);
+}
+
+int api_encode_proto(struct buf *out, const struct api_type *t, const struct json *v, struct err *err)
+{
+	return encode(out, t, v, true, err);
+}
+
+/* ================================================================ reading */
+
+struct dec {
+	struct arena *a;
+	struct err *err;
+	unsigned depth;
+	uint32_t nodes;
+};
+
+/* The members of one object while it is read. They stand on the stack, because their number is known at the end. */
+struct members {
+	unsigned n;
+	uint8_t at[API_FIELDS_MAX]; /* index + 1 of the member of each field */
+	struct json_member m[API_FIELDS_MAX];
+};
+
+static int get_fields(struct dec *d, const struct api_type *t, struct span data, const struct api_type *outer,
+		      unsigned base, struct members *ms);
+static int get_field(struct dec *d, struct proto_in *in, unsigned wire, const struct api_type *t, struct json *out);
+
+static int damaged(struct dec *d, const struct api_type *t)
+{
+	struct span name = api_type_name(t);
+	return err_set(d->err, ERR_INVALID_REQUEST, "damaged protobuf in %.*s", SPAN_ARG(name));
+}
+
+static int count_node(struct dec *d, uint32_t n)
+{
+	if (n > NODES_MAX - d->nodes)
+		return err_set(d->err, ERR_TOO_LARGE, "protobuf message holds more than %d values", NODES_MAX);
+	d->nodes += n;
+	return 0;
+}
+
+/* Strings become JSON, so bad UTF-8 becomes what Go's JSON encoder would show: U+FFFD. */
+static struct json text(struct dec *d, struct span s)
+{
+	if (likely(utf8_valid(s)))
+		return json_str(s);
+	auto_buf struct buf b = {};
+	for (size_t i = 0; i < s.len;) {
+		uint32_t code;
+		size_t n = utf8_next(span_from(s, i), &code);
+		if (n)
+			buf_add(&b, s.ptr + i, n);
+		else
+			utf8_add(&b, 0xfffd);
+		i += n ? n : 1;
+	}
+	return json_str(arena_span(d->a, buf_span(&b)));
+}
+
+static int get_object(struct dec *d, const struct api_type *t, struct span data, struct json *out)
+{
+	struct members ms __attribute__((uninitialized));
+	ms.n = 0;
+	memset(ms.at, 0, sizeof(ms.at));
+	if (d->depth >= DEPTH_MAX)
+		return err_set(d->err, ERR_INVALID_REQUEST, "protobuf nested more than %d levels deep", DEPTH_MAX);
+	d->depth++;
+	int rc = get_fields(d, t, data, t, 0, &ms);
+	d->depth--;
+	if (rc < 0)
+		return rc;
+	*out = json_object();
+	if (ms.n) {
+		out->members = arena_alloc_n(d->a, ms.n, sizeof(*ms.m));
+		memcpy(out->members, ms.m, ms.n * sizeof(*ms.m));
+		out->n = ms.n;
+		out->exact = 1;
+	}
+	return 0;
+}
+
+static int get_time(struct dec *d, const struct api_type *t, struct span data, struct json *out)
+{
+	struct proto_in in = proto_in_of(data);
+	uint64_t s = 0, ns = 0, v;
+	uint32_t num;
+	unsigned wire;
+	char room[40];
+	*out = JSON_NULL_VALUE;
+	if (!data.len)
+		return 0; /* Go's zero time */
+	while (proto_tag(&in, &num, &wire)) {
+		if (wire == PROTO_VARINT && (num == 1 || num == 2)) {
+			if (proto_varint(&in, &v))
+				*(num == 1 ? &s : &ns) = v;
+		} else {
+			(void)proto_skip(&in, wire); /* a failure shows in proto_end */
+		}
+	}
+	int32_t nanos = t->kind == API_MICROTIME ? (int32_t)ns : 0;
+	if (!proto_end(&in) || nanos < 0 || nanos >= NS_PER_S)
+		return damaged(d, t);
+	if ((int64_t)s == API_TIME_ZERO_S && nanos == 0)
+		return 0;
+	/* Beyond these RFC 3339 has no year; the bound also keeps the arithmetic from overflowing. */
+	if ((int64_t)s < API_TIME_ZERO_S - INT64_C(366) * 86400 || (int64_t)s > INT64_C(253402300799))
+		return damaged(d, t);
+	size_t len = time_format(room, (int64_t)s, nanos, t->kind == API_MICROTIME ? 6 : 0);
+	if (!len)
+		return damaged(d, t);
+	*out = json_str(arena_span(d->a, span_make(room, len)));
+	return 0;
+}
+
+static int get_raw(struct dec *d, const struct api_type *t, struct span data, struct json *out)
+{
+	static const struct json_limits limits = { .depth = 200, .nodes = NODES_MAX };
+	struct proto_in in = proto_in_of(data);
+	struct span raw = SPAN_EMPTY;
+	uint32_t num;
+	unsigned wire;
+	while (proto_tag(&in, &num, &wire))
+		if (num != 1 || wire != PROTO_BYTES)
+			(void)proto_skip(&in, wire);
+		else
+			(void)proto_bytes(&in, &raw);
+	if (!proto_end(&in))
+		return damaged(d, t);
+	*out = JSON_NULL_VALUE;
+	if (!raw.len)
+		return 0;
+	int rc = json_parse(d->a, raw, JSON_BORROW | JSON_DUPLICATES_LAST | JSON_REPLACE_BAD_UTF8, &limits, out, d->err);
+	return rc < 0 ? err_note(d->err, "raw value in protobuf") : 0;
+}
+
+/* A message of one or two scalar fields: duration, quantity, int-or-string. */
+static int get_small(struct dec *d, const struct api_type *t, struct span data, struct json *out)
+{
+	struct proto_in in = proto_in_of(data);
+	uint64_t n1 = 0, n2 = 0;
+	struct span s1 = SPAN_EMPTY, s3 = SPAN_EMPTY;
+	uint32_t num;
+	unsigned wire;
+	while (proto_tag(&in, &num, &wire)) {
+		if (num == 1 && wire == PROTO_VARINT)
+			(void)proto_varint(&in, &n1);
+		else if (num == 2 && wire == PROTO_VARINT)
+			(void)proto_varint(&in, &n2);
+		else if (num == 1 && wire == PROTO_BYTES)
+			(void)proto_bytes(&in, &s1);
+		else if (num == 3 && wire == PROTO_BYTES)
+			(void)proto_bytes(&in, &s3);
+		else
+			(void)proto_skip(&in, wire);
+	}
+	if (!proto_end(&in))
+		return damaged(d, t);
+	if (t->kind == API_DURATION) {
+		auto_buf struct buf b = {};
+		api_duration_print(&b, (int64_t)n1);
+		*out = json_str(arena_span(d->a, buf_span(&b)));
+	} else if (t->kind == API_QUANTITY) {
+		auto_buf struct buf why = {};
+		struct span canon;
+		if (api_quantity_text(d->a, s1.len ? s1 : SPAN("0"), &canon, &why) < 0)
+			return err_set(d->err, ERR_INVALID_REQUEST, "%s", buf_cstr(&why));
+		*out = text(d, canon);
+	} else if (n1 == 0) {
+		*out = json_int((int32_t)n2);
+	} else if (n1 == 1) {
+		*out = text(d, s3);
+	} else {
+		return err_set(d->err, ERR_INVALID_REQUEST, "impossible IntOrString.Type");
+	}
+	return 0;
+}
+
+static int get_union(struct dec *d, const struct api_type *t, struct span data, struct json *out)
+{
+	const struct api_type *elem = api_ref_type(t->elem);
+	struct proto_in in = proto_in_of(data);
+	struct json object = JSON_NULL_VALUE, list = JSON_NULL_VALUE, item;
+	uint64_t allows = 0;
+	uint32_t num;
+	unsigned wire;
+	struct span s;
+	int rc = 0;
+	while (rc == 0 && proto_tag(&in, &num, &wire)) {
+		if (t->union_form == API_UNION_OR_BOOL && num == 1 && wire == PROTO_VARINT) {
+			(void)proto_varint(&in, &allows);
+		} else if (num > 2 || wire != PROTO_BYTES || (t->union_form == API_UNION_OR_BOOL && num == 1)) {
+			(void)proto_skip(&in, wire);
+		} else if (proto_bytes(&in, &s)) {
+			if ((num == 1) != (t->union_form == API_UNION_OR_BOOL)) { /* the one schema */
+				rc = get_object(d, elem, s, &object);
+				continue;
+			}
+			if (list.kind == JSON_NULL)
+				list = json_array();
+			if (t->union_form == API_UNION_OR_STRINGS)
+				item = text(d, s);
+			else
+				rc = get_object(d, elem, s, &item);
+			if (rc == 0)
+				rc = count_node(d, 1);
+			if (rc == 0)
+				(void)json_push(d->a, &list, item);
+		}
+	}
+	if (rc < 0)
+		return rc;
+	if (!proto_end(&in))
+		return damaged(d, t);
+	/* Which form Go's MarshalJSON shows when several are set. */
+	if (t->union_form == API_UNION_OR_BOOL)
+		*out = object.kind == JSON_OBJECT ? object : json_bool(allows != 0);
+	else
+		*out = list.kind == JSON_ARRAY ? list : object;
+	return 0;
+}
+
+/* One value of a kind that is a scalar on the wire. False when the wire type does not fit. */
+static int get_number(struct dec *d, struct proto_in *in, const struct api_type *t, struct json *out)
+{
+	uint64_t v = 0;
+	if (t->kind == API_DOUBLE ? !proto_fixed64(in, &v) : !proto_varint(in, &v))
+		return damaged(d, t);
+	switch (t->kind) {
+	case API_BOOL: *out = json_bool(v != 0); break;
+	case API_INT32: *out = json_int((int32_t)v); break;
+	case API_INT64: *out = json_int((int64_t)v); break;
+	case API_UINT64: *out = json_uint(t->flags & API_TYPE_32BIT ? (uint32_t)v : v); break;
+	default: *out = json_double(proto_double(v)); break;
+	}
+	return 0;
+}
+
+static bool is_number(const struct api_type *t)
+{
+	return t->kind >= API_INT32 && t->kind <= API_DOUBLE;
+}
+
+static unsigned wire_of(const struct api_type *t)
+{
+	return t->kind == API_DOUBLE ? PROTO_FIXED64 : is_number(t) ? PROTO_VARINT : PROTO_BYTES;
+}
+
+/* A value that is not a repeated field of its own. The tag is read. */
+static int get_field(struct dec *d, struct proto_in *in, unsigned wire, const struct api_type *t, struct json *out)
+{
+	struct span s;
+	if (wire != wire_of(t))
+		return damaged(d, t);
+	if (is_number(t))
+		return get_number(d, in, t, out);
+	if (!proto_bytes(in, &s))
+		return damaged(d, t);
+	switch ((enum api_kind)t->kind) {
+	case API_STRING:
+		*out = text(d, s);
+		return 0;
+	case API_BLOB:
+		*out = json_str(s);
+		return 0;
+	case API_BYTES: {
+		auto_buf struct buf b = {};
+		base64_add(&b, BASE64_STD, s.ptr, s.len);
+		*out = json_str(arena_span(d->a, buf_span(&b)));
+		return 0;
+	}
+	case API_TIME:
+	case API_MICROTIME:
+		return get_time(d, t, s, out);
+	case API_DURATION:
+	case API_QUANTITY:
+	case API_INTORSTRING:
+		return get_small(d, t, s, out);
+	case API_RAW:
+	case API_ANY:
+		return get_raw(d, t, s, out);
+	case API_OBJECT:
+		return get_object(d, t, s, out);
+	case API_UNION:
+		return get_union(d, t, s, out);
+	case API_LIST: { /* wrapped: a message with repeated field 1 */
+		struct proto_in inner = proto_in_of(s);
+		uint32_t num;
+		int rc = 0;
+		*out = json_array();
+		while (rc == 0 && proto_tag(&inner, &num, &wire)) {
+			struct json item;
+			if (num != 1) {
+				(void)proto_skip(&inner, wire);
+				continue;
+			}
+			rc = get_field(d, &inner, wire, api_ref_type(t->elem), &item);
+			if (rc == 0)
+				rc = count_node(d, 1);
+			if (rc == 0)
+				(void)json_push(d->a, out, item);
+		}
+		return rc < 0 ? rc : proto_end(&inner) ? 0 : damaged(d, t);
+	}
+	default:
+		return damaged(d, t);
+	}
+}
+
+/* The next items of a list: those that follow directly get exact room at once. */
+static int get_items(struct dec *d, struct proto_in *in, unsigned wire, uint32_t num, const struct api_type *t,
+		     struct json *list)
+{
+	const struct api_type *elem = api_ref_type(t->elem);
+	struct json item;
+	int rc;
+	if (is_number(elem) && wire == PROTO_BYTES) { /* packed */
+		struct span s;
+		if (!proto_bytes(in, &s))
+			return damaged(d, t);
+		struct proto_in inner = proto_in_of(s);
+		while (inner.pos < inner.end) {
+			if ((rc = get_number(d, &inner, elem, &item)) < 0 || (rc = count_node(d, 1)) < 0)
+				return rc;
+			(void)json_push(d->a, list, item);
+		}
+		return 0;
+	}
+	if (wire == PROTO_BYTES && list->n == 0) {
+		struct proto_in ahead = *in;
+		struct span first;
+		if (!proto_bytes(&ahead, &first))
+			return damaged(d, t);
+		uint32_t n = 1 + proto_count_bytes(&ahead, num, NODES_MAX);
+		if ((rc = count_node(d, n)) < 0)
+			return rc;
+		list->items = arena_alloc_n(d->a, n, sizeof(*list->items));
+		for (uint32_t i = 0; i < n; i++) {
+			if (i) {
+				uint32_t again;
+				if (!proto_tag(in, &again, &wire))
+					return damaged(d, t);
+			}
+			if ((rc = get_field(d, in, wire, elem, &list->items[i])) < 0)
+				return rc;
+		}
+		list->n = n;
+		list->exact = 1;
+		return 0;
+	}
+	if ((rc = get_field(d, in, wire, elem, &item)) < 0 || (rc = count_node(d, 1)) < 0)
+		return rc;
+	(void)json_push(d->a, list, item);
+	return 0;
+}
+
+static void zero_value(const struct api_type *t, struct json *out)
+{
+	switch (t->kind) {
+	case API_STRING:
+	case API_BLOB: *out = json_str(SPAN("")); break;
+	case API_BOOL: *out = json_bool(false); break;
+	case API_QUANTITY: *out = json_str(SPAN("0")); break;
+	case API_OBJECT: *out = json_object(); break;
+	case API_TIME:
+	case API_RAW:
+	case API_ANY:
+	case API_BYTES:
+	case API_MAP:
+	case API_LIST:
+	case API_UNION: *out = JSON_NULL_VALUE; break;
+	default: *out = json_int(0);
+	}
+}
+
+static int get_entry(struct dec *d, struct proto_in *in, unsigned wire, const struct api_type *t, struct json *map)
+{
+	const struct api_type *elem = api_ref_type(t->elem);
+	struct span entry, key = SPAN("");
+	struct json value;
+	uint32_t num;
+	int rc = 0;
+	if (wire != PROTO_BYTES || !proto_bytes(in, &entry))
+		return damaged(d, t);
+	zero_value(elem, &value);
+	struct proto_in e = proto_in_of(entry);
+	while (rc == 0 && proto_tag(&e, &num, &wire)) {
+		if (num == 1 && wire == PROTO_BYTES) {
+			struct span s;
+			if (proto_bytes(&e, &s)) {
+				struct json k = text(d, s);
+				key = json_span(&k);
+			}
+		} else if (num == 2) {
+			rc = get_field(d, &e, wire, elem, &value);
+		} else {
+			(void)proto_skip(&e, wire);
+		}
+	}
+	if (rc == 0 && !proto_end(&e))
+		rc = damaged(d, t);
+	if (rc == 0)
+		rc = count_node(d, 1);
+	if (rc < 0)
+		return rc;
+	/* Writers sort, so a key behind the last one is new; any other is looked for, up to a number that a hash is for. */
+	if (!map->n || span_cmp(key, json_key(&map->members[map->n - 1])) > 0)
+		(void)json_add(d->a, map, key, value);
+	else if (map->n < 4096)
+		(void)json_set(d->a, map, key, value);
+	else
+		return err_set(d->err, ERR_TOO_LARGE, "protobuf map with more than 4096 entries out of order");
+	return 0;
+}
+
+/* Another member of the same oneof gives way. */
+static void drop_oneof(const struct api_type *t, struct members *ms, unsigned field)
+{
+	const struct api_field *fields = api_row_fields(t);
+	uint32_t oneof = api_t_cold[fields[field].cold].oneof.at;
+	for (unsigned i = 0; i < t->n_fields; i++) {
+		if (i == field || !ms->at[i] || !(fields[i].flags & API_FIELD_ONEOF) ||
+		    api_t_cold[fields[i].cold].oneof.at != oneof)
+			continue;
+		unsigned gone = ms->at[i] - 1u, last = --ms->n;
+		ms->at[i] = 0;
+		if (gone != last) {
+			ms->m[gone] = ms->m[last];
+			ms->at[ms->m[gone].mark - 1] = (uint8_t)(gone + 1);
+		}
+	}
+}
+
+static const struct api_wire *row_of(const struct api_type *t, const struct api_wire *guess, uint32_t num)
+{
+	const struct api_wire *rows = &api_t_wire[t->wire], *end = rows + t->n_wire;
+	if (guess < end && guess->num == num)
+		return guess;
+	if (guess + 1 < end && guess[1].num == num)
+		return guess + 1;
+	unsigned lo = 0, hi = t->n_wire;
+	while (lo < hi) {
+		unsigned mid = (lo + hi) / 2;
+		if (rows[mid].num == num)
+			return &rows[mid];
+		if (rows[mid].num < num)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return NULL;
+}
+
+static bool is_zero(const struct api_type *t, const struct json *v)
+{
+	if (v->kind == JSON_NULL)
+		return true;
+	if (t->kind == API_OBJECT)
+		return v->kind == JSON_OBJECT && v->n == 0;
+	if (t->kind == API_INTORSTRING)
+		return v->kind == JSON_INT && v->i == 0;
+	if (t->kind == API_BYTES || t->kind == API_LIST)
+		return false; /* empty is not nil */
+	if (t->kind == API_DURATION)
+		return v->n == 2 && v->str[0] == '0';
+	return api_is_empty(t, v);
+}
+
+/* Reads a message into the members of an object of type `outer`, whose fields from `base` on are t's. */
+static int get_fields(struct dec *d, const struct api_type *t, struct span data, const struct api_type *outer,
+		      unsigned base, struct members *ms)
+{
+	struct proto_in in = proto_in_of(data);
+	const struct api_field *fields = api_row_fields(outer);
+	const struct api_wire *w = &api_t_wire[t->wire];
+	uint32_t num;
+	unsigned wire;
+	int rc;
+	while (proto_tag(&in, &num, &wire)) {
+		const struct api_wire *row = row_of(t, w, num);
+		if (!row) {
+			(void)proto_skip(&in, wire);
+			continue;
+		}
+		w = row;
+		const struct api_type *ft = &api_t_types[row->type];
+		if (row->flags & API_WIRE_INLINE) {
+			struct span s;
+			if (wire != PROTO_BYTES || !proto_bytes(&in, &s))
+				return damaged(d, t);
+			/* Inlined structs nest at most as the types do. */
+			if ((rc = get_fields(d, ft, s, outer, base + row->field, ms)) < 0)
+				return rc;
+			continue;
+		}
+		unsigned i = base + row->field;
+		struct json value, *there = ms->at[i] ? &ms->m[ms->at[i] - 1].value : NULL;
+		if ((ft->kind == API_LIST && !(ft->flags & API_TYPE_WRAPPED)) || ft->kind == API_MAP) {
+			if (!there)
+				value = ft->kind == API_LIST ? json_array() : json_object();
+			struct json *into = there ? there : &value;
+			rc = ft->kind == API_LIST ? get_items(d, &in, wire, num, ft, into) : get_entry(d, &in, wire, ft, into);
+			if (rc < 0)
+				return rc;
+			if (there)
+				continue;
+		} else {
+			if ((rc = get_field(d, &in, wire, ft, &value)) < 0)
+				return rc;
+			if (row->flags & API_WIRE_ONEOF) {
+				drop_oneof(outer, ms, i);
+				there = ms->at[i] ? &ms->m[ms->at[i] - 1].value : NULL;
+			} else if (!there && is_zero(ft, &value) && (!(row->flags & API_WIRE_POINTER) || value.kind == JSON_NULL)) {
+				continue;
+			}
+			if (there) {
+				*there = value;
+				continue;
+			}
+		}
+		if ((rc = count_node(d, 1)) < 0)
+			return rc;
+		ms->m[ms->n++] = (struct json_member){ .key = api_ref_text(fields[i].name), .key_len = fields[i].name_len,
+						       .mark = i + 1, .value = value };
+		ms->at[i] = (uint8_t)ms->n;
+	}
+	return proto_end(&in) ? 0 : damaged(d, t);
+}
+
+int api_decode_message(struct arena *a, const struct api_type *t, struct span data, struct json *out, struct err *err)
+{
+	struct dec d = { .a = a, .err = err };
+	if (t->kind != API_OBJECT || t->flags & API_TYPE_CUSTOM)
+		return err_set(err, ERR_UNSUPPORTED_MEDIA, "this type has no protobuf form");
+	if (data.len > MESSAGE_MAX)
+		return err_set(err, ERR_TOO_LARGE, "protobuf message of more than %d bytes", MESSAGE_MAX);
+	return get_object(&d, t, data, out);
+}
+
+int api_envelope_read(struct span data, struct api_envelope *out, struct err *err)
+{
+	struct api_envelope e = {};
+	uint32_t num;
+	unsigned wire;
+	if (!span_starts(data, API_PROTO_MAGIC))
+		return err_set(err, ERR_INVALID_REQUEST, "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]");
+	struct proto_in in = proto_in_of(span_from(data, API_PROTO_MAGIC.len));
+	while (proto_tag(&in, &num, &wire)) {
+		struct span s;
+		if (wire != PROTO_BYTES || num > 4) {
+			(void)proto_skip(&in, wire);
+			continue;
+		}
+		if (!proto_bytes(&in, &s))
+			break;
+		if (num == 2)
+			e.raw = s;
+		else if (num == 3)
+			e.content_encoding = s;
+		else if (num == 4)
+			e.content_type = s;
+		else {
+			struct proto_in meta = proto_in_of(s);
+			while (proto_tag(&meta, &num, &wire)) {
+				if (wire == PROTO_BYTES && num <= 2)
+					(void)proto_bytes(&meta, num == 1 ? &e.api_version : &e.kind);
+				else
+					(void)proto_skip(&meta, wire);
+			}
+			if (!proto_end(&meta))
+				in.bad = true;
+		}
+	}
+	if (!proto_end(&in))
+		return err_set(err, ERR_INVALID_REQUEST, "damaged protobuf in runtime.Unknown");
+	*out = e;
+	return 0;
+}
+
+int api_decode_proto(struct arena *a, const struct api_type *t, struct span data, struct json *out, struct err *err)
+{
+	struct api_envelope e;
+	struct json tree;
+	int rc = api_envelope_read(data, &e, err);
+	if (rc == 0)
+		rc = api_decode_message(a, t, e.raw, &tree, err);
+	if (rc < 0)
+		return rc;
+	if (t->flags & API_TYPE_TOP) {
+		/* Front of the object, where Go has TypeMeta. */
+		struct json_member *m = arena_alloc_n(a, tree.n + 2, sizeof(*m));
+		uint32_t n = 0;
+		struct dec d = { .a = a };
+		const struct { struct span name, value; } meta[] = { { SPAN("kind"), e.kind }, { SPAN("apiVersion"), e.api_version } };
+		for (size_t k = 0; k < ARRAY_LEN(meta); k++) {
+			int i = api_row_find(t, meta[k].name.ptr, meta[k].name.len);
+			if (i < 0 || !meta[k].value.len)
+				continue;
+			m[n++] = (struct json_member){ .key = api_ref_text(api_row_fields(t)[i].name),
+						       .key_len = (uint32_t)meta[k].name.len, .mark = (uint32_t)i + 1,
+						       .value = text(&d, meta[k].value) };
+		}
+		if (tree.n)
+			memcpy(m + n, tree.members, tree.n * sizeof(*m));
+		tree.members = m;
+		tree.n += n;
+		tree.exact = 1;
+	}
+	*out = tree;
+	return 0;
+}
