@@ -8,3 +8,4 @@
 #include "api/intstr.h"   /* int-or-string, percentages */
 #include "api/times.h"    /* times, durations, ages */
 #include "api/names.h"    /* syntax of names and addresses */
+#include "api/selector.h" /* label and field selectors */
