@@ -168,10 +168,10 @@ struct span api_field_value(const struct api_resource *resource, struct span fie
 {
 	/* Pods: the list of addresses comes first, the single one is what old writers set. */
 	if (span_is(field, "status.podIP") && span_is(resource->kind, "Pod") && !resource->group.len) {
-		const struct json *ips = json_path(object, "status", "podIPs", NULL);
+		const struct json *ips = json_getl(json_getl(object, "status"), "podIPs");
 		if (json_is(ips, JSON_ARRAY) && ips->n)
 			return text_of(json_getl(&ips->items[0], "ip"), scratch);
-		return text_of(json_path(object, "status", "podIP", NULL), scratch);
+		return text_of(json_getl(json_getl(object, "status"), "podIP"), scratch);
 	}
 	for (size_t i = 0; i < ARRAY_LEN(exceptions); i++) {
 		if (!span_is(field, exceptions[i].label) || !span_is(resource->kind, exceptions[i].kind) ||
