@@ -862,7 +862,8 @@ int api_envelope_read(struct span data, struct api_envelope *out, struct err *er
 	uint32_t num;
 	unsigned wire;
 	if (!span_starts(data, API_PROTO_MAGIC))
-		return err_set(err, ERR_INVALID_REQUEST, "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]");
+		return err_set(err, ERR_INVALID_REQUEST, "provided data does not appear to be a protobuf message, "
+			       "expected prefix [107 56 115 0]");
 	struct proto_in in = proto_in_of(span_from(data, API_PROTO_MAGIC.len));
 	while (proto_tag(&in, &num, &wire)) {
 		struct span s;
@@ -910,7 +911,8 @@ int api_decode_proto(struct arena *a, const struct api_type *t, struct span data
 		struct json_member *m = arena_alloc_n(a, tree.n + 2, sizeof(*m));
 		uint32_t n = 0;
 		struct dec d = { .a = a };
-		const struct { struct span name, value; } meta[] = { { SPAN("kind"), e.kind }, { SPAN("apiVersion"), e.api_version } };
+		const struct { struct span name, value; } meta[] = { { SPAN("kind"), e.kind },
+								     { SPAN("apiVersion"), e.api_version } };
 		for (size_t k = 0; k < ARRAY_LEN(meta); k++) {
 			int i = api_row_find(t, meta[k].name.ptr, meta[k].name.len);
 			if (i < 0 || !meta[k].value.len)
