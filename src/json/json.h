@@ -6,7 +6,8 @@
  * Numbers. An integer literal (no fraction, no exponent) that fits int64 is JSON_INT; one in (INT64_MAX, UINT64_MAX]
  * is JSON_UINT; every other number is JSON_DOUBLE (the nearest double; one beyond the double range is an
  * error, as in Go). Doubles print as Go's encoding/json prints float64: shortest form that reads back the same, exponent form
- * below 1e-6 and from 1e21 on. "-0" is JSON_DOUBLE -0.0 and prints as -0.
+ * below 1e-6 and from 1e21 on. "-0" is JSON_DOUBLE -0.0 and prints as -0. A double from 2^53 on to 1e21 prints as an
+ * integer whose last digits may be zeros that the double does not have; it reads back as what the digits say.
  *
  * Strings are UTF-8 (checked), unescaped; they may hold 0 bytes; "\ud800" alone becomes U+FFFD, as in Go.
  * They are written as Go 1.22 and later do: \" \\ \b \f \n \r \t, other control characters as \u00XX in lower case,

@@ -405,19 +405,41 @@ struct level {
 	bool value_next;  /* a mapping's key was written with "?"; its value is next */
 };
 
-static int order_cmp(const void *left, const void *right)
+static int by_bytes(const struct json_member *a, const struct json_member *b)
 {
-	const struct json_member *a = *(struct json_member *const *)left, *b = *(struct json_member *const *)right;
-	int c = yaml_key_cmp(json_key(a), json_key(b));
-	return c ? c : (a > b) - (a < b);
+	return span_cmp(json_key(a), json_key(b));
 }
 
+static int by_key(const struct json_member *a, const struct json_member *b)
+{
+	return yaml_key_cmp(json_key(a), json_key(b));
+}
+
+/* A stable merge sort: from and to are n pointers each; the result is in `from`. Not qsort, because go-yaml's order is not
+ * transitive for every three keys, and glibc's fallback writes out of bounds then. */
+static void sort(struct json_member **from, struct json_member **to, uint32_t n,
+		 int (*cmp)(const struct json_member *, const struct json_member *))
+{
+	for (uint64_t width = 1; width < n; width *= 2) {
+		for (uint64_t start = 0; start < n; start += 2 * width) {
+			uint64_t a = start, a_end = MIN(start + width, (uint64_t)n);
+			uint64_t b = a_end, b_end = MIN(start + 2 * width, (uint64_t)n);
+			for (uint64_t i = start; i < b_end; i++)
+				to[i] = b == b_end || (a < a_end && cmp(from[a], from[b]) <= 0) ? from[a++] : from[b++];
+		}
+		memcpy(from, to, n * sizeof(*from));
+	}
+}
+
+/* The members in go-yaml's order. Byte order first, so that the result never depends on the order they are in. */
 static struct json_member **order_of(const struct json *object)
 {
-	struct json_member **order = mem_realloc_n(NULL, object->n, sizeof(struct json_member *));
-	for (uint32_t i = 0; i < object->n; i++)
+	uint32_t n = object->n;
+	struct json_member **order = mem_realloc_n(NULL, (size_t)n * 2, sizeof(struct json_member *));
+	for (uint32_t i = 0; i < n; i++)
 		order[i] = object->members + i;
-	qsort(order, object->n, sizeof(struct json_member *), order_cmp);
+	sort(order, order + n, n, by_bytes);
+	sort(order, order + n, n, by_key);
 	return order;
 }
 
