@@ -355,7 +355,8 @@ static bool decode_scalar(struct reader *r, const struct node *n, struct json *o
 static bool float_to_json(struct reader *r, struct json *v)
 {
 	if (!isfinite(v->d))
-		return fail(r, ERR_INVALID_REQUEST, "json: unsupported value: %s", isnan(v->d) ? "NaN" : v->d < 0 ? "-Inf" : "+Inf");
+		return fail(r, ERR_INVALID_REQUEST, "json: unsupported value: %s",
+			    isnan(v->d) ? "NaN" : v->d < 0 ? "-Inf" : "+Inf");
 	if (v->d != trunc(v->d) || fabs(v->d) >= 1e21)
 		return true;
 	auto_buf struct buf text = {};
@@ -423,7 +424,8 @@ static bool key_text(struct reader *r, const struct json *key, enum yaml_type ty
 			    (unsigned long long)key->u, buf_cstr(&b));
 	case YAML_TYPE_NULL:
 		show(&b, value);
-		return fail(r, ERR_INVALID_REQUEST, "unsupported map key of type: %%!s(<nil>), key: <nil>, value: %s", buf_cstr(&b));
+		return fail(r, ERR_INVALID_REQUEST,
+			    "unsupported map key of type: %%!s(<nil>), key: <nil>, value: %s", buf_cstr(&b));
 	}
 	*out = arena_span(r->arena, buf_span(&b));
 	return true;
@@ -643,9 +645,9 @@ int yaml_parse(struct arena *a, struct span text, unsigned flags, const struct j
 	size_t bytes = limits && limits->bytes ? limits->bytes : BYTES_DEFAULT;
 	if (text.len > bytes)
 		return err_set(err, ERR_TOO_LARGE, "the text has %zu bytes, more than the limit of %zu", text.len, bytes);
-	struct reader r = { .arena = a, .flags = flags, .err = err,
-			    .depth_most = limits && limits->depth ? MIN(limits->depth, (unsigned)DEPTH_MOST) : DEPTH_DEFAULT,
-			    .nodes_most = limits && limits->nodes ? limits->nodes : NODES_DEFAULT };
+	struct reader r = { .arena = a, .flags = flags, .err = err };
+	r.depth_most = limits && limits->depth ? MIN(limits->depth, (unsigned)DEPTH_MOST) : DEPTH_DEFAULT;
+	r.nodes_most = limits && limits->nodes ? limits->nodes : NODES_DEFAULT;
 	if (!yaml_parser_initialize(&r.yaml))
 		return err_set(err, ERR_INTERNAL, "error converting YAML to JSON: yaml: out of memory");
 	yaml_parser_set_input_string(&r.yaml, (const unsigned char *)(text.len ? text.ptr : "\n"), text.len ? text.len : 1);

@@ -496,9 +496,9 @@ struct tree {
 static void put_value(struct tree *t, const struct json *v, bool under_key)
 {
 	if (v->kind == JSON_RAW) {
+		const struct json_limits none = { .depth = DEPTH_MOST, .bytes = SIZE_MAX, .nodes = SIZE_MAX };
 		struct json *parsed = arena_new(&t->raw, struct json);
-		int bad = json_parse(&t->raw, json_span(v), JSON_BORROW | JSON_DUPLICATES_LAST,
-				     &(struct json_limits){ .depth = DEPTH_MOST, .bytes = SIZE_MAX, .nodes = SIZE_MAX }, parsed, NULL);
+		int bad = json_parse(&t->raw, json_span(v), JSON_BORROW | JSON_DUPLICATES_LAST, &none, parsed, NULL);
 		assert(!bad); /* raw text is valid JSON: json.h */
 		v = parsed;
 	}
