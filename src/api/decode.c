@@ -131,13 +131,12 @@ static int refuse(struct walk *w, const struct api_type *t, const struct json *v
 /* Notes an unknown or duplicate field once. */
 static void found(struct walk *w, const char *what, struct span name, const struct place *at)
 {
-	auto_buf struct buf b = {};
+	auto_buf struct buf b = {}, path = {};
 	struct place here = { .up = at, .name = name, .kind = KEY };
 	if (w->d->n_found >= FOUND_MAX)
 		return;
-	buf_printf(&b, "%s field \"", what);
-	path_strict(&b, &here);
-	buf_chr(&b, '"');
+	path_strict(&path, &here);
+	buf_printf(&b, "%s field \"%.*s\"", what, SPAN_ARG(buf_span(&path)));
 	for (unsigned i = 0; i < w->d->n_found; i++)
 		if (span_eq(w->d->found[i], buf_span(&b)))
 			return;
