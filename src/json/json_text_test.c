@@ -6,6 +6,9 @@
 #include <cmocka.h>
 
 #include <math.h>
+#include <spawn.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 
 #include "json/json.h"
 
@@ -428,6 +431,84 @@ static void test_out(void **state)
 	assert_int_equal(b.len, 64 * 2 + 9);
 }
 
+/* ---- against python's json */
+/* Documents from a seed, divided by 0 bytes: with "make" written to the output in a random layout, with "check" made once
+ * more and compared with the texts at the input. */
+static const char python_script[] =
+	"import json,random,sys\n"
+	"r=random.Random(int(sys.argv[2]))\n"
+	"def char():\n"
+	" return chr(r.choice([r.randrange(32,127),r.randrange(32),r.randrange(128,0xd800),r.randrange(0xe000,0x110000),"
+	"0x2028,34,92,60]))\n"
+	"def text():return ''.join(char() for _ in range(r.choice([0,1,3,5,10,20,40])))\n"
+	"def value(d):\n"
+	" k=r.randrange(9 if d<6 else 7)\n"
+	" if k==0:return None\n"
+	" if k==1:return r.random()<.5\n"
+	" if k==2:return r.choice([0,-1,r.getrandbits(63),-r.getrandbits(63),r.getrandbits(64),r.randrange(-999,999)])\n"
+	" if k==3:return r.choice([.1,1e-7,1e21,5e-324,-0.0,r.random(),r.uniform(-1e6,1e6),r.random()*10.**r.randrange(-300,300)])\n"
+	" if k<7:return text()\n"
+	" if k==7:return [value(d+1) for _ in range(r.randrange(7))]\n"
+	" return {text():value(d+1) for _ in range(r.choice([0,1,3,7,25]))}\n"
+	"def same(a,b):\n"
+	" if isinstance(a,float):return not isinstance(b,(str,bool)) and float(a)==float(b)\n"
+	" if type(a)!=type(b):return False\n"
+	" if isinstance(a,list):return len(a)==len(b) and all(map(same,a,b))\n"
+	" if isinstance(a,dict):return a.keys()==b.keys() and all(same(v,b[k]) for k,v in a.items())\n"
+	" return a==b\n"
+	"docs=[value(0) for _ in range(400)]\n"
+	"if sys.argv[1]=='make':\n"
+	" sys.stdout.buffer.write('\\0'.join(json.dumps(d,ensure_ascii=r.random()<.5,indent=r.choice([None,1,'\\t']))"
+	" for d in docs).encode())\n"
+	"else:\n"
+	" back=[json.loads(t) for t in sys.stdin.buffer.read().decode().split('\\0')]\n"
+	" bad=[(a,b) for a,b in zip(docs,back) if not same(a,b)]\n"
+	" sys.exit(str(bad[0]) if bad or len(docs)!=len(back) else 0)\n";
+
+static int run_python(const char *what, uint64_t seed, int in, int out)
+{
+	extern char **environ;
+	char number[24];
+	snprintf(number, sizeof(number), "%llu", (unsigned long long)seed);
+	char *argv[] = { (char *)"python3", (char *)"-c", (char *)python_script, (char *)what, number, NULL };
+	posix_spawn_file_actions_t actions;
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_adddup2(&actions, in, 0);
+	posix_spawn_file_actions_adddup2(&actions, out, 1);
+	pid_t pid;
+	int failed = posix_spawnp(&pid, "python3", &actions, NULL, argv, environ), status = -1;
+	posix_spawn_file_actions_destroy(&actions);
+	assert_int_equal(failed, 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return status;
+}
+
+static void test_python(void **state)
+{
+	uint64_t seed = seed_of_run() >> 1;
+	auto_fd int made = memfd_create("made", MFD_CLOEXEC), back = memfd_create("back", MFD_CLOEXEC);
+	auto_buf struct buf texts = {}, ours = {};
+	assert_int_equal(run_python("make", seed, 0, made), 0);
+	assert_int_equal(lseek(made, 0, SEEK_SET), 0);
+	assert_int_equal(io_read_all(made, &texts, 64 << 20, NULL), 0);
+	struct span rest = buf_span(&texts), text;
+	unsigned n = 0;
+	while (span_cut(&rest, 0, &text)) {
+		auto_arena struct arena a = {};
+		auto_err struct err err = ERR_INIT;
+		struct json v;
+		if (json_parse(&a, text, n & 1, NULL, &v, &err) < 0 || json_check(text, NULL, &err) < 0)
+			fail_msg("%.*s\n%s", SPAN_ARG(text), err_msg(&err));
+		if (n)
+			buf_chr(&ours, 0);
+		json_write(&ours, &v, n++ % 32);
+	}
+	assert_int_equal(n, 400);
+	assert_int_equal(io_write_all(back, ours.ptr, ours.len, NULL), 0);
+	assert_int_equal(lseek(back, 0, SEEK_SET), 0);
+	assert_int_equal(run_python("check", seed, back, 1), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -435,7 +516,7 @@ int main(void)
 		cmocka_unit_test(test_read_double),	 cmocka_unit_test(test_read_double_long),
 		cmocka_unit_test(test_read_double_random), cmocka_unit_test(test_string_styles),
 		cmocka_unit_test(test_string_pieces),	 cmocka_unit_test(test_styles),
-		cmocka_unit_test(test_out),
+		cmocka_unit_test(test_out),		 cmocka_unit_test(test_python),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

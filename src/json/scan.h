@@ -47,9 +47,9 @@ static inline const char *scan_plain_portable(const char *s, const char *end, bo
 }
 
 #if defined(__SSE2__)
-static inline unsigned scan_mask16(const char *s, bool html)
+/* A bit for each of the 16 bytes that is not plain. */
+static inline unsigned scan_hits(__m128i v, bool html)
 {
-	__m128i v = _mm_loadu_si128((const __m128i *)s);
 	/* As signed bytes, control characters and everything from 0x80 on are both below 0x20. */
 	__m128i hit = _mm_cmplt_epi8(v, _mm_set1_epi8(0x20));
 	hit = _mm_or_si128(hit, _mm_cmpeq_epi8(v, _mm_set1_epi8('"')));
@@ -60,6 +60,11 @@ static inline unsigned scan_mask16(const char *s, bool html)
 		hit = _mm_or_si128(hit, _mm_cmpeq_epi8(v, _mm_set1_epi8('&')));
 	}
 	return (unsigned)_mm_movemask_epi8(hit);
+}
+
+static inline unsigned scan_mask16(const char *s, bool html)
+{
+	return scan_hits(_mm_loadu_si128((const __m128i *)s), html);
 }
 #endif
 
