@@ -420,6 +420,9 @@ static void test_documents(void **state)
 	assert_reads(SPAN("--- {a: 1}\n---\nb: 2\n"), 0, "{\"a\":1}");
 	assert_reads(SPAN("%YAML 1.1\n---\na: 1\n"), 0, "{\"a\":1}");
 	assert_reads(SPAN("\xef\xbb\xbf" "a: 1\n"), 0, "{\"a\":1}");
+	/* where libyaml and go-yaml v2 part: yaml.h */
+	assert_reads(SPAN("%YAML 1.2\n---\na: [a?b]\n"), 0, "{\"a\":[\"a?b\"]}");
+	assert_refused(SPAN("a: [a:]\n"), 0, ERR_INVALID_REQUEST, WRONG "yaml: found unexpected ':'");
 }
 
 static void test_stream(void **state)

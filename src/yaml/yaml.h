@@ -15,8 +15,8 @@
  * in all, aliases may make up 99% of the values up to 400,000 values, falling to 10% at 4 million. An alias inside its own
  * anchor is refused. The limits are those of JSON; depth is at most 1000 (the reader recurses that deep).
  *
- * Where the versions differ: Debian's libyaml 0.2.5 is newer than the state that go-yaml v2 was ported from, and
- * takes some flow texts that go-yaml refuses ({a:, plain scalars beginning with ?).
+ * Where the parsers differ: libyaml 0.2.5 takes %YAML 1.2 and a ? inside the plain words of flow collections ([a?b]),
+ * which go-yaml v2 refuses; it refuses a plain word there that ends in a colon ([a:]), which go-yaml takes for "a:".
  *
  * Threads: no state is shared. Trees are owned as json.h says; strings are copied into the arena. */
 #pragma once
