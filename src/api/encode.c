@@ -185,7 +185,7 @@ static void write_value(struct enc *e, const struct api_type *t, const struct js
 			write_deeper(e, t, v);
 			break;
 		}
-		/* fall through */
+		__attribute__((fallthrough));
 	default:
 		json_write(e->out, v, JSON_HTML | (t->flags & API_TYPE_CUSTOM ? JSON_SORTED : 0));
 	}
