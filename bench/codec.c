@@ -11,15 +11,18 @@
 #include "api/api.h"
 
 static const char pod_text[] =
-	"{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"web-5d8f7c6b9-x2x4k\",\"namespace\":\"default\",\"labels\":"
-	"{\"app\":\"web\",\"pod-template-hash\":\"5d8f7c6b9\"},\"annotations\":{\"prometheus.io/scrape\":\"true\",\"prometheus.io/port\":"
-	"\"8080\"},\"ownerReferences\":[{\"apiVersion\":\"apps/v1\",\"kind\":\"ReplicaSet\",\"name\":\"web-5d8f7c6b9\",\"uid\":"
-	"\"2f3c8a10-97c5-4a7d-8f36-6b8f0b8a9c11\",\"controller\":true,\"blockOwnerDeletion\":true}]},\"spec\":{\"containers\":[{\"name\":"
-	"\"web\",\"image\":\"registry.example.com/shop/web:1.27.3\",\"ports\":[{\"name\":\"http\",\"containerPort\":8080,\"protocol\":"
-	"\"TCP\"}],\"env\":[{\"name\":\"MODE\",\"value\":\"production\"},{\"name\":\"NODE\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":"
-	"\"spec.nodeName\"}}}],\"resources\":{\"limits\":{\"cpu\":\"500m\",\"memory\":\"256Mi\"},\"requests\":{\"cpu\":\"100m\",\"memory\":"
-	"\"128Mi\"}},\"readinessProbe\":{\"httpGet\":{\"path\":\"/healthz\",\"port\":8080},\"periodSeconds\":10},\"imagePullPolicy\":"
-	"\"IfNotPresent\"}],\"restartPolicy\":\"Always\",\"terminationGracePeriodSeconds\":30,\"serviceAccountName\":\"web\"}}";
+	"{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"web-5d8f7c6b9-x2x4k\",\"namespa"
+	"ce\":\"default\",\"labels\":{\"app\":\"web\",\"pod-template-hash\":\"5d8f7c6b9\"},\"annotations\""
+	":{\"prometheus.io/scrape\":\"true\",\"prometheus.io/port\":\"8080\"},\"ownerReferences\":[{\"api"
+	"Version\":\"apps/v1\",\"kind\":\"ReplicaSet\",\"name\":\"web-5d8f7c6b9\",\"uid\":\"2f3c8a10-97c5"
+	"-4a7d-8f36-6b8f0b8a9c11\",\"controller\":true,\"blockOwnerDeletion\":true}]},\"spec\":{\"contain"
+	"ers\":[{\"name\":\"web\",\"image\":\"registry.example.com/shop/web:1.27.3\",\"ports\":[{\"name\""
+	":\"http\",\"containerPort\":8080,\"protocol\":\"TCP\"}],\"env\":[{\"name\":\"MODE\",\"value\":\""
+	"production\"},{\"name\":\"NODE\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"spec.nodeName\"}}}"
+	"],\"resources\":{\"limits\":{\"cpu\":\"500m\",\"memory\":\"256Mi\"},\"requests\":{\"cpu\":\"100m"
+	"\",\"memory\":\"128Mi\"}},\"readinessProbe\":{\"httpGet\":{\"path\":\"/healthz\",\"port\":8080},"
+	"\"periodSeconds\":10},\"imagePullPolicy\":\"IfNotPresent\"}],\"restartPolicy\":\"Always\",\"term"
+	"inationGracePeriodSeconds\":30,\"serviceAccountName\":\"web\"}}";
 
 struct body {
 	const struct api_type *type;
@@ -185,7 +188,8 @@ int main(int argc, char **argv)
 	struct work pod = {}, fixtures = {};
 	char title[80];
 	add_body(&pod, api_type_find(SPAN("core/v1.Pod")), span_of(pod_text));
-	(void)snprintf(title, sizeof(title), "one pod, %zu bytes of JSON, %zu of protobuf", pod.bodies[0].json.len, pod.bodies[0].pb.len);
+	(void)snprintf(title, sizeof(title), "one pod, %zu bytes of JSON, %zu of protobuf", pod.bodies[0].json.len,
+		       pod.bodies[0].pb.len);
 	(void)measure_all(&pod, title, seconds);
 	add_fixtures(&fixtures, "tests/fixtures/roundtrip");
 	(void)snprintf(title, sizeof(title), "%zu fixtures", fixtures.n);

@@ -50,10 +50,10 @@ static void message_is_as_protoc_writes_it(void **state)
 		assert_memory_equal(b.ptr + 4, want, sizeof(want) - 1);
 	}
 	struct proto_in in = proto_in_of(span_make(want, sizeof(want) - 1));
-	uint32_t num, v32;
-	unsigned wire;
-	struct span s;
-	uint64_t v;
+	uint32_t num = 0, v32 = 0;
+	unsigned wire = 0;
+	struct span s = SPAN_EMPTY;
+	uint64_t v = 0;
 	assert_true(proto_tag(&in, &num, &wire) && num == 1 && wire == PROTO_BYTES && proto_bytes(&in, &s));
 	assert_true(span_is(s, "testing"));
 	assert_true(proto_tag(&in, &num, &wire) && num == 2 && proto_bytes(&in, &s) && s.len == 3);
