@@ -4,6 +4,7 @@
 #include "api/schema.h"   /* types and fields */
 #include "api/resource.h" /* resources and registries */
 #include "api/codec.h"    /* JSON, YAML, protobuf */
+#include "api/typed.h"    /* C structs of types */
 #include "api/quantity.h" /* resource.Quantity */
 #include "api/intstr.h"   /* int-or-string, percentages */
 #include "api/times.h"    /* times, durations, ages */

@@ -44,6 +44,16 @@ static void one(struct span line)
 		printf("error: %s\n", err_msg(&err));
 		return;
 	}
+	int id = api_typed_find(name);
+	if (id >= 0) { /* and through the struct */
+		auto_buf struct buf typed = {};
+		void *at = arena_alloc(&a, api_typed_size(id));
+		if (api_typed_decode(&a, id, API_FORM_MESSAGE, span_make(data, hex.len / 2), at, &err) < 0 ||
+		    api_typed_encode(&typed, id, API_FORM_MESSAGE, at, &err) < 0 || !span_eq(buf_span(&out), buf_span(&typed))) {
+			printf("error: typed: %s\n", err_msg(&err));
+			return;
+		}
+	}
 	hex_add(&text, out.ptr, out.len);
 	show_blobs(&a, t, &v);
 	buf_chr(&text, ' ');
