@@ -10,3 +10,5 @@
 #include "api/times.h"    /* times, durations, ages */
 #include "api/names.h"    /* syntax of names and addresses */
 #include "api/selector.h" /* label and field selectors */
+#include "api/jsonpatch.h" /* JSON patch, merge patch */
+#include "api/jsonpath.h"  /* JSONPath templates */

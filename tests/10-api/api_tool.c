@@ -1,0 +1,54 @@
+/* One operation of src/api on a JSON object from standard input, for comparing with the real kubectl:
+ *     api-tool jsonpath TEMPLATE | json PATCH | merge PATCH        < object
+ * Prints the result and ends with 0, or prints the error's text and ends with 1. */
+#include <unistd.h>
+
+#include "api/jsonpatch.h"
+#include "api/jsonpath.h"
+
+static int run(struct arena *a, const char *verb, struct span arg, struct json *object, struct buf *out, struct err *err)
+{
+	struct json patch;
+	int rc;
+	if (!strcmp(verb, "jsonpath")) {
+		struct api_jsonpath *path;
+		rc = api_jsonpath_parse(a, arg, &path, err);
+		return rc < 0 ? rc : api_jsonpath_print(path, object, API_JSONPATH_MISSING, out, err);
+	}
+	if ((rc = json_parse(a, arg, 0, NULL, &patch, err)) < 0)
+		return rc;
+	if (!strcmp(verb, "json"))
+		rc = api_json_patch(a, object, &patch, NULL, err);
+	else if (!strcmp(verb, "merge"))
+		rc = api_merge_patch(a, object, &patch, err);
+	else
+		return err_set(err, ERR_USAGE, "unknown verb %s", verb);
+	if (rc == 0)
+		json_write(out, object, 0);
+	return rc;
+}
+
+int main(int argc, char **argv)
+{
+	auto_arena struct arena a = {};
+	auto_buf struct buf in = {}, out = {};
+	auto_err struct err err = ERR_INIT;
+	struct json object;
+	ssize_t n;
+	if (argc != 3)
+		return 2;
+	do {
+		char *room = buf_reserve(&in, 65536);
+		n = read(0, room, 65536);
+		if (n > 0)
+			buf_commit(&in, (size_t)n);
+	} while (n > 0);
+	int rc = json_parse(&a, buf_span(&in), 0, NULL, &object, &err);
+	if (rc == 0)
+		rc = run(&a, argv[1], span_of(argv[2]), &object, &out, &err);
+	if (rc < 0)
+		printf("%s", err_msg(&err));
+	else
+		fwrite(buf_cstr(&out), 1, out.len, stdout);
+	return rc < 0;
+}
