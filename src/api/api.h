@@ -12,3 +12,4 @@
 #include "api/selector.h" /* label and field selectors */
 #include "api/jsonpatch.h" /* JSON patch, merge patch */
 #include "api/jsonpath.h"  /* JSONPath templates */
+#include "api/smp.h"       /* strategic merge patch */

@@ -326,7 +326,9 @@ static int op_copy(struct patch *p)
 		json_write(&text, v, JSON_HTML);
 		p->copied += text.len;
 		if (buf_overflowed(&text) || p->copied > p->copy_limit)
-			return fail(p, "Unable to complete the copy, the accumulated size increase of copy is %zu, exceeding the limit %zu",
+			return fail(p,
+				    "Unable to complete the copy, the accumulated size increase of copy is %zu, "
+				    "exceeding the limit %zu",
 				    MAX(p->copied, p->copy_limit + 1), p->copy_limit);
 		copy = json_copy(p->arena, v);
 	}
@@ -365,8 +367,8 @@ int api_json_patch(struct arena *a, struct json *doc, const struct json *patch, 
 		return err_set(err, ERR_TOO_LARGE, "The allowed maximum operations in a JSON patch is %u, got %u", most, patch->n);
 	JSON_EACH_ITEM(patch, op)
 		if (op->kind != JSON_OBJECT && op->kind != JSON_NULL)
-			return err_set(err, ERR_INVALID_REQUEST, "json: cannot unmarshal %s into Go value of type jsonpatch.Operation",
-				       go_json_kind(op));
+			return err_set(err, ERR_INVALID_REQUEST,
+				       "json: cannot unmarshal %s into Go value of type jsonpatch.Operation", go_json_kind(op));
 	JSON_EACH_ITEM(patch, op) {
 		const struct json *kind = json_getl(op, "op");
 		struct span name = json_is(kind, JSON_STRING) ? json_span(kind) : SPAN("unknown");

@@ -1,10 +1,21 @@
 /* One operation of src/api on a JSON object from standard input, for comparing with the real kubectl:
- *     api-tool jsonpath TEMPLATE | json PATCH | merge PATCH        < object
+ *     api-tool jsonpath TEMPLATE | json PATCH | merge PATCH | strategic PATCH        < object
  * Prints the result and ends with 0, or prints the error's text and ends with 1. */
 #include <unistd.h>
 
 #include "api/jsonpatch.h"
 #include "api/jsonpath.h"
+#include "api/smp.h"
+
+/* The built-in type of an object by its apiVersion and kind; the short group is the first part of the group's name. */
+static const struct api_type *type_of(struct arena *a, const struct json *object)
+{
+	struct span version = json_span(json_getl(object, "apiVersion")), kind = json_span(json_getl(object, "kind")), group, rest;
+	if (!span_split(version, '/', &group, &rest))
+		return api_type_find(arena_printf(a, "core/%.*s.%.*s", SPAN_ARG(version), SPAN_ARG(kind)));
+	(void)span_split(group, '.', &group, &version);
+	return api_type_find(arena_printf(a, "%.*s/%.*s.%.*s", SPAN_ARG(group), SPAN_ARG(rest), SPAN_ARG(kind)));
+}
 
 static int run(struct arena *a, const char *verb, struct span arg, struct json *object, struct buf *out, struct err *err)
 {
@@ -21,6 +32,8 @@ static int run(struct arena *a, const char *verb, struct span arg, struct json *
 		rc = api_json_patch(a, object, &patch, NULL, err);
 	else if (!strcmp(verb, "merge"))
 		rc = api_merge_patch(a, object, &patch, err);
+	else if (!strcmp(verb, "strategic") && type_of(a, object))
+		rc = api_smp_apply(a, type_of(a, object), object, &patch, err);
 	else
 		return err_set(err, ERR_USAGE, "unknown verb %s", verb);
 	if (rc == 0)
