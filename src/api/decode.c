@@ -15,6 +15,7 @@
 #include "api/codec.h"
 #include "api/rows.h"
 #include "api/scalar.h"
+#include "yaml/yaml.h"
 
 enum {
 	DEPTH_MAX = 200,
@@ -22,6 +23,8 @@ enum {
 	NODES_MAX = 2000000,
 	FOUND_MAX = 100, /* as upstream */
 };
+
+static const struct json_limits limits = { .bytes = TEXT_MAX, .depth = DEPTH_MAX, .nodes = NODES_MAX };
 
 struct place {
 	const struct place *up;
@@ -128,6 +131,21 @@ static int refuse(struct walk *w, const struct api_type *t, const struct json *v
 	return refuse_as(w, v, literal, go.ptr, go.len, at);
 }
 
+static void note_found(struct walk *w, struct span what)
+{
+	for (unsigned i = 0; i < w->d->n_found; i++)
+		if (span_eq(w->d->found[i], what))
+			return;
+	if (w->d->n_found == w->cap_found) {
+		w->cap_found = w->cap_found ? 2 * w->cap_found : 8;
+		struct span *more = arena_alloc_n(w->a, w->cap_found, sizeof(*more));
+		if (w->d->n_found)
+			memcpy(more, w->d->found, w->d->n_found * sizeof(*more));
+		w->d->found = more;
+	}
+	w->d->found[w->d->n_found++] = arena_span(w->a, what);
+}
+
 /* Notes an unknown or duplicate field once. */
 static void found(struct walk *w, const char *what, struct span name, const struct place *at)
 {
@@ -137,17 +155,7 @@ static void found(struct walk *w, const char *what, struct span name, const stru
 		return;
 	path_strict(&path, &here);
 	buf_printf(&b, "%s field \"%.*s\"", what, SPAN_ARG(buf_span(&path)));
-	for (unsigned i = 0; i < w->d->n_found; i++)
-		if (span_eq(w->d->found[i], buf_span(&b)))
-			return;
-	if (w->d->n_found == w->cap_found) {
-		w->cap_found = w->cap_found ? 2 * w->cap_found : 8;
-		struct span *more = arena_alloc_n(w->a, w->cap_found, sizeof(*more));
-		if (w->d->n_found)
-			memcpy(more, w->d->found, w->d->n_found * sizeof(*more));
-		w->d->found = more;
-	}
-	w->d->found[w->d->n_found++] = arena_span(w->a, buf_span(&b));
+	note_found(w, buf_span(&b));
 }
 
 /* ---- members of one name, where the names are free: the last one counts, in the place of the first */
@@ -497,7 +505,9 @@ static int strict_error(struct api_decode *d, struct err *err)
 	return err_set(err, ERR_INVALID_REQUEST, "%s", buf_cstr(&b));
 }
 
-int api_decode_tree(struct arena *a, const struct api_type *t, struct json *tree, struct api_decode *d, struct err *err)
+/* before: a finding from before the walk, empty = none. */
+static int decode(struct arena *a, const struct api_type *t, struct json *tree, struct api_decode *d, struct span before,
+		  struct err *err)
 {
 	struct api_decode none = {};
 	if (!d)
@@ -505,6 +515,8 @@ int api_decode_tree(struct arena *a, const struct api_type *t, struct json *tree
 	d->n_found = 0;
 	d->found = NULL;
 	struct walk w = { .a = a, .d = d, .err = err };
+	if (before.len)
+		note_found(&w, before);
 	if (tree->kind == JSON_NULL)
 		*tree = json_object(); /* Go: null into a struct changes nothing */
 	int rc = walk_value(&w, t, tree, NULL);
@@ -513,14 +525,47 @@ int api_decode_tree(struct arena *a, const struct api_type *t, struct json *tree
 	return rc;
 }
 
+int api_decode_tree(struct arena *a, const struct api_type *t, struct json *tree, struct api_decode *d, struct err *err)
+{
+	return decode(a, t, tree, d, SPAN_EMPTY, err);
+}
+
 int api_decode_json(struct arena *a, const struct api_type *t, struct span text, struct api_decode *d,
 		    struct json *out, struct err *err)
 {
-	static const struct json_limits limits = { .bytes = TEXT_MAX, .depth = DEPTH_MAX, .nodes = NODES_MAX };
 	struct json tree;
 	int rc = json_parse(a, text, JSON_BORROW | JSON_DUPLICATES_KEEP | JSON_REPLACE_BAD_UTF8, &limits, &tree, err);
 	if (rc == 0)
 		rc = api_decode_tree(a, t, &tree, d, err);
+	if (rc == 0)
+		*out = tree;
+	return rc;
+}
+
+/* The message as the API server gives it: sigs.k8s.io/yaml's own words without what its Unmarshal puts in front. */
+static struct span yaml_words(const struct err *err)
+{
+	struct span text = span_of(err_msg(err)), front = SPAN("error converting YAML to JSON: ");
+	return span_starts(text, front) ? span_from(text, front.len) : text;
+}
+
+/* Upstream converts twice: leniently for the object, strictly for what there is to complain about. */
+int api_decode_yaml(struct arena *a, const struct api_type *t, struct span text, struct api_decode *d,
+		    struct json *out, struct err *err)
+{
+	auto_err struct err strict_err = ERR_INIT, lenient_err = ERR_INIT;
+	struct span before = SPAN_EMPTY;
+	struct json tree;
+	int rc = yaml_parse(a, text, YAML_STRICT, &limits, &tree, &strict_err);
+	if (rc < 0) {
+		rc = yaml_parse(a, text, 0, &limits, &tree, &lenient_err);
+		if (rc < 0) {
+			struct span words = yaml_words(&lenient_err);
+			return err_set(err, -rc, "%.*s", SPAN_ARG(words));
+		}
+		before = yaml_words(&strict_err);
+	}
+	rc = decode(a, t, &tree, d, before, err);
 	if (rc == 0)
 		*out = tree;
 	return rc;
@@ -537,7 +582,6 @@ int api_peek_gvk(struct arena *a, struct span text, struct span *out_api_version
 		}
 		return rc;
 	}
-	static const struct json_limits limits = { .bytes = TEXT_MAX, .depth = DEPTH_MAX, .nodes = NODES_MAX };
 	struct json tree;
 	int rc = json_parse(a, text, JSON_BORROW | JSON_DUPLICATES_KEEP | JSON_REPLACE_BAD_UTF8, &limits, &tree, err);
 	if (rc < 0)

@@ -147,6 +147,28 @@ static void strict_names_what_it_found(void **state)
 			    "\"spec.containers[1].name\", unknown field \"spec.containers[1].imagee\", duplicate field \"metadata.labels.a\"");
 }
 
+static void yaml_is_strict_in_its_own_words(void **state)
+{
+	auto_arena struct arena a = {};
+	auto_err struct err err = ERR_INIT;
+	const struct api_type *t = api_type_find(SPAN(POD));
+	struct api_decode d = {};
+	struct json v;
+	struct span text = SPAN("metadata:\n  name: a\n  name: b\nspec:\n  foo: 1\n");
+	assert_int_equal(api_decode_yaml(&a, t, text, &d, &v, &err), 0);
+	assert_int_equal(d.n_found, 2);
+	assert_true(span_is(json_span(json_path(&v, "metadata", "name", NULL)), "b"));
+	d.strict = true;
+	assert_int_equal(api_decode_yaml(&a, t, text, &d, &v, &err), -ERR_INVALID_REQUEST);
+	assert_string_equal(err_msg(&err), "strict decoding error: yaml: unmarshal errors:\n"
+			    "  line 3: key \"name\" already set in map, unknown field \"spec.foo\"");
+	assert_int_equal(api_decode_yaml(&a, t, SPAN("a: b: c"), &d, &v, &err), -ERR_INVALID_REQUEST);
+	assert_string_equal(err_msg(&err), "yaml: mapping values are not allowed in this context");
+	assert_int_equal(api_decode_yaml(&a, t, SPAN("spec: {containers: 5}"), &d, &v, &err), -ERR_INVALID_REQUEST);
+	assert_string_equal(err_msg(&err), "json: cannot unmarshal number into Go struct field PodSpec.spec.containers of type "
+			    "[]v1.Container");
+}
+
 static void found_is_bounded(void **state)
 {
 	auto_arena struct arena a = {};
@@ -243,6 +265,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rows_come_out),
 		cmocka_unit_test(strict_names_what_it_found),
+		cmocka_unit_test(yaml_is_strict_in_its_own_words),
 		cmocka_unit_test(found_is_bounded),
 		cmocka_unit_test(depth_is_bounded),
 		cmocka_unit_test(damaged_protobuf_is_refused),

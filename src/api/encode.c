@@ -6,6 +6,7 @@
 #include <assert.h>
 #include "api/codec.h"
 #include "api/slots.h"
+#include "yaml/yaml.h"
 
 enum { DEPTH_MAX = 600 }; /* decoding stops at 200; a tree that code has built may nest some trees */
 
@@ -259,4 +260,16 @@ void api_encode_json(struct buf *out, const struct api_type *t, const struct jso
 		write_object(&e, t, NULL);
 	else
 		write_value(&e, t, v);
+}
+
+void api_encode_yaml(struct buf *out, const struct api_type *t, const struct json *v)
+{
+	auto_arena struct arena a = {};
+	auto_buf struct buf text = {};
+	static const struct json_limits limits = { .bytes = SIZE_MAX, .depth = 10000, .nodes = SIZE_MAX };
+	struct json tree;
+	api_encode_json(&text, t, v, 0);
+	int rc = json_parse(&a, buf_span(&text), JSON_BORROW, &limits, &tree, NULL);
+	assert(rc == 0); /* we wrote it */
+	yaml_write(out, &tree);
 }

@@ -3,6 +3,8 @@
  *     JSON -> tree -> JSON       same bytes as the file
  *     JSON -> tree -> protobuf   same bytes as the .pb
  *     protobuf -> tree -> JSON   same bytes as the .json
+ *     YAML -> tree -> JSON       same bytes as the .json
+ *     tree -> YAML               same bytes as the .yaml
  *     tree -> schema walk again  nothing found, nothing changed
  *
  * The JSON files are indented by the encoder that made them, so ours is written with the same indentation. */
@@ -12,7 +14,7 @@ static void one_fixture(const char *file)
 {
 	auto_arena struct arena a = {};
 	auto_err struct err err = ERR_INIT;
-	auto_buf struct buf json = {}, pb = {}, out = {}, out_pb = {};
+	auto_buf struct buf json = {}, pb = {}, yaml = {}, out = {}, out_pb = {};
 	struct json tree, from_pb;
 	struct span stem = span_sub(span_of(file), 0, strlen(file) - 5);
 	const struct api_type *t = type_of_file(span_of(file));
@@ -36,6 +38,17 @@ static void one_fixture(const char *file)
 	buf_trunc(&out, 0);
 	api_encode_json(&out, t, &from_pb, JSON_PRETTY);
 	same(file, "JSON from protobuf", buf_span(&json), buf_span(&out));
+
+	/* YAML: the same object, and the same text back. */
+	read_fixture(arena_cstr(&a, stem), ".yaml", &yaml);
+	if (api_decode_yaml(&a, t, buf_span(&yaml), &d, &tree, &err) < 0)
+		fail_msg("%s: %s", file, err_msg(&err));
+	buf_trunc(&out, 0);
+	api_encode_json(&out, t, &tree, JSON_PRETTY);
+	same(file, "JSON from YAML", buf_span(&json), buf_span(&out));
+	buf_trunc(&out, 0);
+	api_encode_yaml(&out, t, &from_pb);
+	same(file, "YAML", buf_span(&yaml), buf_span(&out));
 
 	if (api_decode_tree(&a, t, &from_pb, &d, &err) < 0)
 		fail_msg("%s: %s", file, err_msg(&err));
