@@ -28,6 +28,7 @@ struct dec {
 /* The members of one object while it is read. They stand on the stack, because their number is known at the end. */
 struct members {
 	unsigned n;
+	uint64_t unsorted; /* bit of each map field whose keys came out of order, so that one may be there twice */
 	uint8_t at[API_FIELDS_MAX]; /* index + 1 of the member of each field */
 	struct json_member m[API_FIELDS_MAX];
 };
@@ -68,10 +69,31 @@ static struct json text(struct dec *d, struct span s)
 	return json_str(arena_span(d->a, buf_span(&b)));
 }
 
+/* Of entries with one key the last counts. */
+static void merge_repeated(struct json *map)
+{
+	auto_map struct map seen = {};
+	uint32_t n = 0;
+	for (uint32_t i = 0; i < map->n; i++) {
+		struct json_member m = map->members[i], *first = map_get(&seen, json_key(&m));
+		if (first) {
+			first->value = m.value;
+			continue;
+		}
+		map->members[n] = m;
+		(void)map_put(&seen, json_key(&map->members[n]), &map->members[n]);
+		n++;
+	}
+	/* The storage keeps its size: json.h's `exact` says whether there is room behind n. */
+	map->exact = map->exact || n != map->n;
+	map->n = n;
+}
+
 static int get_object(struct dec *d, const struct api_type *t, struct span data, struct json *out)
 {
 	struct members ms __attribute__((uninitialized));
 	ms.n = 0;
+	ms.unsorted = 0;
 	memset(ms.at, 0, sizeof(ms.at));
 	if (d->depth >= DEPTH_MAX)
 		return err_set(d->err, ERR_INVALID_REQUEST, "protobuf nested more than %d levels deep", DEPTH_MAX);
@@ -80,6 +102,8 @@ static int get_object(struct dec *d, const struct api_type *t, struct span data,
 	d->depth--;
 	if (rc < 0)
 		return rc;
+	for (uint64_t left = ms.unsorted; left; left &= left - 1)
+		merge_repeated(&ms.m[ms.at[__builtin_ctzll(left)] - 1].value);
 	*out = json_object();
 	if (ms.n) {
 		out->members = arena_alloc_n(d->a, ms.n, sizeof(*ms.m));
@@ -383,7 +407,8 @@ static void zero_value(const struct api_type *t, struct json *out)
 	}
 }
 
-static int get_entry(struct dec *d, struct proto_in *in, unsigned wire, const struct api_type *t, struct json *map)
+static int get_entry(struct dec *d, struct proto_in *in, unsigned wire, const struct api_type *t, struct json *map,
+		     bool *out_of_order)
 {
 	const struct api_type *elem = api_ref_type(t->elem);
 	struct span entry, key = SPAN("");
@@ -413,13 +438,10 @@ static int get_entry(struct dec *d, struct proto_in *in, unsigned wire, const st
 		rc = count_node(d, 1);
 	if (rc < 0)
 		return rc;
-	/* Writers sort, so a key behind the last one is new; any other is looked for, up to a number that a hash is for. */
-	if (!map->n || span_cmp(key, json_key(&map->members[map->n - 1])) > 0)
-		(void)json_add(d->a, map, key, value);
-	else if (map->n < 4096)
-		(void)json_set(d->a, map, key, value);
-	else
-		return err_set(d->err, ERR_TOO_LARGE, "protobuf map with more than 4096 entries out of order");
+	/* Writers sort, so a key behind the last one is new as long as that held. */
+	if (map->n && span_cmp(key, json_key(&map->members[map->n - 1])) <= 0)
+		*out_of_order = true;
+	(void)json_add(d->a, map, key, value);
 	return 0;
 }
 
@@ -509,7 +531,11 @@ static int get_fields(struct dec *d, const struct api_type *t, struct span data,
 			if (!there)
 				value = ft->kind == API_LIST ? json_array() : json_object();
 			struct json *into = there ? there : &value;
-			rc = ft->kind == API_LIST ? get_items(d, &in, wire, num, ft, into) : get_entry(d, &in, wire, ft, into);
+			bool out_of_order = false;
+			rc = ft->kind == API_LIST ? get_items(d, &in, wire, num, ft, into) :
+						    get_entry(d, &in, wire, ft, into, &out_of_order);
+			if (out_of_order)
+				ms->unsorted |= UINT64_C(1) << i;
 			if (rc < 0)
 				return rc;
 			if (there)
