@@ -4,7 +4,7 @@ JOBS  ?= $(shell nproc)
 COMPONENT ?=
 
 .DEFAULT_GOAL := build
-.PHONY: help build check unit asan tsan arena fuzz bench gen gen-check tidy lint layers size install clean
+.PHONY: help build check unit clang asan tsan arena fuzz bench gen gen-check tidy lint layers size install clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -17,6 +17,10 @@ unit: build ## unit tests and corpus replays (COMPONENT=name for one)
 	@meson test -C $(BUILD) --no-rebuild -q --print-errorlogs $(COMPONENT)
 
 check: build lint layers gen-check unit ## what every commit must pass (3 minutes at most)
+
+clang: ## a second compiler's opinion: everything built with clang, warnings are errors
+	@CC=clang-14 tools/setup build-clang -Dbench=false
+	@ninja -C build-clang -j $(JOBS) --quiet
 
 asan: ## unit tests and replays under AddressSanitizer and UndefinedBehaviorSanitizer, arenas as single allocations
 	@tools/setup build-asan -Db_sanitize=address,undefined -Dbuildtype=debugoptimized -Db_lundef=false -Darena=malloc -Dbench=false
@@ -53,4 +57,4 @@ size: build ## start time, loaded objects and private memory of each applet, wit
 	@tools/size $(BUILD)
 
 clean: ## remove the build folders
-	@rm -rf build build-asan build-tsan build-fuzz
+	@rm -rf build build-clang build-asan build-tsan build-fuzz
