@@ -42,7 +42,7 @@ static inline bool api_is_empty(const struct api_type *t, const struct json *v)
 	switch (v->kind) {
 	case JSON_NULL: return true;
 	case JSON_BOOL: return t->kind == API_BOOL && !v->b;
-	case JSON_INT: return t->kind != API_INTORSTRING && t->kind <= API_DOUBLE && v->i == 0;
+	case JSON_INT: return t->kind <= API_DOUBLE && v->i == 0;
 	case JSON_DOUBLE: return t->kind == API_DOUBLE && v->d == 0;
 	case JSON_STRING: return v->n == 0 && (t->kind == API_STRING || t->kind == API_BYTES || t->kind == API_BLOB);
 	case JSON_ARRAY: return v->n == 0 && t->kind == API_LIST;
