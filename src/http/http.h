@@ -92,8 +92,9 @@ struct http_limits {
 	unsigned body_stall_ms;     /* [30000] a body that the handler wants must move on within this time ... */
 	unsigned body_bytes_per_s;  /* [128] ... and on average this fast */
 	unsigned write_stall_ms;    /* [60000] a peer that takes nothing of what waits for it is dropped */
-	unsigned ping_ms;           /* [30000] HTTP/2: quiet connection with streams is pinged; silence for as long ends it;
-	                             * UINT_MAX = never */
+	unsigned ping_ms;           /* HTTP/2: a connection with streams that was quiet for so long is pinged, and ended after
+	                             * as much silence again. 0 = never: TCP keepalive (on for every TCP socket here) finds
+	                             * dead peers without waking this process */
 };
 
 struct http_server_params {
@@ -221,7 +222,7 @@ void http_reply_trailer(struct http_req *r, const char *name, struct span value)
 void http_reply_end(struct http_req *r);
 /* Gives up: HTTP/2 resets the stream, HTTP/1 ends the connection; so the peer cannot take it for complete. */
 void http_reply_abort(struct http_req *r);
-/* Bytes accepted by http_reply_add and not yet taken by the kernel. A streaming writer stops above
+/* Bytes accepted by http_reply_add and not yet on their way (HTTP/2: not yet framed; HTTP/1: not yet sent). A streaming writer stops above
  * limits.queue_bytes and goes on at `drain`; this layer keeps whatever it is given. */
 size_t http_reply_queued(const struct http_req *r);
 bool http_reply_begun(const struct http_req *r);

@@ -187,6 +187,11 @@ int tls_connect_new(struct tls_ctx *ctx, const struct tls_io *io, const char *se
 	return 0;
 }
 
+void tls_io_set(struct tls_conn *c, const struct tls_io *io)
+{
+	c->io = *io;
+}
+
 void tls_conn_free(struct tls_conn *c)
 {
 	if (!c)
