@@ -7,10 +7,14 @@
  *     api_encode_json(&out, type, &object, 0);   // Go's bytes for the typed object
  *
  * Decoding checks every value against its type and brings it to canonical form (times, quantities, base64), drops nulls
- * and unknown fields, puts members into Go's order and makes their keys point at the table's names. All the
- * functions are pure: they share nothing between threads, and allocate in the arena or the buf given.
+ * and unknown fields, and makes keys point at the table's names, which is how encoders know members without comparing
+ * them. Members keep the order of the text; encoders put Go's. A tree that code has changed, by any means of json.h, encodes
+ * as well. All functions are pure: they share nothing between threads, and allocate in the arena or the buf given.
  *
- * Bounds: text 16 MB (the server's own limit of 3 MB comes earlier), depth 200, 2 million values.
+ * Numbers inside RAW and ANY values lose how they were written ("1.0" comes back as 1), because they too are trees.
+ *
+ * Bounds: text 16 MB (the server's own limit of 3 MB comes earlier), depth 200, 2 million values; protobuf 64 MB, depth
+ * 100, 4 million values.
  */
 #pragma once
 
@@ -22,10 +26,12 @@ struct api_decode {
 			    * strict decoding error: unknown field "spec.foo", duplicate field "spec.x" */
 	bool keep_unknown; /* in: unknown fields stay in the tree (still listed) */
 	unsigned n_found;  /* out: entries of found; at most 100, each once, as upstream */
-	struct span *found; /* out, in the arena: `unknown field "spec.foo"`, in the order of the text: Warning texts */
+	struct span *found; /* out, in the arena: `unknown field "spec.foo"`, in the order of the text, as Warning headers
+			     * show them; in YAML a key that is there twice comes first, in YAML's words */
 };
 
-/* The text must outlive the tree (strings are borrowed from it). d may be NULL. Classes: INVALID_REQUEST, TOO_LARGE. */
+/* The text must outlive the tree (strings are borrowed from it). d may be NULL. Classes: INVALID_REQUEST, TOO_LARGE. The message
+ * is Go's; the API server puts `Deployment in version "v1" cannot be handled as a Deployment: ` before it. */
 int api_decode_json(struct arena *a, const struct api_type *t, struct span text, struct api_decode *d,
 		    struct json *out, struct err *err);
 int api_decode_yaml(struct arena *a, const struct api_type *t, struct span text, struct api_decode *d,
@@ -56,6 +62,11 @@ struct api_envelope {
 int api_envelope_read(struct span data, struct api_envelope *out, struct err *err);
 int api_encode_proto(struct buf *out, const struct api_type *t, const struct json *v, struct err *err);
 int api_decode_proto(struct arena *a, const struct api_type *t, struct span data, struct json *out, struct err *err);
+
+/* A watch event, metav1.WatchEvent, as it travels in protobuf watches: its object is not JSON but an envelope of its own, so
+ * that events carry what the store already has encoded. The framing of the stream (four bytes of length) is the caller's. */
+void api_encode_watch_event(struct buf *out, struct span type, struct span object);
+int api_decode_watch_event(struct span data, struct span *out_type, struct span *out_object, struct err *err);
 
 /* apiVersion and kind of an object without decoding it, from JSON (top-level members only) or the envelope. Empty when absent. */
 int api_peek_gvk(struct arena *a, struct span text, struct span *out_api_version, struct span *out_kind, struct err *err);

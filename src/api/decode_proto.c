@@ -51,10 +51,23 @@ static int count_node(struct dec *d, uint32_t n)
 	return 0;
 }
 
+static inline bool is_ascii(struct span s)
+{
+	const char *p = s.ptr, *end = p + s.len;
+	uint64_t bits = 0, word;
+	for (; end - p >= 8; p += 8) {
+		memcpy(&word, p, 8);
+		bits |= word;
+	}
+	for (; p < end; p++)
+		bits |= (uint8_t)*p;
+	return !(bits & UINT64_C(0x8080808080808080));
+}
+
 /* Strings become JSON, so bad UTF-8 becomes what Go's JSON encoder would show: U+FFFD. */
 static struct json text(struct dec *d, struct span s)
 {
-	if (likely(utf8_valid(s)))
+	if (likely(is_ascii(s)) || utf8_valid(s))
 		return json_str(s);
 	auto_buf struct buf b = {};
 	for (size_t i = 0; i < s.len;) {
@@ -526,6 +539,11 @@ static int get_fields(struct dec *d, const struct api_type *t, struct span data,
 			continue;
 		}
 		unsigned i = base + row->field;
+		if (ft->kind == API_STRING && wire == PROTO_BYTES && in.pos < in.end && !*in.pos &&
+		    !(row->flags & (API_WIRE_POINTER | API_WIRE_ONEOF)) && !ms->at[i]) {
+			in.pos++; /* "", the commonest value of all */
+			continue;
+		}
 		struct json value, *there = ms->at[i] ? &ms->m[ms->at[i] - 1].value : NULL;
 		if ((ft->kind == API_LIST && !(ft->flags & API_TYPE_WRAPPED)) || ft->kind == API_MAP) {
 			if (!there)
@@ -646,5 +664,31 @@ int api_decode_proto(struct arena *a, const struct api_type *t, struct span data
 		tree.exact = 1;
 	}
 	*out = tree;
+	return 0;
+}
+
+int api_decode_watch_event(struct span data, struct span *out_type, struct span *out_object, struct err *err)
+{
+	struct proto_in in = proto_in_of(data);
+	struct span type = SPAN_EMPTY, extension = SPAN_EMPTY, object = SPAN_EMPTY;
+	uint32_t num;
+	unsigned wire;
+	while (proto_tag(&in, &num, &wire)) {
+		if (wire == PROTO_BYTES && num <= 2)
+			(void)proto_bytes(&in, num == 1 ? &type : &extension);
+		else
+			(void)proto_skip(&in, wire);
+	}
+	struct proto_in raw = proto_in_of(extension);
+	while (proto_tag(&raw, &num, &wire)) {
+		if (wire == PROTO_BYTES && num == 1)
+			(void)proto_bytes(&raw, &object);
+		else
+			(void)proto_skip(&raw, wire);
+	}
+	if (!proto_end(&in) || !proto_end(&raw))
+		return err_set(err, ERR_INVALID_REQUEST, "damaged protobuf in WatchEvent");
+	*out_type = type;
+	*out_object = object;
 	return 0;
 }

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <fcntl.h>
 #include <cmocka.h>
 #include "api/api.h"
 
@@ -169,6 +170,30 @@ static void yaml_is_strict_in_its_own_words(void **state)
 			    "[]v1.Container");
 }
 
+/* The short cut for usual quantities agrees with the whole way. */
+static void plain_quantities_are_canonical(void **state)
+{
+	static const char *const suffixes[] = { "", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei", "n", "u" };
+	static const int values[] = { 0, 1, 7, 10, 500, 512, 999, 1000, 1001, 1023, 1024, 1500, 2000, 2048, 10240, 65536, 100000,
+				      123456, 512000, 999999, 1000000, 1048576 };
+	const struct api_type *t = api_type_find(SPAN("core/v1.ResourceRequirements"));
+	for (size_t i = 0; i < ARRAY_LEN(values); i++) {
+		for (size_t k = 0; k < ARRAY_LEN(suffixes); k++) {
+			auto_arena struct arena a = {};
+			auto_buf struct buf want = {};
+			auto_err struct err err = ERR_INIT;
+			struct json v;
+			struct span text = arena_printf(&a, "%d%s", values[i], suffixes[k]);
+			struct span body = arena_printf(&a, "{\"limits\":{\"x\":\"%.*s\"}}", SPAN_ARG(text));
+			assert_int_equal(api_quantity_canon(text, &want, &err), 0);
+			assert_int_equal(api_decode_json(&a, t, body, NULL, &v, &err), 0);
+			struct span have = json_span(json_path(&v, "limits", "x", NULL));
+			if (!span_eq(have, buf_span(&want)))
+				fail_msg("%.*s: want %s, have %.*s", SPAN_ARG(text), buf_cstr(&want), SPAN_ARG(have));
+		}
+	}
+}
+
 static void found_is_bounded(void **state)
 {
 	auto_arena struct arena a = {};
@@ -247,6 +272,31 @@ static void damaged_protobuf_is_refused(void **state)
 	assert_true(span_is(json_span(json_path(&v, "metadata", "name", NULL)), "a\xef\xbf\xbd" "b"));
 }
 
+static void watch_events_carry_envelopes(void **state)
+{
+	auto_buf struct buf b = {};
+	struct span type, object;
+	buf_chr(&b, 'x');
+	api_encode_watch_event(&b, SPAN("ADDED"), SPAN("k8s\0rest"));
+	/* {1: "ADDED", 2: {1: "k8s\0rest"}} */
+	assert_int_equal(b.len, 20);
+	assert_memory_equal(b.ptr, "x\x0a\x05" "ADDED\x12\x0a\x0a\x08k8s\0rest", 20);
+	assert_int_equal(api_decode_watch_event(span_from(buf_span(&b), 1), &type, &object, NULL), 0);
+	assert_true(span_is(type, "ADDED"));
+	assert_true(span_eq(object, SPAN("k8s\0rest")));
+	for (size_t cut = 2; cut < 19; cut++)
+		if (api_decode_watch_event(span_sub(buf_span(&b), 1, cut), &type, &object, NULL) == 0)
+			assert_int_equal(cut, 8); /* after a whole field */
+	/* The fixture's object is JSON; the same reader takes it. */
+	auto_buf struct buf pb = {};
+	assert_int_equal(io_read_file(AT_FDCWD, "tests/fixtures/roundtrip/core.v1.WatchEvent.pb", &pb, 1 << 20, NULL), 0);
+	struct api_envelope e;
+	assert_int_equal(api_envelope_read(buf_span(&pb), &e, NULL), 0);
+	assert_int_equal(api_decode_watch_event(e.raw, &type, &object, NULL), 0);
+	assert_true(span_is(type, "typeValue"));
+	assert_true(span_starts(object, SPAN("{\"apiVersion\"")));
+}
+
 static void kinds_are_peeked(void **state)
 {
 	auto_arena struct arena a = {};
@@ -266,9 +316,11 @@ int main(void)
 		cmocka_unit_test(rows_come_out),
 		cmocka_unit_test(strict_names_what_it_found),
 		cmocka_unit_test(yaml_is_strict_in_its_own_words),
+		cmocka_unit_test(plain_quantities_are_canonical),
 		cmocka_unit_test(found_is_bounded),
 		cmocka_unit_test(depth_is_bounded),
 		cmocka_unit_test(damaged_protobuf_is_refused),
+		cmocka_unit_test(watch_events_carry_envelopes),
 		cmocka_unit_test(kinds_are_peeked),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

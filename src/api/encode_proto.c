@@ -312,3 +312,13 @@ int api_encode_proto(struct buf *out, const struct api_type *t, const struct jso
 {
 	return encode(out, t, v, true, err);
 }
+
+void api_encode_watch_event(struct buf *out, struct span type, struct span object)
+{
+	struct proto_out o;
+	proto_out_begin(&o, out, type.len + object.len + 32);
+	proto_put_bytes(&o, 1, object); /* RawExtension.raw */
+	proto_put_head(&o, 2, 0);
+	proto_put_bytes(&o, 1, type);
+	proto_out_end(&o);
+}

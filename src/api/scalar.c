@@ -138,10 +138,37 @@ int api_base64_canon(struct arena *a, struct span in, struct span *out, struct b
 
 /* ---- quantities */
 
+/* Texts that are surely canonical: a whole number without leading zeros, short enough for every suffix to stay in range,
+ * that no larger suffix could carry. This is what nearly every quantity looks like ("500m", "256Mi", "2"). */
+static bool quantity_is_plain(struct span in)
+{
+	unsigned v = 0;
+	size_t n = 0;
+	while (n < in.len && n < 6 && in.ptr[n] >= '0' && in.ptr[n] <= '9')
+		v = v * 10 + (unsigned)(in.ptr[n++] - '0');
+	if (!n || in.ptr[0] == '0')
+		return in.len == 1 && n == 1; /* "0" */
+	const char *s = in.ptr + n;
+	switch (in.len - n) {
+	case 0:
+		return v % 1000;
+	case 1:
+		return v % 1000 && (*s == 'm' || *s == 'k' || *s == 'M' || *s == 'G');
+	case 2:
+		return v % 1024 && s[1] == 'i' && (*s == 'K' || *s == 'M' || *s == 'G');
+	default:
+		return false;
+	}
+}
+
 int api_quantity_text(struct arena *a, struct span in, struct span *out, struct buf *why)
 {
 	auto_err struct err err = ERR_INIT;
 	auto_buf struct buf text = {};
+	if (quantity_is_plain(in)) {
+		*out = in;
+		return 0;
+	}
 	if (api_quantity_canon(in, &text, &err) < 0)
 		return say(why, &err);
 	*out = span_eq(buf_span(&text), in) ? in : arena_span(a, buf_span(&text));
