@@ -46,7 +46,8 @@ void api_encode_json(struct buf *out, const struct api_type *t, const struct jso
 /* As sigs.k8s.io/yaml writes it: keys sorted. */
 void api_encode_yaml(struct buf *out, const struct api_type *t, const struct json *v);
 
-/* ---- protobuf. A message alone, without the envelope. Appended. INVALID when a value has no wire form (bad time, ...) */
+/* ---- protobuf. A message alone, without the envelope. Appended. INVALID when a value has no wire form (bad time, ...),
+ * NOT_ACCEPTABLE when the type has none (custom resources, Table). */
 int api_encode_message(struct buf *out, const struct api_type *t, const struct json *v, struct err *err);
 /* Strings are borrowed from data. Unknown numbers are skipped. Class INVALID_REQUEST. */
 int api_decode_message(struct arena *a, const struct api_type *t, struct span data, struct json *out, struct err *err);

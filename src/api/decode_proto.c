@@ -584,7 +584,7 @@ static int get_fields(struct dec *d, const struct api_type *t, struct span data,
 int api_decode_message(struct arena *a, const struct api_type *t, struct span data, struct json *out, struct err *err)
 {
 	struct dec d = { .a = a, .err = err };
-	if (t->kind != API_OBJECT || t->flags & API_TYPE_CUSTOM)
+	if (t->kind != API_OBJECT || t->flags & (API_TYPE_CUSTOM | API_TYPE_NO_WIRE))
 		return err_set(err, ERR_UNSUPPORTED_MEDIA, "this type has no protobuf form");
 	if (data.len > MESSAGE_MAX)
 		return err_set(err, ERR_TOO_LARGE, "protobuf message of more than %d bytes", MESSAGE_MAX);

@@ -264,6 +264,8 @@ static void damaged_protobuf_is_refused(void **state)
 	for (size_t cut = 0; cut < pb.len; cut++) /* every cut: an error or a smaller object, never more */
 		(void)api_decode_proto(&a, t, span_make(pb.ptr, cut), &v, NULL);
 	assert_int_equal(api_decode_proto(&a, t, SPAN("k8s"), &v, NULL), -ERR_INVALID_REQUEST);
+	assert_int_equal(api_encode_proto(&pb, api_type_find(SPAN("meta/v1.Table")), &v, NULL), -ERR_NOT_ACCEPTABLE);
+	assert_int_equal(api_decode_message(&a, api_type_find(SPAN("meta/v1.Table")), SPAN(""), &v, NULL), -ERR_UNSUPPORTED_MEDIA);
 	assert_int_equal(api_decode_message(&a, t, SPAN("\x08\x01"), &v, NULL), -ERR_INVALID_REQUEST); /* metadata as varint */
 	assert_int_equal(api_decode_message(&a, t, SPAN("\x0a\x05"), &v, NULL), -ERR_INVALID_REQUEST);
 	assert_int_equal(api_decode_message(&a, t, SPAN("\xfa\x7f\x00"), &v, NULL), 0); /* unknown number */

@@ -274,7 +274,7 @@ static int encode(struct buf *out, const struct api_type *t, const struct json *
 {
 	struct enc e = { .err = err };
 	struct api_slots s __attribute__((uninitialized));
-	if (t->kind != API_OBJECT || t->flags & API_TYPE_CUSTOM) {
+	if (t->kind != API_OBJECT || t->flags & (API_TYPE_CUSTOM | API_TYPE_NO_WIRE)) {
 		struct span name = api_type_name(t);
 		return err_set(err, ERR_NOT_ACCEPTABLE, "%.*s has no protobuf form", SPAN_ARG(name));
 	}

@@ -75,6 +75,7 @@ enum api_type_flags {
 	API_TYPE_TOP = 1 << 8,      /* has apiVersion and kind of its own */
 	API_TYPE_IS_LIST = 1 << 9,  /* is the list object of a kind (PodList) */
 	API_TYPE_32BIT = 1 << 10,
+	API_TYPE_NO_WIRE = 1 << 11, /* has no protobuf form (Table) */
 };
 
 enum api_list_type {

@@ -8,7 +8,7 @@ from api_schema import label, unlabel
 
 MASK = (1 << 64) - 1
 FLAG = {n: 1 << i for i, n in enumerate(['ATOMIC', 'GRANULAR', 'CUSTOM', 'PRESERVE', 'EMBEDDED', 'NULLABLE', 'WRAPPED',
-                                         'PROTO3', 'TOP', 'IS_LIST', '32BIT'])}
+                                         'PROTO3', 'TOP', 'IS_LIST', '32BIT', 'NO_WIRE'])}
 FIELD = {n: 1 << i for i, n in enumerate(['OMITEMPTY', 'POINTER', 'OPTIONAL', 'REQUIRED', 'NO_WIRE', 'HIDDEN', 'ONEOF',
                                           'PATCH_MERGE', 'PATCH_REPLACE', 'RETAIN_KEYS', 'INLINED'])}
 WIRE_INLINE, WIRE_POINTER, WIRE_ONEOF = 1, 2, 4
@@ -112,6 +112,7 @@ class Tables:
         flags = {'': 0, 'atomic': FLAG['ATOMIC'], 'granular': FLAG['GRANULAR']}[key[2]]
         flags |= FLAG['IS_LIST'] if row['is_list'] == 'y' else 0
         flags |= FLAG['TOP'] if row['is_object'] == 'y' else 0
+        flags |= FLAG['NO_WIRE'] if row['has_proto'] == 'n' else 0
         return self.new_type(key, kind='OBJECT', name=name, go=self.go_struct(name), flags=flags, fields=name)
 
     def union(self, name):
