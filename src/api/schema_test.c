@@ -163,6 +163,8 @@ static void resources_are_found(void **state)
 	assert_int_equal(api_registry_n(r), 63);
 	assert_span(api_registry_version(r, 0)->group, "");
 	assert_int_equal(api_registry_version(r, 0)->group_priority, 18000);
+	assert_span(api_registry_version(r, 1)->group, "apiregistration.k8s.io"); /* as the aggregator lists /apis */
+	assert_span(api_registry_version(r, 2)->group, "apps");
 	const struct api_group_version *v2 = api_registry_find_version(r, SPAN("autoscaling"), SPAN("v2"));
 	const struct api_group_version *v1 = api_registry_find_version(r, SPAN("autoscaling"), SPAN("v1"));
 	assert_true(v2 < v1); /* v2 is preferred */
