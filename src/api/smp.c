@@ -361,7 +361,7 @@ static int find_by_key(const struct smp *s, const struct items *l, struct span k
 }
 
 /* Takes the items with directives out of patch and does what they say to original. */
-static int special_items(const struct smp *s, struct items *original, struct items *patch, struct span key)
+static int special_items(const struct smp *s, struct items *original, struct items *patch, struct span key, bool *out_replace)
 {
 	struct items plain = list_new(s, patch->n);
 	bool replace = false;
@@ -398,6 +398,7 @@ static int special_items(const struct smp *s, struct items *original, struct ite
 	} else {
 		*patch = plain;
 	}
+	*out_replace = replace;
 	return 0;
 }
 
@@ -413,6 +414,8 @@ static void scalars_once(struct items *l)
 			}
 }
 
+/* Upstream works in the storage of the original list: deleting moves items down in it and new ones take the places that become
+ * free. The order that $setElementOrder takes from the original sees that (its length stays), so it is done here too. */
 static int merge_list(struct smp *s, const struct meta *m, struct json *original_json, struct json *patch_json,
 		      bool is_delete_list, struct json *out)
 {
@@ -443,7 +446,8 @@ static int merge_list(struct smp *s, const struct meta *m, struct json *original
 	} else {
 		if (!key.len)
 			return bad(s, "cannot merge lists without merge key for %s", go_kind(m->type));
-		if ((rc = special_items(s, &original, &patch, key)) < 0)
+		bool replace = false;
+		if ((rc = special_items(s, &original, &patch, key, &replace)) < 0)
 			return rc;
 		for (uint32_t i = 0; i < original.n; i++)
 			list_push_value(&merged, original.items[i]);
@@ -454,10 +458,14 @@ static int merge_list(struct smp *s, const struct meta *m, struct json *original
 				return no_merge_key(s, &patch.items[i], key);
 			if ((rc = find_by_key(s, &merged, key, value, &at)) < 0)
 				return rc;
-			if (at < 0)
+			if (at < 0) {
+				at = merged.n;
 				list_push_value(&merged, patch.items[i]);
-			else if ((rc = merge_map(s, m->type, &merged.items[at], &patch.items[i])) < 0)
+			} else if ((rc = merge_map(s, m->type, &merged.items[at], &patch.items[i])) < 0) {
 				return rc;
+			}
+			if (!replace && at < original_json->n)
+				original_json->items[at] = merged.items[at];
 		}
 	}
 	struct items in, others, both;
@@ -531,10 +539,6 @@ static int ordered_list(struct smp *s, const struct api_type *t, struct json *or
 	enum json_kind kind;
 	if ((rc = element_kind(s, &old_list, &new_list, &kind)) < 0)
 		return rc;
-	/* Merging moves items of the lists that it is given; the server's order must stay. */
-	struct items server_order = list_new(s, old_list.n);
-	for (uint32_t i = 0; i < old_list.n; i++)
-		list_push_value(&server_order, old_list.items[i]);
 	struct json merged;
 	if (old && !new) {
 		merged = *old;
@@ -549,7 +553,7 @@ static int ordered_list(struct smp *s, const struct api_type *t, struct json *or
 	}
 	struct items merged_list = list_of(&merged), in, others, both;
 	if ((rc = partition(s, &merged_list, &order, m.merge_key, &in, &others)) < 0 ||
-	    (rc = order_join(s, &in, &others, &order, &server_order, m.merge_key, kind == JSON_OBJECT, &both)) < 0)
+	    (rc = order_join(s, &in, &others, &order, &old_list, m.merge_key, kind == JSON_OBJECT, &both)) < 0)
 		return rc;
 	json_set(s->arena, original, name, list_json(&both));
 	json_remove(patch, name);
