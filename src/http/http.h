@@ -222,7 +222,8 @@ void http_reply_trailer(struct http_req *r, const char *name, struct span value)
 void http_reply_end(struct http_req *r);
 /* Gives up: HTTP/2 resets the stream, HTTP/1 ends the connection; so the peer cannot take it for complete. */
 void http_reply_abort(struct http_req *r);
-/* Bytes accepted by http_reply_add and not yet on their way (HTTP/2: not yet framed; HTTP/1: not yet sent). A streaming writer stops above
+/* Bytes accepted by http_reply_add and not yet on their way (HTTP/2: not yet framed; HTTP/1: not yet sent).
+ * A streaming writer stops above
  * limits.queue_bytes and goes on at `drain`; this layer keeps whatever it is given. */
 size_t http_reply_queued(const struct http_req *r);
 bool http_reply_begun(const struct http_req *r);

@@ -523,7 +523,8 @@ static void io_flush(struct loop_task *t)
 		}
 	}
 	want_update(io);
-	if (!io->discarding && !io->broken && (io->out.taken != before || (cipher_before && !io->cipher_len) || io->ended != ended_before))
+	if (!io->discarding && !io->broken &&
+		(io->out.taken != before || (cipher_before && !io->cipher_len) || io->ended != ended_before))
 		io->ops->sent(io);
 }
 
