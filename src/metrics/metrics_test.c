@@ -157,8 +157,9 @@ static void process(void **state)
 	auto_fd int a = open("/dev/null", O_RDONLY | O_CLOEXEC), b = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	assert_true(a >= 0 && b >= 0);
 	volatile double work = 0;
-	int64_t start = clock_mono_ns(clock_real());
-	while (clock_mono_ns(clock_real()) - start < 30 * NS_PER_MS)
+	/* The kernel counts in ticks of up to 10 ms; on a busy machine only our own CPU clock tells how many passed. */
+	clock_t start = clock();
+	while (clock() - start < CLOCKS_PER_SEC / 20)
 		work = work + 1;
 	metrics_write(m, &after);
 	struct span x = buf_span(&before), y = buf_span(&after);
