@@ -10,20 +10,7 @@
 #include "api/scalar.h"
 #include "api/slots.h"
 #include "api/times.h"
-#include "proto/proto.h"
-
-enum {
-	DEPTH_MAX = 100, /* as protobuf's own decoders */
-	MESSAGE_MAX = 64 << 20,
-	NODES_MAX = 4000000,
-};
-
-struct dec {
-	struct arena *a;
-	struct err *err;
-	unsigned depth;
-	uint32_t nodes;
-};
+#include "api/wire.h"
 
 /* The members of one object while it is read. They stand on the stack, because their number is known at the end. */
 struct members {
@@ -33,20 +20,19 @@ struct members {
 	struct json_member m[API_FIELDS_MAX];
 };
 
-static int get_fields(struct dec *d, const struct api_type *t, struct span data, const struct api_type *outer,
+static int get_fields(struct api_wire_dec *d, const struct api_type *t, struct span data, const struct api_type *outer,
 		      unsigned base, struct members *ms);
-static int get_field(struct dec *d, struct proto_in *in, unsigned wire, const struct api_type *t, struct json *out);
 
-static int damaged(struct dec *d, const struct api_type *t)
+int api_wire_damaged(struct api_wire_dec *d, const struct api_type *t)
 {
 	struct span name = api_type_name(t);
 	return err_set(d->err, ERR_INVALID_REQUEST, "damaged protobuf in %.*s", SPAN_ARG(name));
 }
 
-static int count_node(struct dec *d, uint32_t n)
+int api_wire_count(struct api_wire_dec *d, uint32_t n)
 {
-	if (n > NODES_MAX - d->nodes)
-		return err_set(d->err, ERR_TOO_LARGE, "protobuf message holds more than %d values", NODES_MAX);
+	if (n > API_WIRE_NODES_MAX - d->nodes)
+		return err_set(d->err, ERR_TOO_LARGE, "protobuf message holds more than %d values", API_WIRE_NODES_MAX);
 	d->nodes += n;
 	return 0;
 }
@@ -65,7 +51,7 @@ static inline bool is_ascii(struct span s)
 }
 
 /* Strings become JSON, so bad UTF-8 becomes what Go's JSON encoder would show: U+FFFD. */
-static struct json text(struct dec *d, struct span s)
+struct json api_wire_text(struct api_wire_dec *d, struct span s)
 {
 	if (likely(is_ascii(s)) || utf8_valid(s))
 		return json_str(s);
@@ -102,14 +88,14 @@ static void merge_repeated(struct json *map)
 	map->n = n;
 }
 
-static int get_object(struct dec *d, const struct api_type *t, struct span data, struct json *out)
+static int get_object(struct api_wire_dec *d, const struct api_type *t, struct span data, struct json *out)
 {
 	struct members ms __attribute__((uninitialized));
 	ms.n = 0;
 	ms.unsorted = 0;
 	memset(ms.at, 0, sizeof(ms.at));
-	if (d->depth >= DEPTH_MAX)
-		return err_set(d->err, ERR_INVALID_REQUEST, "protobuf nested more than %d levels deep", DEPTH_MAX);
+	if (d->depth >= API_WIRE_DEPTH_MAX)
+		return err_set(d->err, ERR_INVALID_REQUEST, "protobuf nested more than %d levels deep", API_WIRE_DEPTH_MAX);
 	d->depth++;
 	int rc = get_fields(d, t, data, t, 0, &ms);
 	d->depth--;
@@ -127,7 +113,7 @@ static int get_object(struct dec *d, const struct api_type *t, struct span data,
 	return 0;
 }
 
-static int get_time(struct dec *d, const struct api_type *t, struct span data, struct json *out)
+static int get_time(struct api_wire_dec *d, const struct api_type *t, struct span data, struct json *out)
 {
 	struct proto_in in = proto_in_of(data);
 	uint64_t s = 0, ns = 0, v;
@@ -147,22 +133,22 @@ static int get_time(struct dec *d, const struct api_type *t, struct span data, s
 	}
 	int32_t nanos = t->kind == API_MICROTIME ? (int32_t)ns : 0;
 	if (!proto_end(&in) || nanos < 0 || nanos >= NS_PER_S)
-		return damaged(d, t);
+		return api_wire_damaged(d, t);
 	if ((int64_t)s == API_TIME_ZERO_S && nanos == 0)
 		return 0;
 	/* Beyond these RFC 3339 has no year; the bound also keeps the arithmetic from overflowing. */
 	if ((int64_t)s < API_TIME_ZERO_S - INT64_C(366) * 86400 || (int64_t)s > INT64_C(253402300799))
-		return damaged(d, t);
+		return api_wire_damaged(d, t);
 	size_t len = time_format(room, (int64_t)s, nanos, t->kind == API_MICROTIME ? 6 : 0);
 	if (!len)
-		return damaged(d, t);
+		return api_wire_damaged(d, t);
 	*out = json_str(arena_span(d->a, span_make(room, len)));
 	return 0;
 }
 
-static int get_raw(struct dec *d, const struct api_type *t, struct span data, struct json *out)
+static int get_raw(struct api_wire_dec *d, const struct api_type *t, struct span data, struct json *out)
 {
-	static const struct json_limits limits = { .depth = 200, .nodes = NODES_MAX };
+	static const struct json_limits limits = { .depth = 200, .nodes = API_WIRE_NODES_MAX };
 	struct proto_in in = proto_in_of(data);
 	struct span raw = SPAN_EMPTY;
 	uint32_t num;
@@ -173,7 +159,7 @@ static int get_raw(struct dec *d, const struct api_type *t, struct span data, st
 		else
 			(void)proto_bytes(&in, &raw);
 	if (!proto_end(&in))
-		return damaged(d, t);
+		return api_wire_damaged(d, t);
 	*out = JSON_NULL_VALUE;
 	if (!raw.len)
 		return 0;
@@ -182,7 +168,7 @@ static int get_raw(struct dec *d, const struct api_type *t, struct span data, st
 }
 
 /* A message of one or two scalar fields: duration, quantity, int-or-string. */
-static int get_small(struct dec *d, const struct api_type *t, struct span data, struct json *out)
+static int get_small(struct api_wire_dec *d, const struct api_type *t, struct span data, struct json *out)
 {
 	struct proto_in in = proto_in_of(data);
 	uint64_t n1 = 0, n2 = 0;
@@ -202,7 +188,7 @@ static int get_small(struct dec *d, const struct api_type *t, struct span data, 
 			(void)proto_skip(&in, wire);
 	}
 	if (!proto_end(&in))
-		return damaged(d, t);
+		return api_wire_damaged(d, t);
 	if (t->kind == API_DURATION) {
 		auto_buf struct buf b = {};
 		api_duration_print(&b, (int64_t)n1);
@@ -212,18 +198,18 @@ static int get_small(struct dec *d, const struct api_type *t, struct span data, 
 		struct span canon;
 		if (api_quantity_text(d->a, s1.len ? s1 : SPAN("0"), &canon, &why) < 0)
 			return err_set(d->err, ERR_INVALID_REQUEST, "%s", buf_cstr(&why));
-		*out = text(d, canon);
+		*out = api_wire_text(d, canon);
 	} else if (n1 == 0) {
 		*out = json_int((int32_t)n2);
 	} else if (n1 == 1) {
-		*out = text(d, s3);
+		*out = api_wire_text(d, s3);
 	} else {
 		return err_set(d->err, ERR_INVALID_REQUEST, "impossible IntOrString.Type");
 	}
 	return 0;
 }
 
-static int get_union(struct dec *d, const struct api_type *t, struct span data, struct json *out)
+static int get_union(struct api_wire_dec *d, const struct api_type *t, struct span data, struct json *out)
 {
 	const struct api_type *elem = api_ref_type(t->elem);
 	struct proto_in in = proto_in_of(data);
@@ -246,11 +232,11 @@ static int get_union(struct dec *d, const struct api_type *t, struct span data, 
 			if (list.kind == JSON_NULL)
 				list = json_array();
 			if (t->union_form == API_UNION_OR_STRINGS)
-				item = text(d, s);
+				item = api_wire_text(d, s);
 			else
 				rc = get_object(d, elem, s, &item);
 			if (rc == 0)
-				rc = count_node(d, 1);
+				rc = api_wire_count(d, 1);
 			if (rc == 0)
 				(void)json_push(d->a, &list, item);
 		}
@@ -258,7 +244,7 @@ static int get_union(struct dec *d, const struct api_type *t, struct span data, 
 	if (rc < 0)
 		return rc;
 	if (!proto_end(&in))
-		return damaged(d, t);
+		return api_wire_damaged(d, t);
 	/* Which form Go's MarshalJSON shows when several are set. */
 	if (t->union_form == API_UNION_OR_BOOL)
 		*out = object.kind == JSON_OBJECT ? object : json_bool(allows != 0);
@@ -268,11 +254,11 @@ static int get_union(struct dec *d, const struct api_type *t, struct span data, 
 }
 
 /* One value of a kind that is a scalar on the wire. False when the wire type does not fit. */
-static int get_number(struct dec *d, struct proto_in *in, const struct api_type *t, struct json *out)
+static int get_number(struct api_wire_dec *d, struct proto_in *in, const struct api_type *t, struct json *out)
 {
 	uint64_t v = 0;
 	if (t->kind == API_DOUBLE ? !proto_fixed64(in, &v) : !proto_varint(in, &v))
-		return damaged(d, t);
+		return api_wire_damaged(d, t);
 	switch (t->kind) {
 	case API_BOOL: *out = json_bool(v != 0); break;
 	case API_INT32: *out = json_int((int32_t)v); break;
@@ -283,29 +269,19 @@ static int get_number(struct dec *d, struct proto_in *in, const struct api_type 
 	return 0;
 }
 
-static bool is_number(const struct api_type *t)
-{
-	return t->kind >= API_INT32 && t->kind <= API_DOUBLE;
-}
-
-static unsigned wire_of(const struct api_type *t)
-{
-	return t->kind == API_DOUBLE ? PROTO_FIXED64 : is_number(t) ? PROTO_VARINT : PROTO_BYTES;
-}
-
 /* A value that is not a repeated field of its own. The tag is read. */
-static int get_field(struct dec *d, struct proto_in *in, unsigned wire, const struct api_type *t, struct json *out)
+int api_wire_get(struct api_wire_dec *d, struct proto_in *in, unsigned wire, const struct api_type *t, struct json *out)
 {
 	struct span s;
-	if (wire != wire_of(t))
-		return damaged(d, t);
-	if (is_number(t))
+	if (wire != api_wire_of(t))
+		return api_wire_damaged(d, t);
+	if (api_is_number(t))
 		return get_number(d, in, t, out);
 	if (!proto_bytes(in, &s))
-		return damaged(d, t);
+		return api_wire_damaged(d, t);
 	switch ((enum api_kind)t->kind) {
 	case API_STRING:
-		*out = text(d, s);
+		*out = api_wire_text(d, s);
 		return 0;
 	case API_BLOB:
 		*out = json_str(s);
@@ -341,33 +317,33 @@ static int get_field(struct dec *d, struct proto_in *in, unsigned wire, const st
 				(void)proto_skip(&inner, wire);
 				continue;
 			}
-			rc = get_field(d, &inner, wire, api_ref_type(t->elem), &item);
+			rc = api_wire_get(d, &inner, wire, api_ref_type(t->elem), &item);
 			if (rc == 0)
-				rc = count_node(d, 1);
+				rc = api_wire_count(d, 1);
 			if (rc == 0)
 				(void)json_push(d->a, out, item);
 		}
-		return rc < 0 ? rc : proto_end(&inner) ? 0 : damaged(d, t);
+		return rc < 0 ? rc : proto_end(&inner) ? 0 : api_wire_damaged(d, t);
 	}
 	default:
-		return damaged(d, t);
+		return api_wire_damaged(d, t);
 	}
 }
 
 /* The next items of a list: those that follow directly get exact room at once. */
-static int get_items(struct dec *d, struct proto_in *in, unsigned wire, uint32_t num, const struct api_type *t,
+static int get_items(struct api_wire_dec *d, struct proto_in *in, unsigned wire, uint32_t num, const struct api_type *t,
 		     struct json *list)
 {
 	const struct api_type *elem = api_ref_type(t->elem);
 	struct json item;
 	int rc;
-	if (is_number(elem) && wire == PROTO_BYTES) { /* packed */
+	if (api_is_number(elem) && wire == PROTO_BYTES) { /* packed */
 		struct span s;
 		if (!proto_bytes(in, &s))
-			return damaged(d, t);
+			return api_wire_damaged(d, t);
 		struct proto_in inner = proto_in_of(s);
 		while (inner.pos < inner.end) {
-			if ((rc = get_number(d, &inner, elem, &item)) < 0 || (rc = count_node(d, 1)) < 0)
+			if ((rc = get_number(d, &inner, elem, &item)) < 0 || (rc = api_wire_count(d, 1)) < 0)
 				return rc;
 			(void)json_push(d->a, list, item);
 		}
@@ -377,78 +353,79 @@ static int get_items(struct dec *d, struct proto_in *in, unsigned wire, uint32_t
 		struct proto_in ahead = *in;
 		struct span first;
 		if (!proto_bytes(&ahead, &first))
-			return damaged(d, t);
-		uint32_t n = 1 + proto_count_bytes(&ahead, num, NODES_MAX);
-		if ((rc = count_node(d, n)) < 0)
+			return api_wire_damaged(d, t);
+		uint32_t n = 1 + proto_count_bytes(&ahead, num, API_WIRE_NODES_MAX);
+		if ((rc = api_wire_count(d, n)) < 0)
 			return rc;
 		list->items = arena_alloc_n(d->a, n, sizeof(*list->items));
 		for (uint32_t i = 0; i < n; i++) {
 			if (i) {
 				uint32_t again;
 				if (!proto_tag(in, &again, &wire))
-					return damaged(d, t);
+					return api_wire_damaged(d, t);
 			}
-			if ((rc = get_field(d, in, wire, elem, &list->items[i])) < 0)
+			if ((rc = api_wire_get(d, in, wire, elem, &list->items[i])) < 0)
 				return rc;
 		}
 		list->n = n;
 		list->exact = 1;
 		return 0;
 	}
-	if ((rc = get_field(d, in, wire, elem, &item)) < 0 || (rc = count_node(d, 1)) < 0)
+	if ((rc = api_wire_get(d, in, wire, elem, &item)) < 0 || (rc = api_wire_count(d, 1)) < 0)
 		return rc;
 	(void)json_push(d->a, list, item);
 	return 0;
 }
 
-static void zero_value(const struct api_type *t, struct json *out)
+struct json api_wire_zero(const struct api_type *elem)
 {
-	switch (t->kind) {
+	switch (elem->kind) {
 	case API_STRING:
-	case API_BLOB: *out = json_str(SPAN("")); break;
-	case API_BOOL: *out = json_bool(false); break;
-	case API_QUANTITY: *out = json_str(SPAN("0")); break;
-	case API_OBJECT: *out = json_object(); break;
+	case API_BLOB: return json_str(SPAN(""));
+	case API_BOOL: return json_bool(false);
+	case API_QUANTITY: return json_str(SPAN("0"));
+	case API_DURATION: return json_str(SPAN("0s"));
+	case API_OBJECT: return json_object();
 	case API_TIME:
+	case API_MICROTIME:
 	case API_RAW:
 	case API_ANY:
 	case API_BYTES:
 	case API_MAP:
 	case API_LIST:
-	case API_UNION: *out = JSON_NULL_VALUE; break;
-	default: *out = json_int(0);
+	case API_UNION: return JSON_NULL_VALUE;
+	default: return json_int(0);
 	}
 }
 
-static int get_entry(struct dec *d, struct proto_in *in, unsigned wire, const struct api_type *t, struct json *map,
+static int get_entry(struct api_wire_dec *d, struct proto_in *in, unsigned wire, const struct api_type *t, struct json *map,
 		     bool *out_of_order)
 {
 	const struct api_type *elem = api_ref_type(t->elem);
 	struct span entry, key = SPAN("");
-	struct json value;
+	struct json value = api_wire_zero(elem);
 	uint32_t num;
 	int rc = 0;
 	if (wire != PROTO_BYTES || !proto_bytes(in, &entry))
-		return damaged(d, t);
-	zero_value(elem, &value);
+		return api_wire_damaged(d, t);
 	struct proto_in e = proto_in_of(entry);
 	while (rc == 0 && proto_tag(&e, &num, &wire)) {
 		if (num == 1 && wire == PROTO_BYTES) {
 			struct span s;
 			if (proto_bytes(&e, &s)) {
-				struct json k = text(d, s);
+				struct json k = api_wire_text(d, s);
 				key = json_span(&k);
 			}
 		} else if (num == 2) {
-			rc = get_field(d, &e, wire, elem, &value);
+			rc = api_wire_get(d, &e, wire, elem, &value);
 		} else {
 			(void)proto_skip(&e, wire);
 		}
 	}
 	if (rc == 0 && !proto_end(&e))
-		rc = damaged(d, t);
+		rc = api_wire_damaged(d, t);
 	if (rc == 0)
-		rc = count_node(d, 1);
+		rc = api_wire_count(d, 1);
 	if (rc < 0)
 		return rc;
 	/* Writers sort, so a key behind the last one is new as long as that held. */
@@ -476,7 +453,7 @@ static void drop_oneof(const struct api_type *t, struct members *ms, unsigned fi
 	}
 }
 
-static const struct api_wire *row_of(const struct api_type *t, const struct api_wire *guess, uint32_t num)
+const struct api_wire *api_wire_row(const struct api_type *t, const struct api_wire *guess, uint32_t num)
 {
 	const struct api_wire *rows = &api_t_wire[t->wire], *end = rows + t->n_wire;
 	if (guess < end && guess->num == num)
@@ -512,7 +489,7 @@ static bool is_zero(const struct api_type *t, const struct json *v)
 }
 
 /* Reads a message into the members of an object of type `outer`, whose fields from `base` on are t's. */
-static int get_fields(struct dec *d, const struct api_type *t, struct span data, const struct api_type *outer,
+static int get_fields(struct api_wire_dec *d, const struct api_type *t, struct span data, const struct api_type *outer,
 		      unsigned base, struct members *ms)
 {
 	struct proto_in in = proto_in_of(data);
@@ -522,7 +499,7 @@ static int get_fields(struct dec *d, const struct api_type *t, struct span data,
 	unsigned wire;
 	int rc;
 	while (proto_tag(&in, &num, &wire)) {
-		const struct api_wire *row = row_of(t, w, num);
+		const struct api_wire *row = api_wire_row(t, w, num);
 		if (!row) {
 			(void)proto_skip(&in, wire);
 			continue;
@@ -532,7 +509,7 @@ static int get_fields(struct dec *d, const struct api_type *t, struct span data,
 		if (row->flags & API_WIRE_INLINE) {
 			struct span s;
 			if (wire != PROTO_BYTES || !proto_bytes(&in, &s))
-				return damaged(d, t);
+				return api_wire_damaged(d, t);
 			/* Inlined structs nest at most as the types do. */
 			if ((rc = get_fields(d, ft, s, outer, base + row->field, ms)) < 0)
 				return rc;
@@ -559,7 +536,7 @@ static int get_fields(struct dec *d, const struct api_type *t, struct span data,
 			if (there)
 				continue;
 		} else {
-			if ((rc = get_field(d, &in, wire, ft, &value)) < 0)
+			if ((rc = api_wire_get(d, &in, wire, ft, &value)) < 0)
 				return rc;
 			if (row->flags & API_WIRE_ONEOF) {
 				drop_oneof(outer, ms, i);
@@ -572,22 +549,22 @@ static int get_fields(struct dec *d, const struct api_type *t, struct span data,
 				continue;
 			}
 		}
-		if ((rc = count_node(d, 1)) < 0)
+		if ((rc = api_wire_count(d, 1)) < 0)
 			return rc;
 		ms->m[ms->n++] = (struct json_member){ .key = api_ref_text(fields[i].name), .key_len = fields[i].name_len,
 						       .mark = i + 1, .value = value };
 		ms->at[i] = (uint8_t)ms->n;
 	}
-	return proto_end(&in) ? 0 : damaged(d, t);
+	return proto_end(&in) ? 0 : api_wire_damaged(d, t);
 }
 
 int api_decode_message(struct arena *a, const struct api_type *t, struct span data, struct json *out, struct err *err)
 {
-	struct dec d = { .a = a, .err = err };
+	struct api_wire_dec d = { .a = a, .err = err };
 	if (t->kind != API_OBJECT || t->flags & (API_TYPE_CUSTOM | API_TYPE_NO_WIRE))
 		return err_set(err, ERR_UNSUPPORTED_MEDIA, "this type has no protobuf form");
-	if (data.len > MESSAGE_MAX)
-		return err_set(err, ERR_TOO_LARGE, "protobuf message of more than %d bytes", MESSAGE_MAX);
+	if (data.len > API_WIRE_BYTES_MAX)
+		return err_set(err, ERR_TOO_LARGE, "protobuf message of more than %d bytes", API_WIRE_BYTES_MAX);
 	return get_object(&d, t, data, out);
 }
 
@@ -645,7 +622,7 @@ int api_decode_proto(struct arena *a, const struct api_type *t, struct span data
 		/* Front of the object, where Go has TypeMeta. */
 		struct json_member *m = arena_alloc_n(a, tree.n + 2, sizeof(*m));
 		uint32_t n = 0;
-		struct dec d = { .a = a };
+		struct api_wire_dec d = { .a = a };
 		const struct {
 			struct span name, value;
 		} meta[] = { { SPAN("kind"), e.kind }, { SPAN("apiVersion"), e.api_version } };
@@ -655,7 +632,7 @@ int api_decode_proto(struct arena *a, const struct api_type *t, struct span data
 				continue;
 			m[n++] = (struct json_member){ .key = api_ref_text(api_row_fields(t)[i].name),
 						       .key_len = (uint32_t)meta[k].name.len, .mark = (uint32_t)i + 1,
-						       .value = text(&d, meta[k].value) };
+						       .value = api_wire_text(&d, meta[k].value) };
 		}
 		if (tree.n)
 			memcpy(m + n, tree.members, tree.n * sizeof(*m));

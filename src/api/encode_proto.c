@@ -10,34 +10,23 @@
 #include "api/codec.h"
 #include "api/slots.h"
 #include "api/times.h"
-#include "proto/proto.h"
+#include "api/wire.h"
 
-enum { DEPTH_MAX = 100 }; /* as protobuf's own decoders */
+static void put_fields(struct api_wire_enc *e, const struct api_type *t, uint64_t present, const struct json *const *v);
 
-struct enc {
-	struct proto_out o;
-	struct err *err;
-	int rc;
-	unsigned depth;
-	struct buf scratch;
-};
-
-static void put_fields(struct enc *e, const struct api_type *t, uint64_t present, const struct json *const *v);
-static void put_field(struct enc *e, uint32_t num, const struct api_type *t, const struct json *v, bool proto3);
-
-static void refuse(struct enc *e, const struct api_type *t, const char *what)
+void api_wire_refuse(struct api_wire_enc *e, const struct api_type *t, const char *what)
 {
 	struct span name = api_type_name(t);
 	if (e->rc == 0)
 		e->rc = err_set(e->err, ERR_INVALID, "%.*s has no protobuf form: %s", SPAN_ARG(name), what);
 }
 
-static void put_message(struct enc *e, uint32_t num, const struct api_type *t, const struct json *v)
+static void put_message(struct api_wire_enc *e, uint32_t num, const struct api_type *t, const struct json *v)
 {
 	size_t since = proto_out_size(&e->o);
 	struct api_slots s __attribute__((uninitialized));
-	if (e->depth >= DEPTH_MAX) {
-		refuse(e, t, "nested too deeply");
+	if (e->depth >= API_WIRE_DEPTH_MAX) {
+		api_wire_refuse(e, t, "nested too deeply");
 		return;
 	}
 	e->depth++;
@@ -48,14 +37,14 @@ static void put_message(struct enc *e, uint32_t num, const struct api_type *t, c
 }
 
 /* Time and MicroTime {1 seconds, 2 nanos}; the zero time is an empty message. */
-static void put_time(struct enc *e, uint32_t num, const struct api_type *t, const struct json *v)
+static void put_time(struct api_wire_enc *e, uint32_t num, const struct api_type *t, const struct json *v)
 {
 	size_t since = proto_out_size(&e->o);
 	int64_t s;
 	int32_t ns;
 	if (v && v->n) {
 		if (v->kind != JSON_STRING || time_parse(v->str, v->n, &s, &ns) < 0) {
-			refuse(e, t, "not a time");
+			api_wire_refuse(e, t, "not a time");
 			return;
 		}
 		ns = t->kind == API_MICROTIME ? ns - ns % 1000 : 0;
@@ -66,7 +55,7 @@ static void put_time(struct enc *e, uint32_t num, const struct api_type *t, cons
 }
 
 /* A message with one bytes field 1 that holds JSON text (RawExtension, FieldsV1, JSON). */
-static void put_raw(struct enc *e, uint32_t num, const struct json *v)
+static void put_raw(struct api_wire_enc *e, uint32_t num, const struct json *v)
 {
 	size_t since = proto_out_size(&e->o);
 	if (v && v->kind != JSON_NULL) {
@@ -77,7 +66,7 @@ static void put_raw(struct enc *e, uint32_t num, const struct json *v)
 	proto_put_head(&e->o, num, since);
 }
 
-static void put_union(struct enc *e, uint32_t num, const struct api_type *t, const struct json *v)
+static void put_union(struct api_wire_enc *e, uint32_t num, const struct api_type *t, const struct json *v)
 {
 	size_t since = proto_out_size(&e->o);
 	const struct api_type *elem = api_ref_type(t->elem);
@@ -119,7 +108,7 @@ static double number_double(const struct json *v)
 	return v->kind == JSON_DOUBLE ? v->d : v->kind == JSON_INT ? (double)v->i : v->kind == JSON_UINT ? (double)v->u : 0;
 }
 
-static void put_list(struct enc *e, uint32_t num, const struct api_type *t, const struct json *v, bool proto3)
+static void put_list(struct api_wire_enc *e, uint32_t num, const struct api_type *t, const struct json *v, bool proto3)
 {
 	const struct api_type *elem = api_ref_type(t->elem);
 	bool wrapped = t->flags & API_TYPE_WRAPPED;
@@ -142,7 +131,7 @@ static void put_list(struct enc *e, uint32_t num, const struct api_type *t, cons
 		return;
 	}
 	for (uint32_t i = n; i-- > 0;)
-		put_field(e, wrapped ? 1 : num, elem, &v->items[i], false);
+		api_wire_put(e, wrapped ? 1 : num, elem, &v->items[i], false);
 	if (wrapped)
 		proto_put_head(&e->o, num, since);
 }
@@ -153,7 +142,7 @@ static int member_cmp(const void *a, const void *b)
 	return span_cmp(json_key(*x), json_key(*y));
 }
 
-static void put_map(struct enc *e, uint32_t num, const struct api_type *t, const struct json *v)
+static void put_map(struct api_wire_enc *e, uint32_t num, const struct api_type *t, const struct json *v)
 {
 	const struct json_member *room[32], **order = room;
 	auto_free void *heap = NULL;
@@ -169,14 +158,14 @@ static void put_map(struct enc *e, uint32_t num, const struct api_type *t, const
 		qsort(order, n, sizeof(*order), member_cmp);
 	for (uint32_t i = n; i-- > 0;) {
 		size_t since = proto_out_size(&e->o);
-		put_field(e, 2, api_ref_type(t->elem), order[i]->value.kind == JSON_NULL ? NULL : &order[i]->value, false);
+		api_wire_put(e, 2, api_ref_type(t->elem), order[i]->value.kind == JSON_NULL ? NULL : &order[i]->value, false);
 		proto_put_bytes(&e->o, 1, json_key(order[i]));
 		proto_put_head(&e->o, num, since);
 	}
 }
 
 /* One field; v is NULL for the zero value. In proto3 the caller leaves zero values out. */
-static void put_field(struct enc *e, uint32_t num, const struct api_type *t, const struct json *v, bool proto3)
+void api_wire_put(struct api_wire_enc *e, uint32_t num, const struct api_type *t, const struct json *v, bool proto3)
 {
 	size_t since;
 	switch ((enum api_kind)t->kind) {
@@ -200,7 +189,7 @@ static void put_field(struct enc *e, uint32_t num, const struct api_type *t, con
 			break; /* nil */
 		buf_trunc(&e->scratch, 0);
 		if (!base64_parse(&e->scratch, BASE64_STD, json_span(v)))
-			refuse(e, t, "not base64");
+			api_wire_refuse(e, t, "not base64");
 		proto_put_bytes(&e->o, num, buf_span(&e->scratch));
 		break;
 	case API_TIME:
@@ -211,7 +200,7 @@ static void put_field(struct enc *e, uint32_t num, const struct api_type *t, con
 		int64_t ns = 0;
 		since = proto_out_size(&e->o);
 		if (v && api_duration_parse(json_span(v), &ns, NULL) < 0)
-			refuse(e, t, "not a duration");
+			api_wire_refuse(e, t, "not a duration");
 		proto_put_varint(&e->o, 1, (uint64_t)ns);
 		proto_put_head(&e->o, num, since);
 		break;
@@ -250,7 +239,7 @@ static void put_field(struct enc *e, uint32_t num, const struct api_type *t, con
 	}
 }
 
-static void put_fields(struct enc *e, const struct api_type *t, uint64_t present, const struct json *const *v)
+static void put_fields(struct api_wire_enc *e, const struct api_type *t, uint64_t present, const struct json *const *v)
 {
 	const bool proto3 = t->flags & API_TYPE_PROTO3;
 	for (const struct api_wire *rows = &api_t_wire[t->wire], *w = rows + t->n_wire; w-- > rows;) {
@@ -266,13 +255,13 @@ static void put_fields(struct enc *e, const struct api_type *t, uint64_t present
 			continue;
 		if (proto3 && !(w->flags & (API_WIRE_ONEOF | API_WIRE_POINTER)) && api_is_empty(ft, value))
 			continue;
-		put_field(e, w->num, ft, value, proto3);
+		api_wire_put(e, w->num, ft, value, proto3);
 	}
 }
 
 static int encode(struct buf *out, const struct api_type *t, const struct json *v, bool envelope, struct err *err)
 {
-	struct enc e = { .err = err };
+	struct api_wire_enc e = { .err = err };
 	struct api_slots s __attribute__((uninitialized));
 	if (t->kind != API_OBJECT || t->flags & (API_TYPE_CUSTOM | API_TYPE_NO_WIRE)) {
 		struct span name = api_type_name(t);

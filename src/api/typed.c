@@ -1,17 +1,12 @@
 /* Typed structs <-> trees, driven by the types' own rows and the offsets beside them.
  *
- * Bytes go through the checked tree in both directions, so a typed object has passed the same checks as any other and is
- * written by the same encoders; the tree shares its strings with both. Lists have the layout { void *, uint32_t }
- * whatever they hold, pairs of a map { struct span key; V value }. */
+ * JSON goes through the checked tree in both directions, so a typed object has passed the same checks as any other and is
+ * written by the same encoder; the tree shares its strings with both. Protobuf goes straight (typed_proto.c). Lists have
+ * the layout { void *, uint32_t } whatever they hold, pairs of a map { struct span key; V value }. */
 #include <assert.h>
 #include "api/slots.h"
 #include "api/times.h"
-#include "api/typed_rows.h"
-
-struct any_list {
-	void *ptr;
-	uint32_t n;
-};
+#include "api/typed_impl.h"
 
 const struct api_type *api_typed_type(enum api_typed id)
 {
@@ -46,14 +41,14 @@ struct span api_pair_get(const struct api_pair *pairs, uint32_t n, struct span k
 	return SPAN_EMPTY;
 }
 
-static const struct api_typed_row *row_of(const struct api_type *t)
+const struct api_typed_row *api_typed_row_of(const struct api_type *t)
 {
 	uint16_t id = api_t_typed_of[t - api_t_types];
 	assert(id); /* the generator gives every type that a listed one holds a struct */
 	return &api_t_typed[id - 1];
 }
 
-static size_t size_of(const struct api_type *t)
+size_t api_typed_size_of(const struct api_type *t)
 {
 	switch ((enum api_kind)t->kind) {
 	case API_INT32: return sizeof(int32_t);
@@ -68,16 +63,16 @@ static size_t size_of(const struct api_type *t)
 	case API_RAW:
 	case API_ANY:
 	case API_UNION: return sizeof(struct json);
-	case API_OBJECT: return row_of(t)->size;
+	case API_OBJECT: return api_typed_row_of(t)->size;
 	case API_LIST:
-	case API_MAP: return sizeof(struct any_list);
+	case API_MAP: return sizeof(struct api_any_list);
 	default: return sizeof(struct span);
 	}
 }
 
-static size_t pair_size(const struct api_type *elem)
+size_t api_typed_pair_size(const struct api_type *elem)
 {
-	return (sizeof(struct span) + size_of(elem) + 7) & ~(size_t)7;
+	return (sizeof(struct span) + api_typed_size_of(elem) + 7) & ~(size_t)7;
 }
 
 /* ---- tree to struct; the tree was checked */
@@ -90,38 +85,36 @@ static struct span there(struct span s)
 	return s.ptr ? s : SPAN("");
 }
 
-static int of_value(struct arena *a, const struct api_type *t, const struct json *v, void *out, struct err *err);
-
-static int pair_cmp(const void *x, const void *y)
+int api_typed_pair_cmp(const void *x, const void *y)
 {
 	return span_cmp(*(const struct span *)x, *(const struct span *)y);
 }
 
-static int of_many(struct arena *a, const struct api_type *t, const struct json *v, struct any_list *out, struct err *err)
+static int of_many(struct arena *a, const struct api_type *t, const struct json *v, struct api_any_list *out, struct err *err)
 {
 	const struct api_type *elem = api_ref_type(t->elem);
 	const bool map = t->kind == API_MAP;
-	size_t each = map ? pair_size(elem) : size_of(elem);
+	size_t each = map ? api_typed_pair_size(elem) : api_typed_size_of(elem);
 	char *at = arena_zalloc(a, v->n ? v->n * each : 1);
-	*out = (struct any_list){ at, v->n };
+	*out = (struct api_any_list){ at, v->n };
 	for (uint32_t i = 0; i < v->n; i++, at += each) {
 		int rc;
 		if (map) {
 			struct span key = there(json_key(&v->members[i]));
 			memcpy(at, &key, sizeof(key));
-			rc = of_value(a, elem, &v->members[i].value, at + sizeof(key), err);
+			rc = api_typed_set(a, elem, &v->members[i].value, at + sizeof(key), err);
 		} else {
-			rc = of_value(a, elem, &v->items[i], at, err);
+			rc = api_typed_set(a, elem, &v->items[i], at, err);
 		}
 		if (rc < 0)
 			return rc;
 	}
 	if (map)
-		qsort(out->ptr, out->n, each, pair_cmp);
+		qsort(out->ptr, out->n, each, api_typed_pair_cmp);
 	return 0;
 }
 
-static int of_value(struct arena *a, const struct api_type *t, const struct json *v, void *out, struct err *err)
+int api_typed_set(struct arena *a, const struct api_type *t, const struct json *v, void *out, struct err *err)
 {
 	if (v->kind == JSON_NULL && t->kind != API_RAW && t->kind != API_ANY)
 		return 0; /* a nil item of a list or map: the zero value */
@@ -190,7 +183,7 @@ static int of_value(struct arena *a, const struct api_type *t, const struct json
 
 static int of_object(struct arena *a, const struct api_type *t, const struct json *v, char *out, struct err *err)
 {
-	const struct api_typed_row *row = row_of(t);
+	const struct api_typed_row *row = api_typed_row_of(t);
 	const struct api_field *fields = api_row_fields(t);
 	struct api_slots s __attribute__((uninitialized));
 	api_slots_fill(&s, t, v);
@@ -202,11 +195,11 @@ static int of_object(struct arena *a, const struct api_type *t, const struct jso
 		if (m->has)
 			*(bool *)(out + m->has) = true;
 		if (ft->kind == API_OBJECT && fields[i].flags & API_FIELD_POINTER) {
-			void *inner = arena_zalloc(a, size_of(ft));
+			void *inner = arena_zalloc(a, api_typed_size_of(ft));
 			*(void **)at = inner;
 			at = inner;
 		}
-		int rc = of_value(a, ft, s.v[i], at, err);
+		int rc = api_typed_set(a, ft, s.v[i], at, err);
 		if (rc < 0)
 			return rc;
 	}
@@ -234,14 +227,12 @@ static struct json text_tree(struct arena *a, struct buf *b)
 	return v;
 }
 
-static struct json value_tree(struct arena *a, const struct api_type *t, const void *in);
-
-static struct json many_tree(struct arena *a, const struct api_type *t, const struct any_list *in)
+static struct json many_tree(struct arena *a, const struct api_type *t, const struct api_any_list *in)
 {
 	const struct api_type *elem = api_ref_type(t->elem);
 	const bool map = t->kind == API_MAP;
 	const char *at = in->ptr;
-	size_t each = map ? pair_size(elem) : size_of(elem);
+	size_t each = map ? api_typed_pair_size(elem) : api_typed_size_of(elem);
 	struct json v = map ? json_object() : json_array();
 	if (!at)
 		return JSON_NULL_VALUE;
@@ -257,15 +248,15 @@ static struct json many_tree(struct arena *a, const struct api_type *t, const st
 		if (map) {
 			const struct span *key = (const struct span *)at;
 			v.members[i] = (struct json_member){ .key = key->ptr, .key_len = (uint32_t)key->len,
-							     .value = value_tree(a, elem, at + sizeof(*key)) };
+							     .value = api_typed_get(a, elem, at + sizeof(*key)) };
 		} else {
-			v.items[i] = value_tree(a, elem, at);
+			v.items[i] = api_typed_get(a, elem, at);
 		}
 	}
 	return v;
 }
 
-static struct json value_tree(struct arena *a, const struct api_type *t, const void *in)
+struct json api_typed_get(struct arena *a, const struct api_type *t, const void *in)
 {
 	struct buf b = {};
 	switch ((enum api_kind)t->kind) {
@@ -319,7 +310,7 @@ static struct json value_tree(struct arena *a, const struct api_type *t, const v
 }
 
 /* Is a member of this kind absent by being all zero? */
-static bool is_absent(const struct api_type *t, const void *in)
+bool api_typed_is_absent(const struct api_type *t, const void *in)
 {
 	switch ((enum api_kind)t->kind) {
 	case API_STRING:
@@ -335,7 +326,7 @@ static bool is_absent(const struct api_type *t, const void *in)
 	case API_TIME:
 	case API_MICROTIME: return !((const struct api_time *)in)->set;
 	case API_LIST:
-	case API_MAP: return !((const struct any_list *)in)->ptr;
+	case API_MAP: return !((const struct api_any_list *)in)->ptr;
 	case API_RAW:
 	case API_ANY:
 	case API_UNION: return ((const struct json *)in)->kind == JSON_NULL;
@@ -345,7 +336,7 @@ static bool is_absent(const struct api_type *t, const void *in)
 
 static struct json object_tree(struct arena *a, const struct api_type *t, const char *in)
 {
-	const struct api_typed_row *row = row_of(t);
+	const struct api_typed_row *row = api_typed_row_of(t);
 	const struct api_field *fields = api_row_fields(t);
 	struct json_member room[API_FIELDS_MAX] __attribute__((uninitialized));
 	struct json v = json_object();
@@ -359,10 +350,10 @@ static struct json object_tree(struct arena *a, const struct api_type *t, const 
 			at = *(void *const *)at;
 			if (!at)
 				continue;
-		} else if (!m->has && is_absent(ft, at)) {
+		} else if (!m->has && api_typed_is_absent(ft, at)) {
 			continue;
 		}
-		struct json value = value_tree(a, ft, at);
+		struct json value = api_typed_get(a, ft, at);
 		if (ft->kind == API_OBJECT && !(fields[i].flags & API_FIELD_POINTER) && value.n == 0)
 			continue;
 		room[v.n++] = (struct json_member){ .key = api_ref_text(fields[i].name), .key_len = fields[i].name_len,
@@ -383,31 +374,50 @@ struct json api_typed_to_tree(struct arena *a, enum api_typed id, const void *v)
 
 /* ---- bytes */
 
+static struct span *meta_of(const struct api_type *t, struct span name, void *in)
+{
+	const struct api_field *f = t->flags & API_TYPE_TOP ? api_type_field(t, name) : NULL;
+	return f ? (struct span *)((char *)in + api_t_members[api_typed_row_of(t)->first + api_field_index(t, f)].at) : NULL;
+}
+
 int api_typed_decode(struct arena *a, enum api_typed id, enum api_form form, struct span data, void *out, struct err *err)
 {
 	const struct api_type *t = api_typed_type(id);
 	struct json tree;
 	int rc;
-	switch (form) {
-	case API_FORM_JSON: rc = api_decode_json(a, t, data, NULL, &tree, err); break;
-	case API_FORM_PROTO: rc = api_decode_proto(a, t, data, &tree, err); break;
-	default: rc = api_decode_message(a, t, data, &tree, err); break;
+	if (form == API_FORM_JSON) {
+		rc = api_decode_json(a, t, data, NULL, &tree, err);
+		return rc < 0 ? rc : api_typed_of_tree(a, id, &tree, out, err);
 	}
-	return rc < 0 ? rc : api_typed_of_tree(a, id, &tree, out, err);
+	struct api_envelope e = { .raw = data };
+	if (form == API_FORM_PROTO && (rc = api_envelope_read(data, &e, err)) < 0)
+		return rc;
+	char *fresh = arena_zalloc(a, api_t_typed[id].size); /* *out stays as it was on failure */
+	rc = api_typed_of_message(a, t, e.raw, fresh, err);
+	if (rc < 0)
+		return rc;
+	struct span *version = meta_of(t, SPAN("apiVersion"), fresh), *kind = meta_of(t, SPAN("kind"), fresh);
+	if (version && e.api_version.len)
+		*version = e.api_version;
+	if (kind && e.kind.len)
+		*kind = e.kind;
+	memcpy(out, fresh, api_t_typed[id].size);
+	return 0;
 }
 
 int api_typed_encode(struct buf *out, enum api_typed id, enum api_form form, const void *v, struct err *err)
 {
-	auto_arena struct arena a = {};
+	static const struct span none = SPAN_INIT("");
 	const struct api_type *t = api_typed_type(id);
-	struct json tree = api_typed_to_tree(&a, id, v);
-	switch (form) {
-	case API_FORM_JSON:
+	if (form == API_FORM_JSON) {
+		auto_arena struct arena a = {};
+		struct json tree = api_typed_to_tree(&a, id, v);
 		api_encode_json(out, t, &tree, 0);
 		return 0;
-	case API_FORM_PROTO:
-		return api_encode_proto(out, t, &tree, err);
-	default:
-		return api_encode_message(out, t, &tree, err);
 	}
+	if (form == API_FORM_MESSAGE)
+		return api_typed_to_message(out, t, v, NULL, NULL, err);
+	char *in = (char *)(uintptr_t)v; /* read only, to find two members */
+	const struct span *version = meta_of(t, SPAN("apiVersion"), in), *kind = meta_of(t, SPAN("kind"), in);
+	return api_typed_to_message(out, t, v, version ? version : &none, kind ? kind : &none, err);
 }
