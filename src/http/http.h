@@ -185,7 +185,8 @@ struct http_req_ops {
 	void (*end)(struct http_req *r, void *arg);     /* body complete, trailers there */
 	void (*drain)(struct http_req *r, void *arg);   /* queued output fell below half of queue_bytes after it was above */
 	/* The peer ended its sending side (or reset the stream) while the answer is not complete: what is still
-	 * written may reach nobody. A long answer should end now. */
+	 * written may reach nobody. A long answer, and a request that waits for something, should end or abort now: without
+	 * this an HTTP/1 request whose client is gone waits until it is answered (half-closed clients are served). */
 	void (*hangup)(struct http_req *r, void *arg);
 	/* The exchange is over: complete = the whole answer went to the kernel. The request is gone afterwards. */
 	void (*done)(struct http_req *r, bool complete, void *arg);

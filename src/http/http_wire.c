@@ -339,10 +339,13 @@ int http_block_parse(bool request, struct span block, unsigned max_fields, struc
 		return -1;
 	}
 	/* One blank between the parts of a request line, no more (llhttp lets several pass). */
-	if (request && (out_start->target.ptr != out_start->method.ptr + out_start->method.len + 1 ||
-	    !span_starts(span_make(out_start->target.ptr + out_start->target.len, 6), SPAN(" HTTP/")))) {
-		*out_why = "blanks in the request line";
-		return -1;
+	if (request) {
+		struct span t = out_start->target;
+		struct span behind = span_from(span_make(out_head->text, block.len), (size_t)(t.ptr - out_head->text) + t.len);
+		if (t.ptr != out_start->method.ptr + out_start->method.len + 1 || !span_starts(behind, SPAN(" HTTP/"))) {
+			*out_why = "blanks in the request line";
+			return -1;
+		}
 	}
 	*out_why = meaning_bad(request, out_head, out_start);
 	return *out_why ? -1 : 0;

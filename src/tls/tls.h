@@ -95,6 +95,8 @@ int tls_accept_new(struct tls_ctx *ctx, const struct tls_io *io, struct tls_conn
  * session of an earlier connection to the same name on this context is resumed when there is one. */
 int tls_connect_new(struct tls_ctx *ctx, const struct tls_io *io, const char *server_name, struct tls_conn **out_conn,
 	struct err *err);
+/* Offers these protocols instead of the context's; client side, before the handshake. */
+void tls_alpn_set(struct tls_conn *c, const char *const *alpn);
 /* The connection moves to another owner, between two calls. */
 void tls_io_set(struct tls_conn *c, const struct tls_io *io);
 void tls_conn_free(struct tls_conn *c); /* accepts NULL; sends nothing */

@@ -187,6 +187,14 @@ int tls_connect_new(struct tls_ctx *ctx, const struct tls_io *io, const char *se
 	return 0;
 }
 
+void tls_alpn_set(struct tls_conn *c, const char *const *alpn)
+{
+	uint8_t wire[64];
+	unsigned n = tls_alpn_wire(alpn, wire, sizeof(wire));
+	if (SSL_set_alpn_protos(c->ssl, wire, n) != 0)
+		abort();
+}
+
 void tls_io_set(struct tls_conn *c, const struct tls_io *io)
 {
 	c->io = *io;

@@ -137,15 +137,17 @@ static int bundle_use(SSL_CTX *ssl, struct span pem, const char *where, STACK_OF
 	}
 }
 
-static void alpn_set(struct tls_ctx *ctx, const char *const *alpn)
+unsigned tls_alpn_wire(const char *const *alpn, uint8_t *out, unsigned cap)
 {
+	unsigned n = 0;
 	for (; alpn && *alpn; alpn++) {
 		size_t len = strlen(*alpn);
-		assert(len > 0 && ctx->alpn_len + 1 + len <= sizeof(ctx->alpn));
-		ctx->alpn[ctx->alpn_len++] = (uint8_t)len;
-		memcpy(ctx->alpn + ctx->alpn_len, *alpn, len);
-		ctx->alpn_len += (unsigned)len;
+		assert(len > 0 && len < 256 && n + 1 + len <= cap);
+		out[n++] = (uint8_t)len;
+		memcpy(out + n, *alpn, len);
+		n += (unsigned)len;
 	}
+	return n;
 }
 
 static struct tls_ctx *ctx_new(bool server, size_t n_ssl)
@@ -213,7 +215,7 @@ int tls_server_new(const struct tls_server_params *p, struct tls_ctx **out_ctx, 
 	assert(p->n_pairs > 0);
 	ERR_clear_error();
 	auto_cleanup(auto_tls_ctx_) struct tls_ctx *ctx = ctx_new(true, p->n_pairs);
-	alpn_set(ctx, p->alpn);
+	ctx->alpn_len = tls_alpn_wire(p->alpn, ctx->alpn, sizeof(ctx->alpn));
 	for (size_t i = 0; i < p->n_pairs; i++) {
 		SSL_CTX *ssl = ctx->ssl[i];
 		int rc = pair_use(ssl, &p->pairs[i], &ctx->certs[i], err);
@@ -257,7 +259,7 @@ int tls_client_new(const struct tls_client_params *p, struct tls_ctx **out_ctx, 
 	ERR_clear_error();
 	auto_cleanup(auto_tls_ctx_) struct tls_ctx *ctx = ctx_new(false, 1);
 	SSL_CTX *ssl = ctx->ssl[0];
-	alpn_set(ctx, p->alpn);
+	ctx->alpn_len = tls_alpn_wire(p->alpn, ctx->alpn, sizeof(ctx->alpn));
 	if (ctx->alpn_len && SSL_CTX_set_alpn_protos(ssl, ctx->alpn, ctx->alpn_len) != 0)
 		abort();
 	if (p->ca_pem.len) {

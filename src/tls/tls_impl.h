@@ -54,6 +54,8 @@ TLS_CLEAN(md, EVP_MD_CTX, EVP_MD_CTX_free)
 
 int tls_session_came(SSL *ssl, SSL_SESSION *session); /* callback of client contexts */
 
+/* Protocol names in the form of RFC 7301 section 3.1; returns its length. */
+unsigned tls_alpn_wire(const char *const *alpn, uint8_t *out, unsigned cap);
 /* The words of OpenSSL's oldest queued error (the cause; later ones are wrappers); empties the queue. */
 const char *tls_reason(void);
 /* "file.pem line 12: what: reason" for the PEM block that begins at or after offset `from`. */
