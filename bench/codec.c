@@ -29,6 +29,8 @@ struct body {
 	struct buf json, pb;
 	struct arena arena; /* holds tree */
 	struct json tree;
+	void *typed; /* in the arena; NULL when the type has no struct */
+	enum api_typed id;
 };
 
 struct work {
@@ -38,7 +40,7 @@ struct work {
 	struct buf out;
 };
 
-enum what { PARSE, DECODE_JSON, ENCODE_JSON, DECODE_PB, ENCODE_PB, DECODE_ENCODE };
+enum what { PARSE, DECODE_JSON, ENCODE_JSON, DECODE_PB, ENCODE_PB, DECODE_ENCODE, TYPED_JSON, TYPED_PB, TYPED_ENCODE_PB };
 
 static void fail(const char *where, const struct err *err)
 {
@@ -67,6 +69,19 @@ static size_t once(struct work *w, struct body *b, enum what what)
 		break;
 	case DECODE_PB:
 		rc = api_decode_proto(&w->arena, b->type, buf_span(&b->pb), &v, &err);
+		size = b->pb.len;
+		break;
+	case TYPED_JSON:
+	case TYPED_PB: {
+		bool json = what == TYPED_JSON;
+		void *at = arena_alloc(&w->arena, api_typed_size(b->id));
+		rc = api_typed_decode(&w->arena, b->id, json ? API_FORM_JSON : API_FORM_PROTO,
+				      buf_span(json ? &b->json : &b->pb), at, &err);
+		size = json ? size : b->pb.len;
+		break;
+	}
+	case TYPED_ENCODE_PB:
+		rc = api_typed_encode(&w->out, b->id, API_FORM_PROTO, b->typed, &err);
 		size = b->pb.len;
 		break;
 	case ENCODE_PB:
@@ -124,6 +139,11 @@ static double measure_all(struct work *w, const char *title, double seconds)
 	(void)measure(w, "  JSON decode + encode", DECODE_ENCODE, seconds);
 	(void)measure(w, "  protobuf decode", DECODE_PB, seconds);
 	(void)measure(w, "  protobuf encode", ENCODE_PB, seconds);
+	if (w->n == 1) { /* not every fixture has a struct */
+		(void)measure(w, "  JSON to C struct", TYPED_JSON, seconds);
+		(void)measure(w, "  protobuf to C struct", TYPED_PB, seconds);
+		(void)measure(w, "  C struct to protobuf", TYPED_ENCODE_PB, seconds);
+	}
 	return decode / parse;
 }
 
@@ -139,6 +159,13 @@ static void add_body(struct work *w, const struct api_type *t, struct span json)
 	json_write(&b->json, &v, JSON_HTML); /* compact */
 	if (api_decode_json(&b->arena, t, buf_span(&b->json), NULL, &b->tree, &err) < 0 ||
 	    api_encode_proto(&b->pb, t, &b->tree, &err) < 0)
+		fail("fixture", &err);
+	int id = api_typed_find(api_type_name(t));
+	if (id < 0)
+		return;
+	b->id = (enum api_typed)id;
+	b->typed = arena_alloc(&b->arena, api_typed_size(b->id));
+	if (api_typed_of_tree(&b->arena, b->id, &b->tree, b->typed, &err) < 0)
 		fail("fixture", &err);
 }
 
