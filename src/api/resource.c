@@ -103,6 +103,25 @@ static const struct span *names(struct arena *a, struct api_text text, unsigned 
 	return list;
 }
 
+static struct api_column column_of(const struct api_column_row *c)
+{
+	return (struct api_column){ .name = api_text_span(c->name), .type = api_text_span(c->type),
+				    .format = api_text_span(c->format), .priority = c->priority,
+				    .cell_json = api_text_span(c->cell_json), .shows = api_text_span(c->shows) };
+}
+
+bool api_kind_column(struct span kind, unsigned i, struct api_column *out)
+{
+	for (uint32_t k = 0; k < api_t_n_column_kinds; k++) {
+		const struct api_column_kind *row = &api_t_column_kinds[k];
+		if (!span_eq(kind, api_text_span(row->kind)) || i >= row->n)
+			continue;
+		*out = column_of(&api_t_columns[row->first + i]);
+		return true;
+	}
+	return false;
+}
+
 static struct api_resource *builtin(uint32_t id)
 {
 	const struct api_resource_row *row = &api_t_resources[id];
@@ -136,12 +155,8 @@ static struct api_resource *builtin(uint32_t id)
 						    .verbs = s->verbs, .type = type_at(s->type) };
 	}
 	struct api_column *columns = row->n_columns ? arena_alloc_n(a, row->n_columns, sizeof(*columns)) : NULL;
-	for (unsigned i = 0; i < row->n_columns; i++) {
-		const struct api_column_row *c = &api_t_columns[row->first_column + i];
-		columns[i] = (struct api_column){ .name = api_text_span(c->name), .type = api_text_span(c->type),
-						  .format = api_text_span(c->format), .priority = c->priority,
-						  .cell_json = api_text_span(c->cell_json), .shows = api_text_span(c->shows) };
-	}
+	for (unsigned i = 0; i < row->n_columns; i++)
+		columns[i] = column_of(&api_t_columns[row->first_column + i]);
 	struct api_selector *selectors = row->n_selectors ? arena_alloc_n(a, row->n_selectors, sizeof(*selectors)) : NULL;
 	for (unsigned i = 0; i < row->n_selectors; i++) {
 		const struct api_selector_row *s = &api_t_selectors[row->first_selector + i];

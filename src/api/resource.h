@@ -123,5 +123,9 @@ void api_registry_put(struct api_registry_box *box, struct api_registry *next); 
 struct api_registry *api_registry_get(struct api_registry_box *box, struct api_registry_cache *cache);
 void api_registry_cache_done(struct api_registry_cache *cache);
 
+/* ---- columns of kinds that are no resource of their own: "autoscaling/v1.Scale", "meta/v1.Status".
+ * Column i of a built-in kind, those with a resource included; false past the last. */
+bool api_kind_column(struct span kind, unsigned i, struct api_column *out);
+
 /* ---- constants of the API packages ("core/v1", "NamespaceDefault"): empty when unknown. */
 struct span api_constant(struct span package, struct span name);

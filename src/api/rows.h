@@ -114,6 +114,15 @@ struct api_column_row {
 	struct api_text name, type, format, cell_json, shows;
 	int32_t priority;
 };
+struct api_column_kind {
+	struct api_text kind; /* "core/v1.Pod" */
+	uint32_t first, n;
+};
+struct api_rpc_row {
+	struct api_text path;
+	uint32_t request, response; /* types */
+	uint8_t request_stream, response_stream;
+};
 struct api_selector_row {
 	struct api_text label, compares;
 	uint32_t style;
@@ -139,7 +148,10 @@ extern const struct api_sub_row api_t_subs[];
 extern const struct api_column_row api_t_columns[];
 extern const struct api_selector_row api_t_selectors[];
 extern const struct api_group_row api_t_groups[];
+extern const struct api_column_kind api_t_column_kinds[]; /* ordered by kind */
+extern const struct api_rpc_row api_t_rpcs[];             /* ordered by path */
 extern const uint32_t api_t_n_types, api_t_n_named, api_t_n_enums, api_t_n_constants, api_t_n_resources, api_t_n_groups;
+extern const uint32_t api_t_n_column_kinds, api_t_n_rpcs;
 
 static inline const struct api_type *api_ref_type(uint64_t ref)
 {

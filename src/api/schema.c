@@ -245,6 +245,40 @@ struct span api_constant(struct span package, struct span name)
 	return SPAN_EMPTY;
 }
 
+/* ---- methods */
+
+unsigned api_rpc_count(void)
+{
+	return api_t_n_rpcs;
+}
+
+struct api_rpc api_rpc_at(unsigned i)
+{
+	assert(i < api_t_n_rpcs);
+	const struct api_rpc_row *row = &api_t_rpcs[i];
+	return (struct api_rpc){ .path = api_text_span(row->path), .request = &api_t_types[row->request],
+				 .response = &api_t_types[row->response], .request_stream = row->request_stream,
+				 .response_stream = row->response_stream };
+}
+
+bool api_rpc_find(struct span path, struct api_rpc *out)
+{
+	unsigned lo = 0, hi = api_t_n_rpcs;
+	while (lo < hi) {
+		unsigned mid = (lo + hi) / 2;
+		int c = span_cmp(path, api_text_span(api_t_rpcs[mid].path));
+		if (c == 0) {
+			*out = api_rpc_at(mid);
+			return true;
+		}
+		if (c < 0)
+			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	return false;
+}
+
 /* ---- types at run time */
 
 struct api_types {

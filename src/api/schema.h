@@ -157,6 +157,16 @@ bool api_enum_closed(const struct api_enum *e); /* a value outside the set is in
 unsigned api_enum_n_values(const struct api_enum *e);
 struct span api_enum_value(const struct api_enum *e, unsigned i); /* in the order of the source */
 
+/* ---- methods of CRI and etcd, for gRPC clients and servers */
+struct api_rpc {
+	struct span path; /* "/runtime.v1.RuntimeService/Version", as HTTP/2's :path has it */
+	const struct api_type *request, *response;
+	bool request_stream, response_stream;
+};
+bool api_rpc_find(struct span path, struct api_rpc *out); /* false when unknown */
+unsigned api_rpc_count(void);
+struct api_rpc api_rpc_at(unsigned i); /* ordered by path */
+
 /* ---- types added at run time: the nodes of one custom resource, built bottom-up, then shared.
  *
  * One thread builds; nothing is visible to others before the set is handed on. Names, keys and rules are copied (rules

@@ -181,6 +181,29 @@ static void resources_are_found(void **state)
 	api_registry_unref(r);
 }
 
+static void methods_and_columns_are_found(void **state)
+{
+	struct api_rpc rpc;
+	assert_int_equal(api_rpc_count(), 35 + 41);
+	assert_true(api_rpc_find(SPAN("/runtime.v1.RuntimeService/Version"), &rpc));
+	assert_ptr_equal(rpc.request, api_type_find(SPAN("cri.VersionRequest")));
+	assert_ptr_equal(rpc.response, api_type_find(SPAN("cri.VersionResponse")));
+	assert_false(rpc.request_stream || rpc.response_stream);
+	assert_true(api_rpc_find(SPAN("/etcdserverpb.Watch/Watch"), &rpc));
+	assert_true(rpc.request_stream && rpc.response_stream);
+	assert_ptr_equal(rpc.request, api_type_find(SPAN("etcdserverpb.WatchRequest")));
+	assert_false(api_rpc_find(SPAN("/etcdserverpb.Watch/Nothing"), &rpc));
+	for (unsigned i = 0; i < api_rpc_count(); i++)
+		assert_true(api_rpc_find(api_rpc_at(i).path, &rpc));
+
+	struct api_column column;
+	assert_true(api_kind_column(SPAN("autoscaling/v1.Scale"), 0, &column));
+	assert_span(column.name, "Name");
+	assert_true(api_kind_column(SPAN("core/v1.Pod"), 8, &column));
+	assert_false(api_kind_column(SPAN("core/v1.Pod"), 9, &column));
+	assert_false(api_kind_column(SPAN("core/v1.Nothing"), 0, &column));
+}
+
 /* A custom resource "widgets" with size, parts by name, free-form labels and built-in metadata. */
 static struct api_resource *widgets(void)
 {
@@ -349,6 +372,7 @@ int main(void)
 		cmocka_unit_test(pods_are_as_upstream),
 		cmocka_unit_test(every_row_obeys),
 		cmocka_unit_test(resources_are_found),
+		cmocka_unit_test(methods_and_columns_are_found),
 		cmocka_unit_test(custom_types_walk_the_same_path),
 		cmocka_unit_test(many_fields_are_found),
 		cmocka_unit_test(snapshots_change_beside_their_readers),

@@ -361,30 +361,48 @@ class Tables:
                     for g in s.group_priorities}
         self.group_rows = ['{%s,%s,%d,%d}' % ((p.text(g[0]), p.text(g[1])) + priority.get(g, (0, 0))) for g in self.groups]
         self.resources, self.subs, self.columns, self.selectors = [], [], [], []
+        kinds = {}
+        for c in s.table_columns:  # those of one kind stand together
+            kinds.setdefault(label(c['group'], c['version']) + '.' + c['kind'], []).append(c)
+        column_range = {}
+        for name, columns in kinds.items():
+            column_range[name] = (len(self.columns), len(columns))
+            for c in columns:
+                self.columns.append('{%s,%s,%s,%s,%s,%s}' % (p.text(c['name']), p.text(c['type']), p.text(c['format']),
+                                    p.text(c['cell_json']), p.text(c['shows']), c['priority']))
+        self.column_kinds = ['{%s,%d,%d}' % ((p.text(n),) + column_range[n]) for n in sorted(kinds, key=str.encode)]
+        prefix = {'runtime.v1': 'cri'}
+        self.rpcs = []
+        for r in sorted(s.cri_rpcs + s.etcd_rpcs, key=lambda r: (r['package'], r['service'], r['method'])):
+            def message(name):
+                full = name if name in self.message_rows else prefix.get(r['package'], r['package']) + '.' + name
+                return self.index['o', full, '']
+            self.rpcs.append((('/%s.%s/%s' % (r['package'], r['service'], r['method'])).encode(), '{%s,%d,%d,%d,%d}' % (
+                p.text('/%s.%s/%s' % (r['package'], r['service'], r['method'])), message(r['request']), message(r['response']),
+                r['request_stream'] == 'y', r['response_stream'] == 'y')))
+        self.rpcs = [t for _, t in sorted(self.rpcs)]
         find = lambda full: self.struct(full, self.struct_rows[full]['struct_type']) + 1 if full in self.struct_rows else 0
         for r in sorted(s.resources, key=lambda r: (self.groups.index((r['api_group'], r['version'])), r['plural'])):
             pkg = label(r['group'], r['version'])
-            first = (len(self.subs), len(self.columns), len(self.selectors))
+            first = (len(self.subs), len(self.selectors))
             for b in s.subresources:
                 if (b['group'], b['version'], b['plural']) == (r['group'], r['version'], r['plural']):
                     g, _, v = b['kind_group_version'].rpartition('/')
                     self.subs.append('{%s,%s,%s,%d,%d}' % (p.text(b['subresource']), p.text(b['kind']),
                                      p.text(b['kind_group_version']), bits(b['verbs']), find(short[g, v] + '.' + b['kind'])))
-            for c in s.table_columns:
-                if (c['group'], c['version'], c['kind']) == (r['group'], r['version'], r['kind']):
-                    self.columns.append('{%s,%s,%s,%s,%s,%s}' % (p.text(c['name']), p.text(c['type']), p.text(c['format']),
-                                        p.text(c['cell_json']), p.text(c['shows']), c['priority']))
             for f in s.field_selectors:
                 if (f['group'], f['version'], f['kind']) == (r['group'], r['version'], r['kind']):
                     self.selectors.append("{%s,%s,'%s'}" % (p.text(f['selector']), p.text(f['compares']), f['error_style']))
-            counts = [len(x) - n for x, n in zip((self.subs, self.columns, self.selectors), first)]
+            n_subs, n_selectors = [len(x) - n for x, n in zip((self.subs, self.selectors), first)]
+            at_column, n_columns = column_range.get(pkg + '.' + r['kind'], (0, 0))
             typ = find(pkg + '.' + r['kind'])
             if not typ:
                 sys.exit('resource %s: no type %s.%s' % (r['plural'], pkg, r['kind']))
             self.resources.append('{%s,%d,%d,%d,%d,%d,%d,%d,%d,%d,%d,%d}' % (
                 ','.join(p.text(r[c]) for c in ('api_group', 'version', 'kind', 'plural', 'singular', 'short_names',
                                                 'categories', 'storage_gvk', 'storage_version_hash')),
-                typ, find(pkg + '.' + r['kind'] + 'List'), *first, *counts, r['namespaced'] == 'y',
+                typ, find(pkg + '.' + r['kind'] + 'List'), first[0], at_column, first[1], n_subs, n_columns, n_selectors,
+                r['namespaced'] == 'y',
                 {'y': 0, 'n': 1, 'aggregated': 2}[r['served_by_default']], bits(r['verbs'])))
         rows = [(label(c['group'], c['version']), c['name'], c['value']) for c in s.constants]
         self.constants = ['{%s,%s,%s}' % tuple(p.text(x) for x in r) for r in
@@ -450,15 +468,17 @@ class Tables:
                                     ('struct api_sub_row', 'subs', self.subs),
                                     ('struct api_column_row', 'columns', self.columns),
                                     ('struct api_selector_row', 'selectors', self.selectors),
-                                    ('struct api_group_row', 'groups', self.group_rows)):
+                                    ('struct api_group_row', 'groups', self.group_rows),
+                                    ('struct api_column_kind', 'column_kinds', self.column_kinds),
+                                    ('struct api_rpc_row', 'rpcs', self.rpcs)):
                 f.write('\nconst %s api_t_%s[] = {\n' % (typ, name))
                 per = 20 if typ == 'uint16_t' else 1
                 for at in range(0, len(rows), per):
                     f.write(','.join(rows[at:at + per]) + ',\n')
                 f.write('};\n')
             f.write('\nconst uint32_t api_t_n_types = %d, api_t_n_named = %d, api_t_n_enums = %d, api_t_n_constants = %d,\n'
-                    '\tapi_t_n_resources = %d, api_t_n_groups = %d;\n' % (len(types), len(by_name), len(enums),
-                    len(self.constants), len(self.resources), len(self.group_rows)))
+                    '\tapi_t_n_resources = %d, api_t_n_groups = %d, api_t_n_column_kinds = %d, api_t_n_rpcs = %d;\n' % (len(types), len(by_name), len(enums),
+                    len(self.constants), len(self.resources), len(self.group_rows), len(self.column_kinds), len(self.rpcs)))
 
 
 def c_char(b):
