@@ -1,7 +1,7 @@
 /* Registries: immutable snapshots of resource rows, with two sorted indexes.
  *
- * Built-in rows are made from the tables when a registry is first wanted (a process that serves no API pays nothing), each in
- * an arena of its own, exactly as rows of custom resources are; so everything above sees one kind of row. A snapshot
+ * Built-in rows are made from the tables when a registry is wanted (a process that serves no API pays nothing), all of them
+ * in one block; rows of custom resources stand alone, each with its arena. Everything above sees one kind of row. A snapshot
  * is an array of references in discovery order plus the same ordered by (group, version, plural) and by (group, version,
  * kind): a change copies some hundred pointers, a lookup is a binary search.
  *
@@ -20,6 +20,13 @@ struct api_registry {
 	struct api_resource **plural; /* the same, borrowed: by group, version, plural */
 	struct api_resource **kind;   /* by group, version, kind */
 	struct api_group_version *versions;
+};
+
+/* Lives until the last of its rows is given back. */
+struct builtin_block {
+	_Atomic uint32_t live; /* rows with references */
+	struct arena arena;
+	struct api_resource rows[]; /* by id */
 };
 
 static const char *const verb_names[API_VERB_COUNT] = {
@@ -52,9 +59,17 @@ void api_resource_unref(struct api_resource *r)
 {
 	if (!r || atomic_fetch_sub_explicit(&r->refs, 1, memory_order_acq_rel) != 1)
 		return;
-	api_types_unref(r->types);
-	arena_done(&r->arena);
-	free(r);
+	if (r->id == API_RESOURCE_CUSTOM) {
+		api_types_unref(r->types);
+		arena_done(&r->arena);
+		free(r);
+		return;
+	}
+	struct builtin_block *b = container_of(r - r->id, struct builtin_block, rows);
+	if (atomic_fetch_sub_explicit(&b->live, 1, memory_order_acq_rel) == 1) {
+		arena_done(&b->arena);
+		free(b);
+	}
 }
 
 const struct api_subresource *api_resource_sub(const struct api_resource *r, struct span name)
@@ -122,11 +137,10 @@ bool api_kind_column(struct span kind, unsigned i, struct api_column *out)
 	return false;
 }
 
-static struct api_resource *builtin(uint32_t id)
+static void fill_builtin(struct api_resource *r, uint32_t id, struct arena *a)
 {
 	const struct api_resource_row *row = &api_t_resources[id];
-	struct api_resource *r = api_resource_new();
-	struct arena *a = &r->arena;
+	atomic_init(&r->refs, 1);
 	r->id = id;
 	r->group = api_text_span(row->group);
 	r->version = api_text_span(row->version);
@@ -169,7 +183,6 @@ static struct api_resource *builtin(uint32_t id)
 	r->n_columns = row->n_columns;
 	r->selectors = selectors;
 	r->n_selectors = row->n_selectors;
-	return r;
 }
 
 /* ---- order */
@@ -242,16 +255,30 @@ static int version_cmp(struct span a, struct span b)
 	return 0;
 }
 
+struct ranked {
+	struct api_resource *row;
+	unsigned rank;
+};
+
 static int by_discovery(const void *x, const void *y)
 {
-	const struct api_resource *a = *(struct api_resource *const *)x, *b = *(struct api_resource *const *)y;
-	unsigned ra = group_rank(a), rb = group_rank(b);
-	if (ra != rb)
-		return ra < rb ? -1 : 1;
-	int c = span_cmp(a->group, b->group);
+	const struct ranked *a = x, *b = y;
+	if (a->rank != b->rank)
+		return a->rank < b->rank ? -1 : 1;
+	int c = span_cmp(a->row->group, b->row->group);
 	if (c == 0)
-		c = version_cmp(a->version, b->version);
-	return c ? c : span_cmp(a->plural, b->plural);
+		c = version_cmp(a->row->version, b->row->version);
+	return c ? c : span_cmp(a->row->plural, b->row->plural);
+}
+
+static void order_for_discovery(struct api_resource **rows, unsigned n)
+{
+	auto_free struct ranked *ranked = mem_realloc_n(NULL, n, sizeof(*ranked));
+	for (unsigned i = 0; i < n; i++)
+		ranked[i] = (struct ranked){ rows[i], group_rank(rows[i]) };
+	qsort(ranked, n, sizeof(*ranked), by_discovery);
+	for (unsigned i = 0; i < n; i++)
+		rows[i] = ranked[i].row;
 }
 
 /* ---- snapshots */
@@ -272,7 +299,7 @@ static struct api_registry *registry_of(struct api_resource **rows, unsigned n)
 		return r;
 	memcpy(r->plural, rows, n * sizeof(*rows));
 	memcpy(r->kind, rows, n * sizeof(*rows));
-	qsort(r->rows, n, sizeof(*rows), by_discovery);
+	order_for_discovery(rows, n);
 	qsort(r->plural, n, sizeof(*rows), by_plural);
 	qsort(r->kind, n, sizeof(*rows), by_kind);
 	struct api_group_version *gv = NULL;
@@ -297,10 +324,15 @@ static struct api_registry *registry_of(struct api_resource **rows, unsigned n)
 struct api_registry *api_registry_builtin(bool off_too)
 {
 	struct api_resource **rows = mem_realloc_n(NULL, api_t_n_resources, sizeof(*rows));
+	struct builtin_block *b = mem_zalloc(sizeof(*b) + api_t_n_resources * sizeof(b->rows[0]));
 	unsigned n = 0;
-	for (uint32_t i = 0; i < api_t_n_resources; i++)
-		if (off_too || api_t_resources[i].served != API_SERVED_OFF)
-			rows[n++] = builtin(i);
+	for (uint32_t i = 0; i < api_t_n_resources; i++) {
+		if (!off_too && api_t_resources[i].served == API_SERVED_OFF)
+			continue;
+		fill_builtin(&b->rows[i], i, &b->arena);
+		rows[n++] = &b->rows[i];
+	}
+	atomic_init(&b->live, n);
 	return registry_of(rows, n);
 }
 

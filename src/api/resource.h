@@ -68,7 +68,7 @@ struct api_resource {
 	unsigned n_subresources, n_columns, n_selectors;
 	void *owner; /* of whoever added it: borrowed, not looked at */
 	struct api_types *types; /* shared; of a custom resource */
-	struct arena arena;      /* where all of it lives */
+	struct arena arena;      /* where all of it lives, for an added row */
 };
 #define API_RESOURCE_CUSTOM UINT32_MAX
 
