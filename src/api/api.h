@@ -13,3 +13,5 @@
 #include "api/jsonpatch.h" /* JSON patch, merge patch */
 #include "api/jsonpath.h"  /* JSONPath templates */
 #include "api/smp.h"       /* strategic merge patch */
+#include "api/fieldset.h"  /* sets of field paths */
+#include "api/ssa.h"       /* server-side apply */
