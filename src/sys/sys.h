@@ -1,0 +1,25 @@
+/* The seam of sys: what Linux offers to make containers, one small header a subject.
+ *
+ * call.h     system calls that glibc has no wrapper for
+ * path.h     names inside a root that somebody else controls
+ * mounts.h   mount options and the two mount interfaces of the kernel
+ * ns.h       namespaces, id maps
+ * caps.h     capabilities
+ * rlimit.h   names of limits, signals
+ * cgroup.h   control groups, v1, v2 and both at once
+ * filter.h   seccomp filters as bytes
+ * process.h  processes by descriptor, facts of /proc about them
+ *
+ * All of it works in the static program: libc alone, no thread, nothing remembered between calls unless said. */
+#pragma once
+
+#include "base/base.h"
+#include "sys/call.h"
+#include "sys/path.h"
+#include "sys/mounts.h"
+#include "sys/ns.h"
+#include "sys/caps.h"
+#include "sys/rlimit.h"
+#include "sys/cgroup.h"
+#include "sys/filter.h"
+#include "sys/process.h"
