@@ -1,0 +1,405 @@
+/* The parent's side: make what lies outside of the container, clone, answer the child, write the state. On any failure
+ * everything goes again, in reverse. See plan.h and runtime.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "runtime/plan.h"
+
+static int step(const char *name, struct err *err)
+{
+	int errnum = 0;
+	return FAILPOINT_ERR("runtime.create", &errnum) ? err_sys_num(err, errnum, "%s: failpoint", name) : 0;
+}
+
+/* ---- clone */
+
+static void stage_run(const struct clone_wish *w, int sync) __attribute__((noreturn));
+static void stage_run(const struct clone_wish *w, int sync)
+{
+	auto_err struct err err = ERR_INIT;
+	/* The user namespace first: it gives the right to enter what belongs to it. */
+	if (w->join_user >= 0 && setns(w->join_user, CLONE_NEWUSER) < 0) {
+		err_sys(&err, "join user namespace");
+	} else if (w->join_pid >= 0 && setns(w->join_pid, CLONE_NEWPID) < 0) {
+		err_sys(&err, "join pid namespace");
+	} else {
+		struct sys_clone_args args = { .flags = w->flags | CLONE_PARENT };
+		if (w->cgroup_fd >= 0) {
+			args.flags |= SYS_CLONE_INTO_CGROUP;
+			args.cgroup = (uint64_t)w->cgroup_fd;
+		}
+		pid_t pid = sys_clone3(&args);
+		if (pid == 0) {
+			w->child(w->arg);
+			_exit(1);
+		}
+		if (pid > 0 && runtime_sync_send(sync, SYNC_PID, pid, 0, NULL, -1) == 0)
+			_exit(0);
+		err_sys(&err, "clone");
+	}
+	(void)runtime_sync_send_err(sync, &err);
+	_exit(1);
+}
+
+int runtime_clone_process(const struct clone_wish *w, int sync_parent, int sync_child, pid_t *out_pid, int *out_pidfd,
+			  struct err *err)
+{
+	bool staged = w->join_user >= 0 || w->join_pid >= 0;
+	int pidfd = -1;
+	struct sys_clone_args args = { .flags = staged ? 0 : w->flags | CLONE_PIDFD,
+				       .pidfd = (uintptr_t)&pidfd,
+				       .exit_signal = SIGCHLD };
+	if (staged)
+		args.pidfd = 0;
+	if (!staged && w->cgroup_fd >= 0) {
+		args.flags |= SYS_CLONE_INTO_CGROUP;
+		args.cgroup = (uint64_t)w->cgroup_fd;
+	}
+	if (w->clone_parent) {
+		args.flags |= CLONE_PARENT;
+		args.exit_signal = 0;
+	}
+	pid_t pid = sys_clone3(&args);
+	if (pid < 0)
+		return err_sys(err, "clone the first process (flags %#llx)", (unsigned long long)args.flags);
+	if (pid == 0) {
+		close(sync_parent);
+		if (staged)
+			stage_run(w, sync_child);
+		w->child(w->arg);
+		_exit(1);
+	}
+	if (!staged) {
+		*out_pid = pid;
+		*out_pidfd = pidfd;
+		return 0;
+	}
+	struct sync_msg m = {};
+	int got = runtime_sync_recv(sync_parent, &m, NULL);
+	if (!w->clone_parent)
+		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	if (got == 1 && m.kind == SYNC_ERROR)
+		return runtime_sync_err(&m, err);
+	if (got != 1 || m.kind != SYNC_PID)
+		return err_set(err, ERR_INTERNAL, "the intermediate process ended without a word");
+	*out_pid = m.a;
+	*out_pidfd = sys_pidfd_open(m.a, 0);
+	return *out_pidfd < 0 ? err_sys(err, "open the first process") : 0;
+}
+
+/* ---- before the clone */
+
+static bool in_user_namespace(void)
+{
+	auto_buf struct buf text = {};
+	if (sys_file_read(AT_FDCWD, "/proc/self/uid_map", &text, 65536) < 0)
+		return false;
+	return !span_has(buf_span(&text), SPAN("4294967295"));
+}
+
+static int cgroups_make(struct runtime_plan *plan, struct err *err)
+{
+	struct config *c = plan->config;
+	int r = sys_cgroup_locate(plan->arena, c->cgroup_path, plan->opts.systemd_cgroup, plan->opts.id, &plan->cgroup,
+				  err);
+	if (r < 0)
+		return r;
+	uint32_t wanted = sys_cgroup_limits_need(&c->limits);
+	if (sys_cgroup_pure_v2()) /* what statistics and later updates need */
+		wanted |= 1u << SYS_CG_CPU | 1u << SYS_CG_MEMORY | 1u << SYS_CG_PIDS | 1u << SYS_CG_BLKIO |
+			  1u << SYS_CG_CPUSET | 1u << SYS_CG_HUGETLB;
+	bool rootless = geteuid() != 0 || in_user_namespace();
+	r = sys_cgroup_make(&plan->cgroup, wanted, rootless, false, err);
+	if (r < 0)
+		return r;
+	r = sys_cgroup_limits_set(&plan->cgroup, &c->limits, err);
+	if (r < 0)
+		return r;
+	if (!sys_cgroup_find(&plan->cgroup, SYS_CG_DEVICES) || rootless) {
+		/* Without the right nothing can be restricted; without a user namespace the rules of the file must hold. */
+		if (!rootless && c->n_device_rules)
+			return err_set(err, ERR_UNSUPPORTED,
+				       "linux.resources.devices: this machine has no cgroup that can restrict devices");
+		return 0;
+	}
+	return sys_cgroup_devices_set(&plan->cgroup, plan->rules, plan->n_rules, err);
+}
+
+static int namespaces_open(struct runtime_plan *plan, struct err *err)
+{
+	for (int i = 0; i < SYS_NS_COUNT; i++) {
+		const char *path = plan->config->ns[i].path;
+		if (!path)
+			continue;
+		plan->ns_fd[i] = open(path, O_RDONLY | O_CLOEXEC);
+		if (plan->ns_fd[i] < 0)
+			return err_sys(err, "linux.namespaces: open %s namespace %s", sys_ns_rows[i].name, path);
+	}
+	return 0;
+}
+
+static int start_socket_make(struct runtime_plan *plan, int dir, struct err *err)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	auto_fd int sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (sock < 0)
+		return err_sys(err, "socket");
+	/* Through the folder's descriptor: the path may be longer than an address. */
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "/proc/self/fd/%d/start.sock", dir);
+	mode_t old = umask(0177);
+	int r = bind(sock, (struct sockaddr *)&addr, sizeof(addr));
+	int saved = errno;
+	umask(old);
+	errno = saved;
+	if (r < 0 || listen(sock, 4) < 0)
+		return err_sys(err, "make start.sock");
+	plan->listen_fd = take_fd(&sock);
+	return 0;
+}
+
+static int preserved_check(const struct runtime_plan *plan, struct err *err)
+{
+	for (int i = 0; i < plan->opts.preserve_fds; i++)
+		if (fcntl(3 + i, F_GETFD) < 0)
+			return err_set(err, ERR_INVALID, "please check that preserved-fd %d (of %d) is present", i,
+				       plan->opts.preserve_fds);
+	return 0;
+}
+
+/* ---- after the clone */
+
+/* A terminal's master goes to the console socket, or to the caller. */
+static int terminal_take(struct runtime_plan *plan, int master, int *out_terminal, struct err *err)
+{
+	if (plan->console_fd < 0) {
+		*out_terminal = master;
+		return 0;
+	}
+	int r = runtime_console_fd_send(plan->console_fd, master, err);
+	fd_close(&master);
+	return r;
+}
+
+static int hooks_serve(struct runtime_plan *plan, pid_t pid, struct err *err)
+{
+	struct state s;
+	auto_buf struct buf text = {};
+	runtime_state_of_plan(plan, pid, &s);
+	runtime_state_json(&text, &s, STATE_CREATING, false);
+	int r = runtime_hook_run_all(plan->config, HOOK_PRESTART, buf_span(&text), err);
+	return r < 0 ? r : runtime_hook_run_all(plan->config, HOOK_CREATE_RUNTIME, buf_span(&text), err);
+}
+
+static int filter_serve(struct runtime_plan *plan, pid_t pid, int pidfd, int number, struct err *err)
+{
+	struct state s;
+	runtime_state_of_plan(plan, pid, &s);
+	return runtime_lifecycle_filter_serve(plan->config, &s, STATE_CREATING, pidfd, number, err);
+}
+
+/* Answers the child until it is built (create), or runs (run). */
+static int child_serve(struct runtime_plan *plan, int sync, struct runtime_container *out, struct err *err)
+{
+	bool ready = false;
+	for (;;) {
+		struct sync_msg m = {};
+		int fd = -1, r = 0;
+		int got = runtime_sync_recv(sync, &m, &fd);
+		if (got < 0)
+			return err_sys(err, "hear from the first process");
+		if (got == 0)
+			return ready ? 0 : runtime_lifecycle_first_death(out->pid, err);
+		switch ((enum sync_kind)m.kind) {
+		case SYNC_WARN:
+			if (plan->opts.warn)
+				plan->opts.warn(m.text);
+			break;
+		case SYNC_ERROR: fd_close(&fd); return runtime_sync_err(&m, err);
+		case SYNC_HOOKS: r = hooks_serve(plan, out->pid, err); break;
+		case SYNC_FILTER: r = filter_serve(plan, out->pid, out->pidfd, m.a, err); break;
+		case SYNC_TERMINAL: r = terminal_take(plan, take_fd(&fd), &out->terminal, err); break;
+		case SYNC_READY:
+			ready = true;
+			if (!plan->opts.start)
+				return 0;
+			break;
+		case SYNC_GO:
+		case SYNC_PID: r = err_set(err, ERR_INTERNAL, "unexpected message %u", m.kind); break;
+		}
+		fd_close(&fd);
+		if (r < 0)
+			return r;
+		if ((m.kind == SYNC_HOOKS || m.kind == SYNC_FILTER) &&
+		    runtime_sync_send(sync, SYNC_GO, 0, 0, NULL, -1) < 0)
+			return runtime_lifecycle_first_death(out->pid, err);
+	}
+}
+
+static void limits_warn(void *arg, const char *text)
+{
+	struct runtime_plan *plan = arg;
+	if (plan->opts.warn)
+		plan->opts.warn(text);
+}
+
+struct birth {
+	struct runtime_plan *plan;
+	int sync;
+};
+
+static void birth_run(void *arg) __attribute__((noreturn));
+static void birth_run(void *arg)
+{
+	struct birth *b = arg;
+	runtime_child_main(b->plan, b->sync);
+}
+
+static int process_make(struct runtime_plan *plan, int dir, struct runtime_container *out, int *out_sync,
+			struct err *err)
+{
+	struct config *c = plan->config;
+	int pair[2];
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return err_sys(err, "socket pair");
+	auto_fd int ours = pair[0], theirs = pair[1];
+	struct birth birth = { plan, theirs };
+	struct clone_wish w = { .cgroup_fd = sys_cgroup_v2_fd(&plan->cgroup),
+				.join_user = plan->ns_fd[SYS_NS_USER],
+				.join_pid = plan->ns_fd[SYS_NS_PID],
+				.clone_parent = plan->opts.clone_parent,
+				.child = birth_run,
+				.arg = &birth };
+	for (int i = 0; i < SYS_NS_COUNT; i++)
+		if (c->ns[i].wanted && !c->ns[i].path && i != SYS_NS_CGROUP && i != SYS_NS_TIME)
+			w.flags |= sys_ns_rows[i].flag;
+	int r = runtime_clone_process(&w, ours, theirs, &out->pid, &out->pidfd, err);
+	fd_close(&theirs);
+	fd_close(&plan->listen_fd);
+	*out_sync = take_fd(&ours);
+	return r;
+}
+
+static int build(struct runtime_plan *plan, int dir, struct runtime_container *out, struct err *err)
+{
+	struct config *c = plan->config;
+	auto_fd int sync = -1;
+	int r = step("check preserved descriptors", err);
+	r = r < 0 ? r : preserved_check(plan, err);
+	r = r < 0 ? r : namespaces_open(plan, err);
+	if (r == 0 && c->seccomp) {
+		r = runtime_seccomp_compile(plan->arena, c->seccomp, plan->opts.cache_dir, &plan->filter,
+					    &plan->filter_flags, &plan->filter_notify, err);
+		if (r < 0)
+			return err_note(err, "config.json");
+	}
+	r = r < 0 ? r : step("cgroups", err);
+	r = r < 0 ? r : cgroups_make(plan, err);
+	r = r < 0 ? r : step("sources", err);
+	if (r == 0 && geteuid() == 0 && plan->mountns_new)
+		r = runtime_rootfs_sources_open(plan, false, err);
+	if (r == 0 && c->process->terminal && plan->opts.console_socket)
+		r = runtime_console_socket_connect(plan->opts.console_socket, &plan->console_fd, err);
+	r = r < 0 ? r : step("start socket", err);
+	if (r == 0 && !plan->opts.start)
+		r = start_socket_make(plan, dir, err);
+	r = r < 0 ? r : step("clone", err);
+	r = r < 0 ? r : process_make(plan, dir, out, &sync, err);
+	r = r < 0 ? r : step("id maps", err);
+	if (r == 0 && plan->userns_new)
+		r = sys_ns_maps_write(out->pid, c->uids, c->n_uids, c->gids, c->n_gids, err);
+	if (r == 0 && c->ns[SYS_NS_USER].wanted)
+		r = runtime_final_rlimits(out->pid, c->process, limits_warn, plan, err);
+	if (r == 0 && plan->userns_new && runtime_sync_send(sync, SYNC_GO, 0, 0, NULL, -1) < 0)
+		r = runtime_lifecycle_first_death(out->pid, err);
+	if (r < 0)
+		return r;
+	/* While the child works: the number that identifies it for good. */
+	struct sys_process p;
+	r = sys_process_read(out->pid, &p, err);
+	r = r < 0 ? r : step("state", err);
+	r = r < 0 ? r : runtime_state_write(dir, plan, out->pid, p.start_ticks, err);
+	r = r < 0 ? r : step("serve", err);
+	r = r < 0 ? r : child_serve(plan, sync, out, err);
+	r = r < 0 ? r : step("pid file", err);
+	if (r == 0 && plan->opts.pid_file)
+		r = runtime_lifecycle_pid_file_write(plan->opts.pid_file, out->pid, err);
+	if (r == 0 && plan->opts.start)
+		r = runtime_lifecycle_poststart(c, plan, out->pid, err);
+	return r;
+}
+
+static void plan_close(struct runtime_plan *plan)
+{
+	struct config *c = plan->config;
+	for (size_t i = 0; i < c->n_mounts; i++)
+		fd_close(&c->mounts[i].tree);
+	for (size_t i = 0; i < c->n_devices; i++)
+		fd_close(&c->devices[i].tree);
+	for (int i = 0; i < SYS_NS_COUNT; i++)
+		fd_close(&plan->ns_fd[i]);
+	for (unsigned i = 0; i < plan->cgroup.n; i++) {
+		fd_close(&plan->cgroup.dirs[i].fd);
+		fd_close(&plan->cgroup.dirs[i].tasks_fd);
+	}
+	fd_close(&plan->root_tree);
+	fd_close(&plan->listen_fd);
+	fd_close(&plan->console_fd);
+}
+
+static void birth_undo(struct runtime_plan *plan, struct runtime_container *out)
+{
+	if (out->pid > 0) {
+		if (out->pidfd < 0 || sys_pidfd_send_signal(out->pidfd, SIGKILL) < 0)
+			kill(out->pid, SIGKILL); /* not reaped yet, so the number is still its own */
+		(void)sys_cgroup_signal(&plan->cgroup, SIGKILL, NULL); /* what hooks may have started in it */
+		while (waitpid(out->pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
+	fd_close(&out->pidfd);
+	fd_close(&out->terminal);
+	(void)sys_cgroup_remove(&plan->cgroup, 2000, NULL); /* the first cause is what is reported */
+}
+
+int runtime_create(struct runtime_plan *plan, struct runtime_container *out, struct err *err)
+{
+	struct runtime_container c = { .pidfd = -1, .terminal = -1 };
+	auto_fd int dir = -1;
+	int r = runtime_state_make(plan->opts.root, plan->opts.id, &dir, err);
+	if (r < 0)
+		return r;
+	r = build(plan, dir, &c, err);
+	if (r < 0) {
+		struct state s;
+		auto_buf struct buf text = {};
+		bool born = c.pid > 0;
+		birth_undo(plan, &c);
+		runtime_state_of_plan(plan, c.pid, &s);
+		runtime_state_json(&text, &s, STATE_STOPPED, false);
+		plan_close(plan);
+		auto_err struct err why = ERR_INIT;
+		/* The lifecycle continues at "destroyed": poststop hooks run, and cannot fail any more. */
+		if (born && runtime_hook_run_all(plan->config, HOOK_POSTSTOP, buf_span(&text), &why) < 0 &&
+		    plan->opts.warn)
+			plan->opts.warn(err_msg(&why));
+		fd_close(&dir);
+		runtime_state_remove(plan->opts.root, plan->opts.id);
+		if (plan->opts.pid_file)
+			(void)unlink(plan->opts.pid_file);
+		return r;
+	}
+	plan_close(plan);
+	*out = c;
+	return 0;
+}

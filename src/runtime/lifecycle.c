@@ -1,0 +1,229 @@
+/* What happens to a container after it was built: start, signals, delete. See runtime.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "runtime/plan.h"
+
+#define DELETE_WAIT_MS 10000
+
+int runtime_lifecycle_pid_file_write(const char *path, pid_t pid, struct err *err)
+{
+	char text[16];
+	int n = snprintf(text, sizeof(text), "%d", pid);
+	int r = io_write_file_lazy(AT_FDCWD, path, span_make(text, (size_t)n), 0644, err);
+	return r < 0 ? err_note(err, "pid file %s", path) : 0;
+}
+
+int runtime_lifecycle_first_death(pid_t pid, struct err *err)
+{
+	siginfo_t info = {};
+	if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT) == 0 && info.si_code == CLD_KILLED)
+		return err_set(
+			err, ERR_UPSTREAM, "the first process was killed by signal %d while the container was built%s",
+			info.si_status,
+			info.si_status == SIGKILL ? " (out of memory? linux.resources.memory.limit may be too low)"
+						  : "");
+	return err_set(err, ERR_UPSTREAM, "the first process ended while the container was built");
+}
+
+int runtime_lifecycle_filter_serve(const struct config *c, const struct state *s, enum runtime_state_status status,
+				   int pidfd, int number, struct err *err)
+{
+	auto_fd int listener = sys_pidfd_getfd(pidfd, number);
+	if (listener < 0)
+		return err_sys(err, "linux.seccomp.listenerPath: fetch the notification descriptor");
+	return runtime_seccomp_listener_send(c->seccomp, listener, s, status, err);
+}
+
+static int poststart(const struct config *c, const struct state *s, struct err *err)
+{
+	auto_buf struct buf text = {};
+	if (!c->n_hooks[HOOK_POSTSTART])
+		return 0;
+	runtime_state_json(&text, s, STATE_RUNNING, false);
+	return runtime_hook_run_all(c, HOOK_POSTSTART, buf_span(&text), err);
+}
+
+int runtime_lifecycle_poststart(const struct config *c, const struct runtime_plan *plan, pid_t pid, struct err *err)
+{
+	struct state s;
+	runtime_state_of_plan(plan, pid, &s);
+	return poststart(c, &s, err);
+}
+
+static int knock(int dir, struct err *err)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	auto_fd int sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (sock < 0)
+		return err_sys(err, "socket");
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "/proc/self/fd/%d/start.sock", dir);
+	if (connect(sock, (struct sockaddr *)&addr, sizeof(addr)) < 0)
+		return err_sys(err, "reach the container's first process");
+	/* From here on it is started, also when we are killed before the answer comes. */
+	if (unlinkat(dir, "start.sock", 0) < 0)
+		return err_sys(err, "remove start.sock");
+	if (runtime_sync_send(sock, SYNC_GO, 0, 0, NULL, -1) < 0)
+		return err_sys(err, "start the container's first process");
+	return take_fd(&sock);
+}
+
+int runtime_start(const char *root, const char *id, const struct runtime_opts *opts, struct err *err)
+{
+	auto_arena struct arena a = {};
+	struct state s;
+	struct config *c;
+	auto_fd int dir = -1;
+	int r = runtime_state_read(&a, root, id, &s, &dir, err);
+	if (r < 0)
+		return r;
+	enum runtime_state_status status = runtime_state_status(dir, &s);
+	if (status == STATE_STOPPED)
+		return err_set(err, ERR_IN_USE, "cannot start a container that has stopped");
+	if (status != STATE_CREATED && !(status == STATE_PAUSED && faccessat(dir, "start.sock", F_OK, 0) == 0))
+		return err_set(err, ERR_IN_USE, "cannot start an already running container");
+	r = runtime_state_config_read(&a, dir, &c, err);
+	if (r < 0)
+		return r;
+	auto_fd int pidfd = sys_process_open(s.pid, s.start_ticks);
+	if (pidfd < 0)
+		return err_set(err, ERR_IN_USE, "cannot start a container that has stopped");
+	auto_fd int sock = knock(dir, err);
+	if (sock < 0)
+		return sock;
+	bool ready = false;
+	for (;;) {
+		struct sync_msg m = {};
+		int got = runtime_sync_recv(sock, &m, NULL);
+		if (got < 0)
+			return err_sys(err, "hear from the container's first process");
+		if (got == 0)
+			break;
+		if (m.kind == SYNC_ERROR)
+			return runtime_sync_err(&m, err);
+		if (m.kind == SYNC_WARN && opts->warn)
+			opts->warn(m.text);
+		if (m.kind == SYNC_READY)
+			ready = true;
+		if (m.kind == SYNC_FILTER) {
+			r = runtime_lifecycle_filter_serve(c, &s, STATE_CREATED, pidfd, m.a, err);
+			if (r < 0)
+				return r;
+			(void)runtime_sync_send(sock, SYNC_GO, 0, 0, NULL,
+						-1); /* gone meanwhile: the next receive says so */
+		}
+	}
+	if (!ready)
+		return err_set(err, ERR_UPSTREAM, "the container's first process ended before it could start");
+	r = poststart(c, &s, err);
+	if (r < 0) { /* runtime.md, lifecycle: an error, and the container is stopped */
+		(void)runtime_lifecycle_kill(&s, SIGKILL, true, NULL);
+		return r;
+	}
+	return 0;
+}
+
+int runtime_lifecycle_kill(const struct state *s, int sig, bool all, struct err *err)
+{
+	int errnum = 0;
+	if (FAILPOINT_ERR("runtime.kill", &errnum))
+		return err_sys_num(err, errnum, "signal container %s", s->id);
+	if (all) {
+		struct sys_cgroup cg = s->cgroup;
+		int r = sys_cgroup_open(&cg, err);
+		r = r < 0 ? r : sys_cgroup_signal(&cg, sig, err);
+		sys_cgroup_done(&cg);
+		return r;
+	}
+	auto_fd int pidfd = sys_process_open(s->pid, s->start_ticks);
+	if (pidfd < 0 && errno != ESRCH && errno != ENOENT)
+		return err_sys(err, "signal container %s", s->id);
+	if (pidfd < 0 || sys_pidfd_send_signal(pidfd, sig) < 0)
+		return pidfd < 0 || errno == ESRCH ? err_set(err, ERR_NOT_FOUND, "container not running")
+						   : err_sys(err, "signal container %s", s->id);
+	/* A frozen process takes even SIGKILL only when it is thawed (cgroup v1; v2 kills frozen ones). */
+	if (sig == SIGKILL) {
+		struct sys_cgroup cg = s->cgroup;
+		bool frozen = false;
+		if (sys_cgroup_open(&cg, NULL) == 0 && sys_cgroup_frozen(&cg, &frozen, NULL) == 0 && frozen)
+			(void)sys_cgroup_freeze(&cg, false, NULL);
+		sys_cgroup_done(&cg);
+	}
+	return 0;
+}
+
+/* Until the first process is gone: 0, or TIMEOUT. */
+static int end_wait(const struct state *s, struct err *err)
+{
+	auto_fd int pidfd = sys_process_open(s->pid, s->start_ticks);
+	if (pidfd < 0)
+		return 0;
+	struct pollfd p = { .fd = pidfd, .events = POLLIN };
+	if (poll(&p, 1, DELETE_WAIT_MS) == 0)
+		return err_set(err, ERR_TIMEOUT, "container init still running after %d s of SIGKILL",
+			       DELETE_WAIT_MS / 1000);
+	return 0;
+}
+
+static int processes_end(const struct state *s, struct err *err)
+{
+	int r = runtime_lifecycle_kill(s, SIGKILL, false, err);
+	if (r == -ERR_NOT_FOUND)
+		r = 0;
+	if (r == 0 && !s->has_pid_ns && s->cgroup.n)
+		r = runtime_lifecycle_kill(s, SIGKILL, true, err);
+	return r < 0 ? r : end_wait(s, err);
+}
+
+int runtime_delete(const char *root, const char *id, bool force, const struct runtime_opts *opts, struct err *err)
+{
+	auto_arena struct arena a = {};
+	struct state s;
+	auto_fd int dir = -1;
+	int r = runtime_state_read(&a, root, id, &s, &dir, err);
+	if (r == -ERR_NOT_FOUND && force) {
+		runtime_state_remove(root, id); /* the rest of a builder that was killed, if there is any */
+		return 0;
+	}
+	if (r < 0)
+		return r;
+	enum runtime_state_status status = runtime_state_status(dir, &s);
+	if (status != STATE_STOPPED && status != STATE_CREATED && !force)
+		return err_set(err, ERR_IN_USE, "cannot delete container %s that is not stopped: %s", id,
+			       runtime_state_status_names[status]);
+	if (status != STATE_STOPPED) {
+		r = processes_end(&s, err);
+	} else if (s.cgroup.n && (force || !s.has_pid_ns)) {
+		(void)runtime_lifecycle_kill(&s, SIGKILL, true,
+					     NULL); /* left-overs of a shared pid namespace; a refusal shows below */
+	}
+	int errnum = 0;
+	if (r == 0 && FAILPOINT_ERR("runtime.delete", &errnum))
+		r = err_sys_num(err, errnum, "delete container %s", id);
+	if (r == 0)
+		r = sys_cgroup_remove(&s.cgroup, DELETE_WAIT_MS, err);
+	if (r < 0)
+		return r; /* the state stays, so that delete can be tried again */
+	struct config *c = NULL;
+	auto_err struct err why = ERR_INIT;
+	bool config = runtime_state_config_read(&a, dir, &c, &why) == 0;
+	runtime_state_remove(root, id);
+	if (config) {
+		auto_buf struct buf text = {};
+		runtime_state_json(&text, &s, STATE_STOPPED, false);
+		if (runtime_hook_run_all(c, HOOK_POSTSTOP, buf_span(&text), &why) == 0)
+			return 0;
+	}
+	/* A failed poststop hook is a warning: the container is gone all the same. */
+	if (opts->warn)
+		opts->warn(err_msg(&why));
+	return 0;
+}
