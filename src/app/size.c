@@ -18,11 +18,12 @@ void size_report(void)
 	struct span rest = buf_span(&maps), line;
 	while (span_cut(&rest, '\n', &line))
 		objects += span_has(line, SPAN("r-xp")) && span_chr(line, '/') >= 0;
+	/* Anonymous pages: those of the program file are the page cache, shared by all that run it. */
 	int64_t private_kb = 0, kb;
 	rest = buf_span(&rollup);
 	while (span_cut(&rest, '\n', &line)) {
 		struct span value;
-		if (!span_starts(line, SPAN("Private_")) || !span_split(line, ':', &line, &value))
+		if (!span_starts(line, SPAN("Anonymous:")) || !span_split(line, ':', &line, &value))
 			continue;
 		value = span_trim(value);
 		ptrdiff_t blank = span_chr(value, ' ');

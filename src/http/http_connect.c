@@ -118,7 +118,8 @@ static void proxy_answered(struct http_cconn *c, bool extra)
 	c->guard = (struct http_guard){};
 	if (rc < 0 || start.status / 100 != 2 || extra) {
 		if (rc < 0 || start.status / 100 == 2)
-			err_set(&why, ERR_UPSTREAM, "proxy %s: its answer makes no sense: %s", c->connecting->host, text ? text : "too long, or bytes behind it");
+			err_set(&why, ERR_UPSTREAM, "proxy %s: its answer makes no sense: %s", c->connecting->host,
+				text ? text : "too long, or bytes behind it");
 		else
 			err_set(&why, start.status == 407 ? ERR_UNAUTHORIZED : ERR_UNAVAILABLE,
 				"proxy %s refused the connection to %s:%u: %d %s", c->connecting->host, c->pool->origin.host,

@@ -121,7 +121,8 @@ static char *tree_make(void)
 
 static void tree_remove(const char *dir)
 {
-	static const char *const names[] = { "a/b/file", "a/up", "a/b", "a", "top", "abs", "out", "passwd", "loop1", "loop2", "rel", "dangling", "new/x/y", "new/x", "new", "etc/passwd", "etc" };
+	static const char *const names[] = { "a/b/file", "a/up", "a/b", "a", "top", "abs", "out", "passwd",
+		"loop1", "loop2", "rel", "dangling", "new/x/y", "new/x", "new", "etc/passwd", "etc" };
 	int d = open(dir, O_RDONLY | O_DIRECTORY);
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
 		if (unlinkat(d, names[i], 0) < 0)
