@@ -298,7 +298,7 @@ void http_cconn_idle(struct http_cconn *c)
 	list_remove(&c->link);
 	list_push(&p->conns, &c->link);
 	c->idle.background = true;
-	loop_fd_background(&c->io.fd, true); /* a kept connection keeps no process alive */
+	http_io_background(&c->io, true); /* a kept connection keeps no process alive */
 	loop_timer_start(&c->idle, p->client->p.idle_ms);
 	http_pool_wake(p);
 }
@@ -487,7 +487,7 @@ void http_call_start(struct http_call *call, struct http_cconn *c)
 	}
 	http_out_move(&call->out, &streamed, streamed.len);
 	http_out_done(&streamed);
-	loop_fd_background(&c->io.fd, false);
+	http_io_background(&c->io, false);
 }
 
 /* ---- the owner's side ---- */

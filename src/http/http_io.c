@@ -343,6 +343,12 @@ void http_io_read_start(struct http_io *io)
 	want_update(io);
 }
 
+void http_io_background(struct http_io *io, bool background)
+{
+	if (!io->closed && io->sock >= 0)
+		loop_fd_background(&io->fd, background);
+}
+
 void http_io_read_stop(struct http_io *io)
 {
 	io->reading = false;

@@ -65,6 +65,7 @@ void http_io_feed(struct http_io *io, struct span data);
 
 void http_io_read_start(struct http_io *io);
 void http_io_read_stop(struct http_io *io);
+void http_io_background(struct http_io *io, bool background); /* keeps no loop going */
 /* Sends what is queued at the end of this turn. */
 void http_io_flush(struct http_io *io);
 /* Ends the sending side behind what is queued. */
