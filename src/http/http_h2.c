@@ -625,10 +625,7 @@ void http_h2_data(struct http_conn *c, struct span data)
 		c->server->stats.bad_requests++;
 		if (n == NGHTTP2_ERR_FLOODED)
 			c->server->stats.floods++;
-		/* nghttp2 has queued a GOAWAY where the protocol asks for one. */
-		if (n == NGHTTP2_ERR_BAD_CLIENT_MAGIC || n == NGHTTP2_ERR_FLOODED || n == NGHTTP2_ERR_CALLBACK_FAILURE ||
-		    n == NGHTTP2_ERR_NOMEM)
-			h->broken = true;
+		h->broken = true; /* what nghttp2 can answer with GOAWAY is no error here */
 	}
 	wake(h);
 }
