@@ -370,11 +370,40 @@ const struct api_type *api_types_map(struct api_types *set, const struct api_typ
 	return t;
 }
 
+/* The fields and those of apiVersion, kind and metadata that are not among them: these are never pruned. metadata is the
+ * built-in one whatever the schema says of it. */
+static const struct api_field_spec *with_meta(struct api_types *set, const struct api_field_spec *fields, unsigned *n)
+{
+	const struct api_type *meta = api_type_find(SPAN("meta/v1.ObjectMeta"));
+	static const struct span names[] = { SPAN_INIT("apiVersion"), SPAN_INIT("kind"), SPAN_INIT("metadata") };
+	struct api_field_spec *all = arena_alloc_n(&set->arena, (size_t)*n + ARRAY_LEN(names), sizeof(*all));
+	unsigned count = *n;
+	if (count)
+		memcpy(all, fields, count * sizeof(*all));
+	for (size_t k = 0; k < ARRAY_LEN(names); k++) {
+		unsigned i = 0;
+		while (i < *n && !span_eq(all[i].name, names[k]))
+			i++;
+		if (i == *n) {
+			i = count++;
+			all[i] = (struct api_field_spec){ .name = names[k], .type = meta };
+			if (k < 2)
+				all[i].type = api_types_scalar(set, API_STRING, NULL);
+		}
+		if (k == 2)
+			all[i].type = meta;
+	}
+	*n = count;
+	return all;
+}
+
 const struct api_type *api_types_object(struct api_types *set, struct span name, const struct api_field_spec *fields,
 					unsigned n_fields, const struct api_node_opts *opts)
 {
 	assert(n_fields <= 65000);
 	struct api_type *t = node_new(set, API_OBJECT, opts);
+	if (t->flags & API_TYPE_EMBEDDED)
+		fields = with_meta(set, fields, &n_fields);
 	if (name.len) {
 		t->name = text_of(set, name);
 		t->name_len = (uint32_t)name.len;

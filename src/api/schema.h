@@ -68,7 +68,7 @@ enum api_type_flags {
 	API_TYPE_CUSTOM = 1 << 2,   /* node of a custom resource: kinds are checked by validation, not by decoding, and
 				     * objects are written with sorted keys */
 	API_TYPE_PRESERVE = 1 << 3, /* x-kubernetes-preserve-unknown-fields: unknown fields stay */
-	API_TYPE_EMBEDDED = 1 << 4, /* x-kubernetes-embedded-resource: has apiVersion, kind, metadata besides its fields */
+	API_TYPE_EMBEDDED = 1 << 4, /* a custom resource's root, or x-kubernetes-embedded-resource: an object of its own */
 	API_TYPE_NULLABLE = 1 << 5,
 	API_TYPE_WRAPPED = 1 << 6,  /* list that is a message of its own in protobuf (ExtraValue, Verbs) */
 	API_TYPE_PROTO3 = 1 << 7,   /* object of CRI or etcd: zero values are not on the wire, numbers are packed */
@@ -192,6 +192,7 @@ const struct api_type *api_types_scalar(struct api_types *set, enum api_kind kin
 const struct api_type *api_types_list(struct api_types *set, const struct api_type *elem, enum api_list_type list_type,
 				      const struct span *keys, unsigned n_keys, const struct api_node_opts *opts);
 const struct api_type *api_types_map(struct api_types *set, const struct api_type *elem, const struct api_node_opts *opts);
-/* At most 65,000 fields with different names; more abort (bound them first). */
+/* At most 65,000 fields with different names; more abort (bound them first). With API_TYPE_EMBEDDED (a custom resource's
+ * root, and x-kubernetes-embedded-resource) apiVersion, kind and the built-in metadata are among the fields by themselves. */
 const struct api_type *api_types_object(struct api_types *set, struct span name, const struct api_field_spec *fields,
 					unsigned n_fields, const struct api_node_opts *opts);

@@ -266,6 +266,27 @@ static void custom_types_walk_the_same_path(void **state)
 	api_resource_unref(r);
 }
 
+static void embedded_objects_keep_their_head(void **state)
+{
+	auto_arena struct arena a = {};
+	auto_buf struct buf b = {};
+	struct api_types *set = api_types_new();
+	struct api_node_opts opts = { .flags = API_TYPE_EMBEDDED };
+	const struct api_type *any = api_types_scalar(set, API_ANY, NULL);
+	const struct api_type *t = api_types_object(set, SPAN(""), (struct api_field_spec[]){
+		{ SPAN("metadata"), any, 0 }, { SPAN("x"), any, 0 } }, 2, &opts);
+	struct json v;
+	struct api_decode d = {};
+	assert_int_equal(api_type_n_fields(t), 4);
+	assert_ptr_equal(api_field_type(api_type_field(t, SPAN("metadata"))), api_type_find(SPAN("meta/v1.ObjectMeta")));
+	assert_int_equal(api_decode_json(&a, t, SPAN("{\"kind\":\"K\",\"apiVersion\":\"v\",\"x\":[1],\"y\":2,\"metadata\":"
+		"{\"name\":\"n\",\"z\":1}}"), &d, &v, NULL), 0);
+	assert_int_equal(d.n_found, 2);
+	api_encode_json(&b, t, &v, 0);
+	assert_string_equal(buf_cstr(&b), "{\"apiVersion\":\"v\",\"kind\":\"K\",\"metadata\":{\"name\":\"n\"},\"x\":[1]}");
+	api_types_unref(set);
+}
+
 static void many_fields_are_found(void **state)
 {
 	struct api_types *set = api_types_new();
@@ -374,6 +395,7 @@ int main(void)
 		cmocka_unit_test(resources_are_found),
 		cmocka_unit_test(methods_and_columns_are_found),
 		cmocka_unit_test(custom_types_walk_the_same_path),
+		cmocka_unit_test(embedded_objects_keep_their_head),
 		cmocka_unit_test(many_fields_are_found),
 		cmocka_unit_test(snapshots_change_beside_their_readers),
 		cmocka_unit_test(box_serves_threads),
