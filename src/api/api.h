@@ -15,3 +15,4 @@
 #include "api/smp.h"       /* strategic merge patch */
 #include "api/fieldset.h"  /* sets of field paths */
 #include "api/ssa.h"       /* server-side apply */
+#include "api/cells.h"     /* table cells */

@@ -339,7 +339,7 @@ static bool ownership_move(struct arena *a, const struct api_ssa *s, const struc
 			   struct managers *m, const struct manager *self, bool force, struct ssa_difference *out_diff,
 			   struct conflicts *out_conflicts)
 {
-	ssa_compare(a, ssa_typed(s->type), from, to, out_diff);
+	api_ssa_compare(a, ssa_typed(s->type), from, to, out_diff);
 	out_diff->removed = without_reset(a, s, out_diff->removed);
 	out_diff->modified = without_reset(a, s, out_diff->modified);
 	out_diff->added = without_reset(a, s, out_diff->added);
@@ -367,7 +367,7 @@ static bool ownership_move(struct arena *a, const struct api_ssa *s, const struc
 static void reconcile(struct arena *a, const struct api_ssa *s, struct managers *m)
 {
 	for (unsigned i = 0; i < m->n; i++)
-		m->items[i].set = ssa_reconcile(a, ssa_typed(s->type), m->items[i].set);
+		m->items[i].set = api_ssa_reconcile(a, ssa_typed(s->type), m->items[i].set);
 }
 
 /* At most UPDATERS_MAX entries of operation Update: the oldest of a version are joined under one name. */
@@ -478,20 +478,20 @@ static struct json prune(struct arena *a, const struct api_ssa *s, struct json m
 	struct ssa_type t = ssa_typed(s->type);
 	if (api_fieldset_is_empty(last))
 		return merged;
-	last = ssa_name_fields(a, t, last);
-	struct json pruned = ssa_remove(a, t, &merged, last);
+	last = api_ssa_name_fields(a, t, last);
+	struct json pruned = api_ssa_remove(a, t, &merged, last);
 	/* What somebody owns comes back. */
 	const struct api_fieldset *owned = &api_fieldset_empty;
 	for (unsigned i = 0; i < m->n; i++)
 		owned = api_fieldset_union(a, owned, m->items[i].set);
-	const struct api_fieldset *all = ssa_name_fields(a, t, ssa_fields(a, t, &merged));
-	const struct api_fieldset *left = ssa_name_fields(a, t, ssa_fields(a, t, &pruned));
-	const struct api_fieldset *keep = api_fieldset_union(a, left, ssa_name_fields(a, t, owned));
-	pruned = ssa_remove(a, t, &merged, api_fieldset_difference(a, all, keep, false));
+	const struct api_fieldset *all = api_ssa_name_fields(a, t, api_ssa_fields(a, t, &merged));
+	const struct api_fieldset *left = api_ssa_name_fields(a, t, api_ssa_fields(a, t, &pruned));
+	const struct api_fieldset *keep = api_fieldset_union(a, left, api_ssa_name_fields(a, t, owned));
+	pruned = api_ssa_remove(a, t, &merged, api_fieldset_difference(a, all, keep, false));
 	/* So does what nobody ever applied and only hung below an item that was removed. */
-	left = ssa_name_fields(a, t, ssa_fields(a, t, &pruned));
+	left = api_ssa_name_fields(a, t, api_ssa_fields(a, t, &pruned));
 	const struct api_fieldset *gone = api_fieldset_difference(a, all, left, false);
-	return ssa_remove(a, t, &merged, api_fieldset_intersection(a, gone, last));
+	return api_ssa_remove(a, t, &merged, api_fieldset_intersection(a, gone, last));
 }
 
 /* What kubectl's annotation says and live still has: conflicts over it are no conflicts. NULL: there is none. */
@@ -503,10 +503,10 @@ static const struct api_fieldset *last_applied_fields(struct arena *a, const str
 	struct ssa_type t = ssa_typed(s->type);
 	struct ssa_difference diff;
 	if (!text.len || json_parse(a, text, JSON_DUPLICATES_LAST, NULL, &last, NULL) < 0 ||
-	    !span_eq(json_span(json_getl(&last, "apiVersion")), s->api_version) || ssa_validate(a, t, &last, false, NULL) < 0)
+	    !span_eq(json_span(json_getl(&last, "apiVersion")), s->api_version) || api_ssa_check(a, t, &last, false, NULL) < 0)
 		return NULL;
-	ssa_compare(a, t, &last, live_view, &diff);
-	const struct api_fieldset *set = api_fieldset_difference(a, ssa_fields(a, t, &last), diff.modified, false);
+	api_ssa_compare(a, t, &last, live_view, &diff);
+	const struct api_fieldset *set = api_fieldset_difference(a, api_ssa_fields(a, t, &last), diff.modified, false);
 	set = api_fieldset_difference(a, set, diff.added, false);
 	return api_fieldset_difference(a, set, diff.removed, false);
 }
@@ -547,7 +547,7 @@ static int patch_check(struct arena *a, const struct api_ssa *s, const struct js
 	}
 	if (json_getl(json_getl(patch, "metadata"), "managedFields"))
 		return err_set(err, ERR_INVALID_REQUEST, "metadata.managedFields must be nil");
-	int rc = ssa_validate(a, ssa_typed(s->type), patch, false, err);
+	int rc = api_ssa_check(a, ssa_typed(s->type), patch, false, err);
 	if (rc < 0) {
 		const struct json *metadata = json_getl(patch, "metadata");
 		buf_printf(&b, "%.*s/%.*s; ", SPAN_ARG(json_span(json_getl(metadata, "namespace"))),
@@ -575,14 +575,14 @@ int api_ssa_apply(struct arena *a, const struct api_ssa *s, const struct json *l
 		update_managers(a, s, &empty, &view, &m, SPAN("before-first-apply"), false);
 	}
 	reconcile(a, s, &m);
-	struct json merged = ssa_merge(a, t, &view, patch);
+	struct json merged = api_ssa_merge(a, t, &view, patch);
 	struct manager self = { .name = manager.len ? manager : SPAN("unknown"), .api_version = s->api_version,
 				.subresource = s->subresource, .applied = true };
 	const struct manager *before = find(&m, &self);
 	const struct api_fieldset *last = before ? before->set : NULL;
 	if (before)
 		self.time = before->time;
-	self.set = without_reset(a, s, ssa_fields(a, t, patch));
+	self.set = without_reset(a, s, api_ssa_fields(a, t, patch));
 	put(&m, self);
 	struct json result = prune(a, s, merged, &m, last);
 

@@ -185,7 +185,8 @@ static void deployment(void **state)
 	apply(&l, "kubectl", false, "{" DEP ",\"spec\":{\"replicas\":1," SELECT TEMPLATE("{\"name\":\"a\",\"image\":\"i2\"}") "}}", NULL);
 	spec_is(&l, "spec",
 		"{\"replicas\":1,\"selector\":{\"matchLabels\":{\"app\":\"w\"}},\"strategy\":{},\"template\":{\"metadata\":{\"labels\":"
-		"{\"app\":\"w\"}},\"spec\":{\"containers\":[{\"image\":\"i2\",\"name\":\"a\",\"resources\":{}},{\"image\":\"j\",\"name\":\"s\",\"resources\":{}}]}}}");
+		"{\"app\":\"w\"}},\"spec\":{\"containers\":[{\"image\":\"i2\",\"name\":\"a\",\"resources\":{}},{"
+		"\"image\":\"j\",\"name\":\"s\",\"resources\":{}}]}}}");
 	/* the scale sub-resource's manager */
 	l.s.subresource = SPAN("scale");
 	update(&l, "hpa",

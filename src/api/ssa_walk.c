@@ -327,7 +327,7 @@ static void check_value(struct check *c, struct ssa_type t, const struct json *v
 	}
 }
 
-int ssa_validate(struct arena *a, struct ssa_type t, const struct json *v, bool duplicates_ok, struct err *err)
+int api_ssa_check(struct arena *a, struct ssa_type t, const struct json *v, bool duplicates_ok, struct err *err)
 {
 	struct check c = { .arena = a, .duplicates_ok = duplicates_ok };
 	int rc = 0;
@@ -370,7 +370,7 @@ static void fields_walk(struct arena *a, struct ssa_type t, const struct json *v
 	}
 }
 
-const struct api_fieldset *ssa_fields(struct arena *a, struct ssa_type t, const struct json *v)
+const struct api_fieldset *api_ssa_fields(struct arena *a, struct ssa_type t, const struct json *v)
 {
 	struct api_fieldset *out = api_fieldset_new(a);
 	fields_walk(a, t, v, NULL, out);
@@ -470,14 +470,14 @@ static bool merge(struct arena *a, struct ssa_type t, const struct json *l, cons
 	return out->n > 0;
 }
 
-struct json ssa_merge(struct arena *a, struct ssa_type t, const struct json *live, const struct json *applied)
+struct json api_ssa_merge(struct arena *a, struct ssa_type t, const struct json *live, const struct json *applied)
 {
 	struct json out;
 	return merge(a, t, live, applied, &out) ? out : JSON_NULL_VALUE;
 }
 
 /* ---- removing */
-struct json ssa_remove(struct arena *a, struct ssa_type t, const struct json *v, const struct api_fieldset *set)
+struct json api_ssa_remove(struct arena *a, struct ssa_type t, const struct json *v, const struct api_fieldset *set)
 {
 	struct shape s = shape_of(t, v);
 	struct json out = { .kind = v->kind };
@@ -497,7 +497,7 @@ struct json ssa_remove(struct arena *a, struct ssa_type t, const struct json *v,
 			continue;
 		struct json kept = *child;
 		if (e && e->below)
-			kept = ssa_remove(a, below_type(&s, &pe), child, e->below);
+			kept = api_ssa_remove(a, below_type(&s, &pe), child, e->below);
 		if (s.kind == SHAPE_LIST)
 			json_push(a, &out, kept);
 		else
@@ -607,7 +607,7 @@ static void compare(struct compare *c, struct ssa_type t, const struct json *l, 
 		api_fieldset_insert(c->arena, c->removed, path);
 }
 
-void ssa_compare(struct arena *a, struct ssa_type t, const struct json *from, const struct json *to, struct ssa_difference *out)
+void api_ssa_compare(struct arena *a, struct ssa_type t, const struct json *from, const struct json *to, struct ssa_difference *out)
 {
 	struct compare c = { a, api_fieldset_new(a), api_fieldset_new(a), api_fieldset_new(a) };
 	compare(&c, t, from, to, NULL);
@@ -615,7 +615,7 @@ void ssa_compare(struct arena *a, struct ssa_type t, const struct json *from, co
 }
 
 /* ---- walks over sets */
-const struct api_fieldset *ssa_name_fields(struct arena *a, struct ssa_type t, const struct api_fieldset *set)
+const struct api_fieldset *api_ssa_name_fields(struct arena *a, struct ssa_type t, const struct api_fieldset *set)
 {
 	if (api_fieldset_is_empty(set))
 		return &api_fieldset_empty;
@@ -628,14 +628,14 @@ const struct api_fieldset *ssa_name_fields(struct arena *a, struct ssa_type t, c
 		if (e.below) {
 			if (e.pe.kind == API_PE_FIELD && is_field(&s, e.pe.field))
 				e.member = true;
-			e.below = ssa_name_fields(a, below_type(&s, &e.pe), e.below);
+			e.below = api_ssa_name_fields(a, below_type(&s, &e.pe), e.below);
 		}
 		out->entries[i] = e;
 	}
 	return out;
 }
 
-const struct api_fieldset *ssa_reconcile(struct arena *a, struct ssa_type t, const struct api_fieldset *set)
+const struct api_fieldset *api_ssa_reconcile(struct arena *a, struct ssa_type t, const struct api_fieldset *set)
 {
 	if (api_fieldset_is_empty(set) || t.mode != SSA_TYPED)
 		return set;
@@ -652,7 +652,7 @@ const struct api_fieldset *ssa_reconcile(struct arena *a, struct ssa_type t, con
 				e.member = true;
 				e.below = NULL;
 			} else {
-				e.below = ssa_reconcile(a, below, e.below);
+				e.below = api_ssa_reconcile(a, below, e.below);
 			}
 		}
 		out->entries[i] = e;
