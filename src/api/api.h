@@ -9,6 +9,8 @@
 #include "api/intstr.h"   /* int-or-string, percentages */
 #include "api/times.h"    /* times, durations, ages */
 #include "api/names.h"    /* syntax of names and addresses */
+#include "api/fielderr.h" /* field errors */
+#include "api/gotext.h"   /* how Go prints values */
 #include "api/selector.h" /* label and field selectors */
 #include "api/jsonpatch.h" /* JSON patch, merge patch */
 #include "api/jsonpath.h"  /* JSONPath templates */

@@ -1,5 +1,5 @@
 /* Field errors: "spec.x: Invalid value: "y": why", as k8s.io/apimachinery/pkg/util/validation/field prints them.
- * Private to api. */
+ * Part of the seam of api: who validates adds them. */
 #pragma once
 
 #include "base/base.h"

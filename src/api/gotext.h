@@ -1,5 +1,5 @@
 /* How Go prints values: the error texts of Kubernetes are full of %q and %v, and people search for them word for word.
- * Private to api (not part of the seam). */
+ * Part of the seam of api: error texts quote this way. */
 #pragma once
 
 #include "base/base.h"

@@ -1,0 +1,435 @@
+/* Paths, complaints and the checks that many kinds share. */
+#include "strategy/check.h"
+
+void path_text(const struct path *at, struct buf *out)
+{
+	if (!at) {
+		buf_str(out, "<nil>");
+		return;
+	}
+	if (at->up)
+		path_text(at->up, out); /* as deep as the code that made the chain */
+	if (at->index >= 0) {
+		buf_printf(out, "[%d]", at->index);
+	} else if (at->keyed || !at->name.len) { /* a step without a name is "[]" */
+		buf_chr(out, '[');
+		buf_span_add(out, at->name);
+		buf_chr(out, ']');
+	} else {
+		if (at->up)
+			buf_chr(out, '.');
+		buf_span_add(out, at->name);
+	}
+}
+
+/* ---- complaints */
+static void add(struct check *c, const struct path *at, enum api_field_error type, struct span value, struct span detail)
+{
+	auto_buf struct buf field = {};
+	path_text(at, &field);
+	api_fe_add(&c->err, buf_span(&field), type, value, detail);
+	c->n++;
+}
+
+static void add_v(struct check *c, const struct path *at, enum api_field_error type, struct span value, const char *fmt, va_list ap)
+{
+	auto_buf struct buf detail = {};
+	buf_vprintf(&detail, fmt, ap);
+	add(c, at, type, value, buf_span(&detail));
+}
+
+/* What ErrorBody prints for a bad value. */
+static void show(struct buf *out, const struct json *value)
+{
+	if (!value || value->kind == JSON_NULL)
+		buf_str(out, "null");
+	else if (value->kind == JSON_STRING)
+		api_go_quote(out, json_span(value));
+	else if (value->kind == JSON_DOUBLE)
+		api_go_float(out, value->d);
+	else
+		json_write(out, value, 0);
+}
+
+void bad_required(struct check *c, const struct path *at, const char *detail)
+{
+	add(c, at, API_FE_REQUIRED, SPAN_EMPTY, span_of(detail));
+}
+
+void bad_value(struct check *c, const struct path *at, const struct json *value, const char *fmt, ...)
+{
+	auto_buf struct buf text = {};
+	show(&text, value);
+	va_list ap;
+	va_start(ap, fmt);
+	add_v(c, at, API_FE_INVALID, buf_span(&text), fmt, ap);
+	va_end(ap);
+}
+
+void bad_string(struct check *c, const struct path *at, struct span value, const char *fmt, ...)
+{
+	auto_buf struct buf text = {};
+	api_go_quote(&text, value);
+	va_list ap;
+	va_start(ap, fmt);
+	add_v(c, at, API_FE_INVALID, buf_span(&text), fmt, ap);
+	va_end(ap);
+}
+
+void bad_int(struct check *c, const struct path *at, int64_t value, const char *fmt, ...)
+{
+	auto_buf struct buf text = {};
+	buf_i64(&text, value);
+	va_list ap;
+	va_start(ap, fmt);
+	add_v(c, at, API_FE_INVALID, buf_span(&text), fmt, ap);
+	va_end(ap);
+}
+
+void bad_typed(struct check *c, const struct path *at, const char *go_type, const struct json *value, const char *fmt, ...)
+{
+	auto_buf struct buf text = {};
+	strategy_go_syntax(&text, go_type, value);
+	va_list ap;
+	va_start(ap, fmt);
+	add_v(c, at, API_FE_INVALID, buf_span(&text), fmt, ap);
+	va_end(ap);
+}
+
+void bad_forbidden(struct check *c, const struct path *at, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	add_v(c, at, API_FE_FORBIDDEN, SPAN_EMPTY, fmt, ap);
+	va_end(ap);
+}
+
+void bad_internal(struct check *c, const struct path *at, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	add_v(c, at, API_FE_INTERNAL, SPAN_EMPTY, fmt, ap);
+	va_end(ap);
+}
+
+void bad_choice(struct check *c, const struct path *at, struct span value, const char *choices)
+{
+	auto_buf struct buf text = {}, detail = {};
+	api_go_quote(&text, value);
+	struct span rest = span_of(choices), one;
+	while (span_cut(&rest, ' ', &one)) {
+		buf_str(&detail, detail.len ? ", " : "supported values: ");
+		api_go_quote(&detail, one);
+	}
+	add(c, at, API_FE_NOT_SUPPORTED, buf_span(&text), buf_span(&detail));
+}
+
+void bad_duplicate(struct check *c, const struct path *at, const struct json *value)
+{
+	auto_buf struct buf text = {};
+	show(&text, value);
+	add(c, at, API_FE_DUPLICATE, buf_span(&text), SPAN_EMPTY);
+}
+
+void bad_duplicate_string(struct check *c, const struct path *at, struct span value)
+{
+	struct json text = json_str(value);
+	bad_duplicate(c, at, &text);
+}
+
+void bad_not_found(struct check *c, const struct path *at, struct span value)
+{
+	auto_buf struct buf text = {};
+	api_go_quote(&text, value);
+	add(c, at, API_FE_NOT_FOUND, buf_span(&text), SPAN_EMPTY);
+}
+
+void bad_too_long(struct check *c, const struct path *at, int64_t most)
+{
+	char detail[64];
+	snprintf(detail, sizeof(detail), "may not be more than %lld bytes", (long long)most);
+	add(c, at, API_FE_TOO_LONG, SPAN_EMPTY, span_of(detail));
+}
+
+void bad_too_many(struct check *c, const struct path *at, int64_t have, int64_t most)
+{
+	char detail[64], shown[32];
+	snprintf(detail, sizeof(detail), "must have at most %lld items", (long long)most);
+	snprintf(shown, sizeof(shown), "%lld", (long long)have);
+	add(c, at, API_FE_TOO_MANY, span_of(shown), span_of(detail));
+}
+
+void bad_complaints(struct check *c, const struct path *at, struct span value, const struct api_complaints *list)
+{
+	for (unsigned i = 0; i < list->n; i++)
+		bad_string(c, at, value, "%s", list->text[i]);
+}
+
+/* ---- comparing */
+bool check_one_of(struct span value, const char *choices)
+{
+	struct span rest = span_of(choices), one;
+	while (span_cut(&rest, ' ', &one))
+		if (span_eq(one, value))
+			return true;
+	return false;
+}
+
+bool check_list_has(const struct json *strings, struct span value)
+{
+	JSON_EACH_ITEM(strings, item)
+		if (span_eq(json_span(item), value))
+			return true;
+	return false;
+}
+
+static bool empty(const struct json *v)
+{
+	return !v || v->kind == JSON_NULL || ((v->kind == JSON_ARRAY || v->kind == JSON_OBJECT) && v->n == 0);
+}
+
+/* Trees are at most as deep as decoding allows (200). */
+bool check_same(const struct json *a, const struct json *b)
+{
+	if (empty(a) || empty(b))
+		return empty(a) && empty(b);
+	if (a->kind != b->kind)
+		return json_equal(a, b);
+	if (a->kind == JSON_ARRAY) {
+		if (a->n != b->n)
+			return false;
+		for (uint32_t i = 0; i < a->n; i++)
+			if (!check_same(&a->items[i], &b->items[i]))
+				return false;
+		return true;
+	}
+	if (a->kind != JSON_OBJECT)
+		return json_equal(a, b);
+	JSON_EACH_MEMBER(a, m)
+		if (!check_same(&m->value, json_get(b, json_key(m))))
+			return false;
+	JSON_EACH_MEMBER(b, m)
+		if (!empty(&m->value) && !json_get(a, json_key(m)))
+			return false;
+	return true;
+}
+
+/* ---- common checks */
+bool check_choice(struct check *c, const struct path *at, const struct json *value, const char *choices)
+{
+	if (!value || check_one_of(json_span(value), choices))
+		return true;
+	bad_choice(c, at, json_span(value), choices);
+	return false;
+}
+
+bool check_name(struct check *c, const struct path *at, struct span value, api_name_fn *rule)
+{
+	struct api_complaints bad;
+	if (!rule(value, &bad))
+		return true;
+	bad_complaints(c, at, value, &bad);
+	return false;
+}
+
+void check_non_negative(struct check *c, const struct path *at, const struct json *number)
+{
+	if (number && json_i64(number, 0) < 0)
+		bad_value(c, at, number, "must be greater than or equal to 0");
+}
+
+void check_positive(struct check *c, const struct path *at, const struct json *number)
+{
+	if (number && json_i64(number, 0) <= 0)
+		bad_value(c, at, number, "must be greater than zero");
+}
+
+void check_port(struct check *c, const struct path *at, int64_t port)
+{
+	struct api_complaints bad;
+	if (api_port_check(port, &bad))
+		bad_int(c, at, port, "%s", bad.text[0]);
+}
+
+void check_labels(struct check *c, const struct path *at, const struct json *labels)
+{
+	JSON_EACH_MEMBER(labels, m) {
+		check_name(c, at, json_key(m), api_name_qualified);
+		check_name(c, at, json_span(&m->value), api_name_label_value);
+	}
+}
+
+void check_annotations(struct check *c, const struct path *at, const struct json *annotations)
+{
+	size_t total = 0;
+	JSON_EACH_MEMBER(annotations, m) {
+		struct api_complaints bad;
+		char *lower = arena_cstr(c->arena, json_key(m));
+		for (uint32_t i = 0; i < m->key_len; i++)
+			if (lower[i] >= 'A' && lower[i] <= 'Z')
+				lower[i] = (char)(lower[i] + 'a' - 'A');
+		if (api_name_qualified(span_make(lower, m->key_len), &bad))
+			bad_complaints(c, at, json_key(m), &bad);
+		total += m->key_len + json_span(&m->value).len;
+	}
+	if (total > 256 << 10)
+		bad_too_long(c, at, 256 << 10);
+}
+
+void check_label_selector(struct check *c, const struct path *at, const struct json *selector, bool values_lax)
+{
+	if (!selector)
+		return;
+	check_labels(c, &PATH(at, "matchLabels"), member(selector, "matchLabels"));
+	const struct path list = PATH(at, "matchExpressions");
+	JSON_EACH_INDEX(member(selector, "matchExpressions"), e, i) {
+		const struct path item = PATH_INDEX(&list, i);
+		const struct json *values = member(e, "values");
+		struct span op = member_text(e, "operator");
+		if (check_one_of(op, "In NotIn")) {
+			if (!json_count(values))
+				bad_required(c, &PATH(&item, "values"), "must be specified when `operator` is 'In' or 'NotIn'");
+		} else if (check_one_of(op, "Exists DoesNotExist")) {
+			if (json_count(values))
+				bad_forbidden(c, &PATH(&item, "values"),
+					      "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
+		} else {
+			bad_string(c, &PATH(&item, "operator"), op, "not a valid selector operator");
+		}
+		check_name(c, &PATH(&item, "key"), member_text(e, "key"), api_name_qualified);
+		if (values_lax)
+			continue;
+		JSON_EACH_INDEX(values, v, at_value)
+			check_name(c, &PATH_INDEX(&PATH(&item, "values"), at_value), json_span(v), api_name_label_value);
+	}
+}
+
+bool check_selector_has_bad_value(const struct json *selector)
+{
+	JSON_EACH_ITEM(member(selector, "matchExpressions"), e)
+		JSON_EACH_ITEM(member(e, "values"), v)
+			if (api_name_label_value(json_span(v), NULL))
+				return true;
+	return false;
+}
+
+void check_immutable(struct check *c, const struct path *at, const char *go_type, const struct json *now, const struct json *was)
+{
+	static const char why[] = "field is immutable";
+	if (check_same(now, was))
+		return;
+	if (go_type[0])
+		bad_typed(c, at, go_type, now, "%s", why);
+	else
+		bad_value(c, at, now, "%s", why);
+}
+
+void check_ip(struct check *c, const struct path *at, struct span ip, enum api_ip_mode mode)
+{
+	struct api_complaints bad;
+	if (api_ip_check(c->arena, ip, mode, &bad))
+		bad_complaints(c, at, ip, &bad);
+}
+
+void check_cidr(struct check *c, const struct path *at, struct span cidr, enum api_ip_mode mode)
+{
+	struct api_complaints bad;
+	if (api_cidr_check(c->arena, cidr, mode, &bad))
+		bad_complaints(c, at, cidr, &bad);
+}
+
+void check_conditions(struct check *c, const struct path *at, const struct json *conditions)
+{
+	JSON_EACH_INDEX(conditions, cond, i) {
+		const struct path item = PATH_INDEX(at, i);
+		struct span type = member_text(cond, "type"), status = member_text(cond, "status");
+		struct span reason = member_text(cond, "reason");
+		for (uint32_t k = 0; k < i; k++)
+			if (span_eq(member_text(&conditions->items[k], "type"), type)) {
+				bad_duplicate_string(c, &PATH(&item, "type"), type);
+				break;
+			}
+		check_name(c, &PATH(&item, "type"), type, api_name_qualified);
+		if (!check_one_of(status, "True False Unknown"))
+			bad_choice(c, &PATH(&item, "status"), status, "False True Unknown");
+		if (member_int(cond, "observedGeneration") < 0)
+			bad_value(c, &PATH(&item, "observedGeneration"), member(cond, "observedGeneration"),
+				  "must be greater than or equal to zero");
+		if (!member_text(cond, "lastTransitionTime").len)
+			bad_required(c, &PATH(&item, "lastTransitionTime"), "must be set");
+		if (!reason.len)
+			bad_required(c, &PATH(&item, "reason"), "must be set");
+		else
+			check_name(c, &PATH(&item, "reason"), reason, api_name_condition_reason);
+		if (reason.len > 1024)
+			bad_too_long(c, &PATH(&item, "reason"), 1024);
+		if (member_text(cond, "message").len > 32 << 10)
+			bad_too_long(c, &PATH(&item, "message"), 32 << 10);
+	}
+}
+
+/* ---- defaults */
+static bool missing(const struct json *object, const char *key, bool zero_too)
+{
+	const struct json *v = json_get(object, span_of(key));
+	if (!v || v->kind == JSON_NULL)
+		return true;
+	return zero_too && ((v->kind == JSON_STRING && !v->n) || (v->kind == JSON_INT && !v->i));
+}
+
+static void fill(struct arena *a, struct json *object, const char *key, struct json value, bool zero_too)
+{
+	if (json_is(object, JSON_OBJECT) && missing(object, key, zero_too))
+		json_set(a, object, span_of(key), value);
+}
+
+void default_string(struct arena *a, struct json *object, const char *key, const char *value)
+{
+	fill(a, object, key, json_cstr(value), true);
+}
+
+void default_unset(struct arena *a, struct json *object, const char *key, const char *value)
+{
+	fill(a, object, key, json_cstr(value), false);
+}
+
+void default_int(struct arena *a, struct json *object, const char *key, int64_t value)
+{
+	fill(a, object, key, json_int(value), false);
+}
+
+void default_int_nonzero(struct arena *a, struct json *object, const char *key, int64_t value)
+{
+	fill(a, object, key, json_int(value), true);
+}
+
+void default_bool(struct arena *a, struct json *object, const char *key, bool value)
+{
+	fill(a, object, key, json_bool(value), false);
+}
+
+struct json *default_object(struct arena *a, struct json *object, const char *key)
+{
+	if (!json_is(object, JSON_OBJECT))
+		return NULL;
+	struct json *v = json_get(object, span_of(key));
+	return v && v->kind != JSON_NULL ? v : json_set(a, object, span_of(key), json_object());
+}
+
+void default_resource_list(struct arena *a, struct json *list)
+{
+	JSON_EACH_MEMBER(list, m) {
+		struct api_quantity q;
+		if (!check_quantity(&m->value, &q) || api_quantity_round_up(&q, -3))
+			continue;
+		auto_buf struct buf text = {};
+		api_quantity_print(&q, &text);
+		m->value = json_str(arena_span(a, buf_span(&text)));
+	}
+}
+
+void default_resources(struct arena *a, struct json *requirements)
+{
+	default_resource_list(a, member(requirements, "limits"));
+	default_resource_list(a, member(requirements, "requests"));
+}

@@ -1,0 +1,277 @@
+/* The walk over the rows of kinds.def: what BeforeCreate and BeforeUpdate of k8s.io/apiserver do, in their order. */
+#include "strategy/check.h"
+
+#define KIND(name) extern const struct strategy_kind strategy_kind_##name;
+#define TYPE(name) extern const struct strategy_type strategy_type_##name;
+#include "strategy/kinds.def"
+#undef KIND
+#undef TYPE
+
+static const struct strategy_kind *const kinds[] = {
+#define KIND(name) &strategy_kind_##name,
+#define TYPE(name)
+#include "strategy/kinds.def"
+#undef KIND
+#undef TYPE
+};
+static const struct strategy_type *const types[] = {
+#define KIND(name)
+#define TYPE(name) &strategy_type_##name,
+#include "strategy/kinds.def"
+#undef KIND
+#undef TYPE
+	NULL,
+};
+
+const struct strategy_kind *strategy_kind_find(struct span group, struct span version, struct span kind)
+{
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+		const struct strategy_kind *k = kinds[i];
+		if (span_is(kind, k->kind) && span_is(group, k->group) && (!k->version || span_is(version, k->version)))
+			return k;
+	}
+	return NULL;
+}
+
+static const struct strategy_kind *kind_of(const struct api_resource *r)
+{
+	return r->id == API_RESOURCE_CUSTOM ? NULL : strategy_kind_find(r->group, r->version, r->kind);
+}
+
+static const struct strategy_sub *sub_of(const struct strategy_kind *k, struct span name)
+{
+	for (size_t i = 0; k && i < ARRAY_LEN(k->subs) && k->subs[i].name; i++)
+		if (span_is(name, k->subs[i].name))
+			return &k->subs[i];
+	return NULL;
+}
+
+unsigned strategy_flags(const struct api_resource *resource)
+{
+	const struct strategy_kind *k = kind_of(resource);
+	return k ? k->flags : STRATEGY_UNCONDITIONAL_UPDATE;
+}
+
+/* ---- defaults */
+void strategy_default(struct arena *a, const struct api_resource *resource, struct json *object)
+{
+	const struct strategy_kind *k = kind_of(resource);
+	if (k && k->defaults && json_is(object, JSON_OBJECT))
+		k->defaults(a, object);
+}
+
+void strategy_default_type(struct arena *a, struct span type_name, struct json *value)
+{
+	for (size_t i = 0; types[i]; i++)
+		if (span_is(type_name, types[i]->name) && json_is(value, JSON_OBJECT))
+			types[i]->defaults(a, value);
+}
+
+/* ---- prepare */
+struct json *strategy_meta(struct strategy *s)
+{
+	return default_object(s->arena, s->object, "metadata");
+}
+
+/* A member becomes old's; the copy keeps later changes out of old. */
+static void keep(struct arena *a, struct json *object, const struct json *old, struct span name)
+{
+	const struct json *was = json_get(old, name);
+	if (was)
+		json_set(a, object, name, json_copy(a, was));
+	else
+		json_remove(object, name);
+}
+
+void strategy_keep(struct strategy *s, const char *name)
+{
+	keep(s->arena, s->object, s->old, span_of(name));
+}
+
+void strategy_keep_in(struct strategy *s, const char *outer, const char *name)
+{
+	const struct json *was = json_get(s->old, span_of(outer));
+	if (json_get(was, span_of(name)))
+		keep(s->arena, default_object(s->arena, s->object, outer), was, span_of(name));
+	else
+		strategy_drop_in(s, outer, name);
+}
+
+void strategy_drop(struct strategy *s, const char *name)
+{
+	json_remove(s->object, span_of(name));
+}
+
+void strategy_drop_in(struct strategy *s, const char *outer, const char *name)
+{
+	struct json *o = json_get(s->object, span_of(outer));
+	if (json_is(o, JSON_OBJECT))
+		json_remove(o, span_of(name));
+}
+
+void strategy_generation(struct strategy *s, bool changed)
+{
+	int64_t was = json_i64(json_path(s->old, "metadata", "generation", NULL), 0);
+	if (strategy_creates(s))
+		json_setl(s->arena, strategy_meta(s), "generation", json_int(1));
+	else if (changed)
+		json_setl(s->arena, strategy_meta(s), "generation", json_int(was + 1));
+}
+
+void prepare_nothing(struct strategy *s)
+{
+}
+
+void prepare_status(struct strategy *s)
+{
+	if (strategy_creates(s))
+		strategy_drop(s, "status");
+	else
+		strategy_keep(s, "status");
+}
+
+void prepare_generation(struct strategy *s)
+{
+	prepare_status(s);
+	strategy_generation(s, !strategy_creates(s) && member_changed(s->object, s->old, "spec"));
+}
+
+void prepare_status_only(struct strategy *s)
+{
+	strategy_keep(s, "spec");
+}
+
+void prepare_status_meta(struct strategy *s)
+{
+	strategy_keep(s, "spec");
+	strategy_keep_in(s, "metadata", "labels");
+}
+
+/* BeforeUpdate: what no request may change is put back. Generation comes before the kind's own part, the rest behind it. */
+static void keep_generation(struct strategy *s)
+{
+	keep(s->arena, strategy_meta(s), member(s->old, "metadata"), SPAN("generation"));
+}
+
+static void keep_system_fields(struct strategy *s)
+{
+	struct json *meta = strategy_meta(s);
+	const struct json *was = member(s->old, "metadata");
+	if (member_text(meta, "uid").len == 0)
+		keep(s->arena, meta, was, SPAN("uid"));
+	if (member(was, "creationTimestamp"))
+		keep(s->arena, meta, was, SPAN("creationTimestamp"));
+	if (member(was, "deletionTimestamp"))
+		keep(s->arena, meta, was, SPAN("deletionTimestamp"));
+	if (member(was, "deletionGracePeriodSeconds") && !member(meta, "deletionGracePeriodSeconds"))
+		keep(s->arena, meta, was, SPAN("deletionGracePeriodSeconds"));
+}
+
+void strategy_prepare(struct strategy *s)
+{
+	const struct strategy_kind *k = kind_of(s->resource);
+	const struct strategy_sub *sub = s->subresource.len ? sub_of(k, s->subresource) : NULL;
+	if (s->old)
+		keep_generation(s);
+	if (sub) {
+		if (sub->prepare)
+			sub->prepare(s);
+	} else if (s->subresource.len) {
+		if (span_is(s->subresource, "status"))
+			prepare_status_only(s);
+	} else if (k && k->prepare) {
+		k->prepare(s);
+	} else if (k && api_type_field(s->resource->type, SPAN("status"))) {
+		prepare_status(s);
+	}
+	if (s->old)
+		keep_system_fields(s);
+}
+
+/* ---- validation */
+void strategy_warn(struct strategy *s, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	struct span text = arena_vprintf(s->arena, fmt, ap);
+	va_end(ap);
+	for (unsigned i = 0; i < s->n_warnings; i++)
+		if (span_eq(s->warnings[i], text))
+			return;
+	if (s->n_warnings == s->cap_warnings) {
+		unsigned cap = s->cap_warnings ? s->cap_warnings * 2 : 4;
+		struct span *more = arena_alloc_n(s->arena, cap, sizeof(*more));
+		if (s->n_warnings)
+			memcpy(more, s->warnings, s->n_warnings * sizeof(*more));
+		s->warnings = more;
+		s->cap_warnings = cap;
+	}
+	s->warnings[s->n_warnings++] = text;
+}
+
+/* `Kind.group "name" is invalid: ` and the causes: one bare, several in brackets, each text once (ToAggregate). */
+int strategy_invalid(const struct api_resource *resource, struct span name, struct err *err)
+{
+	auto_buf struct buf text = {}, one = {};
+	auto_map struct map seen = {};
+	auto_arena struct arena a = {};
+	unsigned n = 0;
+	for (unsigned i = 0; i < err->n_causes; i++) {
+		const struct err_cause *cause = &err->causes[i];
+		buf_trunc(&one, 0);
+		buf_printf(&one, "%s: %s", cause->field ? cause->field : "<nil>", cause->message);
+		if (map_get(&seen, buf_span(&one)))
+			continue;
+		struct span key = arena_span(&a, buf_span(&one));
+		map_put(&seen, key, &seen);
+		if (n++)
+			buf_str(&text, ", ");
+		buf_span_add(&text, key);
+	}
+	const char *open = n > 1 ? "[" : "", *close = n > 1 ? "]" : "", *dot = resource->group.len ? "." : "";
+	return err_set(err, ERR_INVALID, "%.*s%s%.*s \"%.*s\" is invalid: %s%s%s", SPAN_ARG(resource->kind), dot,
+		       SPAN_ARG(resource->group), SPAN_ARG(name), open, buf_cstr(&text), close);
+}
+
+/* Moves what a check has collected into err; 0 when it is nothing. */
+static int conclude(struct check *c, struct err *err)
+{
+	auto_err struct err found = c->err;
+	c->err = (struct err)ERR_INIT;
+	if (!found.n_causes)
+		return 0;
+	struct span name = json_span(json_path(c->s->object, "metadata", "name", NULL));
+	strategy_invalid(c->s->resource, name, &found);
+	return err_move(err, &found);
+}
+
+int strategy_meta_validate(struct strategy *s, struct err *err)
+{
+	struct check c = { .s = s, .arena = s->arena, .err = ERR_INIT };
+	check_meta(&c, s->object, META_PLAIN, s->old ? api_name_path_segment : api_name_dns1123_subdomain);
+	if (s->old)
+		check_meta_update(&c, s->object, s->old, META_PLAIN);
+	return conclude(&c, err);
+}
+
+int strategy_validate(struct strategy *s, struct err *err)
+{
+	const struct strategy_kind *k = kind_of(s->resource);
+	const struct strategy_sub *sub = s->subresource.len ? sub_of(k, s->subresource) : NULL;
+	check_fn *check = s->subresource.len ? (sub ? sub->check : NULL) : k ? k->check : NULL;
+	struct check c = { .s = s, .kind = k, .arena = s->arena, .err = ERR_INIT };
+	if (s->old) {
+		check_meta(&c, s->object, META_PLAIN, api_name_path_segment);
+		check_meta_update(&c, s->object, s->old, META_PLAIN);
+	}
+	if (check)
+		check(&c, s->object, s->old);
+	if (!s->old && !c.n)
+		check_meta(&c, s->object, META_PLAIN, api_name_path_segment);
+	int rc = conclude(&c, err);
+	if (rc < 0)
+		return rc;
+	if (k && k->warnings && !s->subresource.len)
+		k->warnings(&c, s->object, s->old);
+	return 0;
+}
