@@ -109,8 +109,8 @@ static void warn_service_account(struct check *c, const struct json *object, con
 	bool now = json_get(json_path(object, "metadata", "annotations", NULL), key);
 	bool was = json_get(json_path(old, "metadata", "annotations", NULL), key);
 	if (now && !was)
-		strategy_warn(c->s, "metadata.annotations[%.*s]: deprecated in v1.32+; prefer separate namespaces to isolate access "
-				    "to mounted secrets", SPAN_ARG(key));
+		strategy_warn(c->s, "metadata.annotations[%.*s]: deprecated in v1.32+; prefer separate namespaces to isolate "
+				    "access to mounted secrets", SPAN_ARG(key));
 }
 
 const struct strategy_kind strategy_kind_service_account = {
