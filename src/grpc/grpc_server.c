@@ -1,6 +1,6 @@
 /* A call on the server: one http_req from its header to `done`.
  *
- *     header ──▶ checks ──▶ method ──▶ messages ──▶ end ──▶ [header? messages* trailers] ──▶ done
+ *     header ─▶ checks ─▶ method ─▶ messages ─▶ end ─▶ [header? messages* trailers] ─▶ done
  *
  * An answer without messages and without metadata of its own goes out as "trailers only": one HEADERS frame. Whatever
  * ends first, the handler's grpc_reply_end, the deadline, a message that breaks a rule, or the client: `ended` is set once,
