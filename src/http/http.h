@@ -192,7 +192,8 @@ struct http_req_ops {
 	void (*done)(struct http_req *r, bool complete, void *arg);
 };
 /* Set in the handler (or later, before anything was missed: a body waits until `data` is there). Without `data` a body
- * is read and thrown away once the answer is complete, within 256 KB; beyond that the connection is ended. */
+ * is read and thrown away once the answer is complete, within 256 KB (HTTP/2: 4 MB, because curl 7 takes an early reset
+ * for a failure); beyond that the connection (stream) is ended. */
 void http_req_ops_set(struct http_req *r, const struct http_req_ops *ops, void *arg);
 void *http_req_arg(const struct http_req *r);
 void http_req_pause(struct http_req *r);

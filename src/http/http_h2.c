@@ -17,7 +17,7 @@
 
 #include <nghttp2/nghttp2.h>
 
-enum { NOISE_MAX = 2000, INFLATE_TABLE = 4096, DISCARD_MAX = 262144 };
+enum { NOISE_MAX = 2000, INFLATE_TABLE = 4096, DISCARD_MAX = 4 << 20 };
 
 struct http_h2 {
 	struct http_conn *conn;
