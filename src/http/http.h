@@ -10,6 +10,8 @@
  * drained; who reads pauses and resumes. Memory per connection is bounded by the limits below whatever the peer does,
  * and an idle connection holds no buffers.
  *
+ * WebSocket and SPDY/3.1: http_link.h beside this file (over http_ws.h and http_spdy.h) is part of the seam.
+ *
  * A callback never runs inside the call that began the operation. Text that accessors return lives as long as the
  * request (call) it belongs to.
  *
