@@ -287,6 +287,58 @@ static void last_applied(void **state)
 	arena_done(&l.a);
 }
 
+/* A custom resource: its nodes come from api_types, the walks are the same. */
+static void custom(void **state)
+{
+	(void)state;
+	struct api_types *set = api_types_new();
+	struct api_node_opts atomic = { .flags = API_TYPE_ATOMIC }, open = { .flags = API_TYPE_PRESERVE };
+	struct api_node_opts tcp = { .default_json = SPAN("\"TCP\"") };
+	const struct api_type *text = api_types_scalar(set, API_STRING, NULL);
+	struct api_field_spec item_fields[] = { { .name = SPAN("port"), .type = api_types_scalar(set, API_INT64, NULL) },
+						{ .name = SPAN("protocol"), .type = api_types_scalar(set, API_STRING, &tcp) },
+						{ .name = SPAN("note"), .type = text } };
+	const struct api_type *item = api_types_object(set, SPAN("Item"), item_fields, 3, NULL);
+	static const struct span keys[] = { SPAN_INIT("port"), SPAN_INIT("protocol") };
+	struct api_field_spec pair_fields[] = { { .name = SPAN("x"), .type = text }, { .name = SPAN("y"), .type = text } };
+	struct api_field_spec spec_fields[] = {
+		{ .name = SPAN("items"), .type = api_types_list(set, item, API_LIST_MAP, keys, 2, NULL) },
+		{ .name = SPAN("tags"), .type = api_types_list(set, text, API_LIST_SET, NULL, 0, NULL) },
+		{ .name = SPAN("plain"), .type = api_types_list(set, text, API_LIST_NONE, NULL, 0, NULL) },
+		{ .name = SPAN("pair"), .type = api_types_object(set, SPAN("Pair"), pair_fields, 2, &atomic) },
+		{ .name = SPAN("any"), .type = api_types_object(set, SPAN("Any"), NULL, 0, &open) },
+	};
+	struct api_field_spec top_fields[] = { { .name = SPAN("apiVersion"), .type = text },
+					       { .name = SPAN("kind"), .type = text },
+					       { .name = SPAN("metadata"), .type = api_type_find(SPAN("meta/v1.ObjectMeta")) },
+					       { .name = SPAN("spec"), .type = api_types_object(set, SPAN("Spec"), spec_fields, 5, NULL) } };
+	struct life l = { .s = { .type = api_types_object(set, SPAN("Thing"), top_fields, 4, NULL), .api_version = SPAN("x.io/v1"),
+				 .kind = SPAN("Thing"), .now_unix_s = 1000000000 } };
+#define THING(spec) "{\"apiVersion\":\"x.io/v1\",\"kind\":\"Thing\",\"metadata\":{\"name\":\"t\"},\"spec\":{" spec "}}"
+	apply(&l, "a", false,
+	      THING("\"items\":[{\"port\":80,\"note\":\"n\"}],\"tags\":[\"p\",\"q\"],\"plain\":[\"1\"],\"pair\":{\"x\":\"1\"},"
+		    "\"any\":{\"deep\":{\"er\":1},\"list\":[1]}"),
+	      NULL);
+	owns(&l, "a/Apply {\"f:spec\":{\"f:any\":{\"f:deep\":{\".\":{},\"f:er\":{}},\"f:list\":{}},\"f:items\":{"
+		 "\"k:{\\\"port\\\":80,\\\"protocol\\\":\\\"TCP\\\"}\":{\".\":{},\"f:note\":{},\"f:port\":{}}},\"f:pair\":{},"
+		 "\"f:plain\":{},\"f:tags\":{\"v:\\\"p\\\"\":{},\"v:\\\"q\\\"\":{}}}}");
+	/* items and members of others are side by side; atomic ones are one field */
+	apply(&l, "b", false, THING("\"items\":[{\"port\":80,\"protocol\":\"UDP\"}],\"tags\":[\"r\"],\"any\":{\"deep\":{\"b\":2}}"), NULL);
+	spec_is(&l, "spec",
+		"{\"any\":{\"deep\":{\"b\":2,\"er\":1},\"list\":[1]},\"items\":[{\"note\":\"n\",\"port\":80},{\"port\":80,"
+		"\"protocol\":\"UDP\"}],\"pair\":{\"x\":\"1\"},\"plain\":[\"1\"],\"tags\":[\"p\",\"q\",\"r\"]}");
+	apply(&l, "b", false, THING("\"pair\":{\"y\":\"2\"},\"plain\":[\"1\",\"2\"]"),
+	      "Apply failed with 2 conflicts: conflicts with \"a\":\n- .spec.pair\n- .spec.plain");
+	apply(&l, "b", true, THING("\"pair\":{\"y\":\"2\"}"), NULL);
+	spec_is(&l, "spec",
+		"{\"any\":{\"deep\":{\"er\":1},\"list\":[1]},\"items\":[{\"note\":\"n\",\"port\":80}],\"pair\":{\"y\":\"2\"},"
+		"\"plain\":[\"1\"],\"tags\":[\"p\",\"q\"]}");
+	apply(&l, "a", false, THING("\"tags\":[\"p\",\"p\"]"),
+	      "failed to create typed patch object (/t; x.io/v1, Kind=Thing): .spec.tags: duplicate entries for key [=\"p\"]");
+	arena_done(&l.a);
+	api_types_unref(set);
+}
+
 /* Lists keep live's order, with applied's items in applied's order. */
 static void list_order(void **state)
 {
@@ -373,6 +425,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sets),         cmocka_unit_test(config_map), cmocka_unit_test(deployment), cmocka_unit_test(errors),
 		cmocka_unit_test(managers),     cmocka_unit_test(last_applied), cmocka_unit_test(list_order), cmocka_unit_test(invariants),
+		cmocka_unit_test(custom),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
