@@ -204,6 +204,31 @@ static void deployment(void **state)
 	arena_done(&l.a);
 }
 
+/* What a real server stores for `kubectl create deployment nginx --image=nginx` after defaulting. */
+static void created(void **state)
+{
+	(void)state;
+	struct life l;
+	life_begin(&l, "apps/v1.Deployment", "apps/v1", "Deployment");
+	update(&l, "kubectl-create",
+	       "{\"apiVersion\":\"apps/v1\",\"kind\":\"Deployment\",\"metadata\":{\"name\":\"nginx\",\"namespace\":\"default\",\"uid\":\"x\","
+	       "\"generation\":1,\"creationTimestamp\":\"2024-01-01T00:00:00Z\",\"labels\":{\"app\":\"nginx\"}},\"spec\":{\"replicas\":1,"
+	       "\"selector\":{\"matchLabels\":{\"app\":\"nginx\"}},\"template\":{\"metadata\":{\"labels\":{\"app\":\"nginx\"}},\"spec\":{"
+	       "\"containers\":[{\"name\":\"nginx\",\"image\":\"nginx\",\"resources\":{},\"terminationMessagePath\":\"/dev/termination-log\","
+	       "\"terminationMessagePolicy\":\"File\",\"imagePullPolicy\":\"Always\"}],\"restartPolicy\":\"Always\","
+	       "\"terminationGracePeriodSeconds\":30,\"dnsPolicy\":\"ClusterFirst\",\"securityContext\":{},\"schedulerName\":"
+	       "\"default-scheduler\"}},\"strategy\":{\"type\":\"RollingUpdate\",\"rollingUpdate\":{\"maxUnavailable\":\"25%\",\"maxSurge\":"
+	       "\"25%\"}},\"revisionHistoryLimit\":10,\"progressDeadlineSeconds\":600},\"status\":{}}");
+	owns(&l, "kubectl-create/Update {\"f:metadata\":{\"f:labels\":{\".\":{},\"f:app\":{}}},\"f:spec\":{\"f:progressDeadlineSeconds\":{},"
+		 "\"f:replicas\":{},\"f:revisionHistoryLimit\":{},\"f:selector\":{},\"f:strategy\":{\"f:rollingUpdate\":{\".\":{},"
+		 "\"f:maxSurge\":{},\"f:maxUnavailable\":{}},\"f:type\":{}},\"f:template\":{\"f:metadata\":{\"f:labels\":{\".\":{},"
+		 "\"f:app\":{}}},\"f:spec\":{\"f:containers\":{\"k:{\\\"name\\\":\\\"nginx\\\"}\":{\".\":{},\"f:image\":{},"
+		 "\"f:imagePullPolicy\":{},\"f:name\":{},\"f:resources\":{},\"f:terminationMessagePath\":{},"
+		 "\"f:terminationMessagePolicy\":{}}},\"f:dnsPolicy\":{},\"f:restartPolicy\":{},\"f:schedulerName\":{},"
+		 "\"f:securityContext\":{},\"f:terminationGracePeriodSeconds\":{}}}}}");
+	arena_done(&l.a);
+}
+
 static void errors(void **state)
 {
 	(void)state;
@@ -425,7 +450,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sets),         cmocka_unit_test(config_map), cmocka_unit_test(deployment), cmocka_unit_test(errors),
 		cmocka_unit_test(managers),     cmocka_unit_test(last_applied), cmocka_unit_test(list_order), cmocka_unit_test(invariants),
-		cmocka_unit_test(custom),
+		cmocka_unit_test(custom),       cmocka_unit_test(created),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
