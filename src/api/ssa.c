@@ -620,6 +620,46 @@ int api_ssa_apply(struct arena *a, const struct api_ssa *s, const struct json *l
 	return 0;
 }
 
+/* ---- from client-side to server-side apply */
+bool api_ssa_upgrade(struct arena *a, const struct api_ssa *s, struct json *object, struct span csa_manager,
+		     struct span ssa_manager)
+{
+	auto_managers struct managers m = {};
+	int to = -1, first = -1;
+	if (managers_read(a, json_getl(json_getl(object, "metadata"), "managedFields"), &m, NULL) < 0)
+		return false;
+	for (unsigned i = 0; i < m.n; i++) {
+		const struct manager *e = &m.items[i];
+		if (!span_eq(e->subresource, s->subresource))
+			continue;
+		if (to < 0 && e->applied && span_eq(e->name, ssa_manager))
+			to = (int)i;
+		if (first < 0 && !e->applied && span_eq(e->name, csa_manager))
+			first = (int)i;
+	}
+	if (first < 0)
+		return false;
+	if (to < 0) { /* the first entry of the client-side manager becomes the new one */
+		to = first;
+		m.items[to].applied = true;
+		m.items[to].name = ssa_manager;
+	}
+	for (unsigned i = 0; i < m.n;) {
+		const struct manager e = m.items[i];
+		if (e.applied || !span_eq(e.name, csa_manager) || !span_eq(e.subresource, s->subresource)) {
+			i++;
+			continue;
+		}
+		/* Other versions' fields may have other names: they are dropped, as upstream. */
+		if (span_eq(e.api_version, m.items[to].api_version))
+			m.items[to].set = api_fieldset_union(a, m.items[to].set, e.set);
+		drop(&m, i);
+		to -= (int)i < to;
+	}
+	managers_write(a, &m, object);
+	return true;
+}
+
 /* ---- validation */
 unsigned api_ssa_validate(const struct json *managed_fields, struct err *err)
 {

@@ -37,5 +37,11 @@ int api_ssa_apply(struct arena *a, const struct api_ssa *s, const struct json *l
 /* Sets object's managedFields for a write by manager. It never fails: where the bookkeeping cannot be done the entries go. */
 void api_ssa_update(struct arena *a, const struct api_ssa *s, const struct json *live, struct json *object,
 		    struct span manager);
+/* Moves the fields that a client-side manager owns by Update (kubectl-client-side-apply) to the Apply entry of
+ * ssa_manager, which is made if there is none, and drops its entries: what kubectl does at the first --server-side
+ * (csaupgrade). Entries of the sub-resource of s only. True when the object changed; an object whose managedFields
+ * cannot be read stays as it is. */
+bool api_ssa_upgrade(struct arena *a, const struct api_ssa *s, struct json *object, struct span csa_manager,
+		     struct span ssa_manager);
 /* Field errors of metadata.managedFields as causes of err; their number. */
 unsigned api_ssa_validate(const struct json *managed_fields, struct err *err);

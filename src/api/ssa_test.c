@@ -364,6 +364,25 @@ static void custom(void **state)
 	api_types_unref(set);
 }
 
+static void upgrade(void **state)
+{
+	(void)state;
+	struct life l;
+	life_begin(&l, "core/v1.ConfigMap", "v1", "ConfigMap");
+	update(&l, "kubectl-client-side-apply", "{" CM ",\"data\":{\"a\":\"1\"}}");
+	update(&l, "other", "{" CM ",\"data\":{\"a\":\"1\",\"b\":\"2\"}}");
+	assert_false(api_ssa_upgrade(&l.a, &l.s, &l.live, SPAN("nobody"), SPAN("kubectl")));
+	assert_true(api_ssa_upgrade(&l.a, &l.s, &l.live, SPAN("kubectl-client-side-apply"), SPAN("kubectl")));
+	owns(&l, "kubectl/Apply {\"f:data\":{\".\":{},\"f:a\":{}}}; other/Update {\"f:data\":{\"f:b\":{}}}");
+	update(&l, "kubectl-client-side-apply", "{" CM ",\"data\":{\"a\":\"1\",\"b\":\"2\",\"c\":\"3\"}}");
+	assert_true(api_ssa_upgrade(&l.a, &l.s, &l.live, SPAN("kubectl-client-side-apply"), SPAN("kubectl")));
+	owns(&l, "kubectl/Apply {\"f:data\":{\".\":{},\"f:a\":{},\"f:c\":{}}}; other/Update {\"f:data\":{\"f:b\":{}}}");
+	/* now what it no longer applies goes */
+	apply(&l, "kubectl", false, "{" CM ",\"data\":{\"a\":\"1\"}}", NULL);
+	spec_is(&l, "data", "{\"a\":\"1\",\"b\":\"2\"}");
+	arena_done(&l.a);
+}
+
 /* Lists keep live's order, with applied's items in applied's order. */
 static void list_order(void **state)
 {
@@ -450,7 +469,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sets),         cmocka_unit_test(config_map), cmocka_unit_test(deployment), cmocka_unit_test(errors),
 		cmocka_unit_test(managers),     cmocka_unit_test(last_applied), cmocka_unit_test(list_order), cmocka_unit_test(invariants),
-		cmocka_unit_test(custom),       cmocka_unit_test(created),
+		cmocka_unit_test(custom),       cmocka_unit_test(upgrade),    cmocka_unit_test(created),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
