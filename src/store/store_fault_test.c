@@ -5,6 +5,7 @@
  *   2. each key is as its last acknowledged durable write left it, at that revision, or as a later write that was answered
  *      with an error, if no write succeeded after that (the seam's one exception), or as a later volatile version;
  *   3. no revision that anybody saw is given again;
+ *      nor is anything that was shown after a kill lost when the power goes right then;
  *   4. a watch from before is EXPIRED, one from now on works;
  *   5. while the store goes on after a passing error, memory shows exactly what was acknowledged, and it recovers.
  *
@@ -209,6 +210,19 @@ static void no_wake(void *arg)
 {
 }
 
+/* What the store shows after a kill must survive a loss of power right then, though the killed process may never have
+ * synced it. */
+static void show_then_cut(struct test_clock *clock, uint64_t chance)
+{
+	struct store *s = try_open(clock);
+	MUST(s, "does not open after the kill");
+	reload_memory(s); /* what is seen is now what is owed */
+	fv_arm(DISK_CUT, 1, chance);
+	fv.dead = true;
+	(void)store_close(s, NULL); /* the power is off */
+	fv_restart();
+}
+
 static void check_restart(struct test_clock *clock)
 {
 	static const struct store_watch_fns fns = { take_all, no_expiry };
@@ -294,6 +308,8 @@ static bool run_once(enum disk_fault fault, long at, uint64_t seed)
 	script(&clock);
 	bool reached = fv.count >= at;
 	fv_restart();
+	if (fault == DISK_KILL)
+		show_then_cut(&clock, seed);
 	check_restart(&clock);
 	return reached;
 }
