@@ -256,7 +256,7 @@ static int load_record(struct store *s, sqlite3_stmt *st, struct err *err)
 		return damaged(s, err, id, span_sub(key, 0, 200), "a length is out of bounds");
 	if ((uint64_t)n[5] != store_disk_sum(key, rev, create_rev, version, lease, at_ms, gone, value))
 		return damaged(s, err, id, key, "its sum does not match");
-	if (id <= s->disk.last_row || rev < 2 || rev > INT64_MAX / 2 || create_rev > rev || version < 0)
+	if (id <= s->disk.last_row || id > INT64_MAX / 2 || rev < 2 || rev > INT64_MAX / 2 || create_rev > rev || version < 0)
 		return damaged(s, err, id, key, "its revision makes no sense");
 	s->disk.last_row = id;
 
@@ -313,6 +313,21 @@ static int load_records(struct store *s, struct err *err)
 			       "%s is damaged: it holds %lld records, but %lld were written and not removed. Put a backup in its "
 			       "place (knarr restore FILE), or save what can be read with: sqlite3 %s .recover", s->disk.path,
 			       (long long)n, (long long)(s->disk.last_row - s->disk.removed), s->disk.path);
+	return 0;
+}
+
+static int load_meta(struct store *s, struct err *err)
+{
+	struct disk *d = &s->disk;
+	int code = one_number(d, "SELECT value FROM meta WHERE name = 'removed'", &d->removed, err);
+	if (code == 0)
+		code = one_number(d, "SELECT value FROM meta WHERE name = 'reserved'", &d->reserved, err);
+	if (code < 0)
+		return code;
+	/* Half the range is left: nobody counts that far, and sums of these never overflow. */
+	if (d->removed < 0 || d->removed > INT64_MAX / 2 || d->reserved < 1 || d->reserved > INT64_MAX / 2)
+		return err_set(err, ERR_CORRUPT, "%s is damaged: meta has removed %lld, reserved %lld. Put a backup in its place "
+			       "(knarr restore FILE)", d->path, (long long)d->removed, (long long)d->reserved);
 	return 0;
 }
 
@@ -392,9 +407,7 @@ int store_disk_open(struct store *s, struct err *err)
 	}
 	store_state_init(&s->st, 1);
 	store_state_begin(&s->st);
-	if (one_number(d, "SELECT value FROM meta WHERE name = 'removed'", &d->removed, &own) < 0 ||
-	    one_number(d, "SELECT value FROM meta WHERE name = 'reserved'", &d->reserved, &own) < 0 ||
-	    load_records(s, &own) < 0 || sync_log(d, &own) < 0) {
+	if (load_meta(s, &own) < 0 || load_records(s, &own) < 0 || sync_log(d, &own) < 0) {
 		store_state_commit(&s->st, 1, 0); /* so that store_state_done finds what was loaded */
 		code = -(int)own.class;
 		return err ? err_move(err, &own) : code;

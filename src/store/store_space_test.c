@@ -39,7 +39,6 @@ static void full_disk(void **state)
 	assert_int_equal(rev, -ERR_NO_SPACE);
 	int full_at = n - 1;
 	auto_wait struct wait w;
-	auto_bytes struct bytes *v = bytes_of(SPAN("0123456789"));
 	auto_bytes struct bytes *large = bytes_alloc(200000);
 	memset(large->data, 'y', large->len);
 	struct store_txn *t = store_txn_new();
