@@ -72,8 +72,8 @@ struct store_options {
 	int64_t volatile_flush_ms; /* 0 = 1 hour */
 	int64_t volatile_bytes;    /* 0 = 4 MB */
 	void (*detach)(void *attached); /* frees what store_item_attach hung on an item; any thread */
-	int wal_pages;             /* a log of this many 4 KB pages is moved home in an idle moment, of 8 times as many
-				    * at once; 0 = 1,024 */
+	int wal_pages;             /* a log of this many 8 KB pages is moved home in an idle moment, of 8 times as many
+				    * at once; 0 = 512 */
 	const char *vfs;           /* SQLite's name of the file layer, NULL = the system's; for fault tests */
 };
 

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include "store/store_private.h"
 
-#define BACKUP_PAGES 256
+#define BACKUP_PAGES 128
 #define RESTORE_JUMP INT64_C(1000000000)
 
 struct backup_job {

@@ -18,6 +18,7 @@
 
 #define DISK_APPLICATION_ID 0x6b6e7273 /* "knrs" */
 #define DISK_SCHEMA 1
+#define DISK_PAGE 8192
 
 static const char schema[] =
 	"CREATE TABLE record(id INTEGER PRIMARY KEY, rev INTEGER NOT NULL, key TEXT NOT NULL, create_rev INTEGER NOT NULL,"
@@ -193,9 +194,10 @@ static int open_file(struct store *s, struct err *err)
 	if (version > DISK_SCHEMA)
 		return err_set(err, ERR_UNSUPPORTED, "%s has schema %lld, written by a newer version; this one knows %d", d->path,
 			       (long long)version, DISK_SCHEMA);
-	/* These count only before the first table is made (and on a store that is there they would write). 4 KB pages: a lone
-	 * small write logs few bytes; larger ones measured no faster. */
-	if (!version && exec(d, "PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL", err, "making the store") < 0)
+	/* These count only before the first table is made (and on a store that is there they would write). 8 KB pages:
+	 * with 4 KB two records of 2 KB do not fit into one, so log and file are half empty (58,000 records/s at 16 a commit
+	 * against 84-101,000 here); with 16 KB a lone small write logs too much for too little. */
+	if (!version && exec(d, "PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL", err, "making the store") < 0)
 		return -(int)err->class;
 	if (exec(d, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;"
 		    "PRAGMA journal_size_limit = 33554432", err, "opening the store") < 0)
@@ -385,7 +387,7 @@ static int sync_log(struct disk *d, struct err *err)
 static void log_lay_out(struct disk *d, size_t payload)
 {
 	static const char zeros[1 << 16];
-	sqlite3_int64 size = 0, need = (sqlite3_int64)d->wal_pages * (4096 + 24) + (sqlite3_int64)payload * 2 + (1 << 16);
+	sqlite3_int64 size = 0, need = (sqlite3_int64)d->wal_pages * (DISK_PAGE + 24) + (sqlite3_int64)payload * 2 + (1 << 16);
 	sqlite3_file *log = log_file(d, &size);
 	if (!log || need <= size)
 		return;
@@ -492,7 +494,7 @@ int store_disk_commit(struct disk *d, const struct disk_batch *b, struct err *er
 		return err_sys_num(err, errnum, "writing %s", d->path);
 	size_t payload = 0;
 	for (size_t i = 0; i < b->n_rows; i++)
-		payload += 4096 + (b->rows[i].item ? b->rows[i].item->value->len : 0);
+		payload += DISK_PAGE / 2 + (b->rows[i].item ? b->rows[i].item->value->len : 0);
 	log_lay_out(d, payload);
 	int rc = run(d->begin);
 	for (size_t i = 0; i < b->n_rows && rc == SQLITE_OK; i++)
@@ -547,7 +549,7 @@ void store_disk_measure(struct disk *d)
 		return;
 	d->pages = (uint64_t)pages;
 	d->free_pages = (uint64_t)unused;
-	d->page_size = 4096;
+	d->page_size = DISK_PAGE;
 	d->written_since = 0;
 }
 
@@ -555,10 +557,10 @@ void store_disk_measure(struct disk *d)
 bool store_disk_shrink(struct disk *d, struct err *err)
 {
 	store_disk_measure(d);
-	if (d->free_pages < 256 || d->free_pages < d->pages / 4)
+	if (d->free_pages < 128 || d->free_pages < d->pages / 4)
 		return false;
 	uint64_t before = d->free_pages;
-	if (exec(d, "PRAGMA incremental_vacuum(512)", err, "shrinking the store") < 0)
+	if (exec(d, "PRAGMA incremental_vacuum(256)", err, "shrinking the store") < 0)
 		return false;
 	store_disk_measure(d);
 	return d->free_pages < before;
