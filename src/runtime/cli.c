@@ -183,6 +183,13 @@ void runtime_cli_opts_init(struct runtime_opts *o, const char *id)
 		o->preserve_fds = (int)fds;
 }
 
+void runtime_cli_signals_hold(void)
+{
+	sigset_t set;
+	sigfillset(&set);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
 int runtime_cli_wait(struct runtime_container *c)
 {
 	int status = 0;
@@ -191,7 +198,6 @@ int runtime_cli_wait(struct runtime_container *c)
 	} else {
 		sigset_t set;
 		sigfillset(&set);
-		sigprocmask(SIG_BLOCK, &set, NULL);
 		while (waitpid(c->pid, &status, WNOHANG) == 0) {
 			siginfo_t info;
 			int sig = sigwaitinfo(&set, &info);

@@ -29,6 +29,8 @@ int runtime_cli_count(int argc, int min, int max, struct err *err); /* of words 
 void runtime_cli_warn(const char *text);
 void runtime_cli_fail(const struct err *err);
 void runtime_cli_opts_init(struct runtime_opts *o, const char *id);
+/* Blocks all signals, so that none ends us between the clone and runtime_cli_wait: they wait to be handed on. */
+void runtime_cli_signals_hold(void);
 /* Waits for the process as `run` and `exec` do: signals are handed on, a terminal is relayed. Its exit status. */
 int runtime_cli_wait(struct runtime_container *c);
 

@@ -79,6 +79,8 @@ int runtime_cli_run(int argc, char **argv, struct err *err)
 	struct runtime_container c;
 	bool keep;
 	int r = plan_make(&argc, &argv, true, &o, &keep, &plan, err);
+	if (r == 0 && !o.detach)
+		runtime_cli_signals_hold();
 	r = r < 0 ? r : runtime_create(plan, &c, err);
 	if (r < 0 || o.detach)
 		return r;

@@ -179,6 +179,8 @@ int runtime_cli_exec(int argc, char **argv, struct err *err)
 		.opts = &o, .process = p, .cgroup = w.cgroup, .detach = w.detach, .ignore_paused = w.ignore_paused
 	};
 	struct runtime_container c;
+	if (!w.detach)
+		runtime_cli_signals_hold();
 	r = runtime_exec_process(&wish, &c, err);
 	if (r < 0 || w.detach)
 		return r;

@@ -208,8 +208,12 @@ static int bind_mount(struct child *c, struct config_mount *m, struct err *err)
 	if (c->plan->old_mounts)
 		return runtime_rootfs_old_bind(c, m->tree, target, m->destination, m->opts.set, m->opts.clear,
 					       m->opts.propagation, err);
-	if (sys_mount_attach(m->tree, target) < 0)
-		return err_sys(err, errno == ENOTDIR ? "attach (one is a folder, the other a file)" : "attach");
+	if (sys_mount_attach(m->tree, target) < 0) {
+		int errnum = errno;
+		struct stat st;
+		bool mixed = fstat(target, &st) == 0 && S_ISDIR(st.st_mode) != m->tree_folder;
+		return err_sys_num(err, errnum, mixed ? "attach (one is a folder, the other a file)" : "attach");
+	}
 	fd_close(&m->tree);
 	return 0;
 }

@@ -16,8 +16,8 @@
 
 #include "runtime/plan.h"
 
-#define BASE                                                                                                           \
-	"\"ociVersion\":\"1.2.0\",\"root\":{\"path\":\"rootfs\"},"                                                     \
+#define BASE                                                                                                                                         \
+	"\"ociVersion\":\"1.2.0\",\"root\":{\"path\":\"rootfs\"},"                                                                                   \
 	"\"process\":{\"args\":[\"/bin/true\"],\"cwd\":\"/\"}"
 
 static int plan_of(struct arena *a, const char *text, struct runtime_plan **out, struct err *err)
@@ -32,29 +32,23 @@ static void every_bad_field_is_named(void **state)
 	static const struct {
 		const char *member, *error;
 	} rows[] = {
-		{ "\"ociVersion\":\"2.0.0\"",
-		  "ociVersion: \"2.0.0\" is not a version that this runtime knows (1.x.y)" },
+		{ "\"ociVersion\":\"2.0.0\"", "ociVersion: \"2.0.0\" is not a version that this runtime knows (1.x.y)" },
 		{ "\"ociVersion\":1", "ociVersion: expected a string, found an integer" },
 		{ "\"root\":{}", "root.path: is missing" },
 		{ "\"root\":{\"path\":7}", "root.path: expected a string, found an integer" },
-		{ "\"root\":{\"path\":\"x\",\"readonly\":\"no\"}",
-		  "root.readonly: expected a boolean, found a string" },
+		{ "\"root\":{\"path\":\"x\",\"readonly\":\"no\"}", "root.readonly: expected a boolean, found a string" },
 		{ "\"root\":{\"path\":\"a\\u0000b\"}", "root.path: must not hold a 0 byte" },
 		{ "\"process\":null", "process: is missing, there is nothing to run" },
 		{ "\"process\":{\"args\":[],\"cwd\":\"/\"}", "process.args: args must not be empty" },
 		{ "\"process\":{\"args\":[\"\"],\"cwd\":\"/\"}", "process.args[0]: the program's name is empty" },
 		{ "\"process\":{\"args\":[1],\"cwd\":\"/\"}", "process.args[0]: expected a string, found an integer" },
-		{ "\"process\":{\"args\":[\"x\"],\"cwd\":\"y\"}",
-		  "process.cwd: Cwd must be an absolute path, found \"y\"" },
+		{ "\"process\":{\"args\":[\"x\"],\"cwd\":\"y\"}", "process.cwd: Cwd must be an absolute path, found \"y\"" },
 		{ "\"process\":{\"args\":[\"x\"]}", "process.cwd: Cwd property must not be empty" },
-		{ "\"process\":{\"args\":[\"x\"],\"cwd\":\"/\",\"env\":[\"A\"]}",
-		  "process.env[0]: \"A\" is not NAME=value" },
-		{ "\"process\":{\"args\":[\"x\"],\"cwd\":\"/\",\"user\":{\"uid\":-1}}",
-		  "process.user.uid: -1 is not between 0 and 4294967294" },
+		{ "\"process\":{\"args\":[\"x\"],\"cwd\":\"/\",\"env\":[\"A\"]}", "process.env[0]: \"A\" is not NAME=value" },
+		{ "\"process\":{\"args\":[\"x\"],\"cwd\":\"/\",\"user\":{\"uid\":-1}}", "process.user.uid: -1 is not between 0 and 4294967294" },
 		{ "\"process\":{\"args\":[\"x\"],\"cwd\":\"/\",\"user\":{\"additionalGids\":[\"a\"]}}",
 		  "process.user.additionalGids[0]: expected a group id" },
-		{ "\"process\":{\"args\":[\"x\"],\"cwd\":\"/\",\"user\":{\"umask\":512}}",
-		  "process.user.umask: 512 is not between 0 and 511" },
+		{ "\"process\":{\"args\":[\"x\"],\"cwd\":\"/\",\"user\":{\"umask\":512}}", "process.user.umask: 512 is not between 0 and 511" },
 		{ "\"process\":{\"args\":[\"x\"],\"cwd\":\"/"
 		  "\",\"rlimits\":[{\"type\":\"NOFILE\",\"soft\":1,\"hard\":1}]}",
 		  "process.rlimits[0].type: \"NOFILE\" is no resource limit" },
@@ -67,8 +61,7 @@ static void every_bad_field_is_named(void **state)
 		  "process.rlimits[1].type: RLIMIT_CPU is given twice" },
 		{ "\"process\":{\"args\":[\"x\"],\"cwd\":\"/\",\"capabilities\":{\"bounding\":\"CAP_KILL\"}}",
 		  "process.capabilities.bounding: expected a list, found a string" },
-		{ "\"process\":{\"args\":[\"x\"],\"cwd\":\"/\",\"oomScoreAdj\":1001}",
-		  "process.oomScoreAdj: 1001 is not between -1000 and 1000" },
+		{ "\"process\":{\"args\":[\"x\"],\"cwd\":\"/\",\"oomScoreAdj\":1001}", "process.oomScoreAdj: 1001 is not between -1000 and 1000" },
 		{ "\"process\":{\"args\":[\"x\"],\"cwd\":\"/\",\"scheduler\":{\"policy\":\"FIFO\"}}",
 		  "process.scheduler.policy: \"FIFO\" is no scheduling policy" },
 		{ "\"process\":{\"args\":[\"x\"],\"cwd\":\"/"
@@ -84,8 +77,7 @@ static void every_bad_field_is_named(void **state)
 		{ "\"mounts\":[1]", "mounts[0]: expected an object" },
 		{ "\"mounts\":[{\"destination\":\"/a\"}]", "mounts[0].type: is missing, and no bind option is given" },
 		{ "\"mounts\":[{\"type\":\"proc\"}]", "mounts[0].destination: is missing" },
-		{ "\"mounts\":[{\"destination\":\"/a\",\"type\":\"bind\"}]",
-		  "mounts[0].source: a bind mount needs one" },
+		{ "\"mounts\":[{\"destination\":\"/a\",\"type\":\"bind\"}]", "mounts[0].source: a bind mount needs one" },
 		{ "\"mounts\":[{\"destination\":\"/a\",\"source\":\"/b\",\"options\":[\"bind\",\"size=1\"]}]",
 		  "mounts[0].options: \"size=1\": a bind mount takes no options of a file system" },
 		{ "\"mounts\":[{\"destination\":\"/a\",\"type\":\"proc\"}]",
@@ -97,18 +89,14 @@ static void every_bad_field_is_named(void **state)
 		  "b\",\"uidMappings\":[{\"containerID\":0,\"hostID\":1,\"size\":1}]}]",
 		  "mounts[0]: uidMappings and gidMappings must be given together" },
 		{ "\"hooks\":{\"prestart\":[{\"path\":\"x\"}]}", "hooks.prestart[0].path: must be an absolute path" },
-		{ "\"hooks\":{\"poststop\":[{\"path\":\"/x\",\"timeout\":0}]}",
-		  "hooks.poststop[0].timeout: must be greater than zero" },
+		{ "\"hooks\":{\"poststop\":[{\"path\":\"/x\",\"timeout\":0}]}", "hooks.poststop[0].timeout: must be greater than zero" },
 		{ "\"annotations\":{\"a\":1}", "annotations.a: expected a string, found an integer" },
 		{ "\"annotations\":{\"\":\"\"}", "annotations: a name is empty or holds a 0 byte" },
-		{ "\"linux\":{\"namespaces\":[{\"type\":\"mnt\"}]}",
-		  "linux.namespaces[0].type: \"mnt\" is no namespace" },
+		{ "\"linux\":{\"namespaces\":[{\"type\":\"mnt\"}]}", "linux.namespaces[0].type: \"mnt\" is no namespace" },
 		{ "\"linux\":{\"namespaces\":[{\"type\":\"pid\"},{\"type\":\"pid\"}]}",
 		  "linux.namespaces[1].type: malformed spec file: duplicated ns \"pid\"" },
-		{ "\"linux\":{\"namespaces\":[{\"type\":\"pid\",\"path\":\"x\"}]}",
-		  "linux.namespaces[0].path: must be absolute" },
-		{ "\"linux\":{\"namespaces\":[{\"type\":\"user\"}]}",
-		  "linux.uidMappings: user namespaces enabled, but no mapping found" },
+		{ "\"linux\":{\"namespaces\":[{\"type\":\"pid\",\"path\":\"x\"}]}", "linux.namespaces[0].path: must be absolute" },
+		{ "\"linux\":{\"namespaces\":[{\"type\":\"user\"}]}", "linux.uidMappings: user namespaces enabled, but no mapping found" },
 		{ "\"linux\":{\"uidMappings\":[{\"containerID\":0,\"hostID\":1,\"size\":1}]}",
 		  "linux.uidMappings, linux.gidMappings: user namespace mappings specified, but user namespace isn't "
 		  "enabled in the config" },
@@ -119,17 +107,13 @@ static void every_bad_field_is_named(void **state)
 		  "config" },
 		{ "\"linux\":{\"timeOffsets\":{\"monotonic\":{\"nanosecs\":1000000000}}}",
 		  "linux.timeOffsets.monotonic.nanosecs: 1000000000 is not between 0 and 999999999" },
-		{ "\"linux\":{\"devices\":[{\"path\":\"x\",\"type\":\"c\"}]}",
-		  "linux.devices[0].path: must be an absolute path" },
-		{ "\"linux\":{\"devices\":[{\"path\":\"/x\",\"type\":\"d\"}]}",
-		  "linux.devices[0].type: \"d\" is none of c, b, u, p" },
+		{ "\"linux\":{\"devices\":[{\"path\":\"x\",\"type\":\"c\"}]}", "linux.devices[0].path: must be an absolute path" },
+		{ "\"linux\":{\"devices\":[{\"path\":\"/x\",\"type\":\"d\"}]}", "linux.devices[0].type: \"d\" is none of c, b, u, p" },
 		{ "\"linux\":{\"devices\":[{\"path\":\"/x\",\"type\":\"c\"}]}", "linux.devices[0].major: is missing" },
 		{ "\"linux\":{\"resources\":{\"devices\":[{\"allow\":true,\"access\":\"x\"}]}}",
 		  "linux.resources.devices[0].access: \"x\" holds more than r, w, m" },
-		{ "\"linux\":{\"resources\":{\"memory\":{\"limit\":\"1g\"}}}",
-		  "linux.resources.memory.limit: expected an integer, found a string" },
-		{ "\"linux\":{\"resources\":{\"cpu\":{\"cpus\":\"all\"}}}",
-		  "linux.resources.cpu.cpus: \"all\" is no list of numbers and ranges" },
+		{ "\"linux\":{\"resources\":{\"memory\":{\"limit\":\"1g\"}}}", "linux.resources.memory.limit: expected an integer, found a string" },
+		{ "\"linux\":{\"resources\":{\"cpu\":{\"cpus\":\"all\"}}}", "linux.resources.cpu.cpus: \"all\" is no list of numbers and ranges" },
 		{ "\"linux\":{\"resources\":{\"hugepageLimits\":[{\"pageSize\":\"../x\",\"limit\":1}]}}",
 		  "linux.resources.hugepageLimits[0].pageSize: must name a size such as 2MB" },
 		{ "\"linux\":{\"resources\":{\"unified\":{\"memory.max\":1}}}",
@@ -142,10 +126,8 @@ static void every_bad_field_is_named(void **state)
 		{ "\"linux\":{\"maskedPaths\":[\"proc\"]}", "linux.maskedPaths[0]: must be an absolute path" },
 		{ "\"linux\":{\"maskedPaths\":[\"/proc\"]}",
 		  "linux.maskedPaths, linux.readonlyPaths: unable to restrict paths without a private MNT namespace" },
-		{ "\"linux\":{\"rootfsPropagation\":\"ro\"}",
-		  "linux.rootfsPropagation: rootfsPropagation=ro is not supported" },
-		{ "\"linux\":{\"personality\":{\"domain\":\"BSD\"}}",
-		  "linux.personality.domain: \"BSD\" is neither LINUX nor LINUX32" },
+		{ "\"linux\":{\"rootfsPropagation\":\"ro\"}", "linux.rootfsPropagation: rootfsPropagation=ro is not supported" },
+		{ "\"linux\":{\"personality\":{\"domain\":\"BSD\"}}", "linux.personality.domain: \"BSD\" is neither LINUX nor LINUX32" },
 		{ "\"linux\":{\"intelRdt\":{}}", "linux.intelRdt: Intel RDT is not supported" },
 		{ "\"linux\":[]", "linux: expected an object, found a list" },
 	};
@@ -211,14 +193,13 @@ static void process_values_are_read(void **state)
 	auto_arena struct arena a = {};
 	struct config_process *p;
 	auto_err struct err err = ERR_INIT;
-	int r = runtime_config_process_parse(
-		&a,
-		SPAN("{\"args\":[\"a\",\"b\"],\"env\":[\"A=1\"],\"cwd\":\"/x\",\"terminal\":true,"
-		     "\"user\":{\"uid\":7,\"gid\":8,\"umask\":63,\"additionalGids\":[1,2]},"
-		     "\"capabilities\":{\"bounding\":[\"CAP_KILL\",\"CAP_FUTURE\"],\"ambient\":[\"CAP_CHOWN\"]},"
-		     "\"rlimits\":[{\"type\":\"RLIMIT_NOFILE\",\"soft\":1,\"hard\":18446744073709551615}],"
-		     "\"noNewPrivileges\":true,\"oomScoreAdj\":-5}"),
-		&p, &err);
+	int r = runtime_config_process_parse(&a,
+					     SPAN("{\"args\":[\"a\",\"b\"],\"env\":[\"A=1\"],\"cwd\":\"/x\",\"terminal\":true,"
+						  "\"user\":{\"uid\":7,\"gid\":8,\"umask\":63,\"additionalGids\":[1,2]},"
+						  "\"capabilities\":{\"bounding\":[\"CAP_KILL\",\"CAP_FUTURE\"],\"ambient\":[\"CAP_CHOWN\"]},"
+						  "\"rlimits\":[{\"type\":\"RLIMIT_NOFILE\",\"soft\":1,\"hard\":18446744073709551615}],"
+						  "\"noNewPrivileges\":true,\"oomScoreAdj\":-5}"),
+					     &p, &err);
 	if (r < 0)
 		fail_msg("%s", err_msg(&err));
 	assert_int_equal(p->uid, 7);
@@ -235,20 +216,18 @@ static void process_values_are_read(void **state)
 
 static void ids_are_names(void **state)
 {
-	static const char *const good[] = { "a", "A-b_c.d+1", "0" }, *const bad[] = { "",    ".",   "..", "a/b",
-										      "a b", "a\n", "ä" };
+	static const char *const good[] = { "a", "A-b_c.d+1", "0" }, *const bad[] = { "", ".", "..", "a/b", "a b", "a\n", "ä" };
 	for (size_t i = 0; i < ARRAY_LEN(good); i++)
 		assert_true(runtime_state_id_ok(span_of(good[i])));
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
 		assert_false(runtime_state_id_ok(span_of(bad[i])));
 }
 
-static const char profile[] =
-	"{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"defaultErrnoRet\":1,\"architectures\":[\"SCMP_ARCH_X86_64\",\"SCMP_"
-	"ARCH_X86\"],"
-	"\"syscalls\":[{\"names\":[\"read\",\"write\",\"exit_group\",\"unknown_call\"],\"action\":\"SCMP_ACT_ALLOW\"},"
-	"{\"names\":[\"clone\"],\"action\":\"SCMP_ACT_ALLOW\",\"args\":[{\"index\":0,\"value\":2114060288,\"valueTwo\":"
-	"0,\"op\":\"SCMP_CMP_MASKED_EQ\"}]}]}";
+static const char profile[] = "{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"defaultErrnoRet\":1,\"architectures\":[\"SCMP_ARCH_X86_64\",\"SCMP_"
+			      "ARCH_X86\"],"
+			      "\"syscalls\":[{\"names\":[\"read\",\"write\",\"exit_group\",\"unknown_call\"],\"action\":\"SCMP_ACT_ALLOW\"},"
+			      "{\"names\":[\"clone\"],\"action\":\"SCMP_ACT_ALLOW\",\"args\":[{\"index\":0,\"value\":2114060288,\"valueTwo\":"
+			      "0,\"op\":\"SCMP_CMP_MASKED_EQ\"}]}]}";
 
 static void filters_are_kept(void **state)
 {
@@ -295,8 +274,7 @@ static void bad_profiles_are_named(void **state)
 		{ "{\"defaultAction\":\"NO\"}", "linux.seccomp.defaultAction: \"NO\" is no seccomp action" },
 		{ "{\"defaultAction\":\"SCMP_ACT_NOTIFY\",\"listenerPath\":\"/x\"}",
 		  "linux.seccomp.listenerPath: is given, but no rule has action SCMP_ACT_NOTIFY" },
-		{ "{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"flags\":[\"X\"]}",
-		  "linux.seccomp.flags[0]: \"X\" is no seccomp flag" },
+		{ "{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"flags\":[\"X\"]}", "linux.seccomp.flags[0]: \"X\" is no seccomp flag" },
 		{ "{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"architectures\":[\"VAX\"],\"syscalls\":[]}",
 		  "linux.seccomp.architectures[0]: \"VAX\" is no architecture" },
 		{ "{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[\"read\"],\"action\":\"SCMP_ACT_"
@@ -326,12 +304,8 @@ static void bad_profiles_are_named(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_bad_field_is_named),
-		cmocka_unit_test(syntax_is_checked),
-		cmocka_unit_test(steps_follow_the_configuration),
-		cmocka_unit_test(process_values_are_read),
-		cmocka_unit_test(ids_are_names),
-		cmocka_unit_test(filters_are_kept),
+		cmocka_unit_test(every_bad_field_is_named), cmocka_unit_test(syntax_is_checked), cmocka_unit_test(steps_follow_the_configuration),
+		cmocka_unit_test(process_values_are_read),  cmocka_unit_test(ids_are_names),	 cmocka_unit_test(filters_are_kept),
 		cmocka_unit_test(bad_profiles_are_named),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -121,8 +121,8 @@ static char *tree_make(void)
 
 static void tree_remove(const char *dir)
 {
-	static const char *const names[] = { "a/b/file", "a/up", "a/b", "a", "top", "abs", "out", "passwd",
-		"loop1", "loop2", "rel", "dangling", "new/x/y", "new/x", "new", "etc/passwd", "etc" };
+	static const char *const names[] = { "a/b/file", "a/up", "a/b",	     "a",	"top",	 "abs", "out",	      "passwd", "loop1",
+					     "loop2",	 "rel",	 "dangling", "new/x/y", "new/x", "new", "etc/passwd", "etc" };
 	int d = open(dir, O_RDONLY | O_DIRECTORY);
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
 		if (unlinkat(d, names[i], 0) < 0)
@@ -133,9 +133,35 @@ static void tree_remove(const char *dir)
 
 static void walk_agrees_with_openat2(void **state)
 {
-	static const char *const paths[] = { "/", "", ".", "..", "../..", "a", "/a/b/file", "a//b///file", "a/b/../../top", "a/b/file/", "a/b/",
-					     "abs/file", "abs/../b/file", "out", "out/passwd", "passwd", "loop1", "loop1/x", "rel", "a/up", "a/up/x",
-					     "dangling", "nope", "a/nope/x", "../a/../../top", "top/..", "a/./b/.", "abs/", "rel/" };
+	static const char *const paths[] = { "/",
+					     "",
+					     ".",
+					     "..",
+					     "../..",
+					     "a",
+					     "/a/b/file",
+					     "a//b///file",
+					     "a/b/../../top",
+					     "a/b/file/",
+					     "a/b/",
+					     "abs/file",
+					     "abs/../b/file",
+					     "out",
+					     "out/passwd",
+					     "passwd",
+					     "loop1",
+					     "loop1/x",
+					     "rel",
+					     "a/up",
+					     "a/up/x",
+					     "dangling",
+					     "nope",
+					     "a/nope/x",
+					     "../a/../../top",
+					     "top/..",
+					     "a/./b/.",
+					     "abs/",
+					     "rel/" };
 	static const int flags[] = { O_PATH, O_PATH | O_NOFOLLOW, O_RDONLY, O_PATH | O_DIRECTORY };
 	char *dir = tree_make();
 	int root = open(dir, O_PATH | O_DIRECTORY), bad = 0;
@@ -175,7 +201,11 @@ static void walk_stays_inside(void **state)
 		assert_int_equal(open_fn[i](root, "passwd", O_PATH, 0), -1);
 		int up = open_fn[i](root, "../../..", O_PATH, 0);
 		assert_true(up >= 0 && fstat(up, &here) == 0);
-		assert_int_equal(here.st_ino, ({ struct stat st; fstat(root, &st); st.st_ino; }));
+		assert_int_equal(here.st_ino, ({
+					 struct stat st;
+					 fstat(root, &st);
+					 st.st_ino;
+				 }));
 		close(up);
 		/* a magic link is never followed */
 		int proc = open("/proc", O_PATH | O_DIRECTORY);
@@ -229,7 +259,10 @@ static void expect_writes(const struct sys_cgroup_limits *l, uint32_t on_v2, con
 	assert_string_equal(buf_cstr(&got), expected);
 }
 
-#define NUM(x) { true, (x) }
+#define NUM(x)                                                                                                                                       \
+	{                                                                                                                                            \
+		true, (x)                                                                                                                            \
+	}
 static void limits_become_writes(void **state)
 {
 	const uint32_t v2 = ~0u;
@@ -323,8 +356,13 @@ static void device_programs_decide(void **state)
 		size_t n = rng_below(&rng, 7);
 		for (size_t i = 0; i < n; i++) {
 			unsigned bits = (unsigned)rng_below(&rng, 7) + 1;
-			d[i] = (struct sys_cgroup_device){ .allow = rng_below(&rng, 2), .type = "abc"[rng_below(&rng, 3)], .major = (int64_t)rng_below(&rng, 4) - 1,
-							   .minor = (int64_t)rng_below(&rng, 4) - 1, .mknod = bits & 1, .read = bits & 2, .write = bits & 4 };
+			d[i] = (struct sys_cgroup_device){ .allow = rng_below(&rng, 2),
+							   .type = "abc"[rng_below(&rng, 3)],
+							   .major = (int64_t)rng_below(&rng, 4) - 1,
+							   .minor = (int64_t)rng_below(&rng, 4) - 1,
+							   .mknod = bits & 1,
+							   .read = bits & 2,
+							   .write = bits & 4 };
 		}
 		auto_buf struct buf code = {};
 		assert_int_equal(sys_cgroup_devices_compile(d, n, &code, NULL), 0);
@@ -336,7 +374,8 @@ static void device_programs_decide(void **state)
 						bool want = rules_allow(d, n, t == BPF_DEVCG_DEV_BLOCK ? 'b' : 'c', major, minor, access);
 						bool got = bpf_run((void *)code.ptr, code.len / 8, ctx) != 0;
 						if (got != want)
-							fail_msg("round %d: type %u access %u %u:%u: program %d, rules %d", round, t, access, major, minor, got, want);
+							fail_msg("round %d: type %u access %u %u:%u: program %d, rules %d", round, t, access, major,
+								 minor, got, want);
 					}
 	}
 }
@@ -394,11 +433,16 @@ static void processes_are_known(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(options_are_sorted_and_found), cmocka_unit_test(options_have_meaning),
-		cmocka_unit_test(names_round_trip), cmocka_unit_test(id_maps_map),
-		cmocka_unit_test(walk_agrees_with_openat2), cmocka_unit_test(walk_stays_inside),
-		cmocka_unit_test(targets_are_made_inside), cmocka_unit_test(limits_become_writes),
-		cmocka_unit_test(device_programs_decide), cmocka_unit_test(systemd_paths),
+		cmocka_unit_test(options_are_sorted_and_found),
+		cmocka_unit_test(options_have_meaning),
+		cmocka_unit_test(names_round_trip),
+		cmocka_unit_test(id_maps_map),
+		cmocka_unit_test(walk_agrees_with_openat2),
+		cmocka_unit_test(walk_stays_inside),
+		cmocka_unit_test(targets_are_made_inside),
+		cmocka_unit_test(limits_become_writes),
+		cmocka_unit_test(device_programs_decide),
+		cmocka_unit_test(systemd_paths),
 		cmocka_unit_test(processes_are_known),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,134 @@
+"""Each step fails in turn: the error says which, and nothing is left (state, cgroup, mount, process, file)."""
+import json
+import os
+import pathlib
+
+import pytest
+
+from conftest import LONG, cgroup_folders, mounts, processes_with
+
+
+def snapshot(rt):
+    return ({g for g in cgroup_folders() if rt.id in g}, mounts(), len(processes_with(rt.id)),
+            [p.name for p in rt.root.iterdir() if p.name != "seccomp"] if rt.root.exists() else [],
+            sorted(p.name for p in rt.tmp.iterdir() if p.name != "state"))
+
+
+def rich(rt):
+    src = rt.tmp / "src"
+    src.mkdir(exist_ok=True)
+    rt.mount(destination="/b", source=str(src), options=["rbind", "ro"])
+    rt.mount(destination="/sys/fs/cgroup", type="cgroup", source="cgroup", options=["ro"])
+    rt.set("linux.resources", {"memory": {"limit": 64 << 20}, "pids": {"limit": 50}, "devices": [{"allow": False, "access": "rwm"}]})
+    rt.set("linux.sysctl", {"net.core.somaxconn": "99"})
+    rt.set("process.rlimits", [{"type": "RLIMIT_CORE", "soft": 0, "hard": 0}])
+    rt.set("root.readonly", True)
+    rt.set("linux.seccomp", {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["getpriority"], "action": "SCMP_ACT_ERRNO"}]})
+    hook = {"path": "/bin/true"}
+    rt.config["hooks"] = {"createRuntime": [hook], "createContainer": [hook], "poststart": [hook], "poststop": [hook]}
+
+
+POINTS = ["runtime.step", "runtime.create", "sys.cgroup.make", "sys.cgroup.limit", "sys.cgroup.devices", "runtime.state.make",
+          "runtime.state.write", "runtime.source.open", "runtime.rlimit", "runtime.filter", "runtime.exec"]
+
+
+@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("how", ["run", "create"])
+def test_sweep(rt, point, how):
+    rich(rt)
+    rt.args("exit", "0")
+    rt.save()
+    before = snapshot(rt)
+    n = 0
+    step = 1 if LONG or point != "runtime.step" else 2
+    failed = 0
+    while n < 200:
+        n += step
+        r = rt.quiet(how, rt.id, check=None, env={"KNARR_FAIL": f"{point}=EIO@{n}"})
+        if r.code == 0:
+            break
+        failed += 1
+        assert r.code == 1 and "Input/output error" in r.err, (point, n, r.err)
+        assert snapshot(rt) == before, (point, n, r.err)
+    rt.quiet("delete", "--force", rt.id)
+    if how == "create" and point in ("runtime.filter", "runtime.exec", "runtime.hook"):
+        return  # they come after `start`
+    assert failed >= 1 and n < 200, (point, failed)
+
+
+def test_sweep_of_hooks(rt):
+    rich(rt)
+    rt.args("exit", "0")
+    rt.save()
+    before = snapshot(rt)
+    for n in (1, 2):
+        r = rt.quiet("run", rt.id, check=1, env={"KNARR_FAIL": f"runtime.hook=EIO@{n}"})
+        assert "hook #0 (/bin/true)" in r.err
+        assert snapshot(rt) == before
+
+
+def test_sweep_of_start(rt):
+    for point in ("runtime.exec",):
+        rich(rt)
+        rt.create("sleep", "100", env={"KNARR_FAIL": f"{point}=EACCES"})
+        assert "permission denied" in rt.start(check=1).err
+        rt.wait_status("stopped")
+        rt.quiet("delete", rt.id)
+
+
+def test_killed_builder_leaves_what_delete_removes(rt):
+    rich(rt)
+    rt.args("sleep", "100")
+    rt.save()
+    before = snapshot(rt)
+    for n in range(1, 30 if LONG else 12):
+        r = rt.quiet("create", rt.id, check=None, env={"KNARR_FAIL": f"runtime.create=kill@{n}"})
+        if r.code == 0:
+            break
+        assert r.code == -9
+        rt.quiet("delete", "--force", rt.id)
+        now = snapshot(rt)
+        assert now[1] == before[1] and now[3] == before[3], n
+        # Groups that were made before the state was written are taken over by the next attempt, or removed here.
+        for g in sorted(now[0], key=len, reverse=True):
+            for pid in (pathlib.Path(g) / "cgroup.procs").read_text().split():
+                os.kill(int(pid), 9)
+        import time
+        time.sleep(0.05)
+        for g in sorted({g for g in cgroup_folders() if rt.id in g}, key=len, reverse=True):
+            os.rmdir(g)
+
+
+@pytest.mark.parametrize("n", range(1, 3))
+def test_sweep_of_exec(rt, n):
+    rt.up("sleep", "1000")
+    r = rt.quiet("exec", rt.id, "/ct", "exit", "0", check=None, env={"KNARR_FAIL": f"runtime.exec.step=EIO@{n}"})
+    assert r.code == (255 if n == 1 else 0)
+    assert len(json.loads(rt.call("ps", "-f", "json", rt.id, check=0).out)) == 1
+    assert rt.state()["status"] == "running"
+
+
+@pytest.mark.parametrize("numbers", ["437", "428", "442", "428,429,442", "430,431,432", "436", "437,428,429,442,436", "434,424"],
+                         ids=["openat2", "open_tree", "mount_setattr", "new-mounts", "fsopen", "close_range", "all", "pidfd"])
+def test_fallbacks(rt, helpers, numbers):
+    """The same container, with system calls that the kernel does not have."""
+    src = rt.tmp / "src"
+    src.mkdir()
+    (src / "f").write_text("content")
+    rt.mount(destination="/b", source=str(src), options=["rbind", "ro", "nosuid"])
+    rt.mount(destination="/etc/file", source=str(src / "f"), options=["bind"])
+    (rt.rootfs / "secret").write_text("s")
+    rt.config["linux"]["maskedPaths"] += ["/secret"]
+    rt.set("process.cwd", "/made/here")
+    rt.prefix = [str(helpers["deny"]), numbers]
+    words = ("cat", "/b/f", "/etc/file", "/secret", "--", "open", "/b/x", "a", "--", "open", "/proc/sys/kernel/panic", "w", "--", "pwd", "--", "fds",
+             "--", "stat", "/dev/null")
+    if "434" in numbers:
+        # without pidfds: clone3 still gives one for a new container; exec and start need pidfd_open
+        assert rt.run(*words).out.startswith("contentcontent")
+        return
+    r = rt.run(*words)
+    assert r.out.startswith("contentcontentopen /b/x a: Read-only file system\nopen /proc/sys/kernel/panic w: Read-only file system\ncwd /made/here\n")
+    assert r.out.count("\nfd ") == 3 and "1,3" in r.out
+    rt.up("sleep", "1000")
+    assert rt.call("exec", rt.id, "/ct", "pwd", check=0).out == "cwd /made/here\n"
