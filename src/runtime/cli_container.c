@@ -86,7 +86,7 @@ int runtime_cli_run(int argc, char **argv, struct err *err)
 		return r;
 	int status = runtime_cli_wait(&c);
 	if (!keep) {
-		r = runtime_delete(o.root, o.id, true, &o, err);
+		r = runtime_plan_delete(plan, c.pid, err);
 		if (r < 0)
 			return r;
 	}

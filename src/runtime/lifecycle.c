@@ -183,6 +183,29 @@ static int processes_end(const struct state *s, struct err *err)
 	return r < 0 ? r : end_wait(s, err);
 }
 
+int runtime_plan_delete(struct runtime_plan *plan, pid_t pid, struct err *err)
+{
+	struct state s;
+	runtime_state_of_plan(plan, pid, &s);
+	if (!s.has_pid_ns && s.cgroup.n)
+		(void)runtime_lifecycle_kill(&s, SIGKILL, true, NULL); /* a refusal shows below */
+	int errnum = 0, r = 0;
+	if (FAILPOINT_ERR("runtime.delete", &errnum))
+		r = err_sys_num(err, errnum, "delete container %s", s.id);
+	r = r < 0 ? r : sys_cgroup_remove(&plan->cgroup, DELETE_WAIT_MS, err);
+	if (r < 0)
+		return r;
+	runtime_state_remove(plan->opts.root, plan->opts.id);
+	if (!plan->config->n_hooks[HOOK_POSTSTOP])
+		return 0;
+	auto_buf struct buf text = {};
+	auto_err struct err why = ERR_INIT;
+	runtime_state_json(&text, &s, STATE_STOPPED, false);
+	if (runtime_hook_run_all(plan->config, HOOK_POSTSTOP, buf_span(&text), &why) < 0 && plan->opts.warn)
+		plan->opts.warn(err_msg(&why));
+	return 0;
+}
+
 int runtime_delete(const char *root, const char *id, bool force, const struct runtime_opts *opts, struct err *err)
 {
 	auto_arena struct arena a = {};
@@ -201,7 +224,7 @@ int runtime_delete(const char *root, const char *id, bool force, const struct ru
 			       runtime_state_status_names[status]);
 	if (status != STATE_STOPPED) {
 		r = processes_end(&s, err);
-	} else if (s.cgroup.n && (force || !s.has_pid_ns)) {
+	} else if (s.cgroup.n && !s.has_pid_ns) {
 		(void)runtime_lifecycle_kill(&s, SIGKILL, true,
 					     NULL); /* left-overs of a shared pid namespace; a refusal shows below */
 	}

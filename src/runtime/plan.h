@@ -150,6 +150,8 @@ int runtime_lifecycle_filter_serve(const struct config *c, const struct state *s
 				   int pidfd, int number, struct err *err);
 /* Signal to the first process, or with all to every process in the container's cgroup. */
 int runtime_lifecycle_kill(const struct state *s, int sig, bool all, struct err *err);
+/* `run` deletes what it has just made and waited for: nothing has to be read again. */
+int runtime_plan_delete(struct runtime_plan *plan, pid_t pid, struct err *err);
 /* Why a process that was to say something said nothing. */
 int runtime_lifecycle_first_death(pid_t pid, struct err *err);
 
