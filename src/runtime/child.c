@@ -292,8 +292,6 @@ static int build(struct child *c, struct final *f, struct err *err)
 		.sync = c->sync,
 		.listen_fd = plan->listen_fd,
 		.label_fd = c->label_fd,
-		.warn = warn_cb,
-		.warn_arg = c,
 	};
 	if (c->label_fd >= 0)
 		f->label = config->process->apparmor && *config->process->apparmor

@@ -27,6 +27,7 @@ struct config_process {
 	char **env; /* ends with NULL */
 	size_t n_env;
 	bool has_caps;
+	const char *unknown_caps; /* names that Linux does not know, joined by blanks; NULL = none */
 	struct sys_caps caps;
 	struct config_rlimit *rlimits;
 	size_t n_rlimits;

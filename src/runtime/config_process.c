@@ -72,13 +72,16 @@ static void caps_read(struct reader *r, const struct at *up, const struct json *
 		const struct json *list = runtime_reader_get(r, set_at, caps, JSON_ARRAY);
 		JSON_EACH_ITEM (list, item) {
 			int cap = sys_caps_by_name(json_span(item));
-			/* The specification: a name that cannot be mapped is ignored with a warning by runtimes that can
-			 * log; an unknown word is most often a slip, and dropping a capability never widens rights. */
+			/* The specification: what cannot be granted is a warning and no error. */
 			if (!json_is(item, JSON_STRING))
 				runtime_reader_fail(r, AT_INDEX(set_at, (size_t)(item - list->items)),
 						    "expected a name");
 			else if (cap >= 0)
 				*sets[s].bits |= UINT64_C(1) << cap;
+			else if (!p->unknown_caps || !strstr(p->unknown_caps, arena_cstr(r->a, json_span(item))))
+				p->unknown_caps = arena_printf(r->a, "%s%s%.*s", p->unknown_caps ? p->unknown_caps : "",
+							       p->unknown_caps ? " " : "", SPAN_ARG(json_span(item)))
+							  .ptr;
 		}
 	}
 }

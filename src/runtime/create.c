@@ -295,6 +295,10 @@ static int build(struct runtime_plan *plan, int dir, struct runtime_container *o
 {
 	struct config *c = plan->config;
 	auto_fd int sync = -1;
+	if (c->process->unknown_caps && plan->opts.warn)
+		plan->opts.warn(arena_printf(plan->arena, "process.capabilities: unknown, not granted: %s",
+					     c->process->unknown_caps)
+					.ptr);
 	int r = step("check preserved descriptors", err);
 	r = r < 0 ? r : preserved_check(plan, err);
 	r = r < 0 ? r : namespaces_open(plan, err);

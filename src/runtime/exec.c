@@ -127,8 +127,6 @@ static int build(struct birth *b, struct final *f, struct err *err)
 		.sync = b->sync,
 		.listen_fd = -1,
 		.label_fd = label_fd,
-		.warn = warn_cb,
-		.warn_arg = b,
 	};
 	static char label[600];
 	if (label_fd >= 0) {
@@ -296,6 +294,10 @@ int runtime_exec_process(const struct exec_wish *w, struct runtime_container *ou
 	pidfd = sys_process_open(s.pid, s.start_ticks);
 	if (pidfd < 0)
 		return err_set(err, ERR_IN_USE, "cannot exec in a stopped container");
+	if (w->process->unknown_caps && w->opts->warn)
+		w->opts->warn(
+			arena_printf(&a, "process.capabilities: unknown, not granted: %s", w->process->unknown_caps)
+				.ptr);
 	struct birth b = { .wish = w, .state = &s, .config = config, .cgroup = &s.cgroup, .pidfd = pidfd, .sync = -1 };
 	for (int i = 0; i < SYS_NS_COUNT; i++)
 		b.ns_fd[i] = -1;

@@ -152,8 +152,40 @@ static int label_write(struct final *f, struct err *err)
 	return 0;
 }
 
-static int identity_set(const struct config_process *p, struct err *err)
+/* To whoever listens now: the builder, or after the knock `start`. */
+static void final_warn(void *arg, const char *text)
 {
+	const struct final *f = arg;
+	(void)runtime_sync_send(f->sync, SYNC_WARN, 0, 0, text, -1); /* a warning that nobody hears */
+}
+
+/* What cannot be granted (a machine that withholds some) is left out with a warning: config.md, Linux Process. */
+static int caps_set(struct final *f, const struct sys_caps *wanted, struct err *err)
+{
+	struct sys_caps have, caps = *wanted;
+	int r = sys_caps_apply(wanted, err);
+	if (r != -ERR_FORBIDDEN)
+		return r;
+	if (err)
+		err_done(err);
+	r = sys_caps_read(&have, err);
+	if (r < 0)
+		return r;
+	auto_buf struct buf text = {};
+	buf_str(&text, "process.capabilities: not granted, because this machine does not give them:");
+	for (int i = 0; sys_caps_name(i); i++)
+		if ((caps.permitted | caps.effective | caps.inheritable) & ~have.permitted & (UINT64_C(1) << i))
+			buf_printf(&text, " %s", sys_caps_name(i));
+	final_warn(f, buf_cstr(&text));
+	caps.permitted &= have.permitted;
+	caps.effective &= have.permitted;
+	caps.inheritable &= have.permitted;
+	return sys_caps_apply(&caps, err);
+}
+
+static int identity_set(struct final *f, struct err *err)
+{
+	const struct config_process *p = f->process;
 	static const struct sys_caps none;
 	const struct sys_caps *caps = p->has_caps ? &p->caps : &none;
 	int r = sys_caps_bound(caps->bounding, err);
@@ -171,7 +203,7 @@ static int identity_set(const struct config_process *p, struct err *err)
 		return err_sys(err, "process.user.gid: become group %u", p->gid);
 	if (setresuid(p->uid, p->uid, p->uid) < 0)
 		return err_sys(err, "process.user.uid: become user %u", p->uid);
-	return sys_caps_apply(caps, err);
+	return caps_set(f, caps, err);
 }
 
 /* HOME is not a matter of the specification, but programs and people expect it as runc sets it: from the image's passwd. */
@@ -430,7 +462,7 @@ int runtime_final_exec(struct final *f, struct err *err)
 	char path[PATH_MAX], home[512];
 	int r = 0;
 	if (!f->in_userns && p->n_rlimits)
-		r = runtime_final_rlimits(0, p, f->warn, f->warn_arg, err);
+		r = runtime_final_rlimits(0, p, final_warn, f, err);
 	if (r == 0)
 		r = label_write(f, err);
 	if (r == 0)
@@ -445,7 +477,7 @@ int runtime_final_exec(struct final *f, struct err *err)
 	if (p->no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return err_sys(err, "process.noNewPrivileges");
 	if (!filter_first)
-		r = identity_set(p, err);
+		r = identity_set(f, err);
 	if (r == 0 && !filter_first && chdir_later)
 		r = cwd_enter(f, true, &chdir_later, err);
 	if (r == 0)
@@ -455,7 +487,7 @@ int runtime_final_exec(struct final *f, struct err *err)
 	if (r == 0 && filter_first)
 		r = filter_load(f, err);
 	if (r == 0 && filter_first)
-		r = identity_set(p, err);
+		r = identity_set(f, err);
 	if (r == 0 && filter_first && chdir_later)
 		r = cwd_enter(f, true, &chdir_later, err);
 	if (r == 0 && f->before)

@@ -238,8 +238,6 @@ struct final {
 	int listen_fd; /* wait here for `start`; -1 */
 	int label_fd;  /* security label to be written; -1 */
 	const char *label;
-	void (*warn)(void *arg, const char *text);
-	void *warn_arg;
 	/* Between the knock of `start` and the rest: startContainer hooks. NULL = none. */
 	int (*before)(void *arg, struct err *err);
 	void *before_arg;

@@ -79,6 +79,17 @@ def test_capabilities_all_five_sets(rt):
     assert c["Prm"] == 1 and c["Eff"] == 1  # what exec leaves of them for a program without file capabilities
 
 
+def test_capabilities_that_cannot_be_granted_are_warnings(rt):
+    own = [l for l in pathlib.Path("/proc/self/status").read_text().splitlines() if l.startswith("CapPrm")][0]
+    own = int(own.split()[1], 16)
+    names = ["CAP_SYS_RESOURCE", "CAP_KILL"]
+    rt.set("process.capabilities", {k: names + ["CAP_OF_THE_FUTURE"] for k in ("bounding", "permitted", "effective", "inheritable")})
+    r = rt.run("cat", "/proc/self/status")
+    c = caps_of(r)
+    assert c["Prm"] == (1 << 5 | 1 << 24) & own and "unknown, not granted: CAP_OF_THE_FUTURE" in r.err
+    assert ("not granted, because this machine does not give them: CAP_SYS_RESOURCE" in r.err) == (not own >> 24 & 1)
+
+
 def test_no_capabilities_object_means_none(rt):
     del rt.config["process"]["capabilities"]
     c = caps_of(rt.run("cat", "/proc/self/status"))
