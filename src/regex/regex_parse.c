@@ -19,6 +19,7 @@ struct parser {
 	struct regex_node **stack; /* owned */
 	size_t n_stack, cap_stack;
 	uint32_t n_groups;
+	bool no_posix_end; /* no ":]" from here on: "[[:[[:..." must not look for it at every step */
 	struct err *err;
 };
 
@@ -505,9 +506,11 @@ static int parse_class_escape(struct parser *p, struct regex_class *c)
 /* [:alpha:] or [:^alpha:] at p->p, which begins with "[:". Results as above. */
 static int parse_posix_class(struct parser *p, struct regex_class *c)
 {
-	const char *name = p->p + 2, *close = find(name, p->end, ":]");
-	if (!close)
+	const char *name = p->p + 2, *close = p->no_posix_end ? NULL : find(name, p->end, ":]");
+	if (!close) {
+		p->no_posix_end = true;
 		return 0;
+	}
 	bool negate = name < close && *name == '^';
 	struct regex_class group = {};
 	if (!regex_class_add_posix(&group, span_make(name + negate, (size_t)(close - name) - negate)))

@@ -227,6 +227,11 @@ static void limits(void **state)
 	repeated(&large, "(?i)[\\x{0}-\\x{1e900}]", 5000);
 	check_refused(&large, "expression too large");
 
+	/* What looks like the beginning of [:name:] a hundred thousand times: each would look for an end. */
+	buf_trunc(&large, 0);
+	repeated(&large, "[[:", 100000);
+	check_refused(&large, "missing closing ]");
+
 	/* The same class a thousand times is stored once. */
 	buf_trunc(&large, 0);
 	repeated(&large, "\\pL", 1000);
