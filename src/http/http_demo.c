@@ -1,6 +1,6 @@
 /* A server for tests and benchmarks; not installed.
  *
- *   http_demo [--http PORT] [--https PORT] [--unix PATH] [--threads N] [--dir DIR] [--queue BYTES] ...
+ *   http_demo [--http PORT] [--https PORT] [--unix PATH] [--threads N] [--dir DIR] [--reuseport] [--queue BYTES] ...
  *
  * Makes its own certificates; with --dir writes ca.crt, client.crt, client.key there. Prints one line per listener
  * ("http 127.0.0.1:PORT"), then "ready". SIGHUP makes a new server certificate, SIGTERM stops gracefully, SIGUSR1
@@ -347,11 +347,16 @@ static void worker_make(struct worker *w)
 	loop_hold(w->loop);
 }
 
-static void listen_on(const char *kind, int fd, unsigned flags, struct err *err)
+static bool reuseport; /* one listening socket for each thread, instead of one loop that deals */
+
+static void listen_on(const char *kind, unsigned port, unsigned flags, struct err *err)
 {
-	unsigned port = http_fd_port(fd);
-	if (http_server_listen(workers[0].server, fd, flags, err) < 0)
-		die(kind, err);
+	for (unsigned i = 0; i < (reuseport ? n_workers : 1); i++) {
+		int fd = http_listen_tcp("127.0.0.1", port, reuseport ? HTTP_REUSEPORT : 0, err);
+		port = http_fd_port(fd);
+		if (http_server_listen(workers[i].server, fd, flags, err) < 0)
+			die(kind, err);
+	}
 	printf("%s 127.0.0.1:%u\n", kind, port);
 }
 
@@ -359,7 +364,8 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = { { "http", 1, NULL, 'h' }, { "https", 1, NULL, 's' }, { "unix", 1, NULL, 'u' },
 		{ "threads", 1, NULL, 't' }, { "dir", 1, NULL, 'd' }, { "queue", 1, NULL, 'q' }, { "header-ms", 1, NULL, 'H' },
-		{ "body-ms", 1, NULL, 'B' }, { "write-ms", 1, NULL, 'W' }, { "connections", 1, NULL, 'c' }, {} };
+		{ "body-ms", 1, NULL, 'B' }, { "write-ms", 1, NULL, 'W' }, { "connections", 1, NULL, 'c' },
+		{ "reuseport", 0, NULL, 'r' }, {} };
 	auto_err struct err err = ERR_INIT;
 	long http = -1, https = -1;
 	const char *unix_path = NULL;
@@ -375,6 +381,7 @@ int main(int argc, char **argv)
 		case 'B': limits.body_stall_ms = (unsigned)strtoul(optarg, NULL, 10); break;
 		case 'W': limits.write_stall_ms = (unsigned)strtoul(optarg, NULL, 10); break;
 		case 'c': limits.connections = (unsigned)strtoul(optarg, NULL, 10); break;
+		case 'r': reuseport = true; break;
 		default: return 2;
 		}
 	}
@@ -401,16 +408,16 @@ int main(int argc, char **argv)
 	}
 	for (unsigned i = 0; i < n_workers; i++)
 		worker_make(&workers[i]);
-	if (n_workers > 1) {
+	if (n_workers > 1 && !reuseport) {
 		struct http_server *others[ARRAY_LEN(workers)];
 		for (unsigned i = 1; i < n_workers; i++)
 			others[i - 1] = workers[i].server;
 		http_server_share(workers[0].server, others, n_workers - 1);
 	}
 	if (http >= 0)
-		listen_on("http", http_listen_tcp("127.0.0.1", (unsigned)http, 0, &err), 0, &err);
+		listen_on("http", (unsigned)http, 0, &err);
 	if (https >= 0)
-		listen_on("https", http_listen_tcp("127.0.0.1", (unsigned)https, 0, &err), HTTP_TLS, &err);
+		listen_on("https", (unsigned)https, HTTP_TLS, &err);
 	if (unix_path && http_server_listen(workers[0].server, http_listen_unix(unix_path, 0600, &err), 0, &err) < 0)
 		die("unix", &err);
 	struct loop *l = workers[0].loop;

@@ -39,7 +39,8 @@ struct http_server {
 	bool stopping;
 	void (*stopped)(struct http_server *s, void *arg);
 	void *stopped_arg;
-	struct loop_timer deadline, accept_again;
+	struct loop_timer deadline, accept_again, trim;
+	unsigned handshakes;         /* since the last trim */
 	struct loop_task stopped_task;
 	unsigned listeners_closing;
 	_Atomic unsigned dealt;      /* sockets on their way to this loop from others */

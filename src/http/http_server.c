@@ -13,9 +13,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 
 static const char PREFACE[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-enum { PREFACE_LEN = sizeof(PREFACE) - 1, ACCEPT_TURN = 64, LINGER_MS = 2000, ACCEPT_REST_MS = 50 };
+enum { PREFACE_LEN = sizeof(PREFACE) - 1, ACCEPT_TURN = 64, LINGER_MS = 2000, ACCEPT_REST_MS = 50, TRIM_MS = 1000, TRIM_HANDSHAKES = 100 };
 
 struct http_limits http_limits_filled(struct http_limits l)
 {
@@ -223,6 +224,8 @@ static void conn_opened(struct http_io *io)
 	struct http_conn *c = container_of(io, struct http_conn, io);
 	if (io->tls) {
 		c->peer.cert = tls_conn_peer(io->tls);
+		c->server->handshakes++;
+		loop_timer_start(&c->server->trim, TRIM_MS);
 		struct span alpn = tls_conn_alpn(io->tls);
 		if (alpn.len) {
 			version_known(c, span_is(alpn, "h2"));
@@ -424,6 +427,16 @@ static void listener_ready(struct loop_fd *f, unsigned events)
 	}
 }
 
+/* A burst of handshakes (a restart that every client notices) leaves a heap full of holes: 48 KB a connection instead of
+ * 26 measured with 1,000 at once. The holes go back to the kernel a second after the last handshake, once. */
+static void trim(struct loop_timer *t)
+{
+	struct http_server *s = container_of(t, struct http_server, trim);
+	if (s->handshakes >= TRIM_HANDSHAKES)
+		(void)malloc_trim(0);
+	s->handshakes = 0;
+}
+
 static void accept_again(struct loop_timer *t)
 {
 	struct http_server *s = container_of(t, struct http_server, accept_again);
@@ -502,6 +515,8 @@ int http_server_new(const struct http_server_params *p, struct http_server **out
 	list_init(&s->conns);
 	loop_timer_init(&s->deadline, s->loop, p->name, stop_deadline);
 	loop_timer_init(&s->accept_again, s->loop, p->name, accept_again);
+	loop_timer_init(&s->trim, s->loop, p->name, trim);
+	s->trim.background = true;
 	loop_task_init(&s->stopped_task, stopped_task);
 	*out_server = s;
 	return 0;
@@ -548,6 +563,7 @@ void http_server_free(struct http_server *s)
 		return;
 	assert(s->stopping && !s->n_conns && !s->listeners_closing);
 	loop_timer_stop(&s->deadline);
+	loop_timer_stop(&s->trim);
 	loop_task_cancel(&s->stopped_task);
 	free(s->shared);
 	free(s);

@@ -228,6 +228,38 @@ def test_idle_tls_connections_are_small():
     assert d.stop() == 0
 
 
+def test_a_burst_of_handshakes_leaves_little():
+    """Every client comes back at once after a restart; the holes in the heap are given back a second later."""
+    n = 1000
+    d = Demo()
+    ctx = ssl._create_unverified_context()
+    before = d.memory_kb()
+    conns = []
+    for _ in range(n):
+        s = socket.create_connection(('127.0.0.1', d.port['https']))
+        s.setblocking(False)
+        conns.append(ctx.wrap_socket(s, do_handshake_on_connect=False))
+    waiting = list(conns)
+    while waiting:
+        still = []
+        for t in waiting:
+            try:
+                t.do_handshake()
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                still.append(t)
+        waiting = still
+    for t in conns:
+        t.send(b'GET /hello HTTP/1.1\r\nHost: a\r\n\r\n')
+    time.sleep(2.5)
+    each = (d.memory_kb() - before) / n
+    print(f'{n} TLS connections that came at once, {each:.1f} KB of private memory each')
+    assert d.stats()['idle'] == n
+    assert each <= 32
+    for t in conns:
+        t.close()
+    assert d.stop() == 0
+
+
 def test_connection_limit():
     d = Demo('--connections', '3')
     held = [socket.create_connection(('127.0.0.1', d.port['http'])) for _ in range(3)]
