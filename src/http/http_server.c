@@ -16,7 +16,8 @@
 #include <malloc.h>
 
 static const char PREFACE[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-enum { PREFACE_LEN = sizeof(PREFACE) - 1, ACCEPT_TURN = 64, LINGER_MS = 2000, ACCEPT_REST_MS = 50, TRIM_MS = 1000, TRIM_HANDSHAKES = 100 };
+enum { PREFACE_LEN = sizeof(PREFACE) - 1, ACCEPT_TURN = 64, LINGER_MS = 2000, ACCEPT_REST_MS = 50 };
+enum { TRIM_MS = 1000, TRIM_HANDSHAKES = 100 };
 
 struct http_limits http_limits_filled(struct http_limits l)
 {
