@@ -115,9 +115,6 @@ static void mount_read(struct reader *r, const struct at *at, const struct json 
 		m->kind = MOUNT_BIND;
 		if (!m->source || !*m->source)
 			runtime_reader_fail(r, AT(at, "source"), "a bind mount needs one");
-		if (data.len)
-			runtime_reader_fail(r, options_at, "\"%s\": a bind mount takes no options of a file system",
-					    m->data);
 	} else if (m->type && (!strcmp(m->type, "cgroup") || !strcmp(m->type, "cgroup2"))) {
 		m->kind = MOUNT_CGROUP;
 	} else {

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -299,6 +300,12 @@ static int build(struct runtime_plan *plan, int dir, struct runtime_container *o
 		plan->opts.warn(arena_printf(plan->arena, "process.capabilities: unknown, not granted: %s",
 					     c->process->unknown_caps)
 					.ptr);
+	for (size_t i = 0; i < c->n_mounts && plan->opts.warn; i++)
+		if (c->mounts[i].kind == MOUNT_BIND && c->mounts[i].data)
+			plan->opts.warn(arena_printf(plan->arena,
+						     "mounts[%zu].options: \"%s\" has no effect on a bind mount", i,
+						     c->mounts[i].data)
+						.ptr);
 	int r = step("check preserved descriptors", err);
 	r = r < 0 ? r : preserved_check(plan, err);
 	r = r < 0 ? r : namespaces_open(plan, err);
@@ -311,7 +318,7 @@ static int build(struct runtime_plan *plan, int dir, struct runtime_container *o
 	r = r < 0 ? r : step("cgroups", err);
 	r = r < 0 ? r : cgroups_make(plan, err);
 	r = r < 0 ? r : step("sources", err);
-	if (r == 0 && geteuid() == 0 && plan->mountns_new)
+	if (r == 0 && geteuid() == 0 && !c->ns[SYS_NS_MOUNT].path)
 		r = runtime_rootfs_sources_open(plan, false, err);
 	if (r == 0 && c->process->terminal && plan->opts.console_socket)
 		r = runtime_console_socket_connect(plan->opts.console_socket, &plan->console_fd, err);
@@ -344,6 +351,19 @@ static int build(struct runtime_plan *plan, int dir, struct runtime_container *o
 	return r;
 }
 
+/* Without a mount namespace the container's mounts are on the host, below its root: they go with it. */
+void runtime_rootfs_unmount(const struct config *c, const char *rootfs)
+{
+	auto_fd int root = c->ns[SYS_NS_MOUNT].wanted ? -1 : open(rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	for (size_t i = c->n_mounts; root >= 0 && i-- > 0;) {
+		char name[32];
+		auto_fd int top = sys_path_open(root, c->mounts[i].destination, O_PATH, 0);
+		snprintf(name, sizeof(name), "/proc/self/fd/%d", top);
+		if (top >= 0)
+			(void)umount2(name, MNT_DETACH); /* EINVAL: it was not mounted */
+	}
+}
+
 static void plan_close(struct runtime_plan *plan)
 {
 	struct config *c = plan->config;
@@ -373,6 +393,7 @@ static void birth_undo(struct runtime_plan *plan, struct runtime_container *out)
 	}
 	fd_close(&out->pidfd);
 	fd_close(&out->terminal);
+	runtime_rootfs_unmount(plan->config, plan->rootfs);
 	(void)sys_cgroup_remove(&plan->cgroup, 2000, NULL); /* the first cause is what is reported */
 }
 

@@ -195,6 +195,7 @@ int runtime_plan_delete(struct runtime_plan *plan, pid_t pid, struct err *err)
 	r = r < 0 ? r : sys_cgroup_remove(&plan->cgroup, DELETE_WAIT_MS, err);
 	if (r < 0)
 		return r;
+	runtime_rootfs_unmount(plan->config, plan->rootfs);
 	runtime_state_remove(plan->opts.root, plan->opts.id);
 	if (!plan->config->n_hooks[HOOK_POSTSTOP])
 		return 0;
@@ -238,6 +239,8 @@ int runtime_delete(const char *root, const char *id, bool force, const struct ru
 	struct config *c = NULL;
 	auto_err struct err why = ERR_INIT;
 	bool config = runtime_state_config_read(&a, dir, &c, &why) == 0;
+	if (config)
+		runtime_rootfs_unmount(c, s.rootfs);
 	runtime_state_remove(root, id);
 	if (config) {
 		auto_buf struct buf text = {};

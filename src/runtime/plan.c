@@ -158,10 +158,6 @@ int runtime_plan_parse(struct arena *a, const struct runtime_opts *opts, struct 
 	r = annotations_check(c, err);
 	if (r < 0)
 		return err_note(err, "config.json");
-	if (!c->ns[SYS_NS_MOUNT].wanted && c->n_mounts)
-		return err_set(
-			err, ERR_INVALID,
-			"config.json: mounts: need a mount namespace, without one they would be made on the host");
 	plan->userns_new = c->ns[SYS_NS_USER].wanted && !c->ns[SYS_NS_USER].path;
 	plan->mountns_new = c->ns[SYS_NS_MOUNT].wanted && !c->ns[SYS_NS_MOUNT].path;
 	plan->own_dev = c->ns[SYS_NS_MOUNT].wanted;

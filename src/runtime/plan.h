@@ -213,6 +213,7 @@ void runtime_plan_step_print(const struct runtime_plan *plan, const struct step 
 void runtime_child_main(struct runtime_plan *plan, int sync) __attribute__((noreturn));
 void runtime_child_warn(struct child *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 int runtime_rootfs_sources_open(struct runtime_plan *plan, bool in_child, struct err *err);
+void runtime_rootfs_unmount(const struct config *c, const char *rootfs);
 int runtime_rootfs_attach(struct child *c, struct err *err);
 int runtime_rootfs_pivot(struct child *c, struct err *err);
 int runtime_rootfs_mount(struct child *c, struct config_mount *m, struct err *err);

@@ -423,12 +423,18 @@ def test_no_pivot(rt):
     assert rt.run("ls", "/", options=["--no-pivot"]).out.count("ct ") == 1
 
 
-def test_without_mount_namespace_nothing_is_mounted(rt):
-    rt.no_ns("mount", "cgroup")
-    rt.config["mounts"] = []
+def test_without_mount_namespace_mounts_go_with_the_container(rt):
+    rt.no_ns("mount", "cgroup", "pid", "network", "ipc", "uts")
+    del rt.config["hostname"]
     rt.set("linux.maskedPaths", [])
     rt.set("linux.readonlyPaths", [])
-    assert "ct " in rt.run("ls", "/").out
+    before = pathlib.Path("/proc/self/mountinfo").read_text()
+    r = rt.run("ls", "/", "--", "readlink", "/proc/self/ns/mnt")
+    assert "ct " in r.out and os.readlink("/proc/self/ns/mnt") in r.out
+    assert pathlib.Path("/proc/self/mountinfo").read_text() == before
+    rt.mount(destination="/x", type="nofs", source="x")
+    rt.run(check=1)
+    assert pathlib.Path("/proc/self/mountinfo").read_text() == before
 
 
 def test_systemd_cgroup_path_is_made_directly(rt):
