@@ -113,7 +113,7 @@ int runtime_cli_list_containers(int argc, char **argv, struct err *err)
 		int pid = c[i].status == STATE_STOPPED ? 0 : s->pid;
 		char created[40];
 		time_format(created, s->created_s, s->created_ns, -1);
-		const char *owner = s->owner == 0 ? "root" : arena_printf(&runtime_cli.arena, "#%u", s->owner).ptr;
+		const char *owner = s->owner == 0 ? "root" : arena_printf(&runtime_cli.arena, "%u", s->owner).ptr;
 		if (quiet) {
 			buf_printf(&b, "%s\n", s->id);
 		} else if (json) {

@@ -238,7 +238,8 @@ int runtime_delete(const char *root, const char *id, bool force, const struct ru
 		return r; /* the state stays, so that delete can be tried again */
 	struct config *c = NULL;
 	auto_err struct err why = ERR_INIT;
-	bool config = runtime_state_config_read(&a, dir, &c, &why) == 0;
+	int found = runtime_state_config_read(&a, dir, &c, &why);
+	bool config = found == 0;
 	if (config)
 		runtime_rootfs_unmount(c, s.rootfs);
 	runtime_state_remove(root, id);
@@ -248,8 +249,9 @@ int runtime_delete(const char *root, const char *id, bool force, const struct ru
 		if (runtime_hook_run_all(c, HOOK_POSTSTOP, buf_span(&text), &why) == 0)
 			return 0;
 	}
-	/* A failed poststop hook is a warning: the container is gone all the same. */
-	if (opts->warn)
+	/* A failed poststop hook is a warning: the container is gone all the same. No configuration: `run`, which waited for
+	 * this end, has deleted it meanwhile. */
+	if (opts->warn && found != -ERR_NOT_FOUND)
 		opts->warn(err_msg(&why));
 	return 0;
 }

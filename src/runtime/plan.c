@@ -88,15 +88,15 @@ static void steps_make(struct runtime_plan *plan)
 		put(plan, STEP_PROPAGATION, 0);
 	put(plan, STEP_SOURCES, 0);
 	put(plan, STEP_ROOT_ATTACH, 0);
-	if (c->n_hooks[HOOK_PRESTART] || c->n_hooks[HOOK_CREATE_RUNTIME])
-		put(plan, STEP_HOOKS_RUNTIME, 0);
-	if (c->n_hooks[HOOK_CREATE_CONTAINER])
-		put(plan, STEP_HOOKS_CONTAINER, 0);
-	put(plan, STEP_PIVOT, 0);
 	for (size_t i = 0; i < c->n_mounts; i++)
 		put(plan, STEP_MOUNT, i);
 	if (plan->own_dev)
 		put(plan, STEP_DEVICES, 0);
+	/* Hooks see the mounts in place and may still add to them; the root changes afterwards. */
+	if (c->n_hooks[HOOK_PRESTART] || c->n_hooks[HOOK_CREATE_RUNTIME])
+		put(plan, STEP_HOOKS_RUNTIME, 0);
+	if (c->n_hooks[HOOK_CREATE_CONTAINER])
+		put(plan, STEP_HOOKS_CONTAINER, 0);
 	put(plan, STEP_CWD, 0);
 	if (c->process->terminal)
 		put(plan, STEP_TERMINAL, 0);
@@ -106,6 +106,7 @@ static void steps_make(struct runtime_plan *plan)
 		put(plan, STEP_MASK, i);
 	if (c->root_readonly)
 		put(plan, STEP_ROOT_READONLY, 0);
+	put(plan, STEP_PIVOT, 0);
 	put(plan, STEP_DETACH, 0);
 	if (c->root_propagation && plan->mountns_new)
 		put(plan, STEP_ROOT_PROPAGATION, 0);

@@ -1,14 +1,16 @@
 /* The root file system: attach, change to it, mask, close. See plan.h for the order.
  *
  * Sources of bind mounts lie on the host and are opened as unattached mounts before the clone, by the parent, with the
- * host's rights and the host's names. The first process then changes its root and does everything else from inside,
- * so that there is no name, link or race in the container's tree that could lead to the host: the only ways
- * back are the descriptors old_root and null, which nobody else sees.
+ * host's rights and the host's names. Targets lie in the container and are resolved by sys_path_* alone, with c->root as the
+ * root that nothing leads out of; what is then mounted is mounted on the descriptor that came out.
  *
- *     before PIVOT   /            the host's tree, all mounts made slaves
- *                    "/" on top   root_tree, attached over the host's root
- *     after PIVOT    /            the container's root; the host's root is stacked on it, reachable by old_root alone
- *     after DETACH   /            the container's root, nothing else
+ *     ROOT_ATTACH    root_tree is attached over the host's "/": nothing is stacked on root_tree itself
+ *     MOUNT ...      everything in the container, beneath c->root
+ *     PIVOT, DETACH  the root changes, the host's tree goes in the same breath
+ *
+ * Changing the root first and mounting afterwards looks safer and is not: until the host's tree is detached it is stacked
+ * on the container's "/", and ".." at "/" climbs into what is stacked there, also under RESOLVE_IN_ROOT (the
+ * race test found it: a link to "../../x" in an image made a folder on the host).
  *
  * With the old mount interface the sources are O_PATH descriptors instead and mount(2) is given their names in
  * /proc/self/fd, opened before the change of root. */
@@ -181,6 +183,9 @@ int runtime_rootfs_sources_open(struct runtime_plan *plan, bool in_child, struct
 int runtime_rootfs_attach(struct child *c, struct err *err)
 {
 	struct runtime_plan *plan = c->plan;
+	c->old_root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (c->old_root < 0)
+		return err_sys(err, "open the host's root");
 	if (!plan->mountns_new) { /* joined: what is there stays, only this process gets another root */
 		c->root = open(plan->rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
 		return c->root < 0 ? err_sys(err, "open root file system %s", plan->rootfs) : 0;
@@ -201,9 +206,6 @@ int runtime_rootfs_pivot(struct child *c, struct err *err)
 {
 	if (!c->plan->mountns_new)
 		return 0; /* chroot at DETACH, when everything is mounted */
-	c->old_root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (c->old_root < 0)
-		return err_sys(err, "open the host's root");
 	if (fchdir(c->root) < 0)
 		return err_sys(err, "enter %s", c->plan->rootfs);
 	if (c->plan->opts.no_pivot) {
@@ -296,8 +298,7 @@ static int null_open(struct child *c, struct err *err)
 	if (c->null >= 0)
 		return 0;
 	/* The host's, not the container's: /dev/null inside may be a link that an image brought (CVE-2025-31133). */
-	c->null = openat(c->old_root >= 0 ? c->old_root : AT_FDCWD, c->old_root >= 0 ? "dev/null" : "/dev/null",
-			 O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	c->null = openat(c->old_root, "dev/null", O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	struct stat st;
 	if (c->null < 0 || fstat(c->null, &st) < 0)
 		return err_sys(err, "open the host's /dev/null");

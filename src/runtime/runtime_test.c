@@ -169,15 +169,13 @@ static void steps_follow_the_configuration(void **state)
 	if (r < 0)
 		fail_msg("%s", err_msg(&err));
 	runtime_plan_print(plan, &out);
-	assert_string_equal(buf_cstr(&out), "start a session\nenter the cgroup\njoin ipc namespace\nset up the "
-					    "loopback interface\nmake a session keyring\n"
-					    "set the host name\nwrite sysctl net.core.somaxconn\ndetach mount "
-					    "propagation\nopen the sources of bind mounts\n"
-					    "attach the root file system\nrun createRuntime hooks\nchange the "
-					    "root\nmount proc to /proc in container\n"
-					    "mount /bundle/data to /data in container\nmake devices\nmake the working "
-					    "directory\nmake /proc/sys read-only\n"
-					    "mask /proc/kcore\nlet go of the host's root\n");
+	assert_string_equal(
+		buf_cstr(&out),
+		"start a session\nenter the cgroup\njoin ipc namespace\nset up the loopback interface\nmake a session keyring\n"
+		"set the host name\nwrite sysctl net.core.somaxconn\ndetach mount propagation\nopen the sources of bind mounts\n"
+		"attach the root file system\nmount proc to /proc in container\nmount /bundle/data to /data in container\n"
+		"make devices\nrun createRuntime hooks\nmake the working directory\nmake /proc/sys read-only\n"
+		"mask /proc/kcore\nchange the root\nlet go of the host's root\n");
 	assert_int_equal(plan->config->mounts[1].kind, MOUNT_BIND);
 	assert_int_equal(plan->config->mounts[1].opts.set, MS_BIND | MS_REC | MS_RDONLY);
 	assert_int_equal(plan->config->n_devices, 6);

@@ -446,3 +446,38 @@ def test_systemd_cgroup_path_is_made_directly(rt):
     assert f"/knarrtest.slice/knarr-{rt.id}.scope" in r.out
     for d in pathlib.Path("/sys/fs/cgroup").glob("**/knarrtest.slice"):
         d.rmdir()
+
+
+def test_rootless(rt):
+    """Everything as a user without any right: own map, no cgroup that could be written."""
+    import shutil
+    from conftest import PROGRAM
+    home = rt.tmp / "home"
+    shutil.copytree(rt.bundle, home)
+    program = home / "knarr-runc"
+    shutil.copy(PROGRAM, program)
+    subprocess.run(["chown", "-R", "12345:12345", str(home)], check=True)
+    os.chmod(rt.tmp, 0o755)
+    user = ["setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups", "env", f"XDG_RUNTIME_DIR={home}", str(program)]
+
+    def call(*words, code=0):
+        p = subprocess.run([*user, *words], cwd=home, capture_output=True, timeout=60, stdin=subprocess.DEVNULL)
+        assert p.returncode == code, (words, p.stdout, p.stderr)
+        return p.stdout.decode()
+    call("spec", "--rootless")
+    c = json.loads((home / "config.json").read_text())
+    c["process"]["terminal"] = False
+    c["process"]["args"] = ["/ct", "ids", "--", "cat", "/proc/self/uid_map", "--", "stat", "/dev/null", "--", "cat", "/proc/keys"]
+    (home / "config.json").write_text(json.dumps(c))
+    out = call("run", "r1")
+    assert "uid 0\n" in out and "         0      12345          1" in out and "1,3" in out
+    c["process"]["args"] = ["/ct", "sleep", "1000"]
+    (home / "config.json").write_text(json.dumps(c))
+    p = subprocess.run([*user, "run", "-d", "r2"], cwd=home, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, timeout=60)
+    assert p.returncode == 0
+    try:
+        assert "uid 0\n" in call("exec", "r2", "/ct", "ids")
+        assert json.loads(call("list", "-f", "json"))[0]["owner"] == "12345"
+    finally:
+        call("delete", "--force", "r2")
+    assert list((home / "knarr/runtime").iterdir()) == []
