@@ -61,6 +61,8 @@ struct api_envelope {
 	struct span content_encoding, content_type;
 };
 int api_envelope_read(struct span data, struct api_envelope *out, struct err *err);
+/* The other way, around a message that is encoded already. Appended. */
+void api_envelope_write(struct buf *out, struct span api_version, struct span kind, struct span raw);
 int api_encode_proto(struct buf *out, const struct api_type *t, const struct json *v, struct err *err);
 int api_decode_proto(struct arena *a, const struct api_type *t, struct span data, struct json *out, struct err *err);
 

@@ -292,6 +292,21 @@ static int encode(struct buf *out, const struct api_type *t, const struct json *
 	return e.rc;
 }
 
+void api_envelope_write(struct buf *out, struct span api_version, struct span kind, struct span raw)
+{
+	struct proto_out o;
+	proto_out_begin(&o, out, raw.len + 64);
+	proto_put_bytes(&o, 4, SPAN(""));
+	proto_put_bytes(&o, 3, SPAN(""));
+	proto_put_bytes(&o, 2, raw);
+	size_t since = proto_out_size(&o);
+	proto_put_bytes(&o, 2, kind);
+	proto_put_bytes(&o, 1, api_version);
+	proto_put_head(&o, 1, since);
+	proto_out_bytes(&o, "k8s", 4);
+	proto_out_end(&o);
+}
+
 int api_encode_message(struct buf *out, const struct api_type *t, const struct json *v, struct err *err)
 {
 	return encode(out, t, v, false, err);

@@ -1,13 +1,12 @@
 /* knarr: the thinker. Picks an applet by the name it is called by, else by its first word. */
 #include "app/applet.h"
 
+#include "apiserver/apiserver.h"
 #include "base/base.h"
 
 #include <fcntl.h>
 
-#define APPLET(name, fn, help) static applet_fn fn;
-#include "app/applets.def"
-#undef APPLET
+static applet_fn applet_help, applet_runtime, applet_version;
 
 static const struct applet applets[] = {
 #define APPLET(name, fn, help) { name, fn, help },

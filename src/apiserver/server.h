@@ -1,0 +1,136 @@
+/* Inside the API server: what threads share, what a loop thread owns, what a request is. Private to apiserver. */
+#pragma once
+
+#include "api/api.h"
+#include "apiserver/accept.h"
+#include "apiserver/apiserver.h"
+#include "apiserver/object.h"
+#include "apiserver/route.h"
+#include "apiserver/status.h"
+#include "auth/auth.h"
+#include "http/http.h"
+#include "loop/loop.h"
+#include "store/store.h"
+#include "strategy/strategy.h"
+#include "yaml/yaml.h"
+
+#define BODY_MAX (3 << 20) /* kube-apiserver's limit of a request body */
+
+struct apiserver {
+	const struct apiserver_options *opt;
+	struct clock *clock;
+	struct store *store;
+	struct api_registry_box *registry;
+	struct tls_slot tls;
+	struct auth_rbac *rbac;
+	struct auth_node *nodes;
+	struct auth_tokens *tokens;  /* NULL: none */
+	struct auth_issuer issuer;
+	struct tls_key *sa_keys[2];  /* verify, sign; owned */
+	struct auth_lookup lookup;
+	struct worker *workers;
+	unsigned n_workers;
+	unsigned port;
+	_Atomic int64_t inflight, mutating;
+};
+
+/* One loop thread. Everything here is its own, but `woken`. */
+struct worker {
+	struct apiserver *server;
+	unsigned index;
+	pthread_t thread;
+	bool started;
+	struct loop *loop;
+	struct http_server *https, *local;
+	struct store_port *port;
+	atomic_bool woken;            /* a message to run the port is on its way */
+	struct api_registry_cache registry;
+	struct list watches;          /* struct watch.link: open ones */
+	struct store_watch *feeds[8]; /* of worker 0 */
+	unsigned serving;             /* http servers that have not ended yet */
+};
+
+struct deletion;
+
+/* One request. It outlives its http_req while the store works for it: http is NULL once the client has gone. */
+struct call {
+	struct worker *w;
+	struct apiserver *server;
+	struct http_req *http;
+	struct arena arena;
+	struct route route;
+	struct auth_user user;
+	struct api_registry *registry;      /* a reference */
+	const struct api_resource *res;
+	const struct api_subresource *sub;  /* NULL: the resource itself */
+	struct accepted want;
+	struct span query;
+	struct err err;
+	unsigned pending;                   /* store calls under way */
+	bool answered, counted, mutating;
+	bool generic;                       /* the error is about the request, not about an object: no details */
+	/* writes */
+	struct span body;
+	struct json object;                 /* to be stored */
+	struct deletion *deletion;          /* of DELETE */
+	struct bytes *value;                /* encoded; owned */
+	struct store_snapshot *snap;        /* what the current try looked at; owned */
+	unsigned tries;
+	int success_code;
+	bool dry_run;
+	struct span *warnings;
+	unsigned n_warnings, cap_warnings;
+	void (*written)(struct call *c, int64_t rev); /* after a successful commit */
+	void (*again)(struct call *c);                /* after a lost race */
+};
+
+/* ---- handle.c: the way of a request */
+void handle_request(struct http_req *r, void *arg);
+/* Answers with c->err. Details name the resource of the call. */
+void call_fail(struct call *c);
+/* An answer of ready JSON (or other) bytes; the buf is copied. */
+void call_answer(struct call *c, int code, const char *content_type, const struct buf *body);
+void call_answer_piece(struct call *c, int code, const char *content_type, struct http_piece piece);
+/* One object as the client wants it: JSON, YAML, protobuf, Table, metadata only. Borrowed value of a store item. */
+void call_answer_object(struct call *c, int code, struct span value, int64_t rev);
+void call_warn(struct call *c, struct span text);
+/* A query parameter, decoded; empty when absent. */
+struct span call_param(struct call *c, const char *name);
+bool call_param_true(struct call *c, const char *name);
+/* Frees the call when nothing waits for it any more. */
+void call_release(struct call *c);
+/* "v1", "apps/v1" of the served resource. */
+struct span call_group_version(struct call *c, const struct api_resource *res);
+int not_found(struct call *c); /* pods "web" not found */
+
+/* ---- answer.c */
+/* One object in the wanted shape and form, appended; for items of lists `item` leaves kind and apiVersion out where upstream
+ * does. */
+int object_answer(struct arena *a, const struct api_resource *res, struct span gv, const struct accepted *want, struct span value,
+		  int64_t rev, bool item, int64_t now_s, const char *include_object, struct buf *out, struct err *err);
+/* The columns of a Table as JSON text: "columnDefinitions":[...]. */
+void table_columns(struct buf *out, const struct api_resource *res);
+
+/* ---- read.c, watch.c, write.c, paths.c */
+void read_get(struct call *c);
+void read_list(struct call *c);
+void watch_begin(struct call *c);
+void watch_end_all(struct worker *w);
+void write_begin(struct call *c); /* create, update, patch, delete: reads the body first */
+void path_handle(struct call *c); /* everything that is no resource */
+
+/* Selectors of a list, watch or deletecollection. */
+struct filter {
+	struct api_label_selector labels;
+	struct api_field_selector fields;
+	bool any; /* there is something to match */
+};
+int filter_read(struct call *c, struct filter *out);
+bool filter_match(const struct filter *f, const struct api_resource *res, struct arena *a, struct span value);
+
+/* ---- feed.c: what the authorizers know, from watches on one thread's port */
+int feed_start(struct worker *w, struct err *err);
+void feed_stop(struct worker *w);
+bool lookup_uid(void *arg, struct span kind, struct span ns, struct span name, struct arena *a, struct span *out_uid,
+		int64_t *out_deletion_s);
+bool lookup_secret(void *arg, struct span ns, struct span name, struct arena *a, struct json *out);

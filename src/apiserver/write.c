@@ -1,0 +1,672 @@
+/* create, update and patch. Each try reads the state that it changes from one snapshot and commits only if that state is
+ * still there; who loses the race starts again, unless the client named the version it meant.
+ *
+ *     body → [decode | patch of the current object] → defaults → strategy → managers → validate → commit → answer
+ */
+#include "apiserver/delete.h"
+#include "apiserver/server.h"
+#include "apiserver/write.h"
+
+#define TRIES_MAX 5
+
+/* ---- commits */
+
+static void on_commit(struct store_call *sc, void *arg)
+{
+	struct call *c = arg;
+	c->pending--;
+	if (!c->http) {
+		call_release(c);
+		return;
+	}
+	if (sc->err.class != ERR_NONE) {
+		(void)err_move(&c->err, &sc->err); /* answered below */
+		call_fail(c);
+	} else if (store_txn_held(sc)) {
+		c->written(c, sc->rev);
+	} else {
+		store_snapshot_unref(c->snap);
+		c->snap = NULL;
+		c->again(c);
+	}
+}
+
+void write_commit(struct call *c, struct store_txn *txn)
+{
+	c->pending++;
+	store_commit(c->server->store, txn, c->w->port, on_commit, c);
+}
+
+void write_put(struct call *c, struct span key, int64_t seen_rev)
+{
+	struct store_txn *t = store_txn_new();
+	store_txn_if(t, key, STORE_REV, STORE_EQUAL, seen_rev);
+	if (!seen_rev && c->res->namespaced) {
+		/* Nothing is born in a namespace that went meanwhile. */
+		auto_buf struct buf ns = {};
+		write_namespace_key(&ns, c->route.ns);
+		store_txn_if(t, buf_span(&ns), STORE_CREATE_REV, STORE_GREATER, 0);
+	}
+	store_txn_put(t, STORE_THEN, key, c->value, 0);
+	write_commit(c, t);
+}
+
+void write_answer(struct call *c, int64_t rev)
+{
+	call_answer_object(c, c->success_code, bytes_span(c->value), rev);
+}
+
+/* ---- metadata */
+
+static struct span meta_span(const struct json *object, const char *key)
+{
+	return json_span(json_get(json_getl(object, "metadata"), span_of(key)));
+}
+
+static struct json *meta_of(struct call *c, struct json *object)
+{
+	struct json *meta = json_getl(object, "metadata");
+	return json_is(meta, JSON_OBJECT) ? meta : json_set(&c->arena, object, SPAN("metadata"), json_object());
+}
+
+struct span write_now(struct call *c)
+{
+	char text[40];
+	size_t n = time_format(text, clock_wall_ns(c->server->clock) / NS_PER_S, 0, 0);
+	return arena_span(&c->arena, span_make(text, n));
+}
+
+void write_namespace_key(struct buf *out, struct span ns)
+{
+	buf_printf(out, "/registry/core/namespaces/%.*s", SPAN_ARG(ns));
+}
+
+static void new_uid(struct call *c, struct json *meta)
+{
+	uint8_t b[16];
+	char text[37];
+	rng_secret(b, sizeof(b));
+	b[6] = (uint8_t)((b[6] & 0x0f) | 0x40);
+	b[8] = (uint8_t)((b[8] & 0x3f) | 0x80);
+	(void)snprintf(text, sizeof(text), "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2], b[3],
+		       b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+	(void)json_set(&c->arena, meta, SPAN("uid"), json_str(arena_span(&c->arena, span_of(text))));
+}
+
+/* Five of 27 characters that spell no words, behind a base cut to 58: upstream's SimpleNameGenerator. */
+static struct span generated_name(struct call *c, struct span base)
+{
+	static const char alphabet[] = "bcdfghjklmnpqrstvwxz2456789";
+	uint8_t random[5];
+	char tail[6] = {};
+	rng_secret(random, sizeof(random));
+	for (int i = 0; i < 5; i++)
+		tail[i] = alphabet[random[i] % 27];
+	base = span_sub(base, 0, 58);
+	return arena_printf(&c->arena, "%.*s%s", SPAN_ARG(base), tail);
+}
+
+/* Namespace of the request and of the object must agree. */
+static int namespace_agree(struct call *c, struct json *object)
+{
+	struct json *meta = meta_of(c, object);
+	struct span ns = json_span(json_getl(meta, "namespace"));
+	if (!c->res->namespaced) {
+		(void)json_remove(meta, SPAN("namespace"));
+		return 0;
+	}
+	if (ns.len && !span_eq(ns, c->route.ns))
+		return err_set(&c->err, ERR_INVALID_REQUEST, "the namespace of the provided object does not match the namespace sent on the "
+							     "request");
+	(void)json_set(&c->arena, meta, SPAN("namespace"), json_str(c->route.ns));
+	return 0;
+}
+
+/* apiVersion and kind in the data must be those of the endpoint, or absent. */
+static int kind_agree(struct call *c, const struct json *object)
+{
+	struct span kind = json_span(json_getl(object, "kind")), gv = json_span(json_getl(object, "apiVersion"));
+	struct span want_gv = call_group_version(c, c->res);
+	if (gv.len && !span_eq(gv, want_gv))
+		return err_set(&c->err, ERR_INVALID_REQUEST,
+			       "the API version in the data (%.*s) does not match the expected API version (%.*s)", SPAN_ARG(gv),
+			       SPAN_ARG(want_gv));
+	if (kind.len && !span_eq(kind, c->res->kind))
+		return err_set(&c->err, ERR_INVALID_REQUEST, "%.*s in version \"%.*s\" cannot be handled as a %.*s: no kind match",
+			       SPAN_ARG(kind), SPAN_ARG(c->res->version), SPAN_ARG(c->res->kind));
+	return 0;
+}
+
+/* ---- the body */
+
+enum validation { FIELDS_WARN, FIELDS_STRICT, FIELDS_IGNORE };
+
+static int field_validation(struct call *c, enum validation *out)
+{
+	struct span v = call_param(c, "fieldValidation");
+	if (!v.len || span_is(v, "Warn"))
+		*out = FIELDS_WARN;
+	else if (span_is(v, "Strict"))
+		*out = FIELDS_STRICT;
+	else if (span_is(v, "Ignore"))
+		*out = FIELDS_IGNORE;
+	else
+		return err_set(&c->err, ERR_INVALID, "CreateOptions.meta.k8s.io \"\" is invalid: fieldValidation: Unsupported value: \"%.*s\": "
+						     "supported values: \"Ignore\", \"Strict\", \"Warn\"", SPAN_ARG(v));
+	return 0;
+}
+
+static int found_fields(struct call *c, const struct api_decode *d, enum validation how)
+{
+	for (unsigned i = 0; how == FIELDS_WARN && i < d->n_found; i++)
+		call_warn(c, d->found[i]);
+	return 0;
+}
+
+int write_decode(struct call *c, const struct api_type *type, struct span kind, struct json *out)
+{
+	enum form form;
+	enum validation how;
+	int rc = content_form(http_req_header(c->http, "content-type"), true, &form, &c->err);
+	if (rc == 0)
+		rc = field_validation(c, &how);
+	if (rc < 0)
+		return rc;
+	struct api_decode d = { .strict = how == FIELDS_STRICT };
+	if (form == FORM_PROTO)
+		rc = api_decode_proto(&c->arena, type, c->body, out, &c->err);
+	else if (form == FORM_YAML)
+		rc = api_decode_yaml(&c->arena, type, c->body, &d, out, &c->err);
+	else
+		rc = api_decode_json(&c->arena, type, c->body, &d, out, &c->err);
+	if (rc < 0)
+		return err_note(&c->err, "%.*s in version \"%.*s\" cannot be handled as a %.*s", SPAN_ARG(kind), SPAN_ARG(c->res->version),
+				SPAN_ARG(kind));
+	return found_fields(c, &d, how);
+}
+
+/* ---- from a wanted object to stored bytes */
+
+static struct span manager_of(struct call *c)
+{
+	struct span m = call_param(c, "fieldManager");
+	if (!m.len) {
+		struct span tail;
+		span_split(http_req_header(c->http, "user-agent"), '/', &m, &tail);
+		m = m.len ? m : SPAN("unknown");
+	}
+	return span_sub(m, 0, 128);
+}
+
+static struct api_ssa write_ssa(struct call *c)
+{
+	static const struct span status[] = { SPAN_INIT("status") };
+	bool resets = !c->sub && api_resource_sub(c->res, SPAN("status"));
+	return (struct api_ssa){
+		.type = c->res->type,
+		.api_version = call_group_version(c, c->res),
+		.kind = c->res->kind,
+		.subresource = c->sub ? c->sub->name : SPAN(""),
+		.reset = resets ? status : NULL,
+		.n_reset = resets ? 1 : 0,
+		.now_unix_s = clock_wall_ns(c->server->clock) / NS_PER_S,
+	};
+}
+
+/* What is about to be stored: system fields are the server's, the strategy decides the rest. old NULL: create. tracked: its
+ * managedFields are up to date already (server-side apply). */
+int write_finish(struct call *c, struct json *object, const struct json *old, bool tracked)
+{
+	struct json *meta = meta_of(c, object);
+	struct strategy s = {
+		.arena = &c->arena, .resource = c->res, .subresource = c->sub ? c->sub->name : SPAN(""), .object = object, .old = old,
+		.now = write_now(c), .user_name = c->user.name, .user_uid = c->user.uid, .user_groups = c->user.groups,
+		.n_user_groups = c->user.n_groups,
+	};
+	if (!old) {
+		static const struct span cleared[] = { SPAN_INIT("resourceVersion"), SPAN_INIT("selfLink"), SPAN_INIT("deletionTimestamp"),
+						       SPAN_INIT("deletionGracePeriodSeconds") };
+		for (size_t i = 0; i < ARRAY_LEN(cleared); i++)
+			(void)json_remove(meta, cleared[i]);
+		new_uid(c, meta);
+		(void)json_set(&c->arena, meta, SPAN("creationTimestamp"), json_str(s.now));
+	} else {
+		/* The server's own fields come from what is stored. */
+		static const struct span kept[] = { SPAN_INIT("uid"), SPAN_INIT("creationTimestamp"), SPAN_INIT("generateName"),
+						    SPAN_INIT("selfLink"), SPAN_INIT("deletionTimestamp"),
+						    SPAN_INIT("deletionGracePeriodSeconds") };
+		const struct json *was = json_getl(old, "metadata");
+		for (size_t i = 0; i < ARRAY_LEN(kept); i++) {
+			const struct json *v = json_get(was, kept[i]);
+			if (v)
+				(void)json_set(&c->arena, meta, kept[i], *v);
+			else
+				(void)json_remove(meta, kept[i]);
+		}
+	}
+	strategy_default(&c->arena, c->res, object);
+	strategy_prepare(&s);
+	if (!tracked) {
+		struct api_ssa ssa = write_ssa(c);
+		api_ssa_update(&c->arena, &ssa, old, object, manager_of(c));
+	}
+	int rc = strategy_validate(&s, &c->err);
+	for (unsigned i = 0; i < s.n_warnings; i++)
+		call_warn(c, s.warnings[i]);
+	if (rc < 0)
+		return rc;
+	auto_buf struct buf out = {};
+	object_encode(&out, c->res, object, &c->arena);
+	if (out.len > STORE_VALUE_MAX)
+		return err_set(&c->err, ERR_TOO_LARGE, "the object is too large to be stored: %zu bytes", out.len);
+	bytes_unref(c->value);
+	c->value = buf_seal(&out);
+	return 0;
+}
+
+/* ---- create */
+
+/* NamespaceLifecycle: the namespace is there and not on its way out. */
+static int namespace_lives(struct call *c)
+{
+	if (!c->res->namespaced)
+		return 0;
+	auto_buf struct buf key = {};
+	write_namespace_key(&key, c->route.ns);
+	const struct store_item *it = store_get(c->snap, buf_span(&key));
+	if (!it)
+		return err_set(&c->err, ERR_NOT_FOUND, "namespaces \"%.*s\" not found", SPAN_ARG(c->route.ns));
+	auto_arena struct arena a = {};
+	struct json ns;
+	if (json_parse(&a, bytes_span(it->value), JSON_BORROW, NULL, &ns, NULL) < 0 ||
+	    !json_path(&ns, "metadata", "deletionTimestamp", (char *)NULL))
+		return 0;
+	struct span name = meta_span(&c->object, "name");
+	err_cause_add(&c->err, SPAN("metadata.namespace"), "NamespaceTerminating",
+		      arena_printf(&a, "namespace %.*s is being terminated", SPAN_ARG(c->route.ns)));
+	return err_set(&c->err, ERR_FORBIDDEN, "%.*s%s%.*s \"%.*s\" is forbidden: unable to create new content in namespace %.*s because it is "
+					       "being terminated", SPAN_ARG(c->res->plural), c->res->group.len ? "." : "",
+		       SPAN_ARG(c->res->group), SPAN_ARG(name), SPAN_ARG(c->route.ns));
+}
+
+static void create_try(struct call *c)
+{
+	auto_buf struct buf key = {};
+	struct json *meta = json_getl(&c->object, "metadata");
+	struct span base = json_span(json_getl(meta, "generateName"));
+	bool generated = base.len && (c->tries || !json_span(json_getl(meta, "name")).len);
+	if (generated)
+		(void)json_set(&c->arena, meta, SPAN("name"), json_str(generated_name(c, base)));
+	c->route.name = json_span(json_getl(meta, "name"));
+	c->snap = store_snapshot(c->server->store);
+	if (namespace_lives(c) < 0) {
+		call_fail(c);
+		return;
+	}
+	object_key(&key, c->res, c->route.ns, c->route.name);
+	struct json object = json_copy(&c->arena, &c->object);
+	/* Validation before existence, as upstream: an invalid object is 422 even when its name is taken. */
+	if (write_finish(c, &object, NULL, false) < 0) {
+		call_fail(c);
+		return;
+	}
+	if (store_get(c->snap, buf_span(&key))) {
+		if (generated && c->tries++ < TRIES_MAX) {
+			store_snapshot_unref(c->snap);
+			c->snap = NULL;
+			create_try(c);
+			return;
+		}
+		err_set(&c->err, ERR_EXISTS, "%.*s%s%.*s \"%.*s\" already exists", SPAN_ARG(c->res->plural), c->res->group.len ? "." : "",
+			SPAN_ARG(c->res->group), SPAN_ARG(c->route.name));
+		call_fail(c);
+		return;
+	}
+	if (c->dry_run)
+		write_answer(c, store_snapshot_rev(c->snap));
+	else
+		write_put(c, buf_span(&key), 0);
+}
+
+static void create_begin(struct call *c)
+{
+	if (c->route.name.len && !c->sub) {
+		err_set(&c->err, ERR_METHOD_NOT_ALLOWED, "the server does not allow this method on the requested resource");
+		call_fail(c);
+		return;
+	}
+	if (write_decode(c, c->res->type, c->res->kind, &c->object) < 0 || kind_agree(c, &c->object) < 0 ||
+	    namespace_agree(c, &c->object) < 0) {
+		call_fail(c);
+		return;
+	}
+	if (meta_span(&c->object, "resourceVersion").len) {
+		err_set(&c->err, ERR_INVALID_REQUEST, "resourceVersion should not be set on objects to be created");
+		call_fail(c);
+		return;
+	}
+	c->success_code = 201;
+	c->written = write_answer;
+	c->again = create_try;
+	create_try(c);
+}
+
+/* ---- update and patch: what there is now */
+
+int write_conflict(struct call *c)
+{
+	return err_set(&c->err, ERR_STALE, "Operation cannot be fulfilled on %.*s%s%.*s \"%.*s\": the object has been modified; please apply "
+					   "your changes to the latest version and try again", SPAN_ARG(c->res->plural),
+		       c->res->group.len ? "." : "", SPAN_ARG(c->res->group), SPAN_ARG(c->route.name));
+}
+
+const struct store_item *write_current(struct call *c, struct buf *key, struct json *out)
+{
+	buf_trunc(key, 0);
+	object_key(key, c->res, c->route.ns, c->route.name);
+	c->snap = store_snapshot(c->server->store);
+	const struct store_item *it = store_get(c->snap, buf_span(key));
+	if (it && object_read(&c->arena, c->res, bytes_span(it->value), it->rev, out, &c->err) < 0)
+		return NULL;
+	return it;
+}
+
+/* The last finalizer of an object that is being deleted has gone: so does the object. */
+static bool is_finished(const struct json *object)
+{
+	const struct json *meta = json_getl(object, "metadata"), *finalizers = json_getl(meta, "finalizers");
+	const struct json *own = json_path(object, "spec", "finalizers", (char *)NULL);
+	bool namespace = span_is(json_span(json_getl(object, "kind")), "Namespace");
+	if (!json_getl(meta, "deletionTimestamp") || (finalizers && finalizers->n) || (namespace && own && own->n))
+		return false;
+	const struct json *grace = json_getl(meta, "deletionGracePeriodSeconds");
+	return !grace || json_i64(grace, 0) == 0;
+}
+
+static void commit_change(struct call *c, struct span key, const struct store_item *it, const struct json *object)
+{
+	if (span_eq(bytes_span(c->value), bytes_span(it->value))) {
+		write_answer(c, it->rev); /* nothing changed: nothing is written, no watcher wakes */
+		return;
+	}
+	if (c->dry_run) {
+		write_answer(c, it->rev);
+		return;
+	}
+	if (is_finished(object)) {
+		struct store_txn *t = store_txn_new();
+		store_txn_if(t, key, STORE_REV, STORE_EQUAL, it->rev);
+		store_txn_delete(t, STORE_THEN, key);
+		write_commit(c, t);
+		return;
+	}
+	write_put(c, key, it->rev);
+}
+
+static void update_try(struct call *c)
+{
+	auto_buf struct buf key = {};
+	struct json old;
+	const struct store_item *it = write_current(c, &key, &old);
+	struct span uid = meta_span(&c->object, "uid"), rv = meta_span(&c->object, "resourceVersion");
+	if (c->err.class != ERR_NONE) {
+		call_fail(c);
+		return;
+	}
+	if (!it) {
+		if (c->sub || !(strategy_flags(c->res) & STRATEGY_CREATE_ON_UPDATE)) {
+			not_found(c);
+			call_fail(c);
+			return;
+		}
+		c->success_code = 201;
+		if (namespace_lives(c) < 0) {
+			call_fail(c);
+			return;
+		}
+		struct json fresh = json_copy(&c->arena, &c->object);
+		if (write_finish(c, &fresh, NULL, false) < 0)
+			call_fail(c);
+		else if (c->dry_run)
+			write_answer(c, store_snapshot_rev(c->snap));
+		else
+			write_put(c, buf_span(&key), 0);
+		return;
+	}
+	int64_t wanted = 0;
+	if (uid.len && !span_eq(uid, meta_span(&old, "uid")))
+		err_set(&c->err, ERR_STALE, "Operation cannot be fulfilled on %.*s%s%.*s \"%.*s\": StorageError: invalid object, Code: 4, Key: "
+					    "%s, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: %.*s, UID "
+					    "in object meta: %.*s", SPAN_ARG(c->res->plural), c->res->group.len ? "." : "",
+			SPAN_ARG(c->res->group), SPAN_ARG(c->route.name), buf_cstr(&key), SPAN_ARG(uid), SPAN_ARG(meta_span(&old, "uid")));
+	else if (rv.len && !span_is(rv, "0") && (!span_to_i64(rv, &wanted) || wanted < 0))
+		err_set(&c->err, ERR_INVALID, "%.*s \"%.*s\" is invalid: metadata.resourceVersion: Invalid value: \"%.*s\": strconv.ParseUint: "
+					      "parsing \"%.*s\": invalid syntax", SPAN_ARG(c->res->kind), SPAN_ARG(c->route.name), SPAN_ARG(rv),
+			SPAN_ARG(rv));
+	else if (wanted && wanted != it->rev)
+		write_conflict(c);
+	else if (!wanted && !(strategy_flags(c->res) & STRATEGY_UNCONDITIONAL_UPDATE))
+		err_set(&c->err, ERR_INVALID, "%.*s%s%.*s \"%.*s\" is invalid: metadata.resourceVersion: Invalid value: 0: must be specified for "
+					      "an update", SPAN_ARG(c->res->plural), c->res->group.len ? "." : "", SPAN_ARG(c->res->group),
+			SPAN_ARG(c->route.name));
+	struct json object = json_copy(&c->arena, &c->object);
+	if (c->err.class != ERR_NONE || write_finish(c, &object, &old, false) < 0)
+		call_fail(c);
+	else
+		commit_change(c, buf_span(&key), it, &object);
+}
+
+static void lost_race(struct call *c)
+{
+	struct span rv = meta_span(&c->object, "resourceVersion");
+	if ((rv.len && !span_is(rv, "0")) || ++c->tries >= TRIES_MAX) {
+		write_conflict(c);
+		call_fail(c);
+		return;
+	}
+	update_try(c);
+}
+
+static void update_begin(struct call *c)
+{
+	if (write_decode(c, c->res->type, c->res->kind, &c->object) < 0 || kind_agree(c, &c->object) < 0 ||
+	    namespace_agree(c, &c->object) < 0) {
+		call_fail(c);
+		return;
+	}
+	struct span name = meta_span(&c->object, "name");
+	if (!name.len)
+		(void)json_set(&c->arena, json_getl(&c->object, "metadata"), SPAN("name"), json_str(c->route.name));
+	else if (!span_eq(name, c->route.name)) {
+		err_set(&c->err, ERR_INVALID_REQUEST, "the name of the object (%.*s) does not match the name on the URL (%.*s)", SPAN_ARG(name),
+			SPAN_ARG(c->route.name));
+		call_fail(c);
+		return;
+	}
+	c->success_code = 200;
+	c->written = write_answer;
+	c->again = lost_race;
+	update_try(c);
+}
+
+/* ---- patch */
+
+enum patch_kind { PATCH_JSON, PATCH_MERGE, PATCH_STRATEGIC, PATCH_APPLY, PATCH_COUNT };
+static const char *const patch_types[PATCH_COUNT] = {
+	[PATCH_JSON] = "application/json-patch+json",
+	[PATCH_MERGE] = "application/merge-patch+json",
+	[PATCH_STRATEGIC] = "application/strategic-merge-patch+json",
+	[PATCH_APPLY] = "application/apply-patch+yaml",
+};
+
+static int patch_kind_of(struct call *c, enum patch_kind *out)
+{
+	struct span type = media_type(http_req_header(c->http, "content-type"));
+	bool custom = api_type_flags(c->res->type) & API_TYPE_CUSTOM;
+	for (int k = 0; k < PATCH_COUNT; k++) {
+		if (span_eq_nocase(type, span_of(patch_types[k])) && !(k == PATCH_STRATEGIC && custom)) {
+			*out = (enum patch_kind)k;
+			return 0;
+		}
+	}
+	return err_set(&c->err, ERR_UNSUPPORTED_MEDIA,
+		       "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, "
+		       "application/merge-patch+json%s, application/apply-patch+yaml",
+		       custom ? "" : ", application/strategic-merge-patch+json");
+}
+
+static int patch_parse(struct call *c, enum patch_kind kind, struct json *out)
+{
+	int rc;
+	if (kind == PATCH_APPLY)
+		rc = yaml_parse(&c->arena, c->body, 0, NULL, out, &c->err);
+	else
+		rc = json_parse(&c->arena, c->body, JSON_BORROW | JSON_DUPLICATES_LAST, NULL, out, &c->err);
+	if (rc < 0)
+		return err_note(&c->err, "error decoding patch");
+	return 0;
+}
+
+static int patch_apply(struct call *c, enum patch_kind kind, const struct json *patch, const struct json *old, struct json *out)
+{
+	int rc;
+	if (kind == PATCH_APPLY) {
+		struct span manager = call_param(c, "fieldManager");
+		if (!manager.len)
+			return err_set(&c->err, ERR_INVALID, "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required "
+							     "for apply patch");
+		struct api_ssa ssa = write_ssa(c);
+		rc = api_ssa_apply(&c->arena, &ssa, old, patch, manager, call_param_true(c, "force"), out, &c->err);
+	} else {
+		*out = json_copy(&c->arena, old);
+		if (kind == PATCH_JSON)
+			rc = api_json_patch(&c->arena, out, patch, NULL, &c->err);
+		else if (kind == PATCH_MERGE)
+			rc = api_merge_patch(&c->arena, out, patch, &c->err);
+		else
+			rc = api_smp_apply(&c->arena, c->res->type, out, patch, &c->err);
+		if (rc == -ERR_INVALID) {
+			auto_err struct err why = ERR_INIT;
+			err_move(&why, &c->err);
+			c->generic = true;
+			return err_set(&c->err, ERR_INVALID, "the server rejected our request due to an error in our request");
+		}
+	}
+	if (rc < 0)
+		return rc;
+	enum validation how;
+	rc = field_validation(c, &how);
+	struct api_decode d = { .strict = how == FIELDS_STRICT };
+	if (rc == 0)
+		rc = api_decode_tree(&c->arena, c->res->type, out, &d, &c->err);
+	if (rc < 0)
+		return rc;
+	return found_fields(c, &d, how);
+}
+
+static void patch_try(struct call *c)
+{
+	auto_buf struct buf key = {};
+	struct json old, patch, object;
+	enum patch_kind kind;
+	if (patch_kind_of(c, &kind) < 0 || patch_parse(c, kind, &patch) < 0) {
+		call_fail(c);
+		return;
+	}
+	const struct store_item *it = write_current(c, &key, &old);
+	if (!it && kind == PATCH_APPLY && !c->sub && c->err.class == ERR_NONE) {
+		/* Apply makes what is not there. */
+		c->success_code = 201;
+		if (patch_apply(c, kind, &patch, NULL, &object) < 0 || kind_agree(c, &object) < 0 || namespace_agree(c, &object) < 0) {
+			call_fail(c);
+			return;
+		}
+		(void)json_set(&c->arena, meta_of(c, &object), SPAN("name"), json_str(c->route.name));
+		c->object = object;
+		if (namespace_lives(c) < 0 || write_finish(c, &object, NULL, true) < 0)
+			call_fail(c);
+		else if (c->dry_run)
+			write_answer(c, store_snapshot_rev(c->snap));
+		else
+			write_put(c, buf_span(&key), 0);
+		return;
+	}
+	if (!it) {
+		if (c->err.class == ERR_NONE)
+			not_found(c);
+		call_fail(c);
+		return;
+	}
+	c->success_code = 200;
+	if (patch_apply(c, kind, &patch, &old, &object) < 0 || kind_agree(c, &object) < 0 || namespace_agree(c, &object) < 0) {
+		call_fail(c);
+		return;
+	}
+	int64_t wanted;
+	struct span rv = meta_span(&object, "resourceVersion"), uid = meta_span(&object, "uid"), name = meta_span(&object, "name");
+	if (!span_eq(name, c->route.name))
+		err_set(&c->err, ERR_INVALID_REQUEST, "the name of the object (%.*s) does not match the name on the URL (%.*s)", SPAN_ARG(name),
+			SPAN_ARG(c->route.name));
+	else if ((rv.len && (!span_to_i64(rv, &wanted) || wanted != it->rev)) || (uid.len && !span_eq(uid, meta_span(&old, "uid"))))
+		write_conflict(c);
+	if (c->err.class != ERR_NONE || write_finish(c, &object, &old, kind == PATCH_APPLY) < 0)
+		call_fail(c);
+	else
+		commit_change(c, buf_span(&key), it, &object);
+}
+
+static void patch_again(struct call *c)
+{
+	if (++c->tries >= TRIES_MAX) {
+		write_conflict(c);
+		call_fail(c);
+		return;
+	}
+	patch_try(c);
+}
+
+static void patch_begin(struct call *c)
+{
+	c->written = write_answer;
+	c->again = patch_again;
+	patch_try(c);
+}
+
+/* ---- */
+
+static void on_body(struct http_req *r, int rc, struct span body, void *arg)
+{
+	struct call *c = arg;
+	if (rc < 0) {
+		err_set(&c->err, ERR_TOO_LARGE, "the request body is too large: limit is %d", BODY_MAX);
+		call_fail(c);
+		return;
+	}
+	c->body = body;
+	struct span dry = call_param(c, "dryRun");
+	if (dry.len && !span_is(dry, "All")) {
+		err_set(&c->err, ERR_INVALID, "CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: \"%.*s\": supported values: "
+					      "\"All\"", SPAN_ARG(dry));
+		call_fail(c);
+		return;
+	}
+	c->dry_run = dry.len > 0;
+	switch (c->route.verb) {
+	case ROUTE_CREATE: create_begin(c); break;
+	case ROUTE_UPDATE: update_begin(c); break;
+	case ROUTE_PATCH: patch_begin(c); break;
+	case ROUTE_DELETE: delete_begin(c); break;
+	default: delete_collection_begin(c); break;
+	}
+}
+
+void write_begin(struct call *c)
+{
+	if (c->sub && !span_is(c->sub->name, "status")) {
+		err_set(&c->err, ERR_UNSUPPORTED, "this server does not serve %.*s/%.*s yet", SPAN_ARG(c->res->plural),
+			SPAN_ARG(c->sub->name));
+		call_fail(c);
+		return;
+	}
+	http_req_body_whole(c->http, BODY_MAX, on_body, c);
+}

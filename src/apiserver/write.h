@@ -1,0 +1,18 @@
+/* What the writing verbs share. Private to apiserver. */
+#pragma once
+
+#include "apiserver/server.h"
+
+/* Decodes the body as a type; kind is for the message. */
+int write_decode(struct call *c, const struct api_type *type, struct span kind, struct json *out);
+/* Takes a snapshot into c->snap, appends the key, reads the object; NULL with c->err NONE when there is none. */
+const struct store_item *write_current(struct call *c, struct buf *key, struct json *out);
+/* System fields, defaults, strategy, managers, validation, encoding into c->value. */
+int write_finish(struct call *c, struct json *object, const struct json *old, bool tracked);
+/* Commits c->value at the key if its revision is still seen_rev (0: it must not exist). c->written or c->again follows. */
+void write_put(struct call *c, struct span key, int64_t seen_rev);
+void write_commit(struct call *c, struct store_txn *txn);
+void write_answer(struct call *c, int64_t rev); /* c->value as the object */
+int write_conflict(struct call *c);
+struct span write_now(struct call *c);
+void write_namespace_key(struct buf *out, struct span ns);
