@@ -92,7 +92,7 @@ static struct place find(struct patch *p, struct span path)
 	struct json *at = p->doc;
 	struct span part, rest;
 	auto_buf struct buf why = {};
-	if (!span_split(path, '/', &part, &rest))
+	if (!span_split(path, '/', &part, &rest) || (at->kind != JSON_OBJECT && at->kind != JSON_ARRAY))
 		return none;
 	while (span_split(rest, '/', &part, &rest)) {
 		struct place step = { at, unescape(p->arena, part) };

@@ -14,7 +14,8 @@
 #include <assert.h>
 
 #define LIMBS API_QUANTITY_LIMBS
-#define DIGITS_MAX 100
+/* A canonical form counts in nano at worst: 10^120 is 130 digits of it, so that what is printed can be read again. */
+#define DIGITS_MAX 130
 #define POINT_MAX 130 /* digits before the point in nano units: 10^121 units */
 
 static const char err_format[] =

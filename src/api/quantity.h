@@ -8,7 +8,7 @@
  *     api_quantity_value(&q);   // 2, rounded up
  *     api_quantity_print(&q, &out);   // "1500m"
  *
- * Bounds, where the real one has none: 100 significant digits and 10^120 in magnitude; past them the error is the real one's
+ * Bounds, where the real one has none: 130 digits and 10^120 in magnitude; past them the error is the real one's
  * for a number that cannot be read. Binary quantities are capped at 2^63-1 when read, as in the real one. Where
  * the real one prints a number without its suffix because there is none that large (1000E becomes "1"), ours keeps the
  * largest suffix and stays the same number ("1000E").

@@ -36,7 +36,8 @@ static inline void *arena_alloc(struct arena *a, size_t size)
 {
 #ifndef ARENA_MALLOC
 	size_t need = (size + 7) & ~(size_t)7;
-	if (likely((size_t)(a->end - a->pos) >= need && need >= size)) {
+	/* Strictly less, so that a piece of no bytes in an empty arena is no NULL either. */
+	if (likely(need < (size_t)(a->end - a->pos) && need >= size)) {
 		void *p = a->pos;
 		a->pos += need;
 		return p;

@@ -214,6 +214,8 @@ static void arena_holds(void **state)
 	assert_int_equal(*(char *)arena_zalloc(&a, 1), 0);
 	arena_done(&a);
 	arena_done(&a);
+	assert_non_null(arena_alloc(&a, 0)); /* also the first thing in an empty one */
+	arena_done(&a);
 }
 
 /* ---- err */
