@@ -64,7 +64,8 @@ static bool shape_of(struct span clause, unsigned can_do, enum shape *out)
 		{ "PartialObjectMetadataList", "meta.k8s.io", "v1", ACCEPT_SHAPES, SHAPE_PARTIAL },
 		{ "PartialObjectMetadataList", "meta.k8s.io", "v1beta1", ACCEPT_SHAPES, SHAPE_PARTIAL },
 		{ "APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2", ACCEPT_DISCOVERY, SHAPE_DISCOVERY_V2 },
-		{ "APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2beta1", ACCEPT_DISCOVERY, SHAPE_DISCOVERY_V2BETA1 },
+		{ "APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2beta1", ACCEPT_DISCOVERY,
+		  SHAPE_DISCOVERY_V2BETA1 },
 	};
 	struct span as, group = SPAN_EMPTY, version = SPAN_EMPTY;
 	*out = SHAPE_OBJECT;
@@ -91,7 +92,8 @@ static bool form_of(struct span type, unsigned can_do, enum form *out)
 	for (size_t i = 0; i < ARRAY_LEN(types); i++) {
 		if (!span_eq_nocase(type, span_of(types[i].type)))
 			continue;
-		if ((types[i].form == FORM_PROTO && !(can_do & ACCEPT_PROTO)) || (types[i].form == FORM_YAML && !(can_do & ACCEPT_YAML)))
+		if ((types[i].form == FORM_PROTO && !(can_do & ACCEPT_PROTO)) ||
+		    (types[i].form == FORM_YAML && !(can_do & ACCEPT_YAML)))
 			return false;
 		*out = types[i].form;
 		return true;
@@ -109,15 +111,18 @@ int accept_read(struct span header, unsigned can_do, struct accepted *out, struc
 	while (span_cut(&rest, ',', &clause)) {
 		struct accepted one = {};
 		int q = quality(clause);
-		if (q <= best_q || !form_of(media_type(clause), can_do, &one.form) || !shape_of(clause, can_do, &one.shape))
+		if (q <= best_q || !form_of(media_type(clause), can_do, &one.form) ||
+		    !shape_of(clause, can_do, &one.shape))
 			continue;
 		struct span pretty;
-		one.pretty = media_param(clause, "pretty", &pretty) && (span_is(pretty, "1") || span_is(pretty, "true"));
+		one.pretty =
+			media_param(clause, "pretty", &pretty) && (span_is(pretty, "1") || span_is(pretty, "true"));
 		best = one;
 		best_q = q;
 	}
 	if (!best_q)
-		return err_set(err, ERR_NOT_ACCEPTABLE, "only the following media types are accepted: application/json%s%s",
+		return err_set(err, ERR_NOT_ACCEPTABLE,
+			       "only the following media types are accepted: application/json%s%s",
 			       can_do & ACCEPT_YAML ? ", application/yaml" : "",
 			       can_do & ACCEPT_PROTO ? ", application/vnd.kubernetes.protobuf" : "");
 	*out = best;
@@ -126,7 +131,8 @@ int accept_read(struct span header, unsigned can_do, struct accepted *out, struc
 
 const char *accept_content_type(enum form form, bool watch)
 {
-	static const char *const plain[FORM_COUNT] = { "application/json", "application/yaml", "application/vnd.kubernetes.protobuf" };
+	static const char *const plain[FORM_COUNT] = { "application/json", "application/yaml",
+						       "application/vnd.kubernetes.protobuf" };
 	if (watch && form == FORM_PROTO)
 		return "application/vnd.kubernetes.protobuf;stream=watch";
 	return plain[form];
@@ -145,7 +151,9 @@ int content_form(struct span content_type, bool proto, enum form *out, struct er
 			return 0;
 		}
 	}
-	return err_set(err, ERR_UNSUPPORTED_MEDIA,
-		       "the body of the request was in an unknown format - accepted media types include: application/json, "
-		       "application/yaml%s", proto ? ", application/vnd.kubernetes.protobuf" : "");
+	return err_set(
+		err, ERR_UNSUPPORTED_MEDIA,
+		"the body of the request was in an unknown format - accepted media types include: application/json, "
+		"application/yaml%s",
+		proto ? ", application/vnd.kubernetes.protobuf" : "");
 }

@@ -14,11 +14,11 @@ struct accepted {
 	bool pretty; /* application/json;pretty=1 */
 };
 
-enum { /* what a handler can give */
-	ACCEPT_PROTO = 1 << 0,     /* protobuf */
-	ACCEPT_SHAPES = 1 << 1,    /* Table and PartialObjectMetadata (watch and list alike) */
-	ACCEPT_DISCOVERY = 1 << 2, /* aggregated discovery */
-	ACCEPT_YAML = 1 << 3,
+enum {				  /* what a handler can give */
+       ACCEPT_PROTO = 1 << 0,	  /* protobuf */
+       ACCEPT_SHAPES = 1 << 1,	  /* Table and PartialObjectMetadata (watch and list alike) */
+       ACCEPT_DISCOVERY = 1 << 2, /* aggregated discovery */
+       ACCEPT_YAML = 1 << 3,
 };
 /* The best of what the header (all Accept fields joined; empty = anything) asks for and can_do has: by q, then by the order in
  * the header. 0, or NOT_ACCEPTABLE in upstream's words. */

@@ -29,14 +29,15 @@ static void write_partial(struct buf *out, const struct json *object, bool with_
 {
 	const struct api_type *meta_type = api_type_find(SPAN("meta/v1.ObjectMeta"));
 	const struct json *meta = json_getl(object, "metadata");
-	buf_str(out, with_head ? "{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":" : "{\"metadata\":");
+	buf_str(out, with_head ? "{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":"
+			       : "{\"metadata\":");
 	api_encode_json(out, meta_type, meta, 0);
 	buf_chr(out, '}');
 }
 
 /* A row of a Table: cells, and what includeObject asks for (None, Metadata, Object). */
-static void write_row(struct arena *a, struct buf *out, const struct api_resource *res, const struct json *object, int64_t now_s,
-		      const char *include)
+static void write_row(struct arena *a, struct buf *out, const struct api_resource *res, const struct json *object,
+		      int64_t now_s, const char *include)
 {
 	struct json *cells = arena_alloc_n(a, res->n_columns, sizeof(*cells));
 	api_table_cells(a, res, object, now_s, cells);
@@ -63,8 +64,9 @@ static void write_row(struct arena *a, struct buf *out, const struct api_resourc
 	buf_chr(out, '}');
 }
 
-int object_answer(struct arena *a, const struct api_resource *res, struct span gv, const struct accepted *want, struct span value,
-		  int64_t rev, bool item, int64_t now_s, const char *include_object, struct buf *out, struct err *err)
+int object_answer(struct arena *a, const struct api_resource *res, struct span gv, const struct accepted *want,
+		  struct span value, int64_t rev, bool item, int64_t now_s, const char *include_object, struct buf *out,
+		  struct err *err)
 {
 	bool custom = api_type_flags(res->type) & API_TYPE_CUSTOM;
 	if (want->form == FORM_JSON && want->shape == SHAPE_OBJECT && !want->pretty) {
@@ -83,7 +85,8 @@ int object_answer(struct arena *a, const struct api_resource *res, struct span g
 	(void)json_set(a, &tree, SPAN("kind"), json_str(res->kind));
 	(void)json_set(a, &tree, SPAN("apiVersion"), json_str(gv));
 	if (want->shape == SHAPE_TABLE && !item) {
-		buf_str(out, "{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{\"resourceVersion\":\"");
+		buf_str(out,
+			"{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{\"resourceVersion\":\"");
 		buf_i64(out, rev);
 		buf_str(out, "\"},");
 		table_columns(out, res);
@@ -99,7 +102,8 @@ int object_answer(struct arena *a, const struct api_resource *res, struct span g
 	} else if (want->form == FORM_YAML) {
 		api_encode_yaml(out, res->type, &tree);
 	} else if (want->form == FORM_PROTO) {
-		rc = item ? api_encode_message(out, res->type, &tree, err) : api_encode_proto(out, res->type, &tree, err);
+		rc = item ? api_encode_message(out, res->type, &tree, err)
+			  : api_encode_proto(out, res->type, &tree, err);
 	} else {
 		api_encode_json(out, res->type, &tree, want->pretty ? JSON_PRETTY : 0);
 		if (!item)

@@ -20,26 +20,31 @@
 
 struct apiserver;
 
-enum apiserver_authz { APISERVER_AUTHZ_ALWAYS_ALLOW, APISERVER_AUTHZ_ALWAYS_DENY, APISERVER_AUTHZ_RBAC, APISERVER_AUTHZ_NODE };
+enum apiserver_authz {
+	APISERVER_AUTHZ_ALWAYS_ALLOW,
+	APISERVER_AUTHZ_ALWAYS_DENY,
+	APISERVER_AUTHZ_RBAC,
+	APISERVER_AUTHZ_NODE
+};
 
 #define APISERVER_MODES_MAX 4
 struct apiserver_options {
-	struct span data_dir;          /* [/var/lib/knarr] the store is in DIR/store */
-	struct span cert_dir;          /* [DIR/pki] missing certificates and keys are made here */
+	struct span data_dir; /* [/var/lib/knarr] the store is in DIR/store */
+	struct span cert_dir; /* [DIR/pki] missing certificates and keys are made here */
 	struct span tls_cert_file, tls_key_file, client_ca_file, token_auth_file;
 	struct span bind_address;      /* [0.0.0.0] */
 	struct span advertise_address; /* [the bind address, or 127.0.0.1] */
-	int secure_port;               /* [6443]; 0: any free one */
+	int secure_port;	       /* [6443]; 0: any free one */
 	struct span unix_socket;       /* empty: none. Root and our own user are system:masters there. */
-	bool anonymous_auth;           /* [true] */
+	bool anonymous_auth;	       /* [true] */
 	enum apiserver_authz modes[APISERVER_MODES_MAX];
-	unsigned n_modes;              /* [AlwaysAllow], kube-apiserver's own default */
-	struct span issuer;            /* --service-account-issuer [https://kubernetes.default.svc] */
+	unsigned n_modes;   /* [AlwaysAllow], kube-apiserver's own default */
+	struct span issuer; /* --service-account-issuer [https://kubernetes.default.svc] */
 	struct span sa_key_file, sa_signing_key_file;
 	int64_t max_inflight, max_mutating; /* [400], [200]; 0: no limit */
-	unsigned threads;              /* [number of processors, at most 8] */
-	struct clock *clock;           /* NULL: the real one */
-	struct arena arena;            /* of texts made while parsing */
+	unsigned threads;		    /* [number of processors, at most 8] */
+	struct clock *clock;		    /* NULL: the real one */
+	struct arena arena;		    /* of texts made while parsing */
 };
 void apiserver_options_default(struct apiserver_options *o);
 void apiserver_options_done(struct apiserver_options *o);

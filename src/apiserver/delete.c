@@ -12,11 +12,11 @@ struct deletion {
 	struct call *c;
 	bool has_grace;
 	int64_t grace_s;
-	struct span policy, uid, rv;    /* propagationPolicy and preconditions */
-	struct span gone_uid;           /* of the object that was deleted */
+	struct span policy, uid, rv; /* propagationPolicy and preconditions */
+	struct span gone_uid;	     /* of the object that was deleted */
 	/* collection */
 	struct filter filter;
-	struct span *names, *spaces;    /* what is still to be deleted */
+	struct span *names, *spaces; /* what is still to be deleted */
 	unsigned n, at;
 };
 
@@ -37,21 +37,27 @@ static int options_read(struct call *c, struct deletion *d)
 		d->grace_s = json_i64(g, 0);
 	} else if (grace.len) {
 		if (!span_to_i64(grace, &d->grace_s))
-			return err_set(&c->err, ERR_INVALID_REQUEST, "strconv.ParseInt: parsing \"%.*s\": invalid syntax", SPAN_ARG(grace));
+			return err_set(&c->err, ERR_INVALID_REQUEST,
+				       "strconv.ParseInt: parsing \"%.*s\": invalid syntax", SPAN_ARG(grace));
 		d->has_grace = true;
 	}
 	d->policy = json_span(json_getl(&opts, "propagationPolicy"));
 	if (!d->policy.len)
 		d->policy = policy;
 	if (orphan && d->policy.len)
-		return err_set(&c->err, ERR_INVALID, "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Invalid value: \"%.*s\": "
-						     "orphanDependents and deletionPropagation cannot be both set", SPAN_ARG(d->policy));
+		return err_set(&c->err, ERR_INVALID,
+			       "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Invalid value: \"%.*s\": "
+			       "orphanDependents and deletionPropagation cannot be both set",
+			       SPAN_ARG(d->policy));
 	if (orphan)
 		d->policy = json_truth(orphan, false) ? SPAN("Orphan") : SPAN("Background");
-	if (d->policy.len && !span_is(d->policy, "Orphan") && !span_is(d->policy, "Background") && !span_is(d->policy, "Foreground"))
-		return err_set(&c->err, ERR_INVALID, "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"%.*s\": "
-						     "supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"",
-			       SPAN_ARG(d->policy));
+	if (d->policy.len && !span_is(d->policy, "Orphan") && !span_is(d->policy, "Background") &&
+	    !span_is(d->policy, "Foreground"))
+		return err_set(
+			&c->err, ERR_INVALID,
+			"DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"%.*s\": "
+			"supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"",
+			SPAN_ARG(d->policy));
 	JSON_EACH_ITEM(dry, item)
 		c->dry_run = c->dry_run || span_is(json_span(item), "All");
 	d->uid = json_span(json_getl(pre, "uid"));
@@ -146,16 +152,19 @@ static bool deletion_step(struct deletion *d, struct json *object)
 static void done_one(struct call *c, struct span uid)
 {
 	auto_buf struct buf body = {};
-	status_write_success(&body, &(struct status_details){ .name = c->route.name, .group = c->res->group, .kind = c->res->plural,
-							       .uid = uid });
+	status_write_success(
+		&body, &(struct status_details){
+			       .name = c->route.name, .group = c->res->group, .kind = c->res->plural, .uid = uid });
 	call_answer(c, 200, "application/json", &body);
 }
 
 /* Kinds whose deletion answers the object that was there. */
 static bool returns_object(const struct api_resource *res)
 {
-	static const char *const kinds[] = { "Pod", "Service", "PersistentVolumeClaim", "PersistentVolume", "PodTemplate",
-					     "ResourceQuota", "ServiceAccount", "LimitRange" };
+	static const char *const kinds[] = {
+		"Pod",	       "Service",	"PersistentVolumeClaim", "PersistentVolume",
+		"PodTemplate", "ResourceQuota", "ServiceAccount",	 "LimitRange"
+	};
 	if (res->storage_group.len)
 		return false;
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
@@ -201,10 +210,13 @@ static void delete_try(struct call *c)
 	struct span uid = json_span(json_getl(meta, "uid")), rv = json_span(json_getl(meta, "resourceVersion"));
 	if ((d->uid.len && !span_eq(d->uid, uid)) || (d->rv.len && !span_eq(d->rv, rv))) {
 		bool by_uid = d->uid.len && !span_eq(d->uid, uid);
-		err_set(&c->err, ERR_STALE, "Operation cannot be fulfilled on %.*s%s%.*s \"%.*s\": the %s in the precondition (%.*s) does not match "
-					    "the %s in record (%.*s). The object might have been %s", SPAN_ARG(c->res->plural),
-			c->res->group.len ? "." : "", SPAN_ARG(c->res->group), SPAN_ARG(c->route.name), by_uid ? "UID" : "ResourceVersion",
-			SPAN_ARG(by_uid ? d->uid : d->rv), by_uid ? "UID" : "ResourceVersion", SPAN_ARG(by_uid ? uid : rv),
+		err_set(&c->err, ERR_STALE,
+			"Operation cannot be fulfilled on %.*s%s%.*s \"%.*s\": the %s in the precondition (%.*s) does "
+			"not match "
+			"the %s in record (%.*s). The object might have been %s",
+			SPAN_ARG(c->res->plural), c->res->group.len ? "." : "", SPAN_ARG(c->res->group),
+			SPAN_ARG(c->route.name), by_uid ? "UID" : "ResourceVersion", SPAN_ARG(by_uid ? d->uid : d->rv),
+			by_uid ? "UID" : "ResourceVersion", SPAN_ARG(by_uid ? uid : rv),
 			by_uid ? "deleted and then recreated" : "modified");
 		call_fail(c);
 		return;

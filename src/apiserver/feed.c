@@ -24,7 +24,8 @@ struct feeding {
 };
 static const unsigned n_rows = ARRAY_LEN(rows);
 
-static const struct api_resource *resource_of(struct worker *w, const char *group, const char *version, const char *plural)
+static const struct api_resource *resource_of(struct worker *w, const char *group, const char *version,
+					      const char *plural)
 {
 	struct api_registry *r = api_registry_get(w->server->registry, &w->registry);
 	return api_registry_find(r, span_of(group), span_of(version), span_of(plural));
@@ -88,7 +89,8 @@ int feed_start(struct worker *w, struct err *err)
 		while ((item = store_iter_next(&it)))
 			put(f, item);
 		store_iter_done(&it);
-		rc = store_watch_open(w->port, buf_span(&prefix), false, store_snapshot_rev(snap) + 1, &fns, f, &w->feeds[i], err);
+		rc = store_watch_open(w->port, buf_span(&prefix), false, store_snapshot_rev(snap) + 1, &fns, f,
+				      &w->feeds[i], err);
 	}
 	store_snapshot_unref(snap);
 	return rc;
@@ -103,7 +105,8 @@ void feed_stop(struct worker *w)
 
 /* ---- look-ups */
 
-static bool read_tree(struct apiserver *s, const char *plural, struct span ns, struct span name, struct arena *a, struct json *out)
+static bool read_tree(struct apiserver *s, const char *plural, struct span ns, struct span name, struct arena *a,
+		      struct json *out)
 {
 	auto_buf struct buf key = {};
 	buf_printf(&key, "/registry/core/%s/", plural);
@@ -111,7 +114,8 @@ static bool read_tree(struct apiserver *s, const char *plural, struct span ns, s
 		buf_printf(&key, "%.*s/", SPAN_ARG(ns));
 	buf_span_add(&key, name);
 	struct store_snapshot *snap = store_snapshot(s->store);
-	const struct store_item *it = name.len && span_chr(name, '/') < 0 && span_chr(ns, '/') < 0 ? store_get(snap, buf_span(&key)) : NULL;
+	const struct store_item *it =
+		name.len && span_chr(name, '/') < 0 && span_chr(ns, '/') < 0 ? store_get(snap, buf_span(&key)) : NULL;
 	/* Strings are copied: the item goes with the snapshot. */
 	bool ok = it && json_parse(a, bytes_span(it->value), JSON_DUPLICATES_LAST, NULL, out, NULL) == 0;
 	store_snapshot_unref(snap);

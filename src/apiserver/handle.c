@@ -115,8 +115,9 @@ void call_fail(struct call *c)
 		d.group = c->route.group;
 		d.kind = c->route.resource;
 	}
-	bool nameless = c->generic || c->err.class == ERR_UNAUTHORIZED || c->err.class == ERR_INVALID_REQUEST || c->err.class == ERR_TOO_LARGE ||
-			c->err.class == ERR_TOO_MANY || c->err.class == ERR_NOT_ACCEPTABLE || c->err.class == ERR_UNSUPPORTED_MEDIA;
+	bool nameless = c->generic || c->err.class == ERR_UNAUTHORIZED || c->err.class == ERR_INVALID_REQUEST ||
+			c->err.class == ERR_TOO_LARGE || c->err.class == ERR_TOO_MANY ||
+			c->err.class == ERR_NOT_ACCEPTABLE || c->err.class == ERR_UNSUPPORTED_MEDIA;
 	status_write(&body, &c->err, nameless ? NULL : &d);
 	if (c->http && c->err.retry_ms) {
 		auto_buf struct buf seconds = {};
@@ -128,8 +129,8 @@ void call_fail(struct call *c)
 
 int not_found(struct call *c)
 {
-	return err_set(&c->err, ERR_NOT_FOUND, "%.*s%s%.*s \"%.*s\" not found", SPAN_ARG(c->route.resource), c->route.group.len ? "." : "",
-		       SPAN_ARG(c->route.group), SPAN_ARG(c->route.name));
+	return err_set(&c->err, ERR_NOT_FOUND, "%.*s%s%.*s \"%.*s\" not found", SPAN_ARG(c->route.resource),
+		       c->route.group.len ? "." : "", SPAN_ARG(c->route.group), SPAN_ARG(c->route.name));
 }
 
 void call_answer_object(struct call *c, int code, struct span value, int64_t rev)
@@ -166,7 +167,8 @@ static int token_user(struct call *c, struct span token)
 	if (auth_tokens_find(s->tokens, token, &c->arena, &c->user))
 		return 0;
 	int64_t now_s = clock_wall_ns(s->clock) / NS_PER_S;
-	int rc = auth_token_check(&s->issuer, &s->lookup, token, now_s, NULL, 0, &c->arena, &c->user, &audiences, &n, &stale, &c->err);
+	int rc = auth_token_check(&s->issuer, &s->lookup, token, now_s, NULL, 0, &c->arena, &c->user, &audiences, &n,
+				  &stale, &c->err);
 	if (rc == -ERR_NOT_FOUND)
 		rc = auth_bootstrap_check(&s->lookup, token, now_s, &c->arena, &c->user, &c->err);
 	return rc;
@@ -178,7 +180,8 @@ static int authenticate(struct call *c)
 	struct span token;
 	if (peer->is_unix && (peer->cred.uid == 0 || peer->cred.uid == geteuid())) {
 		/* Who may open the socket as root owns the store's files anyway. */
-		static const struct span groups[] = { SPAN_INIT(AUTH_GROUP_MASTERS), SPAN_INIT(AUTH_GROUP_AUTHENTICATED) };
+		static const struct span groups[] = { SPAN_INIT(AUTH_GROUP_MASTERS),
+						      SPAN_INIT(AUTH_GROUP_AUTHENTICATED) };
 		c->user = (struct auth_user){ .name = SPAN("system:admin"), .groups = groups, .n_groups = 2 };
 		return 0;
 	}
@@ -214,9 +217,16 @@ static int authorize(struct call *c)
 {
 	struct apiserver *s = c->server;
 	struct auth_ask ask = {
-		.user = &c->user, .verb = c->route.verb_name, .group = c->route.group, .version = c->route.version,
-		.resource = c->route.resource, .subresource = c->route.subresource, .ns = c->route.ns, .name = c->route.name,
-		.path = c->route.path, .is_resource = c->route.is_resource,
+		.user = &c->user,
+		.verb = c->route.verb_name,
+		.group = c->route.group,
+		.version = c->route.version,
+		.resource = c->route.resource,
+		.subresource = c->route.subresource,
+		.ns = c->route.ns,
+		.name = c->route.name,
+		.path = c->route.path,
+		.is_resource = c->route.is_resource,
 	};
 	if (auth_user_in(&c->user, SPAN(AUTH_GROUP_MASTERS)))
 		return 0;
@@ -237,7 +247,8 @@ static int authorize(struct call *c)
 		if (d == AUTH_ALLOW)
 			return 0;
 		if (why.len)
-			reasons = reasons.len ? arena_printf(&c->arena, "%.*s\n%.*s", SPAN_ARG(reasons), SPAN_ARG(why)) : why;
+			reasons = reasons.len ? arena_printf(&c->arena, "%.*s\n%.*s", SPAN_ARG(reasons), SPAN_ARG(why))
+					      : why;
 		if (d == AUTH_DENY)
 			break;
 	}
@@ -270,8 +281,9 @@ static int admit_count(struct call *c)
 static unsigned verb_bit(enum route_verb v)
 {
 	static const unsigned bits[ROUTE_VERB_COUNT] = {
-		[ROUTE_GET] = API_VERB_GET,	   [ROUTE_LIST] = API_VERB_LIST,     [ROUTE_WATCH] = API_VERB_WATCH,
-		[ROUTE_CREATE] = API_VERB_CREATE, [ROUTE_UPDATE] = API_VERB_UPDATE, [ROUTE_PATCH] = API_VERB_PATCH,
+		[ROUTE_GET] = API_VERB_GET,	  [ROUTE_LIST] = API_VERB_LIST,
+		[ROUTE_WATCH] = API_VERB_WATCH,	  [ROUTE_CREATE] = API_VERB_CREATE,
+		[ROUTE_UPDATE] = API_VERB_UPDATE, [ROUTE_PATCH] = API_VERB_PATCH,
 		[ROUTE_DELETE] = API_VERB_DELETE, [ROUTE_DELETECOLLECTION] = API_VERB_DELETECOLLECTION,
 	};
 	return bits[v];
@@ -303,7 +315,8 @@ static void dispatch(struct call *c)
 	}
 	unsigned verbs = c->sub ? c->sub->verbs : c->res->verbs;
 	if (!(verbs & verb_bit(r->verb))) {
-		err_set(&c->err, ERR_METHOD_NOT_ALLOWED, "the server does not allow this method on the requested resource");
+		err_set(&c->err, ERR_METHOD_NOT_ALLOWED,
+			"the server does not allow this method on the requested resource");
 		call_fail(c);
 		return;
 	}
@@ -313,7 +326,8 @@ static void dispatch(struct call *c)
 		return;
 	}
 	struct span accept = http_req_header_all(c->http, "accept");
-	unsigned can = ACCEPT_YAML | ACCEPT_SHAPES | (api_type_flags(c->res->type) & API_TYPE_CUSTOM ? 0 : ACCEPT_PROTO);
+	unsigned can =
+		ACCEPT_YAML | ACCEPT_SHAPES | (api_type_flags(c->res->type) & API_TYPE_CUSTOM ? 0 : ACCEPT_PROTO);
 	if (accept_read(accept, can, &c->want, &c->err) < 0) {
 		call_fail(c);
 		return;
@@ -321,8 +335,8 @@ static void dispatch(struct call *c)
 	switch (r->verb) {
 	case ROUTE_GET:
 		if (c->sub && !span_is(c->sub->name, "status")) {
-			err_set(&c->err, ERR_UNSUPPORTED, "this server does not serve %.*s/%.*s yet", SPAN_ARG(c->res->plural),
-				SPAN_ARG(c->sub->name));
+			err_set(&c->err, ERR_UNSUPPORTED, "this server does not serve %.*s/%.*s yet",
+				SPAN_ARG(c->res->plural), SPAN_ARG(c->sub->name));
 			call_fail(c);
 			break;
 		}

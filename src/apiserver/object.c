@@ -163,14 +163,16 @@ bool object_write(struct buf *out, struct span value, int64_t rev, struct span k
 	return true;
 }
 
-int object_read(struct arena *a, const struct api_resource *res, struct span value, int64_t rev, struct json *out, struct err *err)
+int object_read(struct arena *a, const struct api_resource *res, struct span value, int64_t rev, struct json *out,
+		struct err *err)
 {
 	int rc = api_decode_json(a, res->type, value, NULL, out, err);
 	if (rc < 0) {
 		/* What is in the store was checked when it came in: this is damage, not somebody's mistake. */
 		auto_err struct err why = ERR_INIT;
 		err_move(&why, err);
-		return err_set(err, ERR_CORRUPT, "stored %.*s cannot be read: %s", SPAN_ARG(res->plural), err_msg(&why));
+		return err_set(err, ERR_CORRUPT, "stored %.*s cannot be read: %s", SPAN_ARG(res->plural),
+			       err_msg(&why));
 	}
 	struct json *meta = json_getl(out, "metadata");
 	if (!json_is(meta, JSON_OBJECT))

@@ -7,7 +7,8 @@
 
 #include <cmocka.h>
 
-static const struct api_resource *find(struct api_registry *r, const char *group, const char *version, const char *plural)
+static const struct api_resource *find(struct api_registry *r, const char *group, const char *version,
+				       const char *plural)
 {
 	const struct api_resource *res = api_registry_find(r, span_of(group), span_of(version), span_of(plural));
 	assert_non_null(res);
@@ -39,7 +40,8 @@ static void keys(void **state)
 		bool whole = rows[i].name[0];
 		assert_int_equal(object_key_read(buf_span(&b), res[rows[i].res], &ns, &name), whole);
 		if (whole)
-			assert_true(span_is(name, rows[i].name) && span_is(ns, res[rows[i].res]->namespaced ? rows[i].ns : ""));
+			assert_true(span_is(name, rows[i].name) &&
+				    span_is(ns, res[rows[i].res]->namespaced ? rows[i].ns : ""));
 	}
 	struct span ns, name;
 	assert_false(object_key_read(SPAN("/registry/core/pods/d/web"), nodes, &ns, &name));
@@ -53,17 +55,22 @@ static void places(void **state)
 	static const struct {
 		const char *value, *whole, *item; /* NULL = refused */
 	} rows[] = {
-		{ "{\"kind\":\"P\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"w\",\"uid\":\"u\",\"labels\":{}},\"spec\":{}}",
-		  "{\"kind\":\"K\",\"apiVersion\":\"g/v2\",\"metadata\":{\"name\":\"w\",\"uid\":\"u\",\"resourceVersion\":\"7\",\"labels\":{}},"
+		{ "{\"kind\":\"P\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"w\",\"uid\":\"u\",\"labels\":{}},"
+		  "\"spec\":{}}",
+		  "{\"kind\":\"K\",\"apiVersion\":\"g/"
+		  "v2\",\"metadata\":{\"name\":\"w\",\"uid\":\"u\",\"resourceVersion\":\"7\",\"labels\":{}},"
 		  "\"spec\":{}}",
 		  "{\"metadata\":{\"name\":\"w\",\"uid\":\"u\",\"resourceVersion\":\"7\",\"labels\":{}},\"spec\":{}}" },
 		{ "{\"kind\":\"P\",\"apiVersion\":\"v1\",\"metadata\":{}}",
-		  "{\"kind\":\"K\",\"apiVersion\":\"g/v2\",\"metadata\":{\"resourceVersion\":\"7\"}}", "{\"metadata\":{\"resourceVersion\":\"7\"}}" },
+		  "{\"kind\":\"K\",\"apiVersion\":\"g/v2\",\"metadata\":{\"resourceVersion\":\"7\"}}",
+		  "{\"metadata\":{\"resourceVersion\":\"7\"}}" },
 		{ "{\"kind\":\"P\",\"apiVersion\":\"v1\",\"metadata\":{\"labels\":{\"uid\":\"x\"}}}",
-		  "{\"kind\":\"K\",\"apiVersion\":\"g/v2\",\"metadata\":{\"resourceVersion\":\"7\",\"labels\":{\"uid\":\"x\"}}}",
+		  "{\"kind\":\"K\",\"apiVersion\":\"g/"
+		  "v2\",\"metadata\":{\"resourceVersion\":\"7\",\"labels\":{\"uid\":\"x\"}}}",
 		  "{\"metadata\":{\"resourceVersion\":\"7\",\"labels\":{\"uid\":\"x\"}}}" },
 		{ "{\"kind\":\"P\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"a\\\"}b\"}}",
-		  "{\"kind\":\"K\",\"apiVersion\":\"g/v2\",\"metadata\":{\"name\":\"a\\\"}b\",\"resourceVersion\":\"7\"}}",
+		  "{\"kind\":\"K\",\"apiVersion\":\"g/"
+		  "v2\",\"metadata\":{\"name\":\"a\\\"}b\",\"resourceVersion\":\"7\"}}",
 		  "{\"metadata\":{\"name\":\"a\\\"}b\",\"resourceVersion\":\"7\"}}" },
 		{ "{\"apiVersion\":\"v1\",\"kind\":\"P\",\"metadata\":{}}", NULL, NULL },
 		{ "{\"kind\":\"P\",\"apiVersion\":\"v1\",\"spec\":{}}", NULL, NULL },
@@ -92,7 +99,8 @@ static void fixtures(void **state)
 	unsigned seen = 0;
 	for (unsigned i = 0; i < api_registry_n(r); i++) {
 		const struct api_resource *res = api_registry_at(r, i);
-		if (!res->storage_kind.len || !span_eq(res->storage_version, res->version) || !span_eq(res->storage_group, res->group))
+		if (!res->storage_kind.len || !span_eq(res->storage_version, res->version) ||
+		    !span_eq(res->storage_group, res->group))
 			continue;
 		auto_buf struct buf path = {}, text = {}, group = {};
 		buf_span_add(&group, res->group);
@@ -132,7 +140,8 @@ static void damage(void **state)
 	auto_err struct err err = ERR_INIT;
 	struct json v;
 	assert_int_equal(object_read(&a, pods, SPAN("{\"kind\":\"Pod\","), 1, &v, &err), -ERR_CORRUPT);
-	assert_int_equal(object_read(&a, pods, SPAN("{\"kind\":\"Pod\",\"apiVersion\":\"v1\"}"), 1, &v, &err), -ERR_CORRUPT);
+	assert_int_equal(object_read(&a, pods, SPAN("{\"kind\":\"Pod\",\"apiVersion\":\"v1\"}"), 1, &v, &err),
+			 -ERR_CORRUPT);
 	api_registry_unref(r);
 }
 

@@ -13,23 +13,30 @@ static const struct flag {
 	int64_t low, high;
 	const char *help;
 } flags[] = {
-	{ "data-dir", FLAG_TEXT, AT(data_dir), 0, 0, "folder of the store and the certificates (default /var/lib/knarr)" },
+	{ "data-dir", FLAG_TEXT, AT(data_dir), 0, 0,
+	  "folder of the store and the certificates (default /var/lib/knarr)" },
 	{ "secure-port", FLAG_INT, AT(secure_port), 0, 65535, "port for HTTPS with authentication (default 6443)" },
 	{ "bind-address", FLAG_TEXT, AT(bind_address), 0, 0, "address to listen on (default 0.0.0.0)" },
 	{ "advertise-address", FLAG_TEXT, AT(advertise_address), 0, 0, "address that clients are told" },
 	{ "unix-socket", FLAG_TEXT, AT(unix_socket), 0, 0, "also listen here, for root and our own user" },
-	{ "cert-dir", FLAG_TEXT, AT(cert_dir), 0, 0, "where missing certificates and keys are made (default DATA-DIR/pki)" },
+	{ "cert-dir", FLAG_TEXT, AT(cert_dir), 0, 0,
+	  "where missing certificates and keys are made (default DATA-DIR/pki)" },
 	{ "tls-cert-file", FLAG_TEXT, AT(tls_cert_file), 0, 0, "serving certificate" },
 	{ "tls-private-key-file", FLAG_TEXT, AT(tls_key_file), 0, 0, "its private key" },
-	{ "client-ca-file", FLAG_TEXT, AT(client_ca_file), 0, 0, "client certificates signed by these authorities are users" },
+	{ "client-ca-file", FLAG_TEXT, AT(client_ca_file), 0, 0,
+	  "client certificates signed by these authorities are users" },
 	{ "token-auth-file", FLAG_TEXT, AT(token_auth_file), 0, 0, "static tokens: token,user,uid,\"group1,group2\"" },
-	{ "anonymous-auth", FLAG_BOOL, AT(anonymous_auth), 0, 0, "requests without credentials are system:anonymous (default true)" },
-	{ "authorization-mode", FLAG_MODES, 0, 0, 0, "AlwaysAllow, AlwaysDeny, Node, RBAC; several with commas (default AlwaysAllow)" },
+	{ "anonymous-auth", FLAG_BOOL, AT(anonymous_auth), 0, 0,
+	  "requests without credentials are system:anonymous (default true)" },
+	{ "authorization-mode", FLAG_MODES, 0, 0, 0,
+	  "AlwaysAllow, AlwaysDeny, Node, RBAC; several with commas (default AlwaysAllow)" },
 	{ "service-account-issuer", FLAG_TEXT, AT(issuer), 0, 0, "who issues service account tokens" },
 	{ "service-account-key-file", FLAG_TEXT, AT(sa_key_file), 0, 0, "key that verifies service account tokens" },
 	{ "service-account-signing-key-file", FLAG_TEXT, AT(sa_signing_key_file), 0, 0, "key that signs them" },
-	{ "max-requests-inflight", FLAG_INT, AT(max_inflight), 0, 1000000, "reading requests at once; 0 = no limit (default 400)" },
-	{ "max-mutating-requests-inflight", FLAG_INT, AT(max_mutating), 0, 1000000, "writing requests at once (default 200)" },
+	{ "max-requests-inflight", FLAG_INT, AT(max_inflight), 0, 1000000,
+	  "reading requests at once; 0 = no limit (default 400)" },
+	{ "max-mutating-requests-inflight", FLAG_INT, AT(max_mutating), 0, 1000000,
+	  "writing requests at once (default 200)" },
 	{ "threads", FLAG_UNSIGNED, AT(threads), 1, 64, "loop threads (default: processors, at most 8)" },
 };
 
@@ -47,7 +54,9 @@ void apiserver_options_default(struct apiserver_options *o)
 		.issuer = SPAN("https://kubernetes.default.svc"),
 		.max_inflight = 400,
 		.max_mutating = 200,
-		.threads = cpus < 1 ? 1 : cpus > 8 ? 8 : (unsigned)cpus,
+		.threads = cpus < 1   ? 1
+			   : cpus > 8 ? 8
+				      : (unsigned)cpus,
 	};
 }
 
@@ -74,10 +83,13 @@ static int set_modes(struct apiserver_options *o, struct span value, struct err 
 		while (i < ARRAY_LEN(modes) && !span_is(one, modes[i].name))
 			i++;
 		if (i == ARRAY_LEN(modes))
-			return err_set(err, ERR_USAGE, "authorization-mode \"%.*s\" is not a valid mode", SPAN_ARG(one));
+			return err_set(err, ERR_USAGE, "authorization-mode \"%.*s\" is not a valid mode",
+				       SPAN_ARG(one));
 		for (unsigned k = 0; k < o->n_modes; k++)
 			if (o->modes[k] == modes[i].mode)
-				return err_set(err, ERR_USAGE, "authorization-mode \"%.*s\" has mode specified more than once", SPAN_ARG(value));
+				return err_set(err, ERR_USAGE,
+					       "authorization-mode \"%.*s\" has mode specified more than once",
+					       SPAN_ARG(value));
 		o->modes[o->n_modes++] = modes[i].mode;
 	}
 	if (!o->n_modes)
@@ -91,21 +103,24 @@ static int set_flag(struct apiserver_options *o, const struct flag *f, struct sp
 	int64_t n;
 	switch (f->kind) {
 	case FLAG_TEXT:
-		*(struct span *)place = arena_span(&o->arena, value); /* ends in a 0 byte: paths are used as C strings */
+		*(struct span *)place =
+			arena_span(&o->arena, value); /* ends in a 0 byte: paths are used as C strings */
 		return 0;
-	case FLAG_MODES:
-		return set_modes(o, value, err);
+	case FLAG_MODES: return set_modes(o, value, err);
 	case FLAG_BOOL:
 		if (!span_is(value, "true") && !span_is(value, "false"))
-			return err_set(err, ERR_USAGE, "invalid argument \"%.*s\" for \"--%s\" flag: true or false expected", SPAN_ARG(value),
-				       f->name);
+			return err_set(err, ERR_USAGE,
+				       "invalid argument \"%.*s\" for \"--%s\" flag: true or false expected",
+				       SPAN_ARG(value), f->name);
 		*(bool *)place = span_is(value, "true");
 		return 0;
 	case FLAG_INT:
 	case FLAG_UNSIGNED:
 		if (!span_to_i64(value, &n) || n < f->low || n > f->high)
-			return err_set(err, ERR_USAGE, "invalid argument \"%.*s\" for \"--%s\" flag: a number from %lld to %lld expected",
-				       SPAN_ARG(value), f->name, (long long)f->low, (long long)f->high);
+			return err_set(
+				err, ERR_USAGE,
+				"invalid argument \"%.*s\" for \"--%s\" flag: a number from %lld to %lld expected",
+				SPAN_ARG(value), f->name, (long long)f->low, (long long)f->high);
 		if (f->kind == FLAG_UNSIGNED)
 			*(unsigned *)place = (unsigned)n;
 		else if (f->at == AT(secure_port))

@@ -55,7 +55,8 @@ static void routes(void **state)
 		{ "GET /api/v1/nodes/n1", "get /v1 nodes - n1" },
 		{ "GET /api/v1/nodes/n1/proxy/stats/summary", "get /v1 nodes/proxy - n1" },
 		{ "GET /api/v1/pods?fieldSelector=metadata.name%3Dweb", "list /v1 pods - web" },
-		{ "GET /api/v1/pods?watch=1&fieldSelector=metadata.name%3Dweb,spec.nodeName%3Dn", "watch /v1 pods - web" },
+		{ "GET /api/v1/pods?watch=1&fieldSelector=metadata.name%3Dweb,spec.nodeName%3Dn",
+		  "watch /v1 pods - web" },
 		{ "GET /api/v1/pods?fieldSelector=metadata.name!%3Dweb", "list /v1 pods - -" },
 		{ "GET /api/v1/pods?fieldSelector=metadata.name%3Da%2Fb", "list /v1 pods - -" },
 		{ "OPTIONS /api/v1/pods", "options /v1 pods - -" },
@@ -73,8 +74,9 @@ static void routes(void **state)
 		struct route r = read_route(&a, rows[i][0]);
 		auto_buf struct buf got = {};
 		if (r.is_resource)
-			buf_printf(&got, "%.*s %.*s/%.*s %.*s%s%.*s %.*s %.*s", SPAN_ARG(r.verb_name), SPAN_ARG(r.group),
-				   SPAN_ARG(r.version), SPAN_ARG(r.resource), r.subresource.len ? "/" : "", SPAN_ARG(r.subresource),
+			buf_printf(&got, "%.*s %.*s/%.*s %.*s%s%.*s %.*s %.*s", SPAN_ARG(r.verb_name),
+				   SPAN_ARG(r.group), SPAN_ARG(r.version), SPAN_ARG(r.resource),
+				   r.subresource.len ? "/" : "", SPAN_ARG(r.subresource),
 				   SPAN_ARG(r.ns.len ? r.ns : SPAN("-")), SPAN_ARG(r.name.len ? r.name : SPAN("-")));
 		else
 			buf_printf(&got, "%.*s %.*s", SPAN_ARG(r.verb_name), SPAN_ARG(r.path));
@@ -108,31 +110,36 @@ static void negotiation(void **state)
 		{ "application/vnd.kubernetes.protobuf", 0, -1, 0 },
 		{ "application/json;q=0.5,application/yaml;q=0.9", ACCEPT_YAML, FORM_YAML, SHAPE_OBJECT },
 		/* what kubectl get sends */
-		{ "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json",
+		{ "application/json;as=Table;v=v1;g=meta.k8s.io,application/"
+		  "json;as=Table;v=v1beta1;g=meta.k8s.io,application/json",
 		  ACCEPT_SHAPES, FORM_JSON, SHAPE_TABLE },
 		{ "application/json;as=Table;v=v1;g=meta.k8s.io,application/json", 0, FORM_JSON, SHAPE_OBJECT },
 		{ "application/json;as=Table;v=v2;g=meta.k8s.io", ACCEPT_SHAPES, -1, 0 },
 		{ "application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",
 		  ACCEPT_SHAPES | ACCEPT_PROTO, FORM_PROTO, SHAPE_PARTIAL },
 		/* what discovery clients send */
-		{ "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json;g=apidiscovery.k8s.io;"
-		  "v=v2beta1;as=APIGroupDiscoveryList,application/json", ACCEPT_DISCOVERY, FORM_JSON, SHAPE_DISCOVERY_V2 },
-		{ "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json", ACCEPT_DISCOVERY,
-		  FORM_JSON, SHAPE_DISCOVERY_V2BETA1 },
+		{ "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/"
+		  "json;g=apidiscovery.k8s.io;"
+		  "v=v2beta1;as=APIGroupDiscoveryList,application/json",
+		  ACCEPT_DISCOVERY, FORM_JSON, SHAPE_DISCOVERY_V2 },
+		{ "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json",
+		  ACCEPT_DISCOVERY, FORM_JSON, SHAPE_DISCOVERY_V2BETA1 },
 		{ "application/json; as=\"Table\"; v=v1; g=meta.k8s.io", ACCEPT_SHAPES, FORM_JSON, SHAPE_TABLE },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		auto_err struct err err = ERR_INIT;
 		struct accepted got = {};
 		int rc = accept_read(span_of(rows[i].header), rows[i].can_do, &got, &err);
-		if ((rc < 0) != (rows[i].form < 0) || (rc == 0 && ((int)got.form != rows[i].form || (int)got.shape != rows[i].shape)))
+		if ((rc < 0) != (rows[i].form < 0) ||
+		    (rc == 0 && ((int)got.form != rows[i].form || (int)got.shape != rows[i].shape)))
 			fail_msg("\"%s\": %d form %d shape %d", rows[i].header, rc, got.form, got.shape);
 	}
 	auto_err struct err err = ERR_INIT;
 	struct accepted got;
 	assert_int_equal(accept_read(SPAN("text/html"), ACCEPT_PROTO | ACCEPT_YAML, &got, &err), -ERR_NOT_ACCEPTABLE);
-	assert_string_equal(err_msg(&err), "only the following media types are accepted: application/json, application/yaml, "
-					   "application/vnd.kubernetes.protobuf");
+	assert_string_equal(err_msg(&err),
+			    "only the following media types are accepted: application/json, application/yaml, "
+			    "application/vnd.kubernetes.protobuf");
 	assert_int_equal(accept_read(SPAN("application/json;pretty=1"), 0, &got, &err), 0);
 	assert_true(got.pretty);
 
@@ -142,10 +149,12 @@ static void negotiation(void **state)
 	assert_int_equal(content_form(SPAN(""), false, &form, &err), 0);
 	assert_int_equal(content_form(SPAN("application/vnd.kubernetes.protobuf"), true, &form, &err), 0);
 	assert_int_equal(form, FORM_PROTO);
-	assert_int_equal(content_form(SPAN("application/vnd.kubernetes.protobuf"), false, &form, &err), -ERR_UNSUPPORTED_MEDIA);
+	assert_int_equal(content_form(SPAN("application/vnd.kubernetes.protobuf"), false, &form, &err),
+			 -ERR_UNSUPPORTED_MEDIA);
 	assert_int_equal(content_form(SPAN("text/plain"), true, &form, &err), -ERR_UNSUPPORTED_MEDIA);
-	assert_string_equal(err_msg(&err), "the body of the request was in an unknown format - accepted media types include: "
-					   "application/json, application/yaml, application/vnd.kubernetes.protobuf");
+	assert_string_equal(err_msg(&err),
+			    "the body of the request was in an unknown format - accepted media types include: "
+			    "application/json, application/yaml, application/vnd.kubernetes.protobuf");
 	assert_string_equal(accept_content_type(FORM_PROTO, true), "application/vnd.kubernetes.protobuf;stream=watch");
 	assert_string_equal(accept_content_type(FORM_JSON, true), "application/json");
 }
@@ -158,22 +167,28 @@ static void statuses(void **state)
 	auto_buf struct buf out = {};
 	err_set(&err, ERR_NOT_FOUND, "pods \"web\" not found");
 	status_write(&out, &err, &(struct status_details){ .name = SPAN("web"), .kind = SPAN("pods") });
-	assert_string_equal(buf_cstr(&out), "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\",\"message\":"
-					    "\"pods \\\"web\\\" not found\",\"reason\":\"NotFound\",\"details\":{\"name\":\"web\",\"kind\":"
-					    "\"pods\"},\"code\":404}\n");
+	assert_string_equal(
+		buf_cstr(&out),
+		"{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\",\"message\":"
+		"\"pods \\\"web\\\" not found\",\"reason\":\"NotFound\",\"details\":{\"name\":\"web\",\"kind\":"
+		"\"pods\"},\"code\":404}\n");
 	buf_trunc(&out, 0);
 	err_set(&err, ERR_UNAUTHORIZED, "Unauthorized");
 	status_write(&out, &err, NULL);
-	assert_string_equal(buf_cstr(&out), "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\",\"message\":"
-					    "\"Unauthorized\",\"reason\":\"Unauthorized\",\"code\":401}\n");
+	assert_string_equal(
+		buf_cstr(&out),
+		"{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\",\"message\":"
+		"\"Unauthorized\",\"reason\":\"Unauthorized\",\"code\":401}\n");
 	buf_trunc(&out, 0);
 	err_set(&err, ERR_INVALID, "Pod \"w\" is invalid: spec.containers: Required value");
 	err_cause_add(&err, SPAN("spec.containers"), "FieldValueRequired", SPAN("Required value"));
 	status_write(&out, &err, &(struct status_details){ .name = SPAN("w"), .kind = SPAN("Pod") });
-	assert_string_equal(buf_cstr(&out), "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\",\"message\":"
-					    "\"Pod \\\"w\\\" is invalid: spec.containers: Required value\",\"reason\":\"Invalid\",\"details\":"
-					    "{\"name\":\"w\",\"kind\":\"Pod\",\"causes\":[{\"reason\":\"FieldValueRequired\",\"message\":"
-					    "\"Required value\",\"field\":\"spec.containers\"}]},\"code\":422}\n");
+	assert_string_equal(
+		buf_cstr(&out),
+		"{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\",\"message\":"
+		"\"Pod \\\"w\\\" is invalid: spec.containers: Required value\",\"reason\":\"Invalid\",\"details\":"
+		"{\"name\":\"w\",\"kind\":\"Pod\",\"causes\":[{\"reason\":\"FieldValueRequired\",\"message\":"
+		"\"Required value\",\"field\":\"spec.containers\"}]},\"code\":422}\n");
 	buf_trunc(&out, 0);
 	auto_err struct err busy = ERR_INIT;
 	err_set(&busy, ERR_TOO_MANY, "too many requests, please try again later");
@@ -184,12 +199,17 @@ static void statuses(void **state)
 	buf_trunc(&out, 0);
 	err_set(&busy, ERR_IO, "disk gone");
 	status_write(&out, &busy, NULL);
-	assert_non_null(strstr(buf_cstr(&out), "\"message\":\"Internal error occurred: disk gone\",\"reason\":\"InternalError\""));
+	assert_non_null(strstr(buf_cstr(&out),
+			       "\"message\":\"Internal error occurred: disk gone\",\"reason\":\"InternalError\""));
 	buf_trunc(&out, 0);
-	status_write_success(&out, &(struct status_details){ .name = SPAN("web"), .group = SPAN("apps"), .kind = SPAN("deployments"),
+	status_write_success(&out, &(struct status_details){ .name = SPAN("web"),
+							     .group = SPAN("apps"),
+							     .kind = SPAN("deployments"),
 							     .uid = SPAN("u1") });
-	assert_string_equal(buf_cstr(&out), "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Success\",\"details\":"
-					    "{\"name\":\"web\",\"group\":\"apps\",\"kind\":\"deployments\",\"uid\":\"u1\"}}\n");
+	assert_string_equal(
+		buf_cstr(&out),
+		"{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Success\",\"details\":"
+		"{\"name\":\"web\",\"group\":\"apps\",\"kind\":\"deployments\",\"uid\":\"u1\"}}\n");
 }
 
 /* ---- discovery */
@@ -217,8 +237,10 @@ static void discovery(void **state)
 	struct api_registry *r = api_registry_builtin(false);
 	auto_buf struct buf out = {};
 	discovery_core_versions(&out, SPAN("127.0.0.1:6443"));
-	assert_string_equal(buf_cstr(&out), "{\"kind\":\"APIVersions\",\"versions\":[\"v1\"],\"serverAddressByClientCIDRs\":[{\"clientCIDR\":"
-					    "\"0.0.0.0/0\",\"serverAddress\":\"127.0.0.1:6443\"}]}\n");
+	assert_string_equal(
+		buf_cstr(&out),
+		"{\"kind\":\"APIVersions\",\"versions\":[\"v1\"],\"serverAddressByClientCIDRs\":[{\"clientCIDR\":"
+		"\"0.0.0.0/0\",\"serverAddress\":\"127.0.0.1:6443\"}]}\n");
 	buf_trunc(&out, 0);
 	discovery_groups(&out, r);
 	struct json groups = doc(&a, &out);
@@ -233,26 +255,33 @@ static void discovery(void **state)
 
 	buf_trunc(&out, 0);
 	assert_true(discovery_group(&out, r, SPAN("apps")));
-	assert_string_equal(buf_cstr(&out), "{\"kind\":\"APIGroup\",\"apiVersion\":\"v1\",\"name\":\"apps\",\"versions\":[{\"groupVersion\":"
-					    "\"apps/v1\",\"version\":\"v1\"}],\"preferredVersion\":{\"groupVersion\":\"apps/v1\",\"version\":"
-					    "\"v1\"}}\n");
+	assert_string_equal(
+		buf_cstr(&out),
+		"{\"kind\":\"APIGroup\",\"apiVersion\":\"v1\",\"name\":\"apps\",\"versions\":[{\"groupVersion\":"
+		"\"apps/v1\",\"version\":\"v1\"}],\"preferredVersion\":{\"groupVersion\":\"apps/v1\",\"version\":"
+		"\"v1\"}}\n");
 	buf_trunc(&out, 0);
 	assert_false(discovery_group(&out, r, SPAN("extensions")));
 	assert_false(discovery_resources(&out, r, SPAN("apps"), SPAN("v1beta1")));
 
 	assert_true(discovery_resources(&out, r, SPAN(""), SPAN("v1")));
-	assert_true(span_starts(buf_span(&out), SPAN("{\"kind\":\"APIResourceList\",\"groupVersion\":\"v1\",\"resources\":[")));
+	assert_true(span_starts(buf_span(&out),
+				SPAN("{\"kind\":\"APIResourceList\",\"groupVersion\":\"v1\",\"resources\":[")));
 	struct json core = doc(&a, &out);
 	const struct json *list = json_getl(&core, "resources");
 	auto_buf struct buf one = {};
 	json_write(&one, named(list, "name", "configmaps"), 0);
-	assert_string_equal(buf_cstr(&one), "{\"name\":\"configmaps\",\"singularName\":\"configmap\",\"namespaced\":true,\"kind\":\"ConfigMap\","
-					    "\"verbs\":[\"create\",\"delete\",\"deletecollection\",\"get\",\"list\",\"patch\",\"update\","
-					    "\"watch\"],\"shortNames\":[\"cm\"],\"storageVersionHash\":\"qFsyl6wFWjQ=\"}");
+	assert_string_equal(
+		buf_cstr(&one),
+		"{\"name\":\"configmaps\",\"singularName\":\"configmap\",\"namespaced\":true,\"kind\":\"ConfigMap\","
+		"\"verbs\":[\"create\",\"delete\",\"deletecollection\",\"get\",\"list\",\"patch\",\"update\","
+		"\"watch\"],\"shortNames\":[\"cm\"],\"storageVersionHash\":\"qFsyl6wFWjQ=\"}");
 	buf_trunc(&one, 0);
 	json_write(&one, named(list, "name", "pods/eviction"), 0);
-	assert_string_equal(buf_cstr(&one), "{\"name\":\"pods/eviction\",\"singularName\":\"\",\"namespaced\":true,\"group\":\"policy\",\"version\":"
-					    "\"v1\",\"kind\":\"Eviction\",\"verbs\":[\"create\"]}");
+	assert_string_equal(buf_cstr(&one),
+			    "{\"name\":\"pods/"
+			    "eviction\",\"singularName\":\"\",\"namespaced\":true,\"group\":\"policy\",\"version\":"
+			    "\"v1\",\"kind\":\"Eviction\",\"verbs\":[\"create\"]}");
 
 	buf_trunc(&out, 0);
 	discovery_aggregated(&out, r, false, SPAN("v2"));
@@ -269,8 +298,9 @@ static void discovery(void **state)
 	struct json v1 = doc(&a, &out);
 	assert_true(span_is(json_span(json_getl(&v1, "apiVersion")), "apidiscovery.k8s.io/v2beta1"));
 	assert_int_equal(json_getl(&v1, "items")->n, 1);
-	const struct json *pods = named(json_getl(&json_getl(&json_getl(&v1, "items")->items[0], "versions")->items[0], "resources"),
-					"resource", "pods");
+	const struct json *pods =
+		named(json_getl(&json_getl(&json_getl(&v1, "items")->items[0], "versions")->items[0], "resources"),
+		      "resource", "pods");
 	assert_true(span_is(json_span(json_path(pods, "responseKind", "kind", (char *)NULL)), "Pod"));
 	assert_true(span_is(json_span(json_getl(pods, "scope")), "Namespaced"));
 	assert_non_null(named(json_getl(pods, "subresources"), "subresource", "ephemeralcontainers"));

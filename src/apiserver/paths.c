@@ -31,7 +31,8 @@ static void health(struct call *c, const char *name)
 	bool ok = st.last_error == 0;
 	auto_buf struct buf verbose = {}, b = {};
 	if (!ok || query_get(c->query, "verbose", &verbose)) {
-		buf_printf(&b, "[+]ping ok\n%s\n%s check %s\n", ok ? "[+]store ok" : "[-]store failed: the last write was refused", name,
+		buf_printf(&b, "[+]ping ok\n%s\n%s check %s\n",
+			   ok ? "[+]store ok" : "[-]store failed: the last write was refused", name,
 			   ok ? "passed" : "failed");
 		call_answer(c, ok ? 200 : 500, "text/plain; charset=utf-8", &b);
 	} else {
@@ -82,8 +83,10 @@ static void discover(struct call *c, const struct span *seg, size_t n)
 	if (root && want.shape != SHAPE_OBJECT) {
 		bool v2 = want.shape == SHAPE_DISCOVERY_V2;
 		discovery_aggregated(&b, c->registry, core, v2 ? SPAN("v2") : SPAN("v2beta1"));
-		answer_tagged(c, v2 ? "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
-				    : "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList", &b);
+		answer_tagged(c,
+			      v2 ? "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+				 : "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
+			      &b);
 		return;
 	}
 	bool found = true;

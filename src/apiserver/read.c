@@ -80,7 +80,8 @@ static int continue_read(struct call *c, struct span token, int64_t *out_rev, st
 	    json_parse(&c->arena, arena_span(&c->arena, buf_span(&text)), 0, NULL, &v, NULL) < 0 ||
 	    !span_is(json_span(json_getl(&v, "v")), "meta.k8s.io/v1") || json_i64(json_getl(&v, "rv"), 0) < 1 ||
 	    !json_span(json_getl(&v, "start")).len)
-		return err_set(&c->err, ERR_INVALID_REQUEST, "continue key is not valid: illegal base64 data or structure");
+		return err_set(&c->err, ERR_INVALID_REQUEST,
+			       "continue key is not valid: illegal base64 data or structure");
 	*out_rev = json_i64(json_getl(&v, "rv"), 0);
 	*out_start = json_span(json_getl(&v, "start"));
 	return 0;
@@ -97,27 +98,34 @@ static int list_revision(struct call *c, int64_t current, int64_t *out_rev, stru
 	if (rv.len && (!span_to_i64(rv, &n) || n < 0))
 		return err_set(&c->err, ERR_INVALID_REQUEST, "invalid resource version \"%.*s\"", SPAN_ARG(rv));
 	if (match.len && !span_is(match, "Exact") && !span_is(match, "NotOlderThan"))
-		return err_set(&c->err, ERR_INVALID_REQUEST, "resourceVersionMatch: Unsupported value: \"%.*s\": supported values: \"Exact\", "
-							     "\"NotOlderThan\"", SPAN_ARG(match));
+		return err_set(&c->err, ERR_INVALID_REQUEST,
+			       "resourceVersionMatch: Unsupported value: \"%.*s\": supported values: \"Exact\", "
+			       "\"NotOlderThan\"",
+			       SPAN_ARG(match));
 	if (match.len && token.len)
-		return err_set(&c->err, ERR_INVALID_REQUEST, "resourceVersionMatch is forbidden when continue is provided");
+		return err_set(&c->err, ERR_INVALID_REQUEST,
+			       "resourceVersionMatch is forbidden when continue is provided");
 	if (match.len && !rv.len)
-		return err_set(&c->err, ERR_INVALID_REQUEST, "resourceVersionMatch is forbidden unless resourceVersion is provided");
+		return err_set(&c->err, ERR_INVALID_REQUEST,
+			       "resourceVersionMatch is forbidden unless resourceVersion is provided");
 	if (span_is(match, "Exact") && n == 0)
-		return err_set(&c->err, ERR_INVALID_REQUEST, "resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"");
+		return err_set(&c->err, ERR_INVALID_REQUEST,
+			       "resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"");
 	if (token.len) {
 		if (n != 0)
-			return err_set(&c->err, ERR_INVALID_REQUEST, "specifying resource version is not allowed when using continue");
+			return err_set(&c->err, ERR_INVALID_REQUEST,
+				       "specifying resource version is not allowed when using continue");
 		return continue_read(c, token, out_rev, out_start);
 	}
 	if (n > current) {
-		int rc = err_set(&c->err, ERR_TIMEOUT, "Timeout: Too large resource version: %lld, current: %lld", (long long)n,
-				 (long long)current);
+		int rc = err_set(&c->err, ERR_TIMEOUT, "Timeout: Too large resource version: %lld, current: %lld",
+				 (long long)n, (long long)current);
 		c->err.retry_ms = 1000;
 		return rc;
 	}
 	/* Without a match, a limit and a version mean Exact (upstream's legacy rule). */
-	if (n && (span_is(match, "Exact") || (!match.len && call_param(c, "limit").len && !span_is(call_param(c, "limit"), "0"))))
+	if (n && (span_is(match, "Exact") ||
+		  (!match.len && call_param(c, "limit").len && !span_is(call_param(c, "limit"), "0"))))
 		*out_rev = n;
 	return 0;
 }
@@ -130,7 +138,8 @@ static void list_head(struct buf *out, struct lister *l, struct span token, int6
 	else if (l->c->want.shape == SHAPE_PARTIAL)
 		buf_str(out, "{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"meta.k8s.io/v1\"");
 	else
-		buf_printf(out, "{\"kind\":\"%.*s\",\"apiVersion\":\"%.*s\"", SPAN_ARG(res->list_kind), SPAN_ARG(l->gv));
+		buf_printf(out, "{\"kind\":\"%.*s\",\"apiVersion\":\"%.*s\"", SPAN_ARG(res->list_kind),
+			   SPAN_ARG(l->gv));
 	buf_printf(out, ",\"metadata\":{\"resourceVersion\":\"%lld\"", (long long)l->rev);
 	if (token.len) {
 		buf_str(out, ",\"continue\":\"");
@@ -162,8 +171,8 @@ static bool list_next(struct lister *l, struct buf *out, const struct store_item
 		*out_item = it;
 		auto_buf struct buf message = {};
 		bool proto = l->c->want.form == FORM_PROTO;
-		if (object_answer(&a, l->c->res, l->gv, &l->c->want, bytes_span(it->value), it->rev, true, l->now_s, l->include,
-				  proto ? &message : out, &l->c->err) < 0)
+		if (object_answer(&a, l->c->res, l->gv, &l->c->want, bytes_span(it->value), it->rev, true, l->now_s,
+				  l->include, proto ? &message : out, &l->c->err) < 0)
 			return false;
 		if (proto) { /* field 2 of every list message */
 			buf_chr(out, 2 << 3 | 2);
@@ -205,7 +214,8 @@ static void list_page(struct lister *l, int64_t limit)
 	}
 	if (c->want.form == FORM_PROTO) {
 		struct json meta = json_object();
-		(void)json_add(&c->arena, &meta, SPAN("resourceVersion"), json_str(arena_printf(&c->arena, "%lld", (long long)l->rev)));
+		(void)json_add(&c->arena, &meta, SPAN("resourceVersion"),
+			       json_str(arena_printf(&c->arena, "%lld", (long long)l->rev)));
 		if (token.len)
 			(void)json_add(&c->arena, &meta, SPAN("continue"), json_str(buf_span(&token)));
 		if (token.len && !l->filter.any)
@@ -301,7 +311,8 @@ void read_list(struct call *c)
 	l->include = include.len ? arena_cstr(&c->arena, include) : NULL;
 	int64_t limit = 0;
 	if (limit_text.len && (!span_to_i64(limit_text, &limit) || limit < 0)) {
-		err_set(&c->err, ERR_INVALID_REQUEST, "strconv.ParseInt: parsing \"%.*s\": invalid syntax", SPAN_ARG(limit_text));
+		err_set(&c->err, ERR_INVALID_REQUEST, "strconv.ParseInt: parsing \"%.*s\": invalid syntax",
+			SPAN_ARG(limit_text));
 		call_fail(c);
 		return;
 	}
@@ -317,12 +328,14 @@ void read_list(struct call *c)
 		buf_span_add(&from, buf_span(&prefix));
 		buf_span_add(&from, start);
 	}
-	if (store_iter_init(&l->it, c->snap, buf_span(&prefix), buf_span(&from), l->rev == current ? 0 : l->rev, &c->err) < 0) {
+	if (store_iter_init(&l->it, c->snap, buf_span(&prefix), buf_span(&from), l->rev == current ? 0 : l->rev,
+			    &c->err) < 0) {
 		if (c->err.class == ERR_EXPIRED)
-			err_set(&c->err, ERR_EXPIRED, start.len
-				? "The provided continue parameter is too old to display a consistent list result. You can start a new list "
-				  "without the continue parameter."
-				: "The resourceVersion for the provided list is too old.");
+			err_set(&c->err, ERR_EXPIRED,
+				start.len ? "The provided continue parameter is too old to display a consistent list "
+					    "result. You can start a new list "
+					    "without the continue parameter."
+					  : "The resourceVersion for the provided list is too old.");
 		call_fail(c);
 		return;
 	}

@@ -3,9 +3,11 @@
 #include "api/api.h"
 
 static const char *const verb_names[ROUTE_VERB_COUNT] = {
-	[ROUTE_GET] = "get",	   [ROUTE_LIST] = "list",     [ROUTE_WATCH] = "watch",
-	[ROUTE_CREATE] = "create", [ROUTE_UPDATE] = "update", [ROUTE_PATCH] = "patch",
-	[ROUTE_DELETE] = "delete", [ROUTE_DELETECOLLECTION] = "deletecollection", [ROUTE_OTHER] = "",
+	[ROUTE_GET] = "get",	   [ROUTE_LIST] = "list",
+	[ROUTE_WATCH] = "watch",   [ROUTE_CREATE] = "create",
+	[ROUTE_UPDATE] = "update", [ROUTE_PATCH] = "patch",
+	[ROUTE_DELETE] = "delete", [ROUTE_DELETECOLLECTION] = "deletecollection",
+	[ROUTE_OTHER] = "",
 };
 
 const char *route_verb_name(enum route_verb v)
@@ -19,7 +21,7 @@ static enum route_verb verb_of(struct span method)
 		const char *method;
 		enum route_verb verb;
 	} rows[] = {
-		{ "GET", ROUTE_GET },	  { "HEAD", ROUTE_GET },   { "POST", ROUTE_CREATE },
+		{ "GET", ROUTE_GET },	 { "HEAD", ROUTE_GET },	   { "POST", ROUTE_CREATE },
 		{ "PUT", ROUTE_UPDATE }, { "PATCH", ROUTE_PATCH }, { "DELETE", ROUTE_DELETE },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
@@ -57,14 +59,15 @@ static void name_of_selector(struct arena *a, struct span query, struct route *r
 	struct span name;
 	struct api_complaints bad;
 	if (api_field_selector_parse(a, arena_span(a, buf_span(&text)), &sel, NULL) < 0 ||
-	    !api_field_selector_exact(&sel, SPAN("metadata.name"), &name) || !name.len || api_name_path_segment(name, &bad))
+	    !api_field_selector_exact(&sel, SPAN("metadata.name"), &name) || !name.len ||
+	    api_name_path_segment(name, &bad))
 		return;
 	r->name = name;
 	r->name_from_selector = true;
 }
 
-void route_read(struct arena *a, struct span method, struct span path, const struct span *seg, size_t n, struct span query,
-		struct route *out)
+void route_read(struct arena *a, struct span method, struct span path, const struct span *seg, size_t n,
+		struct span query, struct route *out)
 {
 	struct route r = { .path = path, .verb = ROUTE_OTHER };
 	bool core = n > 0 && span_is(seg[0], "api"), grouped = n > 0 && span_is(seg[0], "apis");

@@ -23,18 +23,18 @@ enum route_verb {
 struct route {
 	bool is_resource;
 	enum route_verb verb;
-	struct span verb_name;           /* "list"; for paths "get", "post", ... */
+	struct span verb_name; /* "list"; for paths "get", "post", ... */
 	struct span group, version;
 	struct span resource, subresource;
-	struct span ns, name;            /* name also from fieldSelector=metadata.name=x of a list or watch */
+	struct span ns, name; /* name also from fieldSelector=metadata.name=x of a list or watch */
 	bool name_from_selector;
-	const struct span *rest;         /* segments behind the sub-resource (proxy) */
+	const struct span *rest; /* segments behind the sub-resource (proxy) */
 	unsigned n_rest;
-	struct span path;                /* as sent */
+	struct span path; /* as sent */
 };
 
 /* segments: decoded, none empty (the strict form of http_req_segments, a closing empty one left out). query: raw.
  * Everything borrows from the arguments and the arena. An unknown method on a resource is ROUTE_OTHER there too. */
-void route_read(struct arena *a, struct span method, struct span path, const struct span *segments, size_t n, struct span query,
-		struct route *out);
+void route_read(struct arena *a, struct span method, struct span path, const struct span *segments, size_t n,
+		struct span query, struct route *out);
 const char *route_verb_name(enum route_verb v);

@@ -44,7 +44,8 @@ static int key_get(const char *dir, const char *name, struct tls_key **out, stru
 }
 
 /* A CA of our own and a serving certificate by it, kept in the folder: what kubeadm names ca.crt and apiserver.crt. */
-static int serving_files(struct apiserver *s, const char *dir, struct buf *cert, struct buf *key_pem, struct buf *ca, struct err *err)
+static int serving_files(struct apiserver *s, const char *dir, struct buf *cert, struct buf *key_pem, struct buf *ca,
+			 struct err *err)
 {
 	auto_buf struct buf path = {};
 	auto_cleanup(auto_tls_key_) struct tls_key *ca_key = NULL;
@@ -58,7 +59,9 @@ static int serving_files(struct apiserver *s, const char *dir, struct buf *cert,
 	buf_printf(&path, "%s/ca.crt", dir);
 	rc = io_read_file(AT_FDCWD, buf_cstr(&path), ca, FILE_MAX, err);
 	if (rc == -ERR_NOT_FOUND) {
-		const struct tls_cert_params p = { .kind = TLS_CERT_CA, .cn = "kubernetes", .not_before_s = now_s - 300,
+		const struct tls_cert_params p = { .kind = TLS_CERT_CA,
+						   .cn = "kubernetes",
+						   .not_before_s = now_s - 300,
 						   .not_after_s = now_s + 3650LL * 86400 };
 		rc = tls_cert_make(&p, ca_key, SPAN_EMPTY, NULL, ca, err);
 		if (rc == 0)
@@ -70,13 +73,21 @@ static int serving_files(struct apiserver *s, const char *dir, struct buf *cert,
 	buf_printf(&path, "%s/apiserver.crt", dir);
 	rc = io_read_file(AT_FDCWD, buf_cstr(&path), cert, FILE_MAX, err);
 	if (rc == -ERR_NOT_FOUND) {
-		static const char *const names[] = { "kubernetes", "kubernetes.default", "kubernetes.default.svc",
-						     "kubernetes.default.svc.cluster.local", "localhost", NULL };
+		static const char *const names[] = { "kubernetes",
+						     "kubernetes.default",
+						     "kubernetes.default.svc",
+						     "kubernetes.default.svc.cluster.local",
+						     "localhost",
+						     NULL };
 		struct span own = s->opt->advertise_address;
 		auto_free char *advertised = own.len ? mem_dup(own.ptr, own.len) : NULL;
 		const char *ips[] = { "127.0.0.1", "::1", "10.96.0.1", advertised, NULL };
-		const struct tls_cert_params p = { .kind = TLS_CERT_SERVER, .cn = "kube-apiserver", .dns_names = names, .ips = ips,
-						   .not_before_s = now_s - 300, .not_after_s = now_s + 365LL * 86400 };
+		const struct tls_cert_params p = { .kind = TLS_CERT_SERVER,
+						   .cn = "kube-apiserver",
+						   .dns_names = names,
+						   .ips = ips,
+						   .not_before_s = now_s - 300,
+						   .not_after_s = now_s + 365LL * 86400 };
 		rc = tls_cert_make(&p, key, buf_span(ca), ca_key, cert, err);
 		if (rc == 0)
 			rc = io_write_file(AT_FDCWD, buf_cstr(&path), buf_span(cert), 0644, err);
@@ -102,8 +113,11 @@ static int tls_setup(struct apiserver *s, struct err *err)
 		return rc;
 	struct span bundle = client_ca.len ? buf_span(&client_ca) : buf_span(&own_ca);
 	const struct tls_pair pair = { .cert_pem = buf_span(&cert), .key_pem = buf_span(&key) };
-	const struct tls_server_params p = { .pairs = &pair, .n_pairs = 1, .client_ca_pem = bundle,
-					     .client_auth = bundle.len ? TLS_CLIENT_ASK : TLS_CLIENT_NONE, .alpn = TLS_ALPN_HTTP };
+	const struct tls_server_params p = { .pairs = &pair,
+					     .n_pairs = 1,
+					     .client_ca_pem = bundle,
+					     .client_auth = bundle.len ? TLS_CLIENT_ASK : TLS_CLIENT_NONE,
+					     .alpn = TLS_ALPN_HTTP };
 	struct tls_ctx *ctx;
 	rc = tls_server_new(&p, &ctx, err);
 	if (rc < 0)
@@ -129,7 +143,9 @@ static int tls_setup(struct apiserver *s, struct err *err)
 	} else if (rc == 0) {
 		s->sa_keys[0] = tls_key_ref(s->sa_keys[1]);
 	}
-	s->issuer = (struct auth_issuer){ .issuer = o->issuer, .verify = s->sa_keys, .n_verify = 1, .sign = s->sa_keys[1], .extend = true };
+	s->issuer = (struct auth_issuer){
+		.issuer = o->issuer, .verify = s->sa_keys, .n_verify = 1, .sign = s->sa_keys[1], .extend = true
+	};
 	return rc;
 }
 
@@ -173,8 +189,11 @@ static int seed_namespaces(struct apiserver *s, struct api_registry *reg, struct
 			hex_add(&text, &id[k], 1);
 			buf_str(&text, k == 3 || k == 5 || k == 7 || k == 9 ? "-" : "");
 		}
-		buf_printf(&text, "\",\"creationTimestamp\":\"%s\",\"labels\":{\"kubernetes.io/metadata.name\":\"%s\"}},\"spec\":{\"finalizers\":"
-				  "[\"kubernetes\"]},\"status\":{\"phase\":\"Active\"}}", now, names[i]);
+		buf_printf(&text,
+			   "\",\"creationTimestamp\":\"%s\",\"labels\":{\"kubernetes.io/"
+			   "metadata.name\":\"%s\"}},\"spec\":{\"finalizers\":"
+			   "[\"kubernetes\"]},\"status\":{\"phase\":\"Active\"}}",
+			   now, names[i]);
 		struct json tree;
 		int rc = api_decode_json(&a, res->type, buf_span(&text), NULL, &tree, err);
 		if (rc < 0)
@@ -252,7 +271,9 @@ static int worker_init(struct apiserver *s, unsigned i, struct err *err)
 		return rc;
 	loop_hold(w->loop);
 	w->port = store_port_open(s->store, port_wake, w);
-	const struct http_server_params p = { .loop = w->loop, .name = "apiserver", .handle = handle_request, .arg = w, .tls = &s->tls };
+	const struct http_server_params p = {
+		.loop = w->loop, .name = "apiserver", .handle = handle_request, .arg = w, .tls = &s->tls
+	};
 	rc = http_server_new(&p, &w->https, err);
 	if (rc < 0)
 		return rc;

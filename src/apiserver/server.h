@@ -24,9 +24,9 @@ struct apiserver {
 	struct tls_slot tls;
 	struct auth_rbac *rbac;
 	struct auth_node *nodes;
-	struct auth_tokens *tokens;  /* NULL: none */
+	struct auth_tokens *tokens; /* NULL: none */
 	struct auth_issuer issuer;
-	struct tls_key *sa_keys[2];  /* verify, sign; owned */
+	struct tls_key *sa_keys[2]; /* verify, sign; owned */
 	struct auth_lookup lookup;
 	struct worker *workers;
 	unsigned n_workers;
@@ -43,11 +43,11 @@ struct worker {
 	struct loop *loop;
 	struct http_server *https, *local;
 	struct store_port *port;
-	atomic_bool woken;            /* a message to run the port is on its way */
+	atomic_bool woken; /* a message to run the port is on its way */
 	struct api_registry_cache registry;
-	struct list watches;          /* struct watch.link: open ones */
+	struct list watches;	      /* struct watch.link: open ones */
 	struct store_watch *feeds[8]; /* of worker 0 */
-	unsigned serving;             /* http servers that have not ended yet */
+	unsigned serving;	      /* http servers that have not ended yet */
 };
 
 struct deletion;
@@ -60,28 +60,28 @@ struct call {
 	struct arena arena;
 	struct route route;
 	struct auth_user user;
-	struct api_registry *registry;      /* a reference */
+	struct api_registry *registry; /* a reference */
 	const struct api_resource *res;
-	const struct api_subresource *sub;  /* NULL: the resource itself */
+	const struct api_subresource *sub; /* NULL: the resource itself */
 	struct accepted want;
 	struct span query;
 	struct err err;
-	unsigned pending;                   /* store calls under way */
+	unsigned pending; /* store calls under way */
 	bool answered, counted, mutating;
-	bool generic;                       /* the error is about the request, not about an object: no details */
+	bool generic; /* the error is about the request, not about an object: no details */
 	/* writes */
 	struct span body;
-	struct json object;                 /* to be stored */
-	struct deletion *deletion;          /* of DELETE */
-	struct bytes *value;                /* encoded; owned */
-	struct store_snapshot *snap;        /* what the current try looked at; owned */
+	struct json object;	     /* to be stored */
+	struct deletion *deletion;   /* of DELETE */
+	struct bytes *value;	     /* encoded; owned */
+	struct store_snapshot *snap; /* what the current try looked at; owned */
 	unsigned tries;
 	int success_code;
 	bool dry_run;
 	struct span *warnings;
 	unsigned n_warnings, cap_warnings;
 	void (*written)(struct call *c, int64_t rev); /* after a successful commit */
-	void (*again)(struct call *c);                /* after a lost race */
+	void (*again)(struct call *c);		      /* after a lost race */
 };
 
 /* ---- handle.c: the way of a request */
@@ -106,8 +106,9 @@ int not_found(struct call *c); /* pods "web" not found */
 /* ---- answer.c */
 /* One object in the wanted shape and form, appended; for items of lists `item` leaves kind and apiVersion out where upstream
  * does. */
-int object_answer(struct arena *a, const struct api_resource *res, struct span gv, const struct accepted *want, struct span value,
-		  int64_t rev, bool item, int64_t now_s, const char *include_object, struct buf *out, struct err *err);
+int object_answer(struct arena *a, const struct api_resource *res, struct span gv, const struct accepted *want,
+		  struct span value, int64_t rev, bool item, int64_t now_s, const char *include_object, struct buf *out,
+		  struct err *err);
 /* The columns of a Table as JSON text: "columnDefinitions":[...]. */
 void table_columns(struct buf *out, const struct api_resource *res);
 

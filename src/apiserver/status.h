@@ -5,7 +5,8 @@
 
 /* What the answer is about; empty parts are left out. */
 struct status_details {
-	struct span name, group, kind; /* kind: the resource's plural, as upstream's details have it; the Kind for INVALID */
+	struct span name, group,
+		kind; /* kind: the resource's plural, as upstream's details have it; the Kind for INVALID */
 	struct span uid;
 };
 /* HTTP code for an error (err's class by base/err.def). */

@@ -11,7 +11,7 @@ struct watch {
 	struct call *c;
 	struct filter filter;
 	struct store_watch *cursor;
-	struct store_iter it;  /* while initial objects are sent */
+	struct store_iter it; /* while initial objects are sent */
 	bool initial, bookmarks, end_mark, ended;
 	int64_t sent_rev;
 	struct span gv;
@@ -47,7 +47,8 @@ static void event_write(struct watch *w, const char *type, struct span object)
 		/* four bytes of length, big endian, before each event */
 		auto_buf struct buf event = {};
 		api_encode_watch_event(&event, span_of(type), object);
-		const char head[4] = { (char)(event.len >> 24), (char)(event.len >> 16), (char)(event.len >> 8), (char)event.len };
+		const char head[4] = { (char)(event.len >> 24), (char)(event.len >> 16), (char)(event.len >> 8),
+				       (char)event.len };
 		buf_add(&out, head, 4);
 		buf_span_add(&out, buf_span(&event));
 	} else {
@@ -66,7 +67,8 @@ static void send_error(struct watch *w, struct err *err)
 		auto_arena struct arena a = {};
 		const struct api_type *t = api_type_find(SPAN("meta/v1.Status"));
 		struct json tree;
-		if (api_decode_json(&a, t, buf_span(&status), NULL, &tree, NULL) < 0 || api_encode_proto(&proto, t, &tree, NULL) < 0)
+		if (api_decode_json(&a, t, buf_span(&status), NULL, &tree, NULL) < 0 ||
+		    api_encode_proto(&proto, t, &tree, NULL) < 0)
 			return;
 	}
 	event_write(w, "ERROR", buf_span(w->c->want.form == FORM_PROTO ? &proto : &status));
@@ -237,7 +239,8 @@ void watch_begin(struct call *c)
 	static const struct http_req_ops ops = { .drain = on_drain, .hangup = on_hangup, .done = on_done };
 	struct span rv = call_param(c, "resourceVersion"), seconds = call_param(c, "timeoutSeconds");
 	struct span include = call_param(c, "includeObject"), match = call_param(c, "resourceVersionMatch");
-	bool send_initial_events = call_param_true(c, "sendInitialEvents"), has_initial = call_param(c, "sendInitialEvents").len;
+	bool send_initial_events = call_param_true(c, "sendInitialEvents"),
+	     has_initial = call_param(c, "sendInitialEvents").len;
 	int64_t from = 0, timeout_s = 0;
 	struct watch *w = arena_new(&c->arena, struct watch);
 	w->c = c;
@@ -247,11 +250,14 @@ void watch_begin(struct call *c)
 	if (rv.len && (!span_to_i64(rv, &from) || from < 0))
 		err_set(&c->err, ERR_INVALID_REQUEST, "invalid resource version \"%.*s\"", SPAN_ARG(rv));
 	else if (seconds.len && (!span_to_i64(seconds, &timeout_s) || timeout_s < 0))
-		err_set(&c->err, ERR_INVALID_REQUEST, "strconv.ParseInt: parsing \"%.*s\": invalid syntax", SPAN_ARG(seconds));
+		err_set(&c->err, ERR_INVALID_REQUEST, "strconv.ParseInt: parsing \"%.*s\": invalid syntax",
+			SPAN_ARG(seconds));
 	else if (has_initial && !span_is(match, "NotOlderThan"))
-		err_set(&c->err, ERR_INVALID_REQUEST, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
+		err_set(&c->err, ERR_INVALID_REQUEST,
+			"sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
 	else if (match.len && !has_initial)
-		err_set(&c->err, ERR_INVALID_REQUEST, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
+		err_set(&c->err, ERR_INVALID_REQUEST,
+			"resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
 	else
 		(void)filter_read(c, &w->filter); /* sets c->err */
 	if (c->err.class != ERR_NONE) {
@@ -266,8 +272,8 @@ void watch_begin(struct call *c)
 		object_key(&prefix, c->res, c->route.ns, SPAN_EMPTY);
 		c->snap = store_snapshot(c->server->store);
 		if (from > store_snapshot_rev(c->snap)) {
-			err_set(&c->err, ERR_TIMEOUT, "Timeout: Too large resource version: %lld, current: %lld", (long long)from,
-				(long long)store_snapshot_rev(c->snap));
+			err_set(&c->err, ERR_TIMEOUT, "Timeout: Too large resource version: %lld, current: %lld",
+				(long long)from, (long long)store_snapshot_rev(c->snap));
 			c->err.retry_ms = 1000;
 			call_fail(c);
 			return;

@@ -88,8 +88,8 @@ static void new_uid(struct call *c, struct json *meta)
 	rng_secret(b, sizeof(b));
 	b[6] = (uint8_t)((b[6] & 0x0f) | 0x40);
 	b[8] = (uint8_t)((b[8] & 0x3f) | 0x80);
-	(void)snprintf(text, sizeof(text), "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2], b[3],
-		       b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+	(void)snprintf(text, sizeof(text), "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0],
+		       b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
 	(void)json_set(&c->arena, meta, SPAN("uid"), json_str(arena_span(&c->arena, span_of(text))));
 }
 
@@ -116,8 +116,9 @@ static int namespace_agree(struct call *c, struct json *object)
 		return 0;
 	}
 	if (ns.len && !span_eq(ns, c->route.ns))
-		return err_set(&c->err, ERR_INVALID_REQUEST, "the namespace of the provided object does not match the namespace sent on the "
-							     "request");
+		return err_set(&c->err, ERR_INVALID_REQUEST,
+			       "the namespace of the provided object does not match the namespace sent on the "
+			       "request");
 	(void)json_set(&c->arena, meta, SPAN("namespace"), json_str(c->route.ns));
 	return 0;
 }
@@ -129,11 +130,12 @@ static int kind_agree(struct call *c, const struct json *object)
 	struct span want_gv = call_group_version(c, c->res);
 	if (gv.len && !span_eq(gv, want_gv))
 		return err_set(&c->err, ERR_INVALID_REQUEST,
-			       "the API version in the data (%.*s) does not match the expected API version (%.*s)", SPAN_ARG(gv),
-			       SPAN_ARG(want_gv));
+			       "the API version in the data (%.*s) does not match the expected API version (%.*s)",
+			       SPAN_ARG(gv), SPAN_ARG(want_gv));
 	if (kind.len && !span_eq(kind, c->res->kind))
-		return err_set(&c->err, ERR_INVALID_REQUEST, "%.*s in version \"%.*s\" cannot be handled as a %.*s: no kind match",
-			       SPAN_ARG(kind), SPAN_ARG(c->res->version), SPAN_ARG(c->res->kind));
+		return err_set(&c->err, ERR_INVALID_REQUEST,
+			       "%.*s in version \"%.*s\" cannot be handled as a %.*s: no kind match", SPAN_ARG(kind),
+			       SPAN_ARG(c->res->version), SPAN_ARG(c->res->kind));
 	return 0;
 }
 
@@ -151,8 +153,11 @@ static int field_validation(struct call *c, enum validation *out)
 	else if (span_is(v, "Ignore"))
 		*out = FIELDS_IGNORE;
 	else
-		return err_set(&c->err, ERR_INVALID, "CreateOptions.meta.k8s.io \"\" is invalid: fieldValidation: Unsupported value: \"%.*s\": "
-						     "supported values: \"Ignore\", \"Strict\", \"Warn\"", SPAN_ARG(v));
+		return err_set(
+			&c->err, ERR_INVALID,
+			"CreateOptions.meta.k8s.io \"\" is invalid: fieldValidation: Unsupported value: \"%.*s\": "
+			"supported values: \"Ignore\", \"Strict\", \"Warn\"",
+			SPAN_ARG(v));
 	return 0;
 }
 
@@ -180,8 +185,8 @@ int write_decode(struct call *c, const struct api_type *type, struct span kind, 
 	else
 		rc = api_decode_json(&c->arena, type, c->body, &d, out, &c->err);
 	if (rc < 0)
-		return err_note(&c->err, "%.*s in version \"%.*s\" cannot be handled as a %.*s", SPAN_ARG(kind), SPAN_ARG(c->res->version),
-				SPAN_ARG(kind));
+		return err_note(&c->err, "%.*s in version \"%.*s\" cannot be handled as a %.*s", SPAN_ARG(kind),
+				SPAN_ARG(c->res->version), SPAN_ARG(kind));
 	return found_fields(c, &d, how);
 }
 
@@ -219,12 +224,20 @@ int write_finish(struct call *c, struct json *object, const struct json *old, bo
 {
 	struct json *meta = meta_of(c, object);
 	struct strategy s = {
-		.arena = &c->arena, .resource = c->res, .subresource = c->sub ? c->sub->name : SPAN(""), .object = object, .old = old,
-		.now = write_now(c), .user_name = c->user.name, .user_uid = c->user.uid, .user_groups = c->user.groups,
+		.arena = &c->arena,
+		.resource = c->res,
+		.subresource = c->sub ? c->sub->name : SPAN(""),
+		.object = object,
+		.old = old,
+		.now = write_now(c),
+		.user_name = c->user.name,
+		.user_uid = c->user.uid,
+		.user_groups = c->user.groups,
 		.n_user_groups = c->user.n_groups,
 	};
 	if (!old) {
-		static const struct span cleared[] = { SPAN_INIT("resourceVersion"), SPAN_INIT("selfLink"), SPAN_INIT("deletionTimestamp"),
+		static const struct span cleared[] = { SPAN_INIT("resourceVersion"), SPAN_INIT("selfLink"),
+						       SPAN_INIT("deletionTimestamp"),
 						       SPAN_INIT("deletionGracePeriodSeconds") };
 		for (size_t i = 0; i < ARRAY_LEN(cleared); i++)
 			(void)json_remove(meta, cleared[i]);
@@ -232,9 +245,10 @@ int write_finish(struct call *c, struct json *object, const struct json *old, bo
 		(void)json_set(&c->arena, meta, SPAN("creationTimestamp"), json_str(s.now));
 	} else {
 		/* The server's own fields come from what is stored. */
-		static const struct span kept[] = { SPAN_INIT("uid"), SPAN_INIT("creationTimestamp"), SPAN_INIT("generateName"),
-						    SPAN_INIT("selfLink"), SPAN_INIT("deletionTimestamp"),
-						    SPAN_INIT("deletionGracePeriodSeconds") };
+		static const struct span kept[] = {
+			SPAN_INIT("uid"),      SPAN_INIT("creationTimestamp"), SPAN_INIT("generateName"),
+			SPAN_INIT("selfLink"), SPAN_INIT("deletionTimestamp"), SPAN_INIT("deletionGracePeriodSeconds")
+		};
 		const struct json *was = json_getl(old, "metadata");
 		for (size_t i = 0; i < ARRAY_LEN(kept); i++) {
 			const struct json *v = json_get(was, kept[i]);
@@ -284,9 +298,11 @@ static int namespace_lives(struct call *c)
 	struct span name = meta_span(&c->object, "name");
 	err_cause_add(&c->err, SPAN("metadata.namespace"), "NamespaceTerminating",
 		      arena_printf(&a, "namespace %.*s is being terminated", SPAN_ARG(c->route.ns)));
-	return err_set(&c->err, ERR_FORBIDDEN, "%.*s%s%.*s \"%.*s\" is forbidden: unable to create new content in namespace %.*s because it is "
-					       "being terminated", SPAN_ARG(c->res->plural), c->res->group.len ? "." : "",
-		       SPAN_ARG(c->res->group), SPAN_ARG(name), SPAN_ARG(c->route.ns));
+	return err_set(&c->err, ERR_FORBIDDEN,
+		       "%.*s%s%.*s \"%.*s\" is forbidden: unable to create new content in namespace %.*s because it is "
+		       "being terminated",
+		       SPAN_ARG(c->res->plural), c->res->group.len ? "." : "", SPAN_ARG(c->res->group), SPAN_ARG(name),
+		       SPAN_ARG(c->route.ns));
 }
 
 static void create_try(struct call *c)
@@ -317,8 +333,8 @@ static void create_try(struct call *c)
 			create_try(c);
 			return;
 		}
-		err_set(&c->err, ERR_EXISTS, "%.*s%s%.*s \"%.*s\" already exists", SPAN_ARG(c->res->plural), c->res->group.len ? "." : "",
-			SPAN_ARG(c->res->group), SPAN_ARG(c->route.name));
+		err_set(&c->err, ERR_EXISTS, "%.*s%s%.*s \"%.*s\" already exists", SPAN_ARG(c->res->plural),
+			c->res->group.len ? "." : "", SPAN_ARG(c->res->group), SPAN_ARG(c->route.name));
 		call_fail(c);
 		return;
 	}
@@ -331,7 +347,8 @@ static void create_try(struct call *c)
 static void create_begin(struct call *c)
 {
 	if (c->route.name.len && !c->sub) {
-		err_set(&c->err, ERR_METHOD_NOT_ALLOWED, "the server does not allow this method on the requested resource");
+		err_set(&c->err, ERR_METHOD_NOT_ALLOWED,
+			"the server does not allow this method on the requested resource");
 		call_fail(c);
 		return;
 	}
@@ -355,9 +372,12 @@ static void create_begin(struct call *c)
 
 int write_conflict(struct call *c)
 {
-	return err_set(&c->err, ERR_STALE, "Operation cannot be fulfilled on %.*s%s%.*s \"%.*s\": the object has been modified; please apply "
-					   "your changes to the latest version and try again", SPAN_ARG(c->res->plural),
-		       c->res->group.len ? "." : "", SPAN_ARG(c->res->group), SPAN_ARG(c->route.name));
+	return err_set(
+		&c->err, ERR_STALE,
+		"Operation cannot be fulfilled on %.*s%s%.*s \"%.*s\": the object has been modified; please apply "
+		"your changes to the latest version and try again",
+		SPAN_ARG(c->res->plural), c->res->group.len ? "." : "", SPAN_ARG(c->res->group),
+		SPAN_ARG(c->route.name));
 }
 
 const struct store_item *write_current(struct call *c, struct buf *key, struct json *out)
@@ -435,19 +455,28 @@ static void update_try(struct call *c)
 	}
 	int64_t wanted = 0;
 	if (uid.len && !span_eq(uid, meta_span(&old, "uid")))
-		err_set(&c->err, ERR_STALE, "Operation cannot be fulfilled on %.*s%s%.*s \"%.*s\": StorageError: invalid object, Code: 4, Key: "
-					    "%s, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: %.*s, UID "
-					    "in object meta: %.*s", SPAN_ARG(c->res->plural), c->res->group.len ? "." : "",
-			SPAN_ARG(c->res->group), SPAN_ARG(c->route.name), buf_cstr(&key), SPAN_ARG(uid), SPAN_ARG(meta_span(&old, "uid")));
+		err_set(&c->err, ERR_STALE,
+			"Operation cannot be fulfilled on %.*s%s%.*s \"%.*s\": StorageError: invalid object, Code: 4, "
+			"Key: "
+			"%s, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: %.*s, "
+			"UID "
+			"in object meta: %.*s",
+			SPAN_ARG(c->res->plural), c->res->group.len ? "." : "", SPAN_ARG(c->res->group),
+			SPAN_ARG(c->route.name), buf_cstr(&key), SPAN_ARG(uid), SPAN_ARG(meta_span(&old, "uid")));
 	else if (rv.len && !span_is(rv, "0") && (!span_to_i64(rv, &wanted) || wanted < 0))
-		err_set(&c->err, ERR_INVALID, "%.*s \"%.*s\" is invalid: metadata.resourceVersion: Invalid value: \"%.*s\": strconv.ParseUint: "
-					      "parsing \"%.*s\": invalid syntax", SPAN_ARG(c->res->kind), SPAN_ARG(c->route.name), SPAN_ARG(rv),
-			SPAN_ARG(rv));
+		err_set(&c->err, ERR_INVALID,
+			"%.*s \"%.*s\" is invalid: metadata.resourceVersion: Invalid value: \"%.*s\": "
+			"strconv.ParseUint: "
+			"parsing \"%.*s\": invalid syntax",
+			SPAN_ARG(c->res->kind), SPAN_ARG(c->route.name), SPAN_ARG(rv), SPAN_ARG(rv));
 	else if (wanted && wanted != it->rev)
 		write_conflict(c);
 	else if (!wanted && !(strategy_flags(c->res) & STRATEGY_UNCONDITIONAL_UPDATE))
-		err_set(&c->err, ERR_INVALID, "%.*s%s%.*s \"%.*s\" is invalid: metadata.resourceVersion: Invalid value: 0: must be specified for "
-					      "an update", SPAN_ARG(c->res->plural), c->res->group.len ? "." : "", SPAN_ARG(c->res->group),
+		err_set(&c->err, ERR_INVALID,
+			"%.*s%s%.*s \"%.*s\" is invalid: metadata.resourceVersion: Invalid value: 0: must be specified "
+			"for "
+			"an update",
+			SPAN_ARG(c->res->plural), c->res->group.len ? "." : "", SPAN_ARG(c->res->group),
 			SPAN_ARG(c->route.name));
 	struct json object = json_copy(&c->arena, &c->object);
 	if (c->err.class != ERR_NONE || write_finish(c, &object, &old, false) < 0)
@@ -478,7 +507,8 @@ static void update_begin(struct call *c)
 	if (!name.len)
 		(void)json_set(&c->arena, json_getl(&c->object, "metadata"), SPAN("name"), json_str(c->route.name));
 	else if (!span_eq(name, c->route.name)) {
-		err_set(&c->err, ERR_INVALID_REQUEST, "the name of the object (%.*s) does not match the name on the URL (%.*s)", SPAN_ARG(name),
+		err_set(&c->err, ERR_INVALID_REQUEST,
+			"the name of the object (%.*s) does not match the name on the URL (%.*s)", SPAN_ARG(name),
 			SPAN_ARG(c->route.name));
 		call_fail(c);
 		return;
@@ -510,7 +540,8 @@ static int patch_kind_of(struct call *c, enum patch_kind *out)
 		}
 	}
 	return err_set(&c->err, ERR_UNSUPPORTED_MEDIA,
-		       "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, "
+		       "the body of the request was in an unknown format - accepted media types include: "
+		       "application/json-patch+json, "
 		       "application/merge-patch+json%s, application/apply-patch+yaml",
 		       custom ? "" : ", application/strategic-merge-patch+json");
 }
@@ -527,14 +558,17 @@ static int patch_parse(struct call *c, enum patch_kind kind, struct json *out)
 	return 0;
 }
 
-static int patch_apply(struct call *c, enum patch_kind kind, const struct json *patch, const struct json *old, struct json *out)
+static int patch_apply(struct call *c, enum patch_kind kind, const struct json *patch, const struct json *old,
+		       struct json *out)
 {
 	int rc;
 	if (kind == PATCH_APPLY) {
 		struct span manager = call_param(c, "fieldManager");
 		if (!manager.len)
-			return err_set(&c->err, ERR_INVALID, "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required "
-							     "for apply patch");
+			return err_set(
+				&c->err, ERR_INVALID,
+				"PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required "
+				"for apply patch");
 		struct api_ssa ssa = write_ssa(c);
 		rc = api_ssa_apply(&c->arena, &ssa, old, patch, manager, call_param_true(c, "force"), out, &c->err);
 	} else {
@@ -549,7 +583,8 @@ static int patch_apply(struct call *c, enum patch_kind kind, const struct json *
 			auto_err struct err why = ERR_INIT;
 			err_move(&why, &c->err);
 			c->generic = true;
-			return err_set(&c->err, ERR_INVALID, "the server rejected our request due to an error in our request");
+			return err_set(&c->err, ERR_INVALID,
+				       "the server rejected our request due to an error in our request");
 		}
 	}
 	if (rc < 0)
@@ -577,7 +612,8 @@ static void patch_try(struct call *c)
 	if (!it && kind == PATCH_APPLY && !c->sub && c->err.class == ERR_NONE) {
 		/* Apply makes what is not there. */
 		c->success_code = 201;
-		if (patch_apply(c, kind, &patch, NULL, &object) < 0 || kind_agree(c, &object) < 0 || namespace_agree(c, &object) < 0) {
+		if (patch_apply(c, kind, &patch, NULL, &object) < 0 || kind_agree(c, &object) < 0 ||
+		    namespace_agree(c, &object) < 0) {
 			call_fail(c);
 			return;
 		}
@@ -598,16 +634,20 @@ static void patch_try(struct call *c)
 		return;
 	}
 	c->success_code = 200;
-	if (patch_apply(c, kind, &patch, &old, &object) < 0 || kind_agree(c, &object) < 0 || namespace_agree(c, &object) < 0) {
+	if (patch_apply(c, kind, &patch, &old, &object) < 0 || kind_agree(c, &object) < 0 ||
+	    namespace_agree(c, &object) < 0) {
 		call_fail(c);
 		return;
 	}
 	int64_t wanted;
-	struct span rv = meta_span(&object, "resourceVersion"), uid = meta_span(&object, "uid"), name = meta_span(&object, "name");
+	struct span rv = meta_span(&object, "resourceVersion"), uid = meta_span(&object, "uid"),
+		    name = meta_span(&object, "name");
 	if (!span_eq(name, c->route.name))
-		err_set(&c->err, ERR_INVALID_REQUEST, "the name of the object (%.*s) does not match the name on the URL (%.*s)", SPAN_ARG(name),
+		err_set(&c->err, ERR_INVALID_REQUEST,
+			"the name of the object (%.*s) does not match the name on the URL (%.*s)", SPAN_ARG(name),
 			SPAN_ARG(c->route.name));
-	else if ((rv.len && (!span_to_i64(rv, &wanted) || wanted != it->rev)) || (uid.len && !span_eq(uid, meta_span(&old, "uid"))))
+	else if ((rv.len && (!span_to_i64(rv, &wanted) || wanted != it->rev)) ||
+		 (uid.len && !span_eq(uid, meta_span(&old, "uid"))))
 		write_conflict(c);
 	if (c->err.class != ERR_NONE || write_finish(c, &object, &old, kind == PATCH_APPLY) < 0)
 		call_fail(c);
@@ -645,8 +685,11 @@ static void on_body(struct http_req *r, int rc, struct span body, void *arg)
 	c->body = body;
 	struct span dry = call_param(c, "dryRun");
 	if (dry.len && !span_is(dry, "All")) {
-		err_set(&c->err, ERR_INVALID, "CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: \"%.*s\": supported values: "
-					      "\"All\"", SPAN_ARG(dry));
+		err_set(&c->err, ERR_INVALID,
+			"CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: \"%.*s\": supported "
+			"values: "
+			"\"All\"",
+			SPAN_ARG(dry));
 		call_fail(c);
 		return;
 	}
