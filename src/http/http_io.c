@@ -23,13 +23,37 @@ enum { SCRATCH = 65536, RECORD = 16384, BATCH = 65536, BATCH_ROOM = BATCH + 2048
 /* A turn reads at most so much from one connection and sends at most so much to it. */
 enum { READ_TURN = 4 * SCRATCH, SEND_TURN = 1024 * 1024, VECTORS = 64 };
 
-static __thread char scratch[SCRATCH];
-static __thread char record[RECORD];
-static __thread struct {
-	struct http_io *user; /* whose flush is filling it */
-	size_t len;
-	char data[BATCH_ROOM];
-} batch;
+/* Made when a thread first needs it and freed with the thread: as thread-local arrays they would cost every program that
+ * links this, and every thread of it, 164 KB that are cleared at start. */
+struct areas {
+	char scratch[SCRATCH];
+	char record[RECORD];
+	struct {
+		struct http_io *user; /* whose flush is filling it */
+		size_t len;
+		char data[BATCH_ROOM];
+	} batch;
+};
+static __thread struct areas *areas;
+static pthread_key_t areas_key;
+static pthread_once_t areas_once = PTHREAD_ONCE_INIT;
+
+static void areas_key_make(void)
+{
+	int rc = pthread_key_create(&areas_key, free);
+	assert(rc == 0);
+}
+
+static void areas_need(void)
+{
+	if (likely(areas))
+		return;
+	areas = mem_alloc(sizeof(*areas));
+	areas->batch.user = NULL;
+	areas->batch.len = 0;
+	pthread_once(&areas_once, areas_key_make);
+	pthread_setspecific(areas_key, areas); /* so that the thread's end frees it */
+}
 
 static void io_ready(struct loop_fd *f, unsigned events);
 static void io_again(struct loop_task *t);
@@ -85,6 +109,7 @@ static void io_init(struct http_io *io, struct loop *l, const char *name, const 
 int http_io_open(struct http_io *io, struct loop *l, const char *name, int sock, const struct http_io_ops *ops,
 	struct err *err)
 {
+	areas_need();
 	io_init(io, l, name, ops);
 	int rc = loop_fd_open(&io->fd, l, name, sock, io_ready, err);
 	if (rc < 0) {
@@ -103,6 +128,7 @@ int http_io_open(struct http_io *io, struct loop *l, const char *name, int sock,
 
 void http_io_memory(struct http_io *io, struct loop *l, const struct http_io_ops *ops)
 {
+	areas_need();
 	io_init(io, l, "memory", ops);
 	io->opening = true;
 	io->reading = true;
@@ -133,9 +159,9 @@ static ptrdiff_t tls_recv(void *arg, void *out, size_t cap)
 static ptrdiff_t tls_send(void *arg, const void *data, size_t len)
 {
 	struct http_io *io = arg;
-	if (batch.user == io && !io->cipher_len && len <= sizeof(batch.data) - batch.len) {
-		memcpy(batch.data + batch.len, data, len);
-		batch.len += len;
+	if (areas->batch.user == io && !io->cipher_len && len <= BATCH_ROOM - areas->batch.len) {
+		memcpy(areas->batch.data + areas->batch.len, data, len);
+		areas->batch.len += len;
 		return (ptrdiff_t)len;
 	}
 	/* Answers that OpenSSL makes while reading (tickets, key updates, alerts). */
@@ -200,13 +226,13 @@ static void saw_eof(struct http_io *io)
 static void deliver(struct http_io *io, size_t n)
 {
 	if (!io->discarding)
-		io->ops->data(io, span_make(scratch, n));
+		io->ops->data(io, span_make(areas->scratch, n));
 }
 
 static void read_plain(struct http_io *io)
 {
 	for (size_t total = 0; total < READ_TURN && io->reading && !io->closed && !io->broken;) {
-		ssize_t n = recv(io->sock, scratch, sizeof(scratch), 0);
+		ssize_t n = recv(io->sock, areas->scratch, SCRATCH, 0);
 		if (n < 0) {
 			if (errno != EAGAIN && errno != EINTR)
 				broke_sys(io, errno, "reading");
@@ -218,7 +244,7 @@ static void read_plain(struct http_io *io)
 		}
 		total += (size_t)n;
 		deliver(io, (size_t)n);
-		if ((size_t)n < sizeof(scratch))
+		if ((size_t)n < SCRATCH)
 			return;
 	}
 }
@@ -235,8 +261,8 @@ static void read_tls(struct http_io *io)
 		size_t have = 0;
 		ptrdiff_t n = 0;
 		struct err why = ERR_INIT;
-		while (sizeof(scratch) - have >= RECORD) {
-			n = tls_read(io->tls, scratch + have, sizeof(scratch) - have, &why);
+		while (SCRATCH - have >= RECORD) {
+			n = tls_read(io->tls, areas->scratch + have, SCRATCH - have, &why);
 			if (n <= 0)
 				break;
 			have += (size_t)n;
@@ -270,6 +296,7 @@ static void io_read(struct http_io *io)
 
 static void io_ready(struct loop_fd *f, unsigned events)
 {
+	areas_need();
 	struct http_io *io = container_of(f, struct http_io, fd);
 	if (events & LOOP_WRITE) {
 		io->blocked = false;
@@ -304,6 +331,7 @@ static void io_ready(struct loop_fd *f, unsigned events)
 
 static void io_again(struct loop_task *t)
 {
+	areas_need();
 	struct http_io *io = container_of(t, struct http_io, again);
 	if (io->closed)
 		return;
@@ -430,20 +458,20 @@ static bool flush_cipher(struct http_io *io)
 static bool flush_batch(struct http_io *io)
 {
 	size_t sent = 0;
-	while (sent < batch.len && !io->blocked && !io->broken) {
-		ptrdiff_t n = kernel_send_span(io, batch.data + sent, batch.len - sent);
+	while (sent < areas->batch.len && !io->blocked && !io->broken) {
+		ptrdiff_t n = kernel_send_span(io, areas->batch.data + sent, areas->batch.len - sent);
 		if (n < 0)
 			break;
 		sent += (size_t)n;
-		if (sent < batch.len && n)
+		if (sent < areas->batch.len && n)
 			io->blocked = true;
 	}
-	size_t left = batch.len - sent;
-	batch.len = 0;
+	size_t left = areas->batch.len - sent;
+	areas->batch.len = 0;
 	if (!left || io->broken)
 		return !io->broken;
 	char *both = mem_alloc(left + io->cipher_len);
-	memcpy(both, batch.data + sent, left);
+	memcpy(both, areas->batch.data + sent, left);
 	if (io->cipher_len)
 		memcpy(both + left, io->cipher, io->cipher_len);
 	free(io->cipher);
@@ -457,18 +485,18 @@ static void flush_tls(struct http_io *io)
 	if (!flush_cipher(io) || io->handshaking)
 		return;
 	size_t total = 0;
-	batch.user = io;
-	batch.len = 0;
+	areas->batch.user = io;
+	areas->batch.len = 0;
 	struct err why = ERR_INIT;
 	bool more = true;
 	while (more && !io->broken) {
-		while (io->out.len && batch.len < BATCH && !io->cipher_len) {
+		while (io->out.len && areas->batch.len < BATCH && !io->cipher_len) {
 			const struct http_seg *first = &io->out.segs[io->out.head];
 			const char *data = first->ptr;
 			size_t len = MIN(first->len, (size_t)RECORD);
 			if (len < RECORD && io->out.n > 1) {
-				len = http_out_gather(&io->out, record, RECORD);
-				data = record;
+				len = http_out_gather(&io->out, areas->record, RECORD);
+				data = areas->record;
 			}
 			ptrdiff_t n = tls_write(io->tls, data, len, &why);
 			if (n <= 0)
@@ -482,7 +510,7 @@ static void flush_tls(struct http_io *io)
 			if (tls_end(io->tls, &why) < 0)
 				goto failed;
 		}
-		if (batch.len && !flush_batch(io))
+		if (areas->batch.len && !flush_batch(io))
 			break;
 		if (io->out.len) {
 			if (total >= SEND_TURN)
@@ -491,16 +519,17 @@ static void flush_tls(struct http_io *io)
 				more = !io->blocked;
 		}
 	}
-	batch.user = NULL;
+	areas->batch.user = NULL;
 	return;
 failed:
-	batch.user = NULL;
+	areas->batch.user = NULL;
 	(void)flush_batch(io);
 	broke(io, &why);
 }
 
 static void io_flush(struct loop_task *t)
 {
+	areas_need();
 	struct http_io *io = container_of(t, struct http_io, flush);
 	if (io->closed || io->broken)
 		return;

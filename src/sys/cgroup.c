@@ -225,7 +225,7 @@ int sys_cgroup_add(struct arena *a, struct sys_cgroup *cg, const char *name, con
 int sys_cgroup_locate(struct arena *a, const char *path, bool systemd, const char *id, struct sys_cgroup *out,
 		      struct err *err)
 {
-	const char *inner;
+	const char *inner = "";
 	bool relative = false;
 	int r = inner_path(a, path, systemd, id, &inner, &relative, err);
 	if (r < 0)
