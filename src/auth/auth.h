@@ -111,6 +111,35 @@ void auth_rule_text(const struct auth_rule *rule, struct buf *out);
 int auth_rbac_check_grant(struct auth_rbac *r, const struct auth_user *user, struct span ns, const struct auth_rule *want,
 			  unsigned n_want, struct err *err);
 
+/* ---- bootstrap policy: the roles and bindings of kube-apiserver 1.33 (default feature gates) */
+
+unsigned auth_policy_count(enum auth_rbac_kind kind);
+/* The i-th wanted object of a kind as a tree of rbac.authorization.k8s.io/v1 in the arena, labelled
+ * kubernetes.io/bootstrapping=rbac-defaults and annotated for automatic update; no uid or times. Cluster roles that are
+ * made of others have "rules": null until auth_policy_aggregate. Strings of the tree live as long as the program. */
+struct json auth_policy_object(enum auth_rbac_kind kind, unsigned i, struct arena *a);
+
+enum auth_policy_step {
+	AUTH_POLICY_NONE,
+	AUTH_POLICY_CREATE,
+	AUTH_POLICY_UPDATE,
+	AUTH_POLICY_RECREATE, /* delete (with stored's uid), then create: a roleRef cannot be changed */
+	AUTH_POLICY_PROTECTED, /* differs, but its owner annotated it rbac.authorization.kubernetes.io/autoupdate=false */
+};
+/* What must be done so that `stored` (NULL: there is none) gives what `wanted` gives, and the object to write (in the
+ * arena; with UPDATE it is `stored` and what that lacked, so its resourceVersion guards the write). Rights, subjects,
+ * labels, annotations and selectors that only `stored` has stay; its aggregationRule goes when `wanted` has none. Writing
+ * the object and asking again gives NONE. Upstream's order: cluster roles, cluster role bindings, roles, role bindings,
+ * the last two after their namespace exists. */
+enum auth_policy_step auth_policy_reconcile(enum auth_rbac_kind kind, const struct json *stored,
+					    const struct json *wanted, struct arena *a, struct json *out_object);
+/* The rules of a cluster role with an aggregationRule, as the clusterrole-aggregation controller makes them: for each
+ * selector in order the rules of the roles it selects, by name, without itself and without repetition. *out_rules shares
+ * its items with the roles' trees. 1 when they differ from those the role has, 0 when not or when it is no aggregated
+ * role (*out_rules is then untouched), INVALID_REQUEST when a selector has an operator that does not exist. */
+int auth_policy_aggregate(const struct json *role, const struct json *const *roles, unsigned n_roles, struct arena *a,
+			  struct json *out_rules, struct err *err);
+
 /* ---- Node authorizer */
 
 struct auth_node;
