@@ -131,6 +131,13 @@ void bad_duplicate(struct check *c, const struct path *at, const struct json *va
 	add(c, at, API_FE_DUPLICATE, buf_span(&text), SPAN_EMPTY);
 }
 
+void bad_duplicate_typed(struct check *c, const struct path *at, const char *go_type, const struct json *value, const char *detail)
+{
+	auto_buf struct buf text = {};
+	strategy_go_syntax(&text, go_type, value);
+	add(c, at, API_FE_DUPLICATE, buf_span(&text), span_of(detail));
+}
+
 void bad_duplicate_string(struct check *c, const struct path *at, struct span value)
 {
 	struct json text = json_str(value);
@@ -366,6 +373,216 @@ void check_conditions(struct check *c, const struct path *at, const struct json 
 		if (member_text(cond, "message").len > 32 << 10)
 			bad_too_long(c, &PATH(&item, "message"), 32 << 10);
 	}
+}
+
+bool check_present(struct check *c, const struct path *at, const struct json *object, const char *name)
+{
+	if (member_text(object, name).len)
+		return true;
+	bad_required(c, &PATH_SPAN(at, span_of(name)), "");
+	return false;
+}
+
+/* ---- node selectors */
+static void check_node_requirement(struct check *c, const struct path *at, const struct json *rq, bool values_lax)
+{
+	struct span op = member_text(rq, "operator");
+	const struct json *values = member(rq, "values");
+	if (check_one_of(op, "In NotIn")) {
+		if (!json_count(values))
+			bad_required(c, &PATH(at, "values"), "must be specified when `operator` is 'In' or 'NotIn'");
+	} else if (check_one_of(op, "Exists DoesNotExist")) {
+		if (json_count(values))
+			bad_forbidden(c, &PATH(at, "values"), "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
+	} else if (check_one_of(op, "Gt Lt")) {
+		if (json_count(values) != 1)
+			bad_required(c, &PATH(at, "values"), "must be specified single value when `operator` is 'Lt' or 'Gt'");
+	} else {
+		bad_string(c, &PATH(at, "operator"), op, "not a valid selector operator");
+	}
+	check_name(c, &PATH(at, "key"), member_text(rq, "key"), api_name_qualified);
+	if (values_lax)
+		return;
+	JSON_EACH_INDEX(values, v, i)
+		check_name(c, &PATH_INDEX(&PATH(at, "values"), i), json_span(v), api_name_label_value);
+}
+
+static void check_node_field(struct check *c, const struct path *at, const struct json *rq)
+{
+	struct span op = member_text(rq, "operator"), key = member_text(rq, "key");
+	const struct json *values = member(rq, "values");
+	if (!check_one_of(op, "In NotIn"))
+		bad_string(c, &PATH(at, "operator"), op, "not a valid selector operator");
+	else if (json_count(values) != 1)
+		bad_required(c, &PATH(at, "values"), "must be only one value when `operator` is 'In' or 'NotIn' for node field "
+			"selector");
+	if (!span_is(key, "metadata.name")) {
+		bad_string(c, &PATH(at, "key"), key, "not a valid field selector key");
+		return;
+	}
+	JSON_EACH_INDEX(values, v, i)
+		check_name(c, &PATH_INDEX(&PATH(at, "values"), i), json_span(v), api_name_dns1123_subdomain);
+}
+
+void check_node_selector(struct check *c, const struct path *at, const struct json *selector, bool values_lax)
+{
+	const struct path terms_at = PATH(at, "nodeSelectorTerms");
+	const struct json *terms = member(selector, "nodeSelectorTerms");
+	if (!json_count(terms)) {
+		bad_required(c, &terms_at, "must have at least one node selector term");
+		return;
+	}
+	JSON_EACH_INDEX(terms, term, i) {
+		const struct path item = PATH_INDEX(&terms_at, i);
+		JSON_EACH_INDEX(member(term, "matchExpressions"), rq, k)
+			check_node_requirement(c, &PATH_INDEX(&PATH(&item, "matchExpressions"), k), rq, values_lax);
+		JSON_EACH_INDEX(member(term, "matchFields"), rq, k)
+			check_node_field(c, &PATH_INDEX(&PATH(&item, "matchFields"), k), rq);
+	}
+}
+
+bool check_node_selector_has_bad_value(const struct json *selector)
+{
+	JSON_EACH_ITEM(member(selector, "nodeSelectorTerms"), term)
+		if (check_selector_has_bad_value(term)) /* the same members */
+			return true;
+	return false;
+}
+
+void check_port_number_or_name(struct check *c, const struct path *at, const struct json *port)
+{
+	if (json_is(port, JSON_STRING))
+		check_name(c, at, json_span(port), api_name_port);
+	else
+		check_port(c, at, json_i64(port, 0));
+}
+
+/* ---- addresses */
+bool check_is_ip(struct span s)
+{
+	struct api_ip ip;
+	return api_ip_parse(s, &ip);
+}
+
+bool check_is_ipv6(struct span s)
+{
+	struct api_ip ip;
+	return api_ip_parse(s, &ip) && ip.len == 16;
+}
+
+void check_non_special_ip(struct check *c, const struct path *at, struct span text)
+{
+	static const uint8_t zero[16], one[16] = { [15] = 1 };
+	struct api_ip ip;
+	if (!api_ip_parse(text, &ip)) {
+		bad_string(c, at, text, "must be a valid IP address");
+		return;
+	}
+	const uint8_t *b = ip.bytes;
+	bool four = ip.len == 4;
+	if (memcmp(b, zero, ip.len) == 0)
+		bad_string(c, at, text, "may not be unspecified (%.*s)", SPAN_ARG(text));
+	if (four ? b[0] == 127 : memcmp(b, one, 16) == 0)
+		bad_string(c, at, text, "may not be in the loopback range (127.0.0.0/8, ::1/128)");
+	if (four ? b[0] == 169 && b[1] == 254 : b[0] == 0xfe && (b[1] & 0xc0) == 0x80)
+		bad_string(c, at, text, "may not be in the link-local range (169.254.0.0/16, fe80::/10)");
+	if (four ? b[0] == 224 && b[1] == 0 && b[2] == 0 : b[0] == 0xff && (b[1] & 0x0f) == 0x02)
+		bad_string(c, at, text, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)");
+}
+
+void strategy_warn_ip(struct strategy *s, const struct path *at, struct span text)
+{
+	struct api_ip ip;
+	if (!api_ip_parse(text, &ip))
+		return;
+	auto_buf struct buf field = {}, quoted = {};
+	char canon[46];
+	size_t n = api_ip_print(&ip, canon);
+	path_text(at, &field);
+	api_go_quote(&quoted, text);
+	if (ip.mapped || ip.sloppy)
+		strategy_warn(s, "%s: non-standard IP address %s will be considered invalid in a future Kubernetes release: use "
+			"\"%.*s\"",
+			      buf_cstr(&field), buf_cstr(&quoted), (int)n, canon);
+	else if (ip.len == 16 && !span_eq(text, span_make(canon, n)))
+		strategy_warn(s, "%s: IPv6 address %s should be in RFC 5952 canonical format (\"%.*s\")", buf_cstr(&field),
+			      buf_cstr(&quoted), (int)n, canon);
+}
+
+void strategy_warn_cidr(struct strategy *s, const struct path *at, struct span text)
+{
+	struct api_ip ip, net;
+	unsigned bits;
+	if (!api_cidr_parse(text, &ip, &bits))
+		return;
+	net = ip;
+	bool host_bits = api_ip_mask(&net, bits);
+	auto_buf struct buf field = {}, quoted = {};
+	char ip_text[46], net_text[46], canon[64];
+	size_t n = api_ip_print(&ip, ip_text), m = api_ip_print(&net, net_text);
+	snprintf(canon, sizeof(canon), "%.*s/%u", (int)m, net_text, bits);
+	path_text(at, &field);
+	api_go_quote(&quoted, text);
+	if (host_bits)
+		strategy_warn(s, "%s: CIDR value %s is ambiguous in this context (should be \"%s\" or \"%.*s/%d\"?)",
+			buf_cstr(&field),
+			      buf_cstr(&quoted), canon, (int)n, ip_text, ip.len * 8);
+	struct span head, tail;
+	span_split(text, '/', &head, &tail);
+	bool zero_ahead = tail.len > 1 && tail.ptr[0] == '0';
+	if (ip.mapped || ip.sloppy || zero_ahead)
+		strategy_warn(s, "%s: non-standard CIDR value %s will be considered invalid in a future Kubernetes release: use "
+			"\"%s\"",
+			      buf_cstr(&field), buf_cstr(&quoted), canon);
+	else if (!host_bits && ip.len == 16 && !span_is(text, canon))
+		strategy_warn(s, "%s: IPv6 CIDR value %s should be in RFC 5952 canonical format (\"%s\")", buf_cstr(&field),
+			      buf_cstr(&quoted), canon);
+}
+
+/* ---- differences */
+static void diff_line(struct buf *out, char sign, struct span path, const struct json *v)
+{
+	buf_printf(out, "%c %.*s: ", sign, SPAN_ARG(path));
+	json_write(out, v, 0);
+	buf_chr(out, '\n');
+}
+
+/* As deep as the trees are (at most 200). */
+static void diff_at(struct buf *out, struct buf *path, const struct json *old, const struct json *now)
+{
+	size_t stem = path->len;
+	if (check_same(old, now))
+		return;
+	if (json_is(old, JSON_OBJECT) && json_is(now, JSON_OBJECT)) {
+		for (int pass = 0; pass < 2; pass++)
+			JSON_EACH_MEMBER(pass ? now : old, m) {
+				const struct json *other = json_get(pass ? old : now, json_key(m));
+				if (pass && other)
+					continue;
+				buf_printf(path, "%s%.*s", stem ? "." : "", SPAN_ARG(json_key(m)));
+				diff_at(out, path, pass ? NULL : &m->value, pass ? &m->value : other);
+				buf_trunc(path, stem);
+			}
+		return;
+	}
+	if (json_is(old, JSON_ARRAY) && json_is(now, JSON_ARRAY) && old->n == now->n) {
+		for (uint32_t i = 0; i < old->n; i++) {
+			buf_printf(path, "[%u]", i);
+			diff_at(out, path, &old->items[i], &now->items[i]);
+			buf_trunc(path, stem);
+		}
+		return;
+	}
+	if (old)
+		diff_line(out, '-', buf_span(path), old);
+	if (now)
+		diff_line(out, '+', buf_span(path), now);
+}
+
+void strategy_diff(struct buf *out, const struct json *old, const struct json *now)
+{
+	auto_buf struct buf path = {};
+	diff_at(out, &path, old, now);
 }
 
 /* ---- defaults */

@@ -83,13 +83,16 @@ void bad_string(struct check *c, const struct path *at, struct span value, const
 	__attribute__((format(printf, 4, 5)));
 void bad_int(struct check *c, const struct path *at, int64_t value, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
-/* Go syntax by type: "core/v1.ServicePort", "[]core/v1.ServicePort", "map[string]string", "[]string", "meta/v1.LabelSelector". */
+/* Go syntax by type: "resource.Quantity", "intstr.IntOrString", "core/v1.ServicePort", "[]core/v1.ServicePort",
+	"map[string]string", "[]string", "meta/v1.LabelSelector". */
 void bad_typed(struct check *c, const struct path *at, const char *go_type, const struct json *value, const char *fmt, ...)
 	__attribute__((format(printf, 5, 6)));
 void bad_forbidden(struct check *c, const struct path *at, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* supported values: "a", "b": blank-separated, in the order that upstream prints them (most sort) */
 void bad_choice(struct check *c, const struct path *at, struct span value, const char *choices);
 void bad_duplicate(struct check *c, const struct path *at, const struct json *value);
+/* A struct, in Go syntax; detail "" for none. */
+void bad_duplicate_typed(struct check *c, const struct path *at, const char *go_type, const struct json *value, const char *detail);
 void bad_duplicate_string(struct check *c, const struct path *at, struct span value);
 void bad_not_found(struct check *c, const struct path *at, struct span value);
 void bad_too_long(struct check *c, const struct path *at, int64_t most); /* may not be more than N bytes */
@@ -127,6 +130,54 @@ void check_resource_value(struct check *c, const struct path *at, struct span re
 void check_non_negative_quantity(struct check *c, const struct path *at, const struct json *value);
 bool check_is_integer_resource(struct span resource);
 void check_resource_name(struct check *c, const struct path *at, struct span name); /* validateResourceName */
+void check_container_resource_name(struct check *c, const struct path *at, struct span name); /* in limits.c */
+/* ---- parts of claims and volumes that others hold too (claims.c, volumes.c). old_spec may be NULL. */
+void default_claim_spec(struct arena *a, struct json *spec);
+void check_claim_spec(struct check *c, const struct path *at, const struct json *spec, const struct json *old_spec);
+void check_access_modes(struct check *c, const struct path *at, const struct json *modes);
+void strategy_warn_claim_spec(struct strategy *s, const struct path *at, const struct json *spec);
+/* A PersistentVolumeSpec; inline_in: in a VolumeAttachment. old_spec for what old objects are allowed. */
+void check_volume_spec(struct check *c, const struct path *at, const struct json *spec, struct span name, bool inline_in,
+		       const struct json *old_spec);
+/* Sources of volumes, as pods and persistent volumes hold them; of_volume: the persistent volume's variant. */
+void check_host_path(struct check *c, const struct path *at, const struct json *source);
+void check_gce_disk(struct check *c, const struct path *at, const struct json *source);
+void check_aws_disk(struct check *c, const struct path *at, const struct json *source);
+void check_flocker(struct check *c, const struct path *at, const struct json *source);
+void check_nfs(struct check *c, const struct path *at, const struct json *source);
+void check_rbd(struct check *c, const struct path *at, const struct json *source);
+void check_quobyte(struct check *c, const struct path *at, const struct json *source);
+void check_iscsi(struct check *c, const struct path *at, const struct json *source, struct span volume, bool of_volume);
+void check_fc(struct check *c, const struct path *at, const struct json *source);
+void check_flex(struct check *c, const struct path *at, const struct json *source);
+void check_azure_file(struct check *c, const struct path *at, const struct json *source, bool of_volume);
+void check_azure_disk(struct check *c, const struct path *at, const struct json *source);
+void check_scale_io(struct check *c, const struct path *at, const struct json *source);
+void check_storage_os(struct check *c, const struct path *at, const struct json *source, bool of_volume);
+void check_csi_driver_name(struct check *c, const struct path *at, struct span name);
+
+/* The text at name below at must not be empty: Required value. False when it is. */
+bool check_present(struct check *c, const struct path *at, const struct json *object, const char *name);
+/* core's NodeSelector: ValidateNodeSelector. values_lax as for label selectors. */
+void check_node_selector(struct check *c, const struct path *at, const struct json *selector, bool values_lax);
+bool check_node_selector_has_bad_value(const struct json *selector);
+void check_signer_name(struct check *c, const struct path *at, struct span name); /* example.com/signer */
+void check_tolerations(struct check *c, const struct path *at, const struct json *list); /* ValidateTolerations */
+void check_webhook_url(struct check *c, const struct path *at, struct span url);
+void check_webhook_service(struct check *c, const struct path *at, const struct json *service);
+void check_domain_path(struct check *c, const struct path *at, struct span value); /* acme.io/foo */
+void check_int_or_percent(struct check *c, const struct path *at, const struct json *value);      /* ValidatePositiveIntOrPercent */
+void check_at_most_100_percent(struct check *c, const struct path *at, const struct json *value); /* IsNotMoreThan100Percent */
+void check_port_number_or_name(struct check *c, const struct path *at, const struct json *port); /* ValidatePortNumOrName */
+/* An address that is no loopback, link-local or unspecified one: ValidateNonSpecialIP. */
+void check_non_special_ip(struct check *c, const struct path *at, struct span ip);
+void strategy_warn_ip(struct strategy *s, const struct path *at, struct span ip);     /* GetWarningsForIP */
+void strategy_warn_cidr(struct strategy *s, const struct path *at, struct span cidr); /* GetWarningsForCIDR */
+bool check_is_ip(struct span s);
+bool check_is_ipv6(struct span s);
+/* What differs between two values, a line per leaf: "- spec.a: 1", "+ spec.a: 2". Upstream prints go-cmp's picture, whose form is
+ * declared to be unstable. Appended. */
+void strategy_diff(struct buf *out, const struct json *old, const struct json *now);
 
 /* ---- metadata. `core` variants also know the names of finalizers (pkg/apis/core's ValidateObjectMeta). */
 enum meta_flavor { META_CORE, META_PLAIN };

@@ -183,11 +183,18 @@ static bool print_named(struct buf *out, const char *go_type, const struct json 
 	}
 	bool list = strncmp(go_type, "[]", 2) == 0;
 	const struct api_type *t = api_type_find(span_of(go_type + (list ? 2 : 0)));
-	assert(t); /* the names are literals of ours */
+	assert(t || list); /* the names are literals of ours */
 	if (!list)
 		return print(out, t, v, 0);
 	buf_str(out, "[]");
-	type_name(out, t);
+	if (t) {
+		type_name(out, t);
+	} else { /* a named string: []core.IPFamily */
+		struct span package, rest, version, type;
+		span_split(span_of(go_type + 2), '/', &package, &rest);
+		span_split(rest, '.', &version, &type);
+		buf_printf(out, "%.*s.%.*s", SPAN_ARG(package), SPAN_ARG(type));
+	}
 	if (!v) {
 		buf_str(out, "(nil)");
 		return true;
@@ -195,11 +202,59 @@ static bool print_named(struct buf *out, const char *go_type, const struct json 
 	buf_chr(out, '{');
 	JSON_EACH_INDEX(v, item, i) {
 		buf_str(out, i ? ", " : "");
-		if (!print(out, t, item, 1))
+		if (!t)
+			api_go_quote(out, json_span(item));
+		else if (!print(out, t, item, 1))
 			return false;
 	}
 	buf_chr(out, '}');
 	return true;
+}
+
+/* resource.Quantity of a text in canonical form. Its insides show where ParseQuantity takes its short path; the others hold a
+ * pointer, and there the text is shown. */
+static void print_quantity(struct buf *out, struct span text)
+{
+	size_t i = 0, from = !text.len || (text.ptr[0] != '-' && text.ptr[0] != '+') ? 0 : 1, point = 0, digits = 0;
+	bool negative = from && text.ptr[0] == '-', fraction = false;
+	uint64_t value = 0;
+	for (i = from; i < text.len; i++) {
+		if (text.ptr[i] == '.' && !fraction) {
+			fraction = true;
+			continue;
+		}
+		if (text.ptr[i] < '0' || text.ptr[i] > '9' || digits >= 18)
+			break;
+		value = value * 10 + (uint64_t)(text.ptr[i] - '0');
+		digits++;
+		point += fraction;
+	}
+	static const struct { const char *suffix; int scale; } decimal[] = {
+		{ "n", -9 }, { "u", -6 }, { "m", -3 }, { "", 0 }, { "k", 3 }, { "M", 6 }, { "G", 9 }, { "T", 12 }, { "P", 15 },
+			{ "E", 18 },
+	};
+	struct span suffix = span_from(text, i);
+	const char *format = NULL;
+	int scale = 0;
+	for (size_t k = 0; k < ARRAY_LEN(decimal); k++)
+		if (span_is(suffix, decimal[k].suffix)) {
+			scale = decimal[k].scale - (int)point;
+			format = scale >= -9 ? "DecimalSI" : NULL;
+		}
+	ptrdiff_t binary = suffix.len == 2 && suffix.ptr[1] == 'i' ? span_chr(SPAN("KMGTPE"), suffix.ptr[0]) : -1;
+	if (binary >= 0 && !point && 15 - (int)digits - (int)((float)(binary + 1) * 10 * 3 / 10) - 1 >= 0) {
+		value <<= 10 * (binary + 1);
+		format = "BinarySI";
+	}
+	if (!format) {
+		api_go_quote(out, text);
+		return;
+	}
+	buf_printf(out, "resource.Quantity{i:resource.int64Amount{value:%s%llu, scale:%d}, "
+		"d:resource.infDecAmount{Dec:(*inf.Dec)(nil)}, "
+			"s:", negative ? "-" : "", (unsigned long long)value, scale);
+	api_go_quote(out, text);
+	buf_printf(out, ", Format:\"%s\"}", format);
 }
 
 void strategy_go_syntax(struct buf *out, const char *go_type, const struct json *value)
@@ -210,6 +265,10 @@ void strategy_go_syntax(struct buf *out, const char *go_type, const struct json 
 			   (int)(json_is(value, JSON_INT) ? value->i : 0));
 		api_go_quote(out, json_span(value));
 		buf_chr(out, '}');
+		return;
+	}
+	if (strcmp(go_type, "resource.Quantity") == 0) {
+		print_quantity(out, json_span(value));
 		return;
 	}
 	/* A pointer ("*core/v1.X") is shown as what it points to, nil as null. */

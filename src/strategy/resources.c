@@ -29,7 +29,7 @@ void check_resource_value(struct check *c, const struct path *at, struct span re
 	check_non_negative_quantity(c, at, value);
 	struct api_quantity q;
 	if (check_is_integer_resource(resource) && check_quantity(value, &q) && api_quantity_milli(&q) % 1000 != 0)
-		bad_value(c, at, value, "must be an integer");
+		bad_typed(c, at, "resource.Quantity", value, "must be an integer");
 }
 
 void check_resource_name(struct check *c, const struct path *at, struct span name)

@@ -34,6 +34,7 @@ struct strategy {
 	struct span user_name, user_uid; /* who asks: CSRs record it */
 	const struct span *user_groups;
 	unsigned n_user_groups;
+	const struct json *user_extra; /* object of lists of strings, or NULL */
 	/* out */
 	struct span *warnings;     /* in the arena, in order, each once */
 	unsigned n_warnings, cap_warnings;

@@ -100,6 +100,8 @@ static void expect_members(const char *what, const struct json *want, const stru
 	}
 }
 
+static unsigned failed_rows;
+
 static void run_row(const struct row *row)
 {
 	auto_arena struct arena a = {};
@@ -124,9 +126,12 @@ static void run_row(const struct row *row)
 	if (!span_eq(buf_span(&before), buf_span(&after)))
 		fail_msg("%s: validation changed the tree\n%s\n%s", row->object, buf_cstr(&before), buf_cstr(&after));
 	const char *have = rc < 0 ? strstr(err_msg(&err), "is invalid: ") : "is invalid: ";
-	if (!have || strcmp(have + 12, row->want ? row->want : "") != 0)
-		fail_msg("%s\n%s%s\nwant %s\nhave %s", row->object, row->old ? "was " : "", row->old ? row->old : "",
-			 row->want ? row->want : "", rc < 0 ? err_msg(&err) : "");
+	if (!have || strcmp(have + 12, row->want ? row->want : "") != 0) {
+		print_error("%s %s\n%s%s\nwant %s\nhave %s\n", row->kind, row->object, row->old ? "was " : "", row->old ? row->old
+			: "",
+			    row->want ? row->want : "", rc < 0 ? err_msg(&err) : "");
+		failed_rows++;
+	}
 	if (row->stored) {
 		auto_err struct err bad = ERR_INIT;
 		struct json want;
@@ -145,6 +150,9 @@ static void run_row(const struct row *row)
 
 #define RUN_ROWS(rows)                                                                                                 \
 	do {                                                                                                           \
+		failed_rows = 0;                                                                                       \
 		for (size_t row_i_ = 0; row_i_ < ARRAY_LEN(rows); row_i_++)                                            \
 			run_row(&(rows)[row_i_]);                                                                      \
+		if (failed_rows)                                                                                       \
+			fail_msg("%u of %zu rows failed", failed_rows, ARRAY_LEN(rows));                               \
 	} while (0)
