@@ -271,8 +271,7 @@ static bool check_basic(struct check *c, const struct path *at, const struct jso
 static void check_claim_status(struct check *c, const struct json *claim, const struct json *old)
 {
 	static const char states[] = "ControllerResizeInProgress ControllerResizeInfeasible NodeResizeInProgress "
-		"NodeResizeInfeasible "
-				     "NodeResizePending";
+		"NodeResizeInfeasible NodeResizePending";
 	const struct path status_at = PATH(PATH_ROOT, "status"), capacity = PATH(&status_at, "capacity");
 	const struct path resize = PATH(&status_at, "allocatedResourceStatus"), allocated = PATH(&status_at, "allocatedResources");
 	const struct json *status = member(claim, "status");

@@ -327,8 +327,8 @@ static void check_stored(struct check *c, const struct json *crd)
 		if (!found)
 			bad_value(c, &PATH_INDEX(&at, i), name,
 				  "missing from spec.versions; %.*s was previously a storage version, and must remain in "
-				  "spec.versions until a "
-				  "storage migration ensures no data remains persisted in %.*s and removes %.*s from "
+				  "spec.versions until a storage migration ensures no data remains persisted in %.*s and removes "
+				  "%.*s from "
 				  "status.storedVersions",
 				  SPAN_ARG(v), SPAN_ARG(v), SPAN_ARG(v));
 	}
@@ -359,8 +359,7 @@ static void check_approval(struct check *c, const struct json *crd, const struct
 	rest = scheme > 0 ? span_from(text, (size_t)scheme + 3) : SPAN_EMPTY;
 	if (!rest.len || rest.ptr[0] == '/')
 		bad_string(c, &at, text, "protected groups must have approval annotation \"api-approved.kubernetes.io\" with "
-			"either a URL or a "
-			   "reason starting with \"unapproved\", %s", see);
+			"either a URL or a reason starting with \"unapproved\", %s", see);
 }
 
 static bool is_established(const struct json *crd)

@@ -251,8 +251,7 @@ static void print_quantity(struct buf *out, struct span text)
 		return;
 	}
 	buf_printf(out, "resource.Quantity{i:resource.int64Amount{value:%s%llu, scale:%d}, "
-		"d:resource.infDecAmount{Dec:(*inf.Dec)(nil)}, "
-			"s:", negative ? "-" : "", (unsigned long long)value, scale);
+		"d:resource.infDecAmount{Dec:(*inf.Dec)(nil)}, s:", negative ? "-" : "", (unsigned long long)value, scale);
 	api_go_quote(out, text);
 	buf_printf(out, ", Format:\"%s\"}", format);
 }

@@ -4,8 +4,7 @@
 static bool is_quota_resource(struct span name)
 {
 	return check_one_of(name, "cpu memory ephemeral-storage requests.cpu requests.memory requests.storage "
-		"requests.ephemeral-storage "
-				  "limits.cpu limits.memory limits.ephemeral-storage pods resourcequotas services "
+		"requests.ephemeral-storage limits.cpu limits.memory limits.ephemeral-storage pods resourcequotas services "
 				  "replicationcontrollers secrets persistentvolumeclaims configmaps services.nodeports "
 				  "services.loadbalancers") ||
 	       span_starts(name, SPAN("hugepages-")) || span_starts(name, SPAN("requests.hugepages-"));
@@ -303,8 +302,8 @@ static void check_scope_selector(struct check *c, const struct path *at, const s
 		    !span_is(op, "Exists"))
 			bad_string(c, &PATH(at, "operator"), op,
 				   "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, "
-				   "ResourceQuotaScopeNotTerminating, "
-				   "ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or "
+				   "ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, "
+				   "ResourceQuotaScopeNotBestEffort or "
 				   "ResourceQuotaScopeCrossNamespacePodAffinity");
 		if (check_one_of(op, "In NotIn")) {
 			if (!json_count(values))

@@ -238,8 +238,7 @@ void check_iscsi(struct check *c, const struct path *at, const struct json *sour
 	check_present(c, at, source, "targetPortal");
 	if (of_volume && initiator && volume.len + 1 + portal.len > 64)
 		bad_string(c, &PATH(at, "targetportal"), portal, "Total length of <volume name>:<iscsi.targetPortal> must be "
-			"under 64 "
-			   "characters if iscsi.initiatorName is specified.");
+			"under 64 characters if iscsi.initiatorName is specified.");
 	if (check_present(c, at, source, "iqn")) {
 		if (!is_iscsi_kind(iqn))
 			bad_string(c, &PATH(at, "iqn"), iqn, "%s", start);
@@ -678,15 +677,13 @@ static void warn_volume(struct check *c, const struct json *volume, const struct
 				    "\"mountOptions\" attribute instead");
 	if (span_is(member_text(spec, "persistentVolumeReclaimPolicy"), "Recycle"))
 		strategy_warn(c->s, "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the "
-			"recommended "
-				    "approach is to use dynamic provisioning.");
+			"recommended approach is to use dynamic provisioning.");
 	JSON_EACH_INDEX(json_path(spec, "nodeAffinity", "required", "nodeSelectorTerms", NULL), term, i)
 		JSON_EACH_INDEX(member(term, "matchExpressions"), rq, k) {
 			struct span key = member_text(rq, "key"), stable = stable_label(key);
 			if (stable.len)
 				strategy_warn(c->s, "spec.nodeAffinity.required.nodeSelectorTerms[%u].matchExpressions[%u].key: "
-					"%.*s is "
-						    "deprecated since %s; use \"%.*s\" instead", i, k, SPAN_ARG(key),
+					"%.*s is deprecated since %s; use \"%.*s\" instead", i, k, SPAN_ARG(key),
 					      span_starts(key, SPAN("beta.kubernetes.io/os")) || span_starts(key,
 					      SPAN("beta.kubernetes.io/arch"))
 						      ? "v1.14" : "v1.17", SPAN_ARG(stable));

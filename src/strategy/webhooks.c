@@ -434,8 +434,7 @@ static bool is_cel_name(struct span name)
 			return false;
 	}
 	return !check_one_of(name, "true false null in as break const continue else for function if import let loop package "
-		"namespace "
-				   "return var void while");
+		"namespace return var void while");
 }
 
 static bool has_newline(struct span s)
@@ -579,8 +578,7 @@ static void check_policy_binding(struct check *c, const struct json *binding, co
 	if (check_list_has(actions, SPAN("Deny")) && check_list_has(actions, SPAN("Warn")))
 		bad_typed(c, &actions_at, "[]admissionregistration/v1.ValidationAction", actions,
 			  "must not contain both Deny and Warn (repeating the same validation failure information in the API "
-			  "response and "
-			  "headers serves no purpose)");
+			  "response and headers serves no purpose)");
 	if (!json_count(actions))
 		bad_required(c, &actions_at, "at least one validation action is required");
 }
