@@ -424,6 +424,15 @@ static void check_node_field(struct check *c, const struct path *at, const struc
 		check_name(c, &PATH_INDEX(&PATH(at, "values"), i), json_span(v), api_name_dns1123_subdomain);
 }
 
+void check_node_term(struct check *c, const struct path *at, const struct json *term, bool values_lax)
+{
+	const struct path expressions = PATH(at, "matchExpressions"), fields = PATH(at, "matchFields");
+	JSON_EACH_INDEX(member(term, "matchExpressions"), rq, i)
+		check_node_requirement(c, &PATH_INDEX(&expressions, i), rq, values_lax);
+	JSON_EACH_INDEX(member(term, "matchFields"), rq, i)
+		check_node_field(c, &PATH_INDEX(&fields, i), rq);
+}
+
 void check_node_selector(struct check *c, const struct path *at, const struct json *selector, bool values_lax)
 {
 	const struct path terms_at = PATH(at, "nodeSelectorTerms");
@@ -432,13 +441,8 @@ void check_node_selector(struct check *c, const struct path *at, const struct js
 		bad_required(c, &terms_at, "must have at least one node selector term");
 		return;
 	}
-	JSON_EACH_INDEX(terms, term, i) {
-		const struct path item = PATH_INDEX(&terms_at, i);
-		JSON_EACH_INDEX(member(term, "matchExpressions"), rq, k)
-			check_node_requirement(c, &PATH_INDEX(&PATH(&item, "matchExpressions"), k), rq, values_lax);
-		JSON_EACH_INDEX(member(term, "matchFields"), rq, k)
-			check_node_field(c, &PATH_INDEX(&PATH(&item, "matchFields"), k), rq);
-	}
+	JSON_EACH_INDEX(terms, term, i)
+		check_node_term(c, &PATH_INDEX(&terms_at, i), term, values_lax);
 }
 
 bool check_node_selector_has_bad_value(const struct json *selector)

@@ -160,6 +160,7 @@ void check_csi_driver_name(struct check *c, const struct path *at, struct span n
 bool check_present(struct check *c, const struct path *at, const struct json *object, const char *name);
 /* core's NodeSelector: ValidateNodeSelector. values_lax as for label selectors. */
 void check_node_selector(struct check *c, const struct path *at, const struct json *selector, bool values_lax);
+void check_node_term(struct check *c, const struct path *at, const struct json *term, bool values_lax); /* one of its terms */
 bool check_node_selector_has_bad_value(const struct json *selector);
 void check_signer_name(struct check *c, const struct path *at, struct span name); /* example.com/signer */
 void check_tolerations(struct check *c, const struct path *at, const struct json *list); /* ValidateTolerations */
