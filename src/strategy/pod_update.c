@@ -246,7 +246,7 @@ static void check_frozen_spec(struct check *c, const struct path *spec_at, const
 	struct arena *a = c->arena;
 	if (pod_same_named(pod_type, now, old))
 		return;
-	struct json spec = json_copy(a, now);
+	struct json spec = now ? json_copy(a, now) : json_object();
 	take_images(a, &spec, old, "containers");
 	take_images(a, &spec, old, "initContainers");
 	as_old(a, &spec, old, "activeDeadlineSeconds");
@@ -447,7 +447,7 @@ void check_pod_resize(struct check *c, const struct json *pod, const struct json
 			   "Pod QOS Class may not change as a result of resizing");
 	if (!node_can_resize(old))
 		bad_forbidden(c, &at, "Pod running on node without support for resize");
-	struct json spec = json_copy(a, member(pod, "spec"));
+	struct json spec = member(pod, "spec") ? json_copy(a, member(pod, "spec")) : json_object();
 	struct json *list = member(&spec, "containers"), *init = member(&spec, "initContainers");
 	const struct json *old_list = member(was, "containers"), *old_init = member(was, "initContainers");
 	/* A change in number is refused here; upstream's strategy leaves such a pod as it is and its check would index past the
