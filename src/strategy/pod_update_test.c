@@ -56,7 +56,11 @@ static const struct row update_rows[] = {
 	  "'exitCode':1}},'ready':false,'restartCount':0,'image':'','imageID':''}]}}", "status" },
 	/* ephemeral containers */
 	{ P, POD(",'hostname':'h','ephemeralContainers':[{'name':'e','image':'x'}]"), NULL, OLD(""), "ephemeralcontainers",
-	  "{'metadata':{'generation':2},'spec':{'hostname':null}}" },
+	  "{'metadata':{'generation':2},'spec':{'hostname':null,'ephemeralContainers':[{'name':'e','image':'x','terminationMessagePath':"
+	  "'/dev/termination-log','terminationMessagePolicy':'File','imagePullPolicy':'Always'}]}}" },
+	{ P, POD(",'ephemeralContainers':[{'name':'e','image':'x:1'}]"), NULL, OLD(""), "ephemeralcontainers",
+	  "{'spec':{'ephemeralContainers':[{'name':'e','image':'x:1','terminationMessagePath':'/dev/termination-log',"
+	  "'terminationMessagePolicy':'File','imagePullPolicy':'IfNotPresent'}]}}" },
 	{ P, POD(",'ephemeralContainers':[{'name':'a','image':'x','targetContainerName':'z','ports':[{'containerPort':1}]}]"),
 	  "[spec.ephemeralContainers[0].name: Duplicate value: \"a\", spec.ephemeralContainers[0].targetContainerName: Not found: \"z\", "
 	  "spec.ephemeralContainers[0].ports: Forbidden: cannot be set for an Ephemeral Container]", OLD(""), "ephemeralcontainers" },
