@@ -157,30 +157,28 @@ BY_NAME = {
 
 # By the ending of the name. {w}: the words before the ending.
 BY_END = [
-    ('Seconds', 'Seconds: {w}.'), ('Time', 'When: {w}.'), ('Timestamp', 'When: {w}.'),
+    ('Seconds', '{W}, in seconds.'), ('Time', 'Time: {w}.'), ('Timestamp', 'Time: {w}.'),
     ('ClassName', 'Name of the {w} class.'), ('Namespace', 'Namespace of the {w}.'), ('Name', 'Name of the {w}.'),
-    ('Names', 'Names of the {w}.'), ('SecretRef', 'Secret with the credentials for: {w}.'), ('Ref', 'Object that is meant: {w}.'),
-    ('Refs', 'Objects that are meant: {w}.'), ('Replicas', 'Number of pods: {w}.'), ('Count', 'Number of {w}.'),
-    ('Limit', 'The most allowed: {w}.'), ('Percent', 'Percentage: {w}.'), ('Policy', 'What is done about {w}.'),
-    ('Selector', 'Selects the {w} by labels.'), ('Path', 'Path of the {w}.'), ('Bytes', 'Bytes: {w}.'),
-    ('ID', 'Identifier of the {w}.'), ('IDs', 'Identifiers of the {w}.'), ('IP', 'IP address of the {w}.'), ('IPs', 'IP addresses of the {w}.'),
-    ('Port', 'Port of the {w}.'), ('URL', 'URL of the {w}.'), ('URI', 'URI of the {w}.'), ('Mode', 'Mode of the {w}.'),
-    ('Version', 'Version of the {w}.'), ('Versions', 'Versions of the {w}.'), ('Type', 'Type of the {w}.'),
-    ('Expression', 'CEL expression for the {w}.'), ('Expressions', 'Conditions on the {w}, all of which must hold.'),
-    ('Annotations', 'Annotations for the {w}.'), ('Labels', 'Labels for the {w}.'), ('Rules', 'Rules for the {w}.'),
+    ('Names', 'Names: {w}.'), ('SecretRef', 'Secret that is used for this: {w}.'), ('Ref', 'Reference: {w}.'),
+    ('Refs', 'References: {w}.'), ('Replicas', 'Number of pods: {w}.'), ('Count', 'Number: {w}.'),
+    ('Limit', 'Upper bound: {w}.'), ('Percent', 'Percentage: {w}.'), ('Policy', 'Policy: {w}.'),
+    ('Selector', 'Selector: {w}.'), ('Path', 'Path: {w}.'), ('Bytes', '{W}, in bytes.'),
+    ('ID', 'Identifier: {w}.'), ('IDs', 'Identifiers: {w}.'), ('IP', 'IP address: {w}.'), ('IPs', 'IP addresses: {w}.'),
+    ('Port', 'Port: {w}.'), ('URL', 'URL: {w}.'), ('URI', 'URI: {w}.'), ('Mode', 'Mode: {w}.'),
+    ('Version', 'Version: {w}.'), ('Versions', 'Versions: {w}.'), ('Type', 'Type: {w}.'),
+    ('Expression', 'CEL expression: {w}.'), ('Expressions', 'Expressions: {w}.'),
+    ('Annotations', 'Annotations: {w}.'), ('Labels', 'Labels: {w}.'), ('Rules', 'Rules: {w}.'),
 ]
+# Names that mean something else outside of rules about requests.
+REQUEST_PACKAGES = ('admission', 'admissionregistration', 'authorization', 'flowcontrol', 'rbac', 'apidiscovery')
+IN_REQUESTS = ('resources', 'resourceNames', 'apiGroups', 'verbs', 'scope', 'version', 'resource')
 
-# By the ending of the type's name.
+# By the ending of the type's name, {n} without it. Those with a mark hold only where {n} is a kind.
 TYPES_BY_END = [
-    ('SpecTemplate', None), ('TemplateSpec', 'Pattern of the {w}: metadata and spec.'), ('List', 'A list of {n} objects.'),
-    ('Spec', 'What is wanted of a {n}.'), ('Status', 'What was last observed of a {n}.'),
-    ('Condition', 'One observation of the state of a {n}.'), ('VolumeSource', 'A volume of type {w}.'),
-    ('PersistentVolumeSource', 'A persistent volume of type {w}.'), ('Options', 'Options of {w}.'),
-    ('Source', 'Where the {w} comes from.'), ('Ref', 'Names the {w}.'), ('Reference', 'Names the {w}.'),
-    ('Strategy', 'How the {w} is carried out.'), ('Policy', 'What is done about the {w}.'), ('Selector', 'Selects the {w}.'),
-    ('Config', 'Settings of the {w}.'), ('Configuration', 'Settings of the {w}.'), ('Action', 'What to do: {w}.'),
-    ('Review', 'Asks the server about the {w}; the answer is in status.'), ('Requirement', 'One condition of a {w}.'),
-    ('Args', 'Arguments of {w}.'), ('Rule', 'One rule of the {w}.'),
+    ('PersistentVolumeSource', 'A persistent volume of type {w}.', False), ('VolumeSource', 'A volume of type {w}.', False),
+    ('TemplateSpec', 'Pattern of the {w}: metadata and spec.', False), ('List', 'A list of {n} objects.', True),
+    ('Spec', 'What is wanted of the {n}.', True), ('Status', 'What was last observed of the {n}.', True),
+    ('Condition', 'One observation of the state of the {n}.', True),
 ]
 
 
@@ -190,24 +188,26 @@ def words(name):
     return ' '.join(p if len(p) > 1 and p.rstrip('s').isupper() else p.lower() for p in parts)
 
 
-def type_sentence(name):
-    for end, form in sorted(TYPES_BY_END, key=lambda x: -len(x[0])):
-        if form and name.endswith(end) and len(name) > len(end):
-            return form.format(w=words(name[:-len(end)]), n=name[:-len(end)])
+def type_sentence(name, kinds):
+    for end, form, of_kind in TYPES_BY_END:
+        stem = name[:-len(end)]
+        if name.endswith(end) and stem and (stem in kinds or not of_kind):
+            return form.format(w=words(stem), n=stem)
     w = words(name)
     return w[:1].upper() + w[1:] + '.'
 
 
-def field_sentence(typ, f, closed):
+def field_sentence(typ, f):
     name, kind = f['field'], f['kind']
-    if name in BY_NAME:
+    if name in BY_NAME and (name not in IN_REQUESTS or f['group'] in REQUEST_PACKAGES):
         return BY_NAME[name].format(T=words(typ), K=typ)
     w = words(name)
     if kind == 'bool':
-        return 'Whether this holds: %s.' % w
+        return 'Yes or no: %s.' % w
     for end, form in sorted(BY_END, key=lambda x: -len(x[0])):
         if name.endswith(end) and len(name) > len(end):
-            return form.format(w=words(name[:-len(end)]))
+            base = words(name[:-len(end)])
+            return form.format(w=base, W=base[:1].upper() + base[1:])
     cap = w[:1].upper() + w[1:]
     inner = re.match(r'(list|map)<(?:string,)?(.*)>$', kind)
     if inner and inner[1] == 'list':
@@ -223,7 +223,7 @@ def field_sentence(typ, f, closed):
     if kind == 'intorstring':
         return '%s: a number or a text.' % cap
     if f['enum_type']:
-        return 'Which %s.' % w
+        return '%s: one of the values that the API names.' % cap
     return '%s of the %s.' % (cap, words(typ))
 
 
@@ -259,7 +259,6 @@ def table(schema_dir, describe_dir):
     fields_of = {}
     for f in s.types:
         fields_of.setdefault((api_schema.label(f['group'], f['version']), f['type']), []).append(f)
-    closed = {(api_schema.label(e['group'], e['version']) + '.' + e['name']): e['enum_marker'] == 'y' for e in s.named_types}
 
     def fields(package, typ):
         """{field: (sentence, by rule)} with those of inlined structs."""
@@ -271,7 +270,7 @@ def table(schema_dir, describe_dir):
                     out.setdefault(name, value)
         for f in fields_of.get((package, typ), []):
             if f['inline'] != 'y' and f['field'] and not f['field'].startswith('~'):
-                out[f['field']] = (field_sentence(typ, f, closed), True)
+                out[f['field']] = (field_sentence(typ, f), True)
         for name in list(out):
             key = (package, typ, name)
             if key in by_hand:
@@ -279,13 +278,14 @@ def table(schema_dir, describe_dir):
                 used.add(key)
         return out
 
+    kinds = {r['type'] for r in s.structs if r['is_object'] == 'y'}
     rows = []
     for r in s.structs:
         package, typ = api_schema.label(r['group'], r['version']), r['type']
         key = (package, typ, '')
         rule = key not in by_hand
         used.add(key)
-        sentence = type_sentence(typ) if rule else by_hand[key][0]
+        sentence = type_sentence(typ, kinds) if rule else by_hand[key][0]
         rows.append((package + '.' + typ, sentence, rule, [(n,) + v for n, v in sorted(fields(package, typ).items())]))
     for key, (_, place) in by_hand.items():
         if key not in used:
