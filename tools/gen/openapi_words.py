@@ -173,6 +173,10 @@ BY_END = [
 REQUEST_PACKAGES = ('admission', 'admissionregistration', 'authorization', 'flowcontrol', 'rbac', 'apidiscovery')
 IN_REQUESTS = ('resources', 'resourceNames', 'apiGroups', 'verbs', 'scope', 'version', 'resource')
 
+# Types whose fields mean what those of another type of the package mean: its sentences by hand are taken first.
+LIKE = {'EphemeralContainer': 'Container', 'EphemeralContainerCommon': 'Container', 'VolumeSource': 'Volume',
+        'PersistentVolumeSource': 'Volume', 'PersistentVolumeSpec': 'Volume'}
+
 # By the ending of the type's name, {n} without it. Those with a mark hold only where {n} is a kind.
 TYPES_BY_END = [
     ('PersistentVolumeSource', 'A persistent volume of type {w}.', False), ('VolumeSource', 'A volume of type {w}.', False),
@@ -272,10 +276,10 @@ def table(schema_dir, describe_dir):
             if f['inline'] != 'y' and f['field'] and not f['field'].startswith('~'):
                 out[f['field']] = (field_sentence(typ, f), True)
         for name in list(out):
-            key = (package, typ, name)
-            if key in by_hand:
-                out[name] = (by_hand[key][0], False)
-                used.add(key)
+            for key in ((package, LIKE.get(typ, typ), name), (package, typ, name)):
+                if key in by_hand:
+                    out[name] = (by_hand[key][0], False)
+                    used.add(key)
         return out
 
     kinds = {r['type'] for r in s.structs if r['is_object'] == 'y'}
