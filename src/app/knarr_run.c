@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "monitor/monitor.h"
 #include "runtime/runtime.h"
 
 static const struct {
@@ -12,6 +13,10 @@ static const struct {
 	const char *link; /* argv[0] of this name means the applet too; NULL = none */
 } applets[] = {
 	{ { "runtime", runtime_main, "OCI runtime with runc's command line" }, "knarr-runc" },
+	{ { "spawn", monitor_spawn_main, "makes a monitor for each container that the engine asks for" }, NULL },
+	{ { "monitor", monitor_main, "asks a container's monitor by hand" }, NULL },
+	{ { "init", monitor_init_main, "process 1 of a container: hands signals on, reaps" }, "docker-init" },
+	{ { "pause", monitor_pause_main, "holds the namespaces of a sandbox" }, NULL },
 };
 
 static int usage(int status)

@@ -1,0 +1,162 @@
+/* See build.h. These processes are clones of the monitor that live for a moment: they may allocate, and end with _exit.
+ * The container's first process is made with CLONE_PARENT, so the monitor reaps it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "json/json.h"
+#include "monitor/build.h"
+#include "monitor/record.h"
+#include "runtime/runtime.h"
+#include "sys/sys.h"
+
+static int report_to = -1; /* runtime_opts.warn has no argument */
+
+static void report(enum build_kind kind, int a, int b, uint64_t ticks, const char *text, int fd)
+{
+	struct build_msg m = { .kind = kind, .a = a, .b = b, .ticks = ticks };
+	size_t n = MIN(strlen(text), sizeof(m.text) - 1);
+	memcpy(m.text, text, n);
+	struct iovec iov = { &m, offsetof(struct build_msg, text) + n + 1 };
+	union {
+		struct cmsghdr head;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control = {};
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	if (fd >= 0) {
+		msg.msg_control = control.room;
+		msg.msg_controllen = sizeof(control.room);
+		control.head = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)),
+						 .cmsg_level = SOL_SOCKET,
+						 .cmsg_type = SCM_RIGHTS };
+		memcpy(CMSG_DATA(&control.head), &fd, sizeof(fd));
+	}
+	while (sendmsg(report_to, &msg, MSG_NOSIGNAL) < 0 && errno == EINTR)
+		;
+}
+
+static void warn(const char *text)
+{
+	report(BUILD_WARNING, 0, 0, 0, text, -1);
+}
+
+static void fail(const struct err *err) __attribute__((noreturn));
+static void fail(const struct err *err)
+{
+	report(BUILD_ERROR, (int)err->class, err->errnum, 0, err_msg(err), -1);
+	_exit(1);
+}
+
+/* What the monitor blocked or ignored must not reach hooks and programs. */
+static void signals_reset(void)
+{
+	sigset_t none;
+	for (int i = 1; i < 65; i++)
+		if (i != SIGKILL && i != SIGSTOP && (i < 32 || i > 33)) /* 32 and 33 are libc's */
+			signal(i, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static int stdio_set(const int stdio[3], struct err *err)
+{
+	for (int i = 0; i < 3; i++) {
+		auto_fd int null = -1;
+		int from = stdio[i];
+		if (from < 0)
+			from = null = open("/dev/null", O_RDWR | O_CLOEXEC);
+		if (from < 0 || dup2(from, i) < 0)
+			return err_sys(err, "set descriptor %d of the container", i);
+	}
+	return 0;
+}
+
+static void opts_fill(const struct monitor_spawn *s, struct runtime_opts *out)
+{
+	*out = (struct runtime_opts){ .root = s->root,
+				      .id = s->id,
+				      .config = s->config,
+				      .cache_dir = s->cache,
+				      .systemd_cgroup = s->flags & MONITOR_SYSTEMD_CGROUP,
+				      .no_pivot = s->flags & MONITOR_NO_PIVOT,
+				      .no_new_keyring = s->flags & MONITOR_NO_KEYRING,
+				      .start = !(s->flags & MONITOR_HOLD),
+				      .detach = true,
+				      .clone_parent = true,
+				      .warn = warn };
+}
+
+/* Where the kernel counts what it killed for lack of memory in this container: memory.events on v2, memory.oom_control on
+ * v1. The group is found as the runtime found it, from config.json. -1 where memory is not controlled. */
+static int memory_events_open(struct arena *a, const struct monitor_spawn *s, const char *bundle)
+{
+	auto_buf struct buf text = {};
+	struct json v;
+	const char *name = s->config ? s->config : "config.json";
+	auto_fd int dir = open(bundle, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0 || io_read_file(dir, name, &text, 16 << 20, NULL) < 0 ||
+	    json_parse(a, buf_span(&text), JSON_BORROW | JSON_DUPLICATES_LAST, NULL, &v, NULL) < 0)
+		return -1;
+	const struct json *path = json_path(&v, "linux", "cgroupsPath", NULL);
+	auto_sys_cgroup struct sys_cgroup cg = {};
+	if (sys_cgroup_locate(a, path ? arena_cstr(a, json_span(path)) : "", s->flags & MONITOR_SYSTEMD_CGROUP, s->id,
+			      &cg, NULL) < 0)
+		return -1;
+	const struct sys_cgroup_dir *d = sys_cgroup_find(&cg, SYS_CG_MEMORY);
+	char file[PATH_MAX];
+	bool v2 = !d; /* on v2 controllers are known only when the folder is made: look for the file */
+	for (unsigned i = 0; !d && i < cg.n; i++)
+		if (cg.dirs[i].v2)
+			d = &cg.dirs[i];
+	if (!d || snprintf(file, sizeof(file), "%s/%s", d->path,
+			   v2 || d->v2 ? "memory.events" : "memory.oom_control") >= (int)sizeof(file))
+		return -1;
+	return open(file, O_RDONLY | O_CLOEXEC);
+}
+
+void monitor_build_run(const struct monitor_spawn *s, const int stdio[3], int channel)
+{
+	auto_err struct err err = ERR_INIT;
+	auto_arena struct arena a = {};
+	struct runtime_opts o;
+	struct runtime_plan *plan;
+	struct runtime_container c;
+	char link[40], bundle[PATH_MAX];
+	report_to = channel;
+	signals_reset();
+	opts_fill(s, &o);
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", s->bundle);
+	ssize_t n = readlink(link, bundle, sizeof(bundle) - 1);
+	if (n < 0) {
+		err_sys(&err, "bundle");
+		fail(&err);
+	}
+	bundle[n] = 0;
+	o.bundle = bundle;
+	if (stdio_set(stdio, &err) < 0 || runtime_plan_load(&a, &o, &plan, &err) < 0 ||
+	    runtime_create(plan, &c, &err) < 0)
+		fail(&err);
+	report(BUILD_MADE, c.pid, c.terminal >= 0, monitor_record_ticks(c.pid), "", c.terminal);
+	auto_fd int memory = memory_events_open(&a, s, bundle);
+	if (memory >= 0)
+		report(BUILD_MEMORY, 0, 0, 0, "", memory);
+	_exit(0);
+}
+
+void monitor_build_start(const struct monitor_spawn *s, int channel)
+{
+	auto_err struct err err = ERR_INIT;
+	struct runtime_opts o;
+	report_to = channel;
+	signals_reset();
+	opts_fill(s, &o);
+	if (runtime_start(s->root, s->id, &o, &err) < 0)
+		fail(&err);
+	report(BUILD_STARTED, 0, 0, 0, "", -1);
+	_exit(0);
+}

@@ -1,0 +1,222 @@
+/* The engine's side: blocking calls, and what a state folder says. See monitor.h. */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "json/json.h"
+#include "monitor/msg.h"
+#include "sys/sys.h"
+
+int monitor_send(int sock, enum monitor_op op, uint16_t tag, int32_t a, int32_t b, struct span payload, struct err *err)
+{
+	struct monitor_head h = { .version = MONITOR_VERSION,
+				  .op = (uint8_t)op,
+				  .tag = tag,
+				  .a = a,
+				  .b = b,
+				  .len = (uint32_t)payload.len };
+	if (payload.len > MONITOR_INPUT_MAX)
+		return err_set(err, ERR_TOO_LARGE, "a packet of %zu bytes", payload.len);
+	if (monitor_msg_send(sock, &h, payload, NULL, 0, 0) >= 0)
+		return 0;
+	return errno == EPIPE || errno == ECONNRESET ? err_set(err, ERR_GONE, "the monitor is gone")
+						     : err_sys(err, "send to the monitor");
+}
+
+int monitor_recv(int sock, struct monitor_head *out, void *payload, size_t cap, int *fds, unsigned cap_fds,
+		 unsigned *out_n_fds, struct err *err)
+{
+	char packet[sizeof(*out) + MONITOR_LINE];
+	int got[MONITOR_SPAWN_FDS];
+	unsigned n_fds;
+	ssize_t n = monitor_msg_recv(sock, packet, sizeof(packet), got, ARRAY_LEN(got), &n_fds, 0);
+	if (n == 0 || (n < 0 && errno == ECONNRESET))
+		return err_set(err, ERR_GONE, "the monitor is gone");
+	if (n < 0)
+		return err_sys(err, "hear from the monitor");
+	unsigned keep = fds && n_fds <= cap_fds ? n_fds : 0;
+	for (unsigned i = keep; i < n_fds; i++)
+		close(got[i]);
+	struct monitor_head h;
+	int r = monitor_msg_head(packet, (size_t)n, &h, err);
+	if (r == 0 && (h.len > cap || (fds && n_fds > cap_fds)))
+		r = err_set(err, ERR_TOO_LARGE, "%u bytes and %u descriptors came, there is room for %zu and %u", h.len,
+			    n_fds, cap, cap_fds);
+	if (r < 0) {
+		for (unsigned i = 0; i < keep; i++)
+			close(got[i]);
+		return r;
+	}
+	if (h.len)
+		memcpy(payload, packet + sizeof(h), h.len);
+	for (unsigned i = 0; i < keep; i++)
+		fds[i] = got[i];
+	if (out_n_fds)
+		*out_n_fds = keep;
+	*out = h;
+	return 0;
+}
+
+static int error_take(const struct monitor_head *h, const char *text, struct err *err)
+{
+	int class = h->a > 0 && h->a < ERR_COUNT ? h->a : ERR_INTERNAL;
+	err_set(err, (enum err_class) class, "%.*s", (int)h->len, text);
+	if (err)
+		err->errnum = h->b;
+	return -class;
+}
+
+int monitor_spawn(int spawner, const struct monitor_spawn *s, struct monitor_spawned *out, struct err *err)
+{
+	static _Thread_local uint16_t tag;
+	char packet[MONITOR_SPAWN_MAX], text[MONITOR_TEXT_MAX];
+	int fds[MONITOR_SPAWN_FDS];
+	unsigned n_fds;
+	ssize_t n = monitor_spawn_encode(s, ++tag, packet, fds, &n_fds, err);
+	if (n < 0)
+		return (int)n;
+	struct monitor_head h;
+	memcpy(&h, packet, sizeof(h));
+	if (monitor_msg_send(spawner, &h, span_make(packet + sizeof(h), (size_t)n - sizeof(h)), fds, n_fds, 0) < 0)
+		return errno == EPIPE ? err_set(err, ERR_UNAVAILABLE, "the spawner is gone")
+				      : err_sys(err, "send to the spawner");
+	int got[2];
+	int r = monitor_recv(spawner, &h, text, sizeof(text), got, 2, &n_fds, err);
+	if (r == -ERR_GONE)
+		return err_set(err, ERR_UNAVAILABLE, "the spawner is gone");
+	if (r < 0)
+		return r;
+	if (h.op == MONITOR_SPAWNED && n_fds == 2) {
+		*out = (struct monitor_spawned){ .tag = h.tag, .pid = h.a, .pidfd = got[0], .control = got[1] };
+		return 0;
+	}
+	for (unsigned i = 0; i < n_fds; i++)
+		close(got[i]);
+	return h.op == MONITOR_ERROR ? error_take(&h, text, err)
+				     : err_set(err, ERR_UPSTREAM, "the spawner answered with packet %u", h.op);
+}
+
+int monitor_call(int sock, enum monitor_op op, int32_t a, int32_t b, struct monitor_state *out_state, struct err *err)
+{
+	static _Thread_local uint16_t last;
+	uint16_t tag = last = (uint16_t)(last % 65535 + 1); /* 0 is the control socket's own */
+	int r = monitor_send(sock, op, tag, a, b, SPAN_EMPTY, err);
+	while (r == 0) {
+		char payload[MONITOR_LINE];
+		struct monitor_head h;
+		r = monitor_recv(sock, &h, payload, sizeof(payload), NULL, 0, NULL, err);
+		if (r < 0 || h.tag != tag || h.op == MONITOR_OUTPUT)
+			continue;
+		if (h.op == MONITOR_ERROR)
+			return error_take(&h, payload, err);
+		if (h.op == MONITOR_STATE && h.len != sizeof(*out_state))
+			return err_set(err, ERR_UPSTREAM, "a state of %u bytes", h.len);
+		if (h.op == MONITOR_STATE && out_state)
+			memcpy(out_state, payload, sizeof(*out_state));
+		return 0;
+	}
+	return r;
+}
+
+int monitor_connect(int state_dir, struct err *err)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	auto_fd int sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (sock < 0)
+		return err_sys(err, "socket");
+	/* Through the folder's descriptor: the path may be longer than an address. */
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "/proc/self/fd/%d/monitor.sock", state_dir);
+	if (connect(sock, (struct sockaddr *)&addr, sizeof(addr)) < 0)
+		return errno == ENOENT || errno == ECONNREFUSED
+			       ? err_set(err, ERR_UNAVAILABLE, "no monitor answers for this container")
+			       : err_sys(err, "connect to the monitor");
+	return take_fd(&sock);
+}
+
+/* ---- what a state folder holds */
+
+static int file_read(struct arena *a, int dir, const char *name, struct json *out, struct err *err)
+{
+	struct buf text = {};
+	int r = io_read_file(dir, name, &text, 64 << 10, err);
+	r = r < 0 ? r : json_parse(a, arena_span(a, buf_span(&text)), JSON_BORROW, NULL, out, err);
+	buf_done(&text);
+	if (r < 0 && r != -ERR_NOT_FOUND)
+		return err_note(err, "%s", name);
+	return r;
+}
+
+static int64_t time_of(const struct json *v)
+{
+	struct span s = json_span(v);
+	int64_t seconds;
+	int32_t ns;
+	return s.len && time_parse(s.ptr, s.len, &seconds, &ns) == 0 ? seconds * NS_PER_S + ns : 0;
+}
+
+static int exit_read(struct arena *a, int dir, struct monitor_exit *out, struct err *err)
+{
+	struct json v;
+	int r = file_read(a, dir, "exit.json", &v, err);
+	if (r < 0)
+		return r;
+	*out = (struct monitor_exit){ .pid = (pid_t)json_i64(json_getl(&v, "pid"), 0),
+				      .exit_code = (int)json_i64(json_getl(&v, "exitCode"), -1),
+				      .signal = (int)json_i64(json_getl(&v, "signal"), 0),
+				      .oom_kills = (uint64_t)json_i64(json_getl(&v, "oomKills"), 0),
+				      .started_ns = time_of(json_getl(&v, "startedAt")),
+				      .finished_ns = time_of(json_getl(&v, "finishedAt")) };
+	if (out->exit_code < 0 || !out->finished_ns)
+		return err_set(err, ERR_CORRUPT, "exit.json: a field is missing");
+	struct span class = json_span(json_getl(&v, "errorClass")), text = json_span(json_getl(&v, "error"));
+	for (int i = 1; class.len && i < ERR_COUNT; i++)
+		if (span_is(class, err_class_name(i)))
+			out->class = (enum err_class)i;
+	text = span_sub(text, 0, sizeof(out->error) - 1);
+	if (text.len)
+		memcpy(out->error, text.ptr, text.len);
+	return 0;
+}
+
+int monitor_find(int state_dir, enum monitor_found *out, int *out_sock, struct monitor_exit *out_exit, struct err *err)
+{
+	auto_arena struct arena a = {};
+	auto_err struct err why = ERR_INIT;
+	struct json self;
+	/* Twice: between the first look at exit.json and the look at the process it may have ended properly. */
+	for (int round = 0; round < 2; round++) {
+		int r = exit_read(&a, state_dir, out_exit, &why);
+		if (r == 0) {
+			*out = MONITOR_FOUND_EXIT;
+			return 0;
+		}
+		if (r != -ERR_NOT_FOUND)
+			return err_move(err, &why);
+		r = file_read(&a, state_dir, "monitor.json", &self, &why);
+		if (r == -ERR_NOT_FOUND) {
+			*out = MONITOR_FOUND_NOTHING;
+			return 0;
+		}
+		if (r < 0)
+			return err_move(err, &why);
+		if (!sys_process_alive((pid_t)json_i64(json_getl(&self, "pid"), 0),
+				       (uint64_t)json_i64(json_getl(&self, "startTicks"), 0)))
+			continue;
+		int sock = monitor_connect(state_dir, &why);
+		if (sock >= 0) {
+			*out_sock = sock;
+			*out = MONITOR_FOUND_ALIVE;
+			return 0;
+		}
+		if (sock != -ERR_UNAVAILABLE)
+			return err_move(err, &why);
+		struct pollfd pause = { .fd = -1 };
+		(void)poll(&pause, 0, 20); /* it is between its first file and its socket, or just about to end */
+	}
+	*out = MONITOR_FOUND_LOST;
+	return 0;
+}

@@ -1,0 +1,16 @@
+/* The two files that a monitor writes, without an allocator. See monitor.h. */
+#pragma once
+
+#include "monitor/monitor.h"
+
+/* Atomic; synced (file and folder) when durable. One writer. 0 or -1 and errno. */
+int monitor_record_write(int dir, const char *name, const char *text, size_t len, bool durable);
+/* Start time of a process, field 22 of /proc/PID/stat (0 = self); 0 when it cannot be read. */
+uint64_t monitor_record_ticks(pid_t pid);
+/* The text is made in scratch, MONITOR_RECORD_MAX bytes. An id or error that would not fit is cut: the JSON stays whole. */
+#define MONITOR_RECORD_MAX 4096
+/* monitor.json: who watches. */
+int monitor_record_self(char *scratch, int dir, const char *id, pid_t container, uint64_t container_ticks,
+			int64_t started_ns);
+/* exit.json. */
+int monitor_record_exit(char *scratch, int dir, const char *id, const struct monitor_exit *e, bool oom_known);

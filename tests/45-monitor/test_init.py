@@ -1,0 +1,76 @@
+"""init and pause as process 1."""
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+from conftest import *
+
+
+def out(c):
+    c.finish()
+    return "".join(x["log"] for x in c.docker())
+
+
+def test_init_reaps(env):
+    c = env.run("/knarr-run", "init", "--", "/streams", "orphans", "20")
+    assert c.end().exit_code == 0
+    assert out(c) == "processes 2 zombies 0\n"
+
+
+def test_without_init_they_stay(env):
+    """The proof that the test above sees zombies."""
+    c = env.run("/streams", "orphans", "20")
+    c.end()
+    assert out(c) == "processes 21 zombies 20\n"
+
+
+@pytest.mark.parametrize("status", [0, 3, 255])
+def test_init_status(env, status):
+    c = env.run("/knarr-run", "init", "/ct", "exit", str(status))
+    assert c.end().exit_code == status
+
+
+def test_init_signal_status(env):
+    assert env.run("/knarr-run", "init", "--", "/ct", "raise", "9").end().exit_code == 137
+
+
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGINT, signal.SIGWINCH])
+def test_init_hands_signals_on(env, sig):
+    c = env.run("/knarr-run", "init", "--", "/ct", "trap")
+    a = c.attach()
+    eventually(lambda: b"ready" in c.log())
+    c.connect().call(KILL, sig)
+    a.until(1, b"signal %d" % sig)
+    assert c.end().exit_code == sig
+
+
+def test_init_missing_program(env):
+    c = env.run("/knarr-run", "init", "--", "/nothing")
+    assert c.end().exit_code == 127 and "init: exec /nothing: No such file or directory" in out(c)
+
+
+def test_init_usage():
+    assert subprocess.run([PROGRAM, "init"], capture_output=True).returncode == 125
+
+
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
+def test_pause(env, sig):
+    c = env.run("/knarr-run", "pause")
+    time.sleep(0.05)
+    assert c.connect().call(STATUS).phase == "running"
+    c.connect().call(KILL, sig)
+    assert c.end().exit_code == 0
+
+
+def test_pause_reaps(env):
+    """A second container in its pid namespace leaves orphans to it."""
+    holder = env.run("/knarr-run", "pause")
+    config = base_config()
+    for n in config["linux"]["namespaces"]:
+        if n["type"] == "pid":
+            n["path"] = f"/proc/{holder.first}/ns/pid"
+    c = env.run("/streams", "orphans", "10", config=config)
+    assert c.end().exit_code == 0
+    assert out(c) == "processes 2 zombies 0\n"

@@ -1,0 +1,276 @@
+"""Spawner and monitor: start, end, records, and who may be killed."""
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+from conftest import *
+
+
+def test_exit_code_and_record(env):
+    c = env.run("/ct", "exit", "7")
+    s = c.end()
+    assert (s.phase, s.exit_code, s.signal, s.oom_kills, s.error) == ("ended", 7, 0, 0, "")
+    assert 0 < s.started_ns <= s.finished_ns
+    c.finish()
+    r = c.record()
+    assert (r["exitCode"], r["signal"], r["pid"], r["id"]) == (7, 0, c.first, c.id)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z", r["finishedAt"]) and r["startedAt"] <= r["finishedAt"]
+    assert not (c.state_dir / "monitor.sock").exists()
+
+
+def test_signal_is_recorded(env):
+    c = env.run("/ct", "sleep", "100")
+    c.connect().call(KILL, signal.SIGKILL)
+    s = c.end()
+    assert (s.exit_code, s.signal) == (137, 9)
+    c.finish()
+    assert c.record()["signal"] == 9 and c.record()["exitCode"] == 137
+    with pytest.raises(OSError):
+        c.connect()
+
+
+def test_kill_is_delivered_and_refused(env):
+    c = env.run("/ct", "trap")
+    a = c.attach()
+    eventually(lambda: b"ready" in c.log())
+    k = c.connect()
+    for bad in (0, -1, 65):
+        with pytest.raises(Refused):
+            k.call(KILL, bad)
+    k.call(KILL, signal.SIGUSR2)
+    a.until(1, b"signal 12")
+    assert c.end().exit_code == 12
+
+
+def test_oom_is_recorded(env):
+    env.config["linux"]["resources"] = {"memory": {"limit": 16 << 20, "swap": 16 << 20}}
+    c = env.run("/ct", "eat", "200")
+    s = c.end()
+    assert (s.signal, s.exit_code) == (9, 137) and s.oom_kills >= 1
+    c.finish()
+    assert c.record()["oomKilled"] is True and c.record()["oomKills"] >= 1
+
+
+def test_no_oom_is_recorded_as_such(env):
+    env.config["linux"]["resources"] = {"memory": {"limit": 64 << 20}}
+    c = env.run("/ct", "exit", "0")
+    c.end()
+    c.finish()
+    assert c.record()["oomKilled"] is False
+
+
+def test_missing_program_is_told(env):
+    c = env.spawn("/nothing", "here")
+    with pytest.raises(Refused) as e:
+        c.started()
+    assert "unable to start container process" in e.value.text and "/nothing" in e.value.text
+    assert c.end().exit_code == 127
+    c.finish()
+    assert c.record()["errorClass"] == "NO_COMMAND" and "/nothing" in c.record()["error"]
+
+
+def test_bad_config_is_told(env):
+    env.config["linux"]["namespaces"] = [{"type": "nonsense"}]
+    c = env.spawn("/ct", "exit", "0")
+    with pytest.raises(Refused) as e:
+        c.started()
+    assert "nonsense" in e.value.text
+    c.finish()
+    assert not (env.tmp / "runtime" / c.id).exists()
+
+
+def test_hold_then_start(env):
+    c = env.run("/streams", "lines", "1", "3", "10", flags=HOLD)
+    a = c.attach()
+    k = c.connect()
+    assert k.call(STATUS).phase == "created"
+    k.call(START)
+    assert a.to_end()[1].count(b"\n") == 3
+    s = c.end()
+    assert s.exit_code == 0 and s.started_ns
+
+
+def test_hold_and_a_program_that_cannot_run(env):
+    c = env.run("/ct", "exit", "0", flags=HOLD)
+    os.truncate(c.state_dir.parent / "bundle/rootfs/ct", 3)
+    with pytest.raises(Refused) as e:
+        c.connect().call(START)
+    assert "exec format error" in e.value.text
+    assert c.end().exit_code == 126
+
+
+def test_start_twice_is_refused(env):
+    c = env.run("/ct", "sleep", "100")
+    with pytest.raises(Refused, match="already"):
+        c.connect().call(START)
+
+
+def test_bad_requests_are_answers(env):
+    good = env.packet()
+    for bad in (b"x", good[:16], good[:40], good + b"x", b"\x02" + good[1:], HEAD.pack(1, 9, 7, 0, 0, 0), good[:12] + b"\xff" * 4 + good[16:]):
+        with pytest.raises(Refused):
+            env.ask(bad, [])
+    null = os.open("/dev/null", os.O_RDONLY)
+    with pytest.raises(Refused, match="descriptors"):
+        env.ask(good, [null])
+    with pytest.raises(Refused, match="no folder"):
+        env.ask(good, [null, null, null])
+    with pytest.raises(Refused):
+        env.ask(good, [null] * 200)
+    with pytest.raises(Refused):
+        env.ask(b"\x01" * 10000, [])
+    os.close(null)
+    assert len(os.listdir(f"/proc/{env.process.pid}/fd")) <= 5, "descriptors leaked in the spawner"
+    assert env.run("/ct", "exit", "3").end().exit_code == 3
+
+
+def test_bad_packets_to_the_monitor(env):
+    c = env.run("/ct", "sleep", "100")
+    for bad in (b"x", HEAD.pack(2, STATUS, 1, 0, 0, 0), HEAD.pack(1, SPAWN, 1, 0, 0, 0), HEAD.pack(1, 200, 1, 0, 0, 0),
+                HEAD.pack(1, STATUS, 1, 0, 0, 1), HEAD.pack(1, STATUS, 1, 0, 0, 1) + b"x", b"y" * 9000):
+        k = c.connect()
+        k.sock.send(bad)
+        assert k.recv()[0] == ERROR
+        with pytest.raises(Gone):
+            k.recv()
+    assert c.connect().call(STATUS).phase == "running"
+
+
+def test_too_many_connections(env):
+    c = env.run("/ct", "sleep", "100")
+    many = [c.connect() for _ in range(15)]
+    assert many[-1].call(STATUS).clients == 16
+    extra = c.connect()
+    assert extra.recv()[0] == ERROR
+    with pytest.raises(Gone):
+        extra.recv()
+    many[0].close()
+    eventually(lambda: many[1].call(STATUS).clients == 15)
+    assert c.connect().call(STATUS).clients == 16
+
+
+def test_a_second_monitor_for_one_folder_is_refused(env):
+    c = env.run("/ct", "sleep", "100")
+    d = env.spawn("/ct", "exit", "0", dirs=c)
+    with pytest.raises(Refused, match="another monitor"):
+        d.started()
+    d.finish()
+    assert c.connect().call(STATUS).phase == "running" and not (c.state_dir / "exit.json").exists()
+
+
+def test_spawner_and_engine_killed(env):
+    c = env.run("/streams", "forever", "1")
+    os.kill(env.process.pid, signal.SIGKILL)
+    env.process.wait(5)
+    c.control.close()  # the engine is gone too
+    env.spawner.close()
+    before = len(c.log())
+    eventually(lambda: len(c.log()) > before + 100)
+    assert alive(c.pid) and alive(c.first)
+    who = json.loads((c.state_dir / "monitor.json").read_text())
+    assert (who["pid"], who["containerPid"], who["id"]) == (c.pid, c.first, c.id)
+    ticks = pathlib.Path(f"/proc/{c.pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
+    assert int(ticks) == who["startTicks"]
+    p = subprocess.run([PROGRAM, "monitor", c.state_dir, "status"], capture_output=True, text=True, timeout=10)
+    assert p.returncode == 0 and f"phase=running pid={c.first} " in p.stdout
+    k = c.connect()
+    w = k.send(WAIT)
+    c.connect().call(KILL, 9)
+    assert k.answer(w).exit_code == 137
+    c.finish()
+    p = subprocess.run([PROGRAM, "monitor", c.state_dir], capture_output=True, text=True, timeout=10)
+    assert p.returncode == 0 and "phase=ended" in p.stdout and "exit=137" in p.stdout
+    env.start_spawner()
+
+
+def test_engine_process_killed(env):
+    """The engine as a process of its own: SIGKILL, and the spawner ends by itself, the container does not."""
+    code = f"""
+import os, sys, time
+sys.path.insert(0, {str(pathlib.Path(__file__).parent)!r})
+from conftest import *
+import pathlib
+e = Env(pathlib.Path({str(env.tmp)!r}), {{k: pathlib.Path(v) for k, v in {{ {', '.join(f'{k!r}: {str(v)!r}' for k, v in env.helpers.items())} }}.items()}})
+c = e.run("/streams", "forever", "1")
+print(c.pid, c.first, e.process.pid, c.state_dir, c.id, flush=True)
+time.sleep(100)
+"""
+    p = subprocess.Popen(["/usr/bin/python3", "-c", code], stdout=subprocess.PIPE, text=True)
+    monitor, first, spawner, state, cid = p.stdout.readline().split()
+    p.kill()
+    p.wait()
+    p.stdout.close()
+    eventually(lambda: not alive(int(spawner)))
+    assert alive(int(monitor)) and alive(int(first))
+    pidfd = os.pidfd_open(int(monitor))
+    a, b = socket.socketpair()
+    c = Container(env, int(monitor), pidfd, a, (pathlib.Path(state), pathlib.Path(state).parent / "log", cid))
+    b.close()
+    env.containers.append(c)
+    assert c.connect().call(STATUS).pid == int(first)
+    c.connect().call(KILL, 9)
+    c.finish()
+    assert c.record()["signal"] == 9
+
+
+def test_a_killed_monitor_is_lost(env):
+    c = env.run("/ct", "sleep", "100")
+    os.kill(c.pid, signal.SIGKILL)
+    c.finish()
+    p = subprocess.run([PROGRAM, "monitor", c.state_dir], capture_output=True, text=True, timeout=10)
+    assert p.returncode == 1 and "its monitor was killed" in p.stderr
+    assert alive(c.first)
+
+
+def test_nothing_but_kill_ends_a_monitor(env):
+    c = env.run("/ct", "sleep", "100")
+    for s in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGUSR1, signal.SIGQUIT):
+        os.kill(c.pid, s)
+    assert c.connect().call(STATUS).phase == "running"
+
+
+def test_the_exit_survives_a_full_disk(env):
+    env.spawner.close()
+    env.process.wait(5)
+    env.start_spawner({"KNARR_FAIL": "monitor.record=ENOSPC@3"})  # self at set-up, self at start, then the exit
+    c = env.run("/ct", "exit", "5")
+    assert c.end().exit_code == 5  # told only when it is on disk
+    c.finish()
+    assert c.record()["exitCode"] == 5
+
+
+def test_sockets_are_held(env):
+    s = socket.socket()
+    s.bind(("127.0.0.1", 0))
+    s.listen(4)
+    port = s.getsockname()[1]
+    c = env.run("/ct", "sleep", "100", sockets=[s])
+    s.close()
+    client = socket.create_connection(("127.0.0.1", port), 5)  # nobody accepts, but it is open
+    fds = c.connect().call(SOCKETS)
+    assert len(fds) == 1
+    again = socket.socket(fileno=fds[0])
+    again.settimeout(5)
+    peer, _ = again.accept()
+    peer.send(b"hello")
+    assert client.recv(5) == b"hello"
+    for x in (client, peer, again):
+        x.close()
+    c.connect().call(KILL, 9)
+    c.finish()
+    with pytest.raises(OSError):
+        socket.create_connection(("127.0.0.1", port), 5)
+
+
+def test_the_container_has_nothing_of_ours(env):
+    c = env.run("/ct", "fds", flags=OPEN_STDIN)
+    c.end()
+    c.finish()
+    seen = [x["log"] for x in c.docker()]
+    assert seen and all(re.match(r"fd [012] |fds? ", x) for x in seen), seen

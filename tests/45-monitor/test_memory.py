@@ -1,0 +1,86 @@
+"""GOALS row 3: at most 100 KB of private memory, and no allocation once the monitor lives."""
+import os
+import pathlib
+import signal
+import threading
+
+from conftest import *
+
+
+def heap(pid):
+    return [l for l in pathlib.Path(f"/proc/{pid}/maps").read_text().splitlines()
+            if "[stack]" not in l and l.split()[1].startswith("rw")]
+
+
+def test_private_memory_and_no_heap(env):
+    c = env.run("/streams", "cat", flags=OPEN_STDIN, max_bytes=100000, max_files=3)
+    began = heap(c.pid)
+    print("at rest:", c.rss())
+    # everything that can touch memory: long and short lines, input, requests, rotation, many connections
+    a, i = c.attach(TAKE_STDOUT | TAKE_STDERR), c.attach(TAKE_STDIN)
+
+    def feed():
+        for _ in range(100):
+            i.send(STDIN, payload=b"<" * 4096)
+            i.send(STDIN, payload=b"short\nlines\n" * 100)
+    t = threading.Thread(target=feed)
+    t.start()
+    while len(a.output[1]) < 100 * (4096 + 1200):
+        a.recv()
+    t.join()
+    j = c.attach(TAKE_STDOUT | TAKE_STDERR)
+    many = [c.connect() for _ in range(12)]
+    for k in many:
+        k.call(STATUS)
+        k.call(ROTATE)
+    try:
+        many[0].call(RESIZE, 1, 1)
+    except Refused:
+        pass
+    for k in many:
+        k.close()
+    assert heap(c.pid) == began, "a mapping grew: something was allocated"
+    with_spawner, _ = c.rss()
+    # The worst case: pages shared with the spawner become the monitor's own when the spawner is gone.
+    os.kill(env.process.pid, signal.SIGKILL)
+    env.process.wait(5)
+    alone, rows = c.rss()
+    print("private KB: with spawner", with_spawner, "alone", alone, rows)
+    assert alone <= 100, rows
+    assert c.connect().call(STATUS).phase == "running"
+    env.spawner.close()
+    env.start_spawner()
+
+
+def test_memory_goes_down_after_long_lines(env):
+    """The most that there can be is two half lines of 16 KB at once; whole lines leave nothing behind."""
+    c = env.run("/streams", "cat", flags=OPEN_STDIN)
+    a = c.attach(TAKE_STDIN | TAKE_STDOUT)
+    before = c.rss()[0]
+    for _ in range(4):
+        a.send(STDIN, payload=b"x" * 4000)
+    eventually(lambda: len(a.output[1]) == 16000 or a.recv())
+    high = c.rss()[0]
+    a.send(STDIN, payload=b"end\n")
+    a.until(1, b"end\n")
+    eventually(lambda: c.rss()[0] < high - 8)
+    print("private KB: before", before, "with a half line", high, "after", c.rss()[0])
+
+
+def test_memory_of_many(env):
+    many = [env.run("/ct", "sleep", "100") for _ in range(5)]
+    each = [c.rss()[0] for c in many]
+    print("private KB at rest:", each)
+    assert max(each) <= 100
+
+
+def test_a_monitor_at_rest_wakes_nobody(env):
+    import time
+    c = env.run("/ct", "sleep", "100")
+
+    def switches():
+        return [int(l.split()[1]) for l in pathlib.Path(f"/proc/{c.pid}/status").read_text().splitlines() if "ctxt" in l]
+    time.sleep(0.3)
+    before = switches()
+    time.sleep(1.5)
+    assert switches() == before
