@@ -1,6 +1,7 @@
 /* The table of plugins, the flags that choose among them, the two passes, and what all plugins share.
  *
- * Invariant 1: rows stand in the recommended order of kube-apiserver 1.33 (pkg/kubeapiserver/options/plugins.go); a plugin sees what
+ * Invariant 1: rows stand in the recommended order of kube-apiserver 1.33 (pkg/kubeapiserver/options/plugins.go); a plugin
+ * sees what
  * those before it have done.
  * Invariant 2: a plugin that does not handle an operation is not called for it (admission.Handler upstream). */
 #include "admission/private.h"
@@ -86,7 +87,7 @@ int admission_set_parse(struct span enable, struct span disable, struct admissio
 	uint64_t on = names_read(enable, "enable-admission-plugins", &bad);
 	uint64_t off = names_read(disable, "disable-admission-plugins", &bad);
 	if (on & off) {
-		const char *both[ARRAY_LEN(plugins)];
+		const char *both[ARRAY_LEN(plugins)] = { NULL };
 		unsigned n = 0;
 		for (unsigned i = 0; i < ARRAY_LEN(plugins); i++)
 			if ((on & off) >> i & 1)

@@ -1006,7 +1006,8 @@ static void exempt_warning(struct admission *req, const struct policy *p, const 
 	exempt_part(req, &text, "enforce", &p->enforce, labels, PREFIX "enforce", PREFIX "enforce-version");
 	exempt_part(req, &text, "audit", &p->audit, labels, PREFIX "audit", PREFIX "audit-version");
 	exempt_part(req, &text, "warn", &p->warn, labels, PREFIX "warn", PREFIX "warn-version");
-	admission_warn(req, arena_printf(req->arena, "namespace \"%.*s\" is exempt from Pod Security, and the policy (%s) will be ignored",
+	admission_warn(req, arena_printf(req->arena,
+		"namespace \"%.*s\" is exempt from Pod Security, and the policy (%s) will be ignored",
 					 SPAN_ARG(name_of(req->object)), buf_cstr(&text)));
 }
 

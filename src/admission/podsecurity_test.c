@@ -151,7 +151,8 @@ static void test_namespaces(void **state)
 		       "'pods/x/b':{'metadata':{'name':'b','ownerReferences':[{'controller':true,'uid':'1'}]},'spec':{'hostPID':true}},"
 		       "'pods/x/c':{'metadata':{'name':'c'},'spec':{'volumes':[{'name':'v','hostPath':{}}]}},'pods/x/d':{'metadata':{'name':'d'}}}";
 	static const struct row rows[] = {
-		{ "v1 Namespace", "{'metadata':{'name':'x','labels':{'pod-security.kubernetes.io/enforce':'strict','pod-security.kubernetes.io/warn-version':'v1.01'}}}",
+		{ "v1 Namespace", "{'metadata':{'name':'x','labels':{'pod-security.kubernetes.io/enforce':'strict',"
+		  "'pod-security.kubernetes.io/warn-version':'v1.01'}}}",
 		  "Namespace \"x\" is invalid: [metadata.labels[pod-security.kubernetes.io/enforce]: Invalid value: \"strict\": must be one of "
 		  "privileged, baseline, restricted, metadata.labels[pod-security.kubernetes.io/warn-version]: Invalid value: \"v1.01\": must be "
 		  "\"latest\" or \"v1.x\"]" },
