@@ -1,5 +1,6 @@
 /* The way of a request: count → authenticate → authorize → find the resource → its verb. */
 #include "apiserver/server.h"
+#include "apiserver/virtual.h"
 
 /* ---- calls */
 
@@ -158,19 +159,20 @@ static bool bearer(struct http_req *r, struct span *out)
 	return out->len > 0;
 }
 
-static int token_user(struct call *c, struct span token)
+int call_token_user(struct call *c, struct span token, const struct span *want, unsigned n_want,
+		    struct auth_user *out_user, const struct span **out_audiences, unsigned *out_n, struct err *err)
 {
 	struct apiserver *s = c->server;
-	const struct span *audiences;
-	unsigned n;
 	bool stale = false;
-	if (auth_tokens_find(s->tokens, token, &c->arena, &c->user))
+	*out_audiences = NULL;
+	*out_n = 0;
+	if (auth_tokens_find(s->tokens, token, &c->arena, out_user))
 		return 0;
 	int64_t now_s = clock_wall_ns(s->clock) / NS_PER_S;
-	int rc = auth_token_check(&s->issuer, &s->lookup, token, now_s, NULL, 0, &c->arena, &c->user, &audiences, &n,
-				  &stale, &c->err);
+	int rc = auth_token_check(&s->issuer, &s->lookup, token, now_s, want, n_want, &c->arena, out_user,
+				  out_audiences, out_n, &stale, err);
 	if (rc == -ERR_NOT_FOUND)
-		rc = auth_bootstrap_check(&s->lookup, token, now_s, &c->arena, &c->user, &c->err);
+		rc = auth_bootstrap_check(&s->lookup, token, now_s, &c->arena, out_user, err);
 	return rc;
 }
 
@@ -178,6 +180,8 @@ static int authenticate(struct call *c)
 {
 	const struct http_peer *peer = http_req_peer(c->http);
 	struct span token;
+	const struct span *audiences;
+	unsigned n_audiences;
 	if (peer->is_unix && (peer->cred.uid == 0 || peer->cred.uid == geteuid())) {
 		/* Who may open the socket as root owns the store's files anyway. */
 		static const struct span groups[] = { SPAN_INIT(AUTH_GROUP_MASTERS),
@@ -188,7 +192,7 @@ static int authenticate(struct call *c)
 	if (auth_cert_user(peer->cert, &c->arena, &c->user))
 		return 0;
 	if (bearer(c->http, &token)) {
-		if (token_user(c, token) == 0)
+		if (call_token_user(c, token, NULL, 0, &c->user, &audiences, &n_audiences, &c->err) == 0)
 			return 0;
 		/* Why a token is refused is for the log; whoever tries tokens learns nothing. */
 		log_info("token refused", kv_err(&c->err), kv_str("from", peer->text));
@@ -213,9 +217,34 @@ static struct span selector_field(struct call *c, const char *field)
 	return value;
 }
 
-static int authorize(struct call *c)
+enum auth_decision call_decide(struct call *c, const struct auth_ask *ask, struct span *out_reason)
 {
 	struct apiserver *s = c->server;
+	struct span reasons = SPAN("");
+	enum auth_decision d = AUTH_NO_OPINION;
+	*out_reason = SPAN("");
+	if (auth_user_in(ask->user, SPAN(AUTH_GROUP_MASTERS)))
+		return AUTH_ALLOW;
+	for (unsigned i = 0; i < s->opt->n_modes && d == AUTH_NO_OPINION; i++) {
+		struct span why = SPAN("");
+		switch (s->opt->modes[i]) {
+		case APISERVER_AUTHZ_ALWAYS_ALLOW: d = AUTH_ALLOW; break;
+		case APISERVER_AUTHZ_ALWAYS_DENY: why = SPAN("Everything is forbidden."); break;
+		case APISERVER_AUTHZ_RBAC: d = auth_rbac_allows(s->rbac, ask, &c->arena, &why); break;
+		case APISERVER_AUTHZ_NODE: d = auth_node_allows(s->nodes, ask, &c->arena, &why); break;
+		}
+		if (d == AUTH_ALLOW)
+			reasons = why;
+		else if (why.len)
+			reasons = reasons.len ? arena_printf(&c->arena, "%.*s\n%.*s", SPAN_ARG(reasons), SPAN_ARG(why))
+					      : why;
+	}
+	*out_reason = reasons;
+	return d;
+}
+
+static int authorize(struct call *c)
+{
 	struct auth_ask ask = {
 		.user = &c->user,
 		.verb = c->route.verb_name,
@@ -228,31 +257,12 @@ static int authorize(struct call *c)
 		.path = c->route.path,
 		.is_resource = c->route.is_resource,
 	};
-	if (auth_user_in(&c->user, SPAN(AUTH_GROUP_MASTERS)))
-		return 0;
 	if (c->route.verb == ROUTE_LIST || c->route.verb == ROUTE_WATCH) {
 		ask.field_name = selector_field(c, "metadata.name");
 		ask.node_name = selector_field(c, "spec.nodeName");
 	}
-	struct span reasons = SPAN("");
-	for (unsigned i = 0; i < s->opt->n_modes; i++) {
-		struct span why = SPAN("");
-		enum auth_decision d = AUTH_NO_OPINION;
-		switch (s->opt->modes[i]) {
-		case APISERVER_AUTHZ_ALWAYS_ALLOW: d = AUTH_ALLOW; break;
-		case APISERVER_AUTHZ_ALWAYS_DENY: why = SPAN("Everything is forbidden."); break;
-		case APISERVER_AUTHZ_RBAC: d = auth_rbac_allows(s->rbac, &ask, &c->arena, &why); break;
-		case APISERVER_AUTHZ_NODE: d = auth_node_allows(s->nodes, &ask, &c->arena, &why); break;
-		}
-		if (d == AUTH_ALLOW)
-			return 0;
-		if (why.len)
-			reasons = reasons.len ? arena_printf(&c->arena, "%.*s\n%.*s", SPAN_ARG(reasons), SPAN_ARG(why))
-					      : why;
-		if (d == AUTH_DENY)
-			break;
-	}
-	return auth_forbidden(&ask, reasons, &c->err);
+	struct span reason;
+	return call_decide(c, &ask, &reason) == AUTH_ALLOW ? 0 : auth_forbidden(&ask, reason, &c->err);
 }
 
 /* ---- how many */
@@ -320,15 +330,17 @@ static void dispatch(struct call *c)
 		call_fail(c);
 		return;
 	}
-	if (!c->res->storage_kind.len && !c->sub) {
-		err_set(&c->err, ERR_UNSUPPORTED, "this server does not serve %.*s yet", SPAN_ARG(c->res->plural));
-		call_fail(c);
-		return;
-	}
 	struct span accept = http_req_header_all(c->http, "accept");
 	unsigned can =
 		ACCEPT_YAML | ACCEPT_SHAPES | (api_type_flags(c->res->type) & API_TYPE_CUSTOM ? 0 : ACCEPT_PROTO);
 	if (accept_read(accept, can, &c->want, &c->err) < 0) {
+		call_fail(c);
+		return;
+	}
+	if (virtual_begin(c))
+		return;
+	if (!c->res->storage_kind.len && !c->sub) {
+		err_set(&c->err, ERR_UNSUPPORTED, "this server does not serve %.*s yet", SPAN_ARG(c->res->plural));
 		call_fail(c);
 		return;
 	}

@@ -68,6 +68,7 @@ struct call {
 	struct err err;
 	unsigned pending; /* store calls under way */
 	bool answered, counted, mutating;
+	bool is_virtual; /* virtual.c answers the body */
 	bool generic; /* the error is about the request, not about an object: no details */
 	/* writes */
 	struct span body;
@@ -97,6 +98,11 @@ void call_warn(struct call *c, struct span text);
 /* A query parameter, decoded; empty when absent. */
 struct span call_param(struct call *c, const char *name);
 bool call_param_true(struct call *c, const char *name);
+/* Who a bearer token speaks for: static, service account, bootstrap. want: audiences of a TokenReview. */
+int call_token_user(struct call *c, struct span token, const struct span *want, unsigned n_want,
+		    struct auth_user *out_user, const struct span **out_audiences, unsigned *out_n, struct err *err);
+/* The configured authorizers on one question; out_reason in the call's arena. */
+enum auth_decision call_decide(struct call *c, const struct auth_ask *ask, struct span *out_reason);
 /* Frees the call when nothing waits for it any more. */
 void call_release(struct call *c);
 /* "v1", "apps/v1" of the served resource. */

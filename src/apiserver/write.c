@@ -5,6 +5,7 @@
  */
 #include "apiserver/delete.h"
 #include "apiserver/server.h"
+#include "apiserver/virtual.h"
 #include "apiserver/write.h"
 
 #define TRIES_MAX 5
@@ -226,7 +227,7 @@ int write_finish(struct call *c, struct json *object, const struct json *old, bo
 	struct strategy s = {
 		.arena = &c->arena,
 		.resource = c->res,
-		.subresource = c->sub ? c->sub->name : SPAN(""),
+		.subresource = c->sub && !span_is(c->sub->name, "scale") ? c->sub->name : SPAN(""),
 		.object = object,
 		.old = old,
 		.now = write_now(c),
@@ -558,6 +559,41 @@ static int patch_parse(struct call *c, enum patch_kind kind, struct json *out)
 	return 0;
 }
 
+/* Changes a copy of old; strategic needs the type. */
+static int patch_copy(struct call *c, enum patch_kind kind, const struct api_type *type, const struct json *patch,
+		      const struct json *old, struct json *out)
+{
+	int rc;
+	*out = json_copy(&c->arena, old);
+	if (kind == PATCH_JSON)
+		rc = api_json_patch(&c->arena, out, patch, NULL, &c->err);
+	else if (kind == PATCH_MERGE)
+		rc = api_merge_patch(&c->arena, out, patch, &c->err);
+	else
+		rc = api_smp_apply(&c->arena, type, out, patch, &c->err);
+	if (rc != -ERR_INVALID)
+		return rc;
+	auto_err struct err why = ERR_INIT;
+	err_move(&why, &c->err);
+	c->generic = true;
+	return err_set(&c->err, ERR_INVALID, "the server rejected our request due to an error in our request");
+}
+
+int write_patch_tree(struct call *c, const struct api_type *type, const struct json *old, struct json *out)
+{
+	enum patch_kind kind;
+	struct json patch;
+	int rc = patch_kind_of(c, &kind);
+	if (rc == 0 && kind == PATCH_APPLY)
+		rc = err_set(&c->err, ERR_UNSUPPORTED,
+			     "this server does not apply to sub-resources of another kind yet");
+	if (rc == 0)
+		rc = patch_parse(c, kind, &patch);
+	if (rc == 0)
+		rc = patch_copy(c, kind, type, &patch, old, out);
+	return rc < 0 ? rc : api_decode_tree(&c->arena, type, out, NULL, &c->err);
+}
+
 static int patch_apply(struct call *c, enum patch_kind kind, const struct json *patch, const struct json *old,
 		       struct json *out)
 {
@@ -572,20 +608,7 @@ static int patch_apply(struct call *c, enum patch_kind kind, const struct json *
 		struct api_ssa ssa = write_ssa(c);
 		rc = api_ssa_apply(&c->arena, &ssa, old, patch, manager, call_param_true(c, "force"), out, &c->err);
 	} else {
-		*out = json_copy(&c->arena, old);
-		if (kind == PATCH_JSON)
-			rc = api_json_patch(&c->arena, out, patch, NULL, &c->err);
-		else if (kind == PATCH_MERGE)
-			rc = api_merge_patch(&c->arena, out, patch, &c->err);
-		else
-			rc = api_smp_apply(&c->arena, c->res->type, out, patch, &c->err);
-		if (rc == -ERR_INVALID) {
-			auto_err struct err why = ERR_INIT;
-			err_move(&why, &c->err);
-			c->generic = true;
-			return err_set(&c->err, ERR_INVALID,
-				       "the server rejected our request due to an error in our request");
-		}
+		rc = patch_copy(c, kind, c->res->type, patch, old, out);
 	}
 	if (rc < 0)
 		return rc;
@@ -694,6 +717,10 @@ static void on_body(struct http_req *r, int rc, struct span body, void *arg)
 		return;
 	}
 	c->dry_run = dry.len > 0;
+	if (c->is_virtual) {
+		virtual_create(c);
+		return;
+	}
 	switch (c->route.verb) {
 	case ROUTE_CREATE: create_begin(c); break;
 	case ROUTE_UPDATE: update_begin(c); break;
@@ -705,7 +732,7 @@ static void on_body(struct http_req *r, int rc, struct span body, void *arg)
 
 void write_begin(struct call *c)
 {
-	if (c->sub && !span_is(c->sub->name, "status")) {
+	if (c->sub && !c->is_virtual && !span_is(c->sub->name, "status")) {
 		err_set(&c->err, ERR_UNSUPPORTED, "this server does not serve %.*s/%.*s yet", SPAN_ARG(c->res->plural),
 			SPAN_ARG(c->sub->name));
 		call_fail(c);

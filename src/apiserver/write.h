@@ -14,5 +14,7 @@ void write_put(struct call *c, struct span key, int64_t seen_rev);
 void write_commit(struct call *c, struct store_txn *txn);
 void write_answer(struct call *c, int64_t rev); /* c->value as the object */
 int write_conflict(struct call *c);
+/* A JSON, merge or strategic patch of a tree of that type (Scale); the result is checked. */
+int write_patch_tree(struct call *c, const struct api_type *type, const struct json *old, struct json *out);
 struct span write_now(struct call *c);
 void write_namespace_key(struct buf *out, struct span ns);
