@@ -41,8 +41,8 @@
  *     ERROR          class           errno          text
  *     OUTPUT         1 or 2          -              up to MONITOR_LINE bytes, as read from the container
  *     STATE          -               -              struct monitor_state
- *     STARTED        pid             -              -               on the control socket: the first word about the build.
- *                                                                   ERROR with tag 0 is the other one
+ *     STARTED        pid             1 when held    -               on the control socket: the first word about the build (and
+ *                                                                   the second, after START). ERROR with tag 0 is the other
  *     WARNING        -               -              text            on the control socket, before STARTED or ERROR
  * The control socket that SPAWNED brings has asked WAIT already (its STATE has tag 0).
  *
@@ -62,7 +62,9 @@
  * end that a crash left is closed with a newline before anything is appended.
  *
  * ---- Memory. Everything is static and sized below; from its clone on the monitor calls no allocator, and what its
- * children allocate dies with them. Private memory is at most 100 KB (measured by tests/45-monitor).
+ * children allocate dies with them. Private memory: README.md, measured by tests/45-monitor.
+ *
+ * ---- Frozen containers. KILL reaches a frozen v1 group when it is thawed: thawing is the caller's part (runtime kill does it).
  *
  * ---- Time. Milliseconds or nanoseconds since 1970 where the name says so. */
 #pragma once

@@ -67,6 +67,29 @@ def test_memory_goes_down_after_long_lines(env):
     print("private KB: before", before, "with a half line", high, "after", c.rss()[0])
 
 
+def test_two_half_lines_at_once(env):
+    """The most that the lines can take: within the goal as long as a spawner or another monitor shares the pages of start-up,
+    at most 116 KB for a last monitor that is alone with two half lines of 16 KB."""
+    c = env.run("/streams", "halves", "16000", flags=OPEN_STDIN)
+    a = c.attach(TAKE_STDIN)
+    for _ in range(3):
+        assert c.connect().call(STATUS).phase == "running"
+    eventually(lambda: c.rss()[0] >= 48)
+    kb, rows = c.rss()
+    assert kb <= 100, rows
+    os.kill(env.process.pid, signal.SIGKILL)
+    env.process.wait(5)
+    alone, rows = c.rss()
+    print("private KB, two half lines: with spawner", kb, "alone", alone, rows)
+    assert alone <= 116, rows
+    a.send(STDIN, payload=b"x")
+    c.end()
+    c.finish()
+    assert sorted(len(x["log"]) for x in c.docker()) == [16001, 16001]
+    env.spawner.close()
+    env.start_spawner()
+
+
 def test_memory_of_many(env):
     many = [env.run("/ct", "sleep", "100") for _ in range(5)]
     each = [c.rss()[0] for c in many]

@@ -114,6 +114,21 @@ static int orphans(char **a)
 	return 0;
 }
 
+/* halves LENGTH: half a line on both streams, waits for a byte, ends them */
+static int halves(char **a)
+{
+	size_t len = (size_t)atol(a[0]);
+	char *b = malloc(len), c;
+	memset(b, 'h', len);
+	all(1, b, len);
+	all(2, b, len);
+	if (read(0, &c, 1) < 0)
+		return 1;
+	all(1, "\n", 1);
+	all(2, "\n", 1);
+	return 0;
+}
+
 /* forever FD: a line every millisecond */
 static int forever(char **a)
 {
@@ -133,7 +148,8 @@ int main(int argc, char **argv)
 		int (*run)(char **);
 		int args;
 	} c[] = { { "lines", lines, 3 },  { "bytes", bytes, 2 },     { "cat", cat, 0 },
-		  { "size", size, 0 },	  { "orphans", orphans, 1 }, { "forever", forever, 1 } };
+		  { "size", size, 0 },	  { "orphans", orphans, 1 }, { "forever", forever, 1 },
+		  { "halves", halves, 1 } };
 	for (size_t i = 0; argc > 1 && i < sizeof(c) / sizeof(c[0]); i++)
 		if (!strcmp(argv[1], c[i].name) && argc - 2 >= c[i].args) {
 			int status = c[i].run(argv + 2);
