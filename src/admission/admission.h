@@ -135,20 +135,20 @@ int admission_mutate(const struct admission_set *set, struct admission *req, str
 int admission_validate(const struct admission_set *set, struct admission *req, struct err *err);
 
 /* ---- ResourceQuota
- * Has no passes: its verdict and the new status.used must be committed together with the object. It runs last, after every other plugin's
- * validating pass, when its bit is on in the set:
+ * Has no passes: its verdict and the new status.used must be committed together with the object. It runs last, after
+ * every other plugin's validating pass, when its bit is on in the set:
  *
  *     if (admission_quota_check(&req, quotas, n, now_s, err) < 0)     // quotas of req.ns, in the order of their names
  *             return err;          // FORBIDDEN: exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2
- *     for (i < n) if (quotas[i].changed && !req.dry_run) ...          // write quotas[i].used as status.used in the same transaction;
- *                                                                     // start over when a quota is not what it was */
+ *     for (i < n) if (quotas[i].changed && !req.dry_run) ...
+ *             // write quotas[i].used as status.used in the same transaction; start over when a quota is not what it was */
 struct admission_quota {
 	const struct json *object; /* the ResourceQuota, borrowed */
 	struct json used;          /* out: status.used as it is to be; null when unchanged */
 	bool changed;              /* out */
 };
-/* now_s: Unix time; pods past their grace period count no more. The limited resources of an admission configuration (quota that must
- * be there) are not part of it. On failure what it has put into quotas means nothing. */
+/* now_s: Unix time; pods past their grace period count no more. The limited resources of an admission configuration
+ * (quota that must be there) are not part of it. On failure what it has put into quotas means nothing. */
 int admission_quota_check(struct admission *req, struct admission_quota *quotas, unsigned n, int64_t now_s, struct err *err);
 /* The parts, for a controller that counts anew: what an object counts for, as a JSON object of quantities, and whether a quota
  * (by its status.hard, scopes and scope selector) counts it. */

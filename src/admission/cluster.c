@@ -95,7 +95,8 @@ int admission_pvc_resize(struct admission *req, struct err *err)
 	if (class.len && span_eq(class, class_of(req->old)))
 		sc = admission_get(req, "storage.k8s.io", "storageclasses", SPAN_EMPTY, class);
 	if (!json_truth(json_getl(sc, "allowVolumeExpansion"), false))
-		return admission_forbid(req, err, "only dynamically provisioned pvc can be resized and the storageclass that provisions the "
+		return admission_forbid(req, err,
+			"only dynamically provisioned pvc can be resized and the storageclass that provisions the "
 					"pvc must support resize");
 	return 0;
 }
@@ -203,7 +204,8 @@ int admission_owners(struct admission *req, struct err *err)
 					     .subresource = SPAN("finalizers"), .ns = owner->namespaced ? req->ns : SPAN_EMPTY,
 					     .name = text_of(ref, "name") };
 		if (!ask_with_reason(req, &ask, &reason))
-			return admission_forbid(req, err, "cannot set blockOwnerDeletion if an ownerReference refers to a resource you can't set "
+			return admission_forbid(req, err,
+				"cannot set blockOwnerDeletion if an ownerReference refers to a resource you can't set "
 						"finalizers on: %.*s, <nil>", SPAN_ARG(reason));
 	}
 	return 0;

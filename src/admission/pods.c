@@ -320,7 +320,8 @@ int admission_priority_mutate(struct admission *req, struct err *err)
 	}
 	const struct json *own = json_getl(spec, "priority");
 	if (own && json_i64(own, 0) != priority)
-		return admission_forbid(req, err, "the integer value of priority (%lld) must not be provided in pod spec; priority admission "
+		return admission_forbid(req, err,
+			"the integer value of priority (%lld) must not be provided in pod spec; priority admission "
 					"controller computed %lld from the given PriorityClass name", (long long)json_i64(own, 0),
 					(long long)priority);
 	json_setl(req->arena, spec, "priority", json_int(priority));
