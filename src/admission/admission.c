@@ -235,37 +235,6 @@ struct json *admission_array(struct arena *a, struct json *object, const char *k
 	return member_made(a, object, key, JSON_ARRAY);
 }
 
-static bool empty(const struct json *v)
-{
-	return !v || v->kind == JSON_NULL || ((v->kind == JSON_ARRAY || v->kind == JSON_OBJECT) && v->n == 0);
-}
-
-/* Recursion is bounded by the depth that the decoder lets in. */
-bool admission_same(const struct json *a, const struct json *b)
-{
-	if (empty(a) || empty(b))
-		return empty(a) && empty(b);
-	if (a->kind != b->kind)
-		return json_equal(a, b);
-	if (a->kind == JSON_ARRAY) {
-		if (a->n != b->n)
-			return false;
-		for (uint32_t i = 0; i < a->n; i++)
-			if (!admission_same(&a->items[i], &b->items[i]))
-				return false;
-		return true;
-	}
-	if (a->kind != JSON_OBJECT)
-		return json_equal(a, b);
-	JSON_EACH_MEMBER(a, m)
-		if (!admission_same(&m->value, json_get(b, json_key(m))))
-			return false;
-	JSON_EACH_MEMBER(b, m)
-		if (!empty(&m->value) && !json_get(a, json_key(m)))
-			return false;
-	return true;
-}
-
 /* ---- NamespaceLifecycle: nothing is made in a namespace that is absent or on its way out, and three never go. */
 static bool is_immortal(struct span ns)
 {

@@ -146,7 +146,7 @@ int admission_csr_signing(struct admission *req, struct err *err)
 		return 0;
 	const struct json *now = json_getl(req->object, "status"), *was = json_getl(req->old, "status");
 	if (span_eq(text_of(now, "certificate"), text_of(was, "certificate")) &&
-	    admission_same(json_getl(now, "conditions"), json_getl(was, "conditions")))
+	    strategy_same(json_getl(now, "conditions"), json_getl(was, "conditions")))
 		return 0;
 	return signer_check(req, "sign", err);
 }
@@ -178,7 +178,7 @@ int admission_owners(struct admission *req, struct err *err)
 	const struct json *was = json_getl(meta_of(req->old), "ownerReferences");
 	const struct api_resource *r = req->resource;
 	struct span reason;
-	if ((admission_is(req, "", "pods") && span_is(req->subresource, "status")) || admission_same(now, was))
+	if ((admission_is(req, "", "pods") && span_is(req->subresource, "status")) || strategy_same(now, was))
 		return 0;
 	if (req->op != ADMISSION_CREATE) {
 		struct admission_ask ask = { .verb = SPAN("delete"), .group = r->group, .version = r->version, .resource = r->plural,

@@ -366,7 +366,7 @@ static int runtime_class_of(const struct admission *req, const struct json **out
 /* Does t already say what s says? tolerations.isSuperset. */
 static bool toleration_covers(const struct json *t, const struct json *s)
 {
-	if (admission_same(t, s))
+	if (strategy_same(t, s))
 		return true;
 	struct span tk = text_of(t, "key"), te = text_of(t, "effect");
 	bool exists = span_is(text_of(t, "operator"), "Exists");
@@ -397,7 +397,7 @@ static struct json tolerations_merged(struct arena *a, const struct json *first,
 		for (uint32_t j = 0; j < out.n && !covered; j++)
 			covered = toleration_covers(&out.items[j], &all.items[i]);
 		for (uint32_t j = i + 1; j < all.n && !covered; j++)
-			covered = !admission_same(&all.items[i], &all.items[j]) && toleration_covers(&all.items[j], &all.items[i]);
+			covered = !strategy_same(&all.items[i], &all.items[j]) && toleration_covers(&all.items[j], &all.items[i]);
 		if (!covered)
 			json_push(a, &out, all.items[i]);
 	}
@@ -417,7 +417,7 @@ int admission_runtime_class_mutate(struct admission *req, struct err *err)
 	const struct json *overhead = json_getl(rc, "overhead"), *fixed = json_getl(overhead, "podFixed");
 	if (overhead) {
 		const struct json *own = json_getl(spec, "overhead");
-		if (own && !admission_same(own, fixed))
+		if (own && !strategy_same(own, fixed))
 			return admission_forbid(req, err, "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead");
 		if (fixed)
 			json_setl(a, spec, "overhead", json_copy(a, fixed));
@@ -447,7 +447,7 @@ int admission_runtime_class_validate(struct admission *req, struct err *err)
 	if (failed < 0)
 		return failed;
 	const struct json *overhead = json_getl(rc, "overhead");
-	if (overhead && !admission_same(own, json_getl(overhead, "podFixed")))
+	if (overhead && !strategy_same(own, json_getl(overhead, "podFixed")))
 		return admission_forbid(req, err, "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead");
 	if (!overhead && own)
 		return admission_forbid(req, err, "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead");

@@ -1,6 +1,7 @@
 /* What plugins share. Private to admission. */
 #pragma once
 
+#include "strategy/strategy.h"
 #include "admission/admission.h"
 
 /* One per file of plugins; admission.c has the table that names them. */
@@ -54,5 +55,3 @@ static inline uint32_t count_of(const struct json *v)
 /* Member `key` as an object or array of the object; made when absent. */
 struct json *admission_object(struct arena *a, struct json *object, const char *key);
 struct json *admission_array(struct arena *a, struct json *object, const char *key);
-/* As json_equal, but absent, empty list and empty object are the same (Semantic.DeepEqual). */
-bool admission_same(const struct json *a, const struct json *b);

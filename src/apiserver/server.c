@@ -180,20 +180,15 @@ static int seed_namespaces(struct apiserver *s, struct api_registry *reg, struct
 		auto_buf struct buf text = {}, value = {}, key = {};
 		char now[40];
 		uint8_t id[16];
+		char uid[37];
 		rng_secret(id, sizeof(id));
-		id[6] = (uint8_t)((id[6] & 0x0f) | 0x40);
-		id[8] = (uint8_t)((id[8] & 0x3f) | 0x80);
+		text_uuid(id, uid);
 		time_format(now, clock_wall_ns(s->clock) / NS_PER_S, 0, 0);
-		buf_printf(&text, "{\"metadata\":{\"name\":\"%s\",\"uid\":\"", names[i]);
-		for (size_t k = 0; k < sizeof(id); k++) {
-			hex_add(&text, &id[k], 1);
-			buf_str(&text, k == 3 || k == 5 || k == 7 || k == 9 ? "-" : "");
-		}
 		buf_printf(&text,
-			   "\",\"creationTimestamp\":\"%s\",\"labels\":{\"kubernetes.io/"
-			   "metadata.name\":\"%s\"}},\"spec\":{\"finalizers\":"
-			   "[\"kubernetes\"]},\"status\":{\"phase\":\"Active\"}}",
-			   now, names[i]);
+			   "{\"metadata\":{\"name\":\"%s\",\"uid\":\"%s\",\"creationTimestamp\":\"%s\",\"labels\":{"
+			   "\"kubernetes.io/metadata.name\":\"%s\"}},\"spec\":{\"finalizers\":[\"kubernetes\"]},\"status\":{"
+			   "\"phase\":\"Active\"}}",
+			   names[i], uid, now, names[i]);
 		struct json tree;
 		int rc = api_decode_json(&a, res->type, buf_span(&text), NULL, &tree, err);
 		if (rc < 0)

@@ -87,10 +87,7 @@ static void new_uid(struct call *c, struct json *meta)
 	uint8_t b[16];
 	char text[37];
 	rng_secret(b, sizeof(b));
-	b[6] = (uint8_t)((b[6] & 0x0f) | 0x40);
-	b[8] = (uint8_t)((b[8] & 0x3f) | 0x80);
-	(void)snprintf(text, sizeof(text), "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0],
-		       b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+	text_uuid(b, text);
 	(void)json_set(&c->arena, meta, SPAN("uid"), json_str(arena_span(&c->arena, span_of(text))));
 }
 

@@ -63,17 +63,6 @@ static void reference(struct json_out *o, const char *key, struct span name, str
 	json_out_end(o);
 }
 
-/* RFC 9562 version 4 from random bytes. */
-static void uuid_text(const uint8_t random[16], char out[37])
-{
-	uint8_t b[16];
-	memcpy(b, random, 16);
-	b[6] = (uint8_t)((b[6] & 0x0f) | 0x40);
-	b[8] = (uint8_t)((b[8] & 0x3f) | 0x80);
-	(void)snprintf(out, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2], b[3],
-		       b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
-}
-
 int auth_token_issue(const struct auth_issuer *i, struct span ns, struct span sa_name, struct span sa_uid,
 		     const struct auth_bound *bound, const struct span *audiences, unsigned n_audiences, int64_t expiration_s,
 		     int64_t now_s, const uint8_t jti[16], struct buf *out, int64_t *out_expires_s, struct err *err)
@@ -96,7 +85,7 @@ int auth_token_issue(const struct auth_issuer *i, struct span ns, struct span sa
 		lives_s = EXTENDED_S;
 	}
 	char id[37];
-	uuid_text(jti, id);
+	text_uuid(jti, id);
 	auto_buf struct buf claims = {};
 	auto_buf struct buf sub = {};
 	buf_printf(&sub, "system:serviceaccount:%.*s:%.*s", SPAN_ARG(ns), SPAN_ARG(sa_name));

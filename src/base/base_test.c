@@ -463,6 +463,9 @@ static void utf8_rows(void **state)
 
 static void escapes(void **state)
 {
+	char uuid[37];
+	text_uuid((const uint8_t[16]){ 0xff, 1, 2, 3, 4, 5, 0xff, 7, 0xff, 9, 10, 11, 12, 13, 14, 0xff }, uuid);
+	assert_string_equal(uuid, "ff010203-0405-4f07-bf09-0a0b0c0d0eff");
 	auto_buf struct buf b = {};
 	hex_add(&b, "\x00\xab\xff", 3);
 	assert_string_equal(buf_cstr(&b), "00abff");

@@ -9,6 +9,9 @@ void hex_add(struct buf *out, const void *data, size_t len); /* lower case */
 /* Exactly two digits a byte, either case; out_data must hold s.len / 2. False on anything else. */
 bool hex_parse(struct span s, void *out_data);
 
+/* A version 4 UUID (RFC 9562 section 5.4) of 16 random bytes, in lower case with dashes: 36 characters and a 0 byte. */
+void text_uuid(const uint8_t random[16], char out[37]);
+
 enum base64_kind {
 	BASE64_STD,     /* RFC 4648 section 4, padded */
 	BASE64_URL,     /* section 5, padded */

@@ -112,7 +112,7 @@ static void check_binding(struct check *c, const struct json *binding, const str
 	if (!old)
 		return;
 	check_meta_update(c, binding, old, META_CORE);
-	if (!check_same(ref, member(old, "roleRef")))
+	if (!strategy_same(ref, member(old, "roleRef")))
 		bad_typed(c, &ref_at, "rbac/v1.RoleRef", ref, "cannot change roleRef");
 }
 

@@ -195,8 +195,7 @@ static bool empty(const struct json *v)
 	return !v || v->kind == JSON_NULL || ((v->kind == JSON_ARRAY || v->kind == JSON_OBJECT) && v->n == 0);
 }
 
-/* Trees are at most as deep as decoding allows (200). */
-bool check_same(const struct json *a, const struct json *b)
+bool strategy_same(const struct json *a, const struct json *b)
 {
 	if (empty(a) || empty(b))
 		return empty(a) && empty(b);
@@ -206,14 +205,14 @@ bool check_same(const struct json *a, const struct json *b)
 		if (a->n != b->n)
 			return false;
 		for (uint32_t i = 0; i < a->n; i++)
-			if (!check_same(&a->items[i], &b->items[i]))
+			if (!strategy_same(&a->items[i], &b->items[i]))
 				return false;
 		return true;
 	}
 	if (a->kind != JSON_OBJECT)
 		return json_equal(a, b);
 	JSON_EACH_MEMBER(a, m)
-		if (!check_same(&m->value, json_get(b, json_key(m))))
+		if (!strategy_same(&m->value, json_get(b, json_key(m))))
 			return false;
 	JSON_EACH_MEMBER(b, m)
 		if (!empty(&m->value) && !json_get(a, json_key(m)))
@@ -323,7 +322,7 @@ bool check_selector_has_bad_value(const struct json *selector)
 void check_immutable(struct check *c, const struct path *at, const char *go_type, const struct json *now, const struct json *was)
 {
 	static const char why[] = "field is immutable";
-	if (check_same(now, was))
+	if (strategy_same(now, was))
 		return;
 	if (go_type[0])
 		bad_typed(c, at, go_type, now, "%s", why);
@@ -555,7 +554,7 @@ static void diff_line(struct buf *out, char sign, struct span path, const struct
 static void diff_at(struct buf *out, struct buf *path, const struct json *old, const struct json *now)
 {
 	size_t stem = path->len;
-	if (check_same(old, now))
+	if (strategy_same(old, now))
 		return;
 	if (json_is(old, JSON_OBJECT) && json_is(now, JSON_OBJECT)) {
 		for (int pass = 0; pass < 2; pass++)

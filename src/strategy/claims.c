@@ -206,7 +206,7 @@ static void check_frozen_spec(struct check *c, const struct json *now, const str
 		else
 			json_remove(&spec, SPAN("volumeAttributesClassName"));
 	}
-	if (check_same(&spec, &was))
+	if (strategy_same(&spec, &was))
 		return;
 	auto_buf struct buf diff = {};
 	strategy_diff(&diff, &was, &spec);

@@ -506,7 +506,7 @@ static void check_runtime_class(struct check *c, const struct json *object, cons
 	check_tolerations(c, &list_at, list);
 	JSON_EACH_INDEX(list, t, i)
 		for (uint32_t k = 0; k < i; k++)
-			if (check_same(&list->items[k], t)) {
+			if (strategy_same(&list->items[k], t)) {
 				bad_duplicate_typed(c, &PATH_INDEX(&list_at, i), "core/v1.Toleration", t, "");
 				break;
 			}

@@ -209,7 +209,7 @@ static void check_fixed(struct check *c, const struct json *object, bool level)
 		bool exempt = level && i == 0;
 		if (exempt)
 			json_remove(&spec, SPAN("exempt"));
-		if (!check_same(&spec, &want))
+		if (!strategy_same(&spec, &want))
 			bad_typed(c, &at, level ? "flowcontrol/v1.PriorityLevelConfigurationSpec" : "flowcontrol/v1.FlowSchemaSpec",
 				  member(object, "spec"), "spec of '%s'%s must equal the fixed value", fixed[i].name,
 				  exempt ? " except the 'spec.exempt' field" : "");

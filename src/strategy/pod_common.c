@@ -23,7 +23,7 @@ void pod_bad(struct check *c, const struct path *at, enum api_field_error type, 
 void check_immutable_pointer(struct check *c, const struct path *at, const char *go_type, const struct json *now,
 			     const struct json *was)
 {
-	if (check_same(now, was))
+	if (strategy_same(now, was))
 		return;
 	if (!now)
 		bad_null(c, at, "field is immutable");

@@ -334,7 +334,7 @@ static void check_request_update(struct check *c, const struct json *request, co
 		struct json now = of_type(c->arena, request, types[i]), was = of_type(c->arena, old, types[i]);
 		if (now.n > was.n) {
 			bad_forbidden(c, &at, "updates may not add a condition of type \"%s\"", types[i]);
-		} else if (now.n == was.n && !check_same(&now, &was)) {
+		} else if (now.n == was.n && !strategy_same(&now, &was)) {
 			auto_buf struct buf diff = {};
 			strategy_diff(&diff, &was, &now);
 			bad_forbidden(c, &at, "updates may not modify a condition of type \"%s\"\n%s", types[i], buf_cstr(&diff));

@@ -76,7 +76,7 @@ static void check_storage_class(struct check *c, const struct json *class, const
 	JSON_EACH_INDEX(topologies, term, i) {
 		check_topology_term(c, &PATH_INDEX(&topologies_at, i), term);
 		for (uint32_t k = 0; k < i; k++)
-			if (check_same(&topologies->items[k], term))
+			if (strategy_same(&topologies->items[k], term))
 				bad_duplicate_string(c, &PATH(&PATH_INDEX(&topologies_at, i), "matchLabelExpressions"), SPAN_EMPTY);
 	}
 	if (!old)
@@ -127,7 +127,7 @@ static void check_attachment(struct check *c, const struct json *object, const s
 	check_volume_error(c, &PATH(&status_at, "attachError"), member(status, "attachError"));
 	check_volume_error(c, &PATH(&status_at, "detachError"), member(status, "detachError"));
 	if (old) {
-		if (!check_same(spec, member(old, "spec")))
+		if (!strategy_same(spec, member(old, "spec")))
 			bad_typed(c, &at, "storage/v1.VolumeAttachmentSpec", spec, "field is immutable");
 		return;
 	}
@@ -186,7 +186,7 @@ static void check_csi_node(struct check *c, const struct json *object, const str
 		check_node_driver(c, &PATH_INDEX(&at, i), drivers, i, long_id);
 	JSON_EACH_ITEM(was, old_driver)
 		JSON_EACH_ITEM(drivers, driver)
-			if (span_eq(member_text(driver, "name"), member_text(old_driver, "name")) && !check_same(driver,
+			if (span_eq(member_text(driver, "name"), member_text(old_driver, "name")) && !strategy_same(driver,
 				old_driver))
 				bad_typed(c, &PATH(PATH_ROOT, "CSINodeDriver"), "storage/v1.CSINodeDriver", driver,
 					"field is immutable");

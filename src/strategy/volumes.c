@@ -627,7 +627,7 @@ static void check_volume(struct check *c, const struct json *volume, const struc
 	struct json *csi = member(&now_sources, "csi");
 	if (csi && member(&old_sources, "csi") && !expand)
 		json_remove(csi, SPAN("controllerExpandSecretRef")); /* may be added */
-	if (!check_same(&now_sources, &old_sources)) {
+	if (!strategy_same(&now_sources, &old_sources)) {
 		auto_buf struct buf diff = {};
 		strategy_diff(&diff, &old_sources, &now_sources);
 		bad_forbidden(c, &PATH(&PATH(PATH_ROOT, "spec"), "persistentvolumesource"),
@@ -637,7 +637,7 @@ static void check_volume(struct check *c, const struct json *volume, const struc
 	const struct json *affinity = member(spec, "nodeAffinity"), *old_affinity = member(was, "nodeAffinity");
 	if (old_affinity) {
 		struct json renamed = with_stable_labels(c->arena, old_affinity, affinity);
-		if (!check_same(affinity, &renamed))
+		if (!strategy_same(affinity, &renamed))
 			bad_typed(c, &PATH(PATH_ROOT, "nodeAffinity"), "*core/v1.VolumeNodeAffinity", affinity,
 				  "field is immutable, except for updating from beta label to GA");
 	}

@@ -446,7 +446,7 @@ static void check_job_update(struct check *c, const struct json *job, const stru
 	bool indexed = span_is(member_text(spec, "completionMode"), "Indexed");
 	if (!indexed)
 		check_immutable_pointer(c, &completions_at, "", completions, member(was, "completions"));
-	else if (completions && !check_same(completions, member(was, "completions")) &&
+	else if (completions && !strategy_same(completions, member(was, "completions")) &&
 		 json_i64(completions, 0) != member_int(spec, "parallelism"))
 		bad_value(c, &completions_at, completions, "can only be modified in tandem with spec.parallelism");
 	check_immutable_pointer(c, &PATH(&at, "selector"), "meta/v1.LabelSelector", member(spec, "selector"),
@@ -609,7 +609,7 @@ static void check_cron_job(struct check *c, const struct json *cron, const struc
 		check_meta(c, cron, META_CORE, api_name_dns1123_subdomain);
 	check_schedule(c, &at, spec, was);
 	check_non_negative(c, &PATH(&at, "startingDeadlineSeconds"), member(spec, "startingDeadlineSeconds"));
-	if (!old || !check_same(member(spec, "timeZone"), member(was, "timeZone")))
+	if (!old || !strategy_same(member(spec, "timeZone"), member(was, "timeZone")))
 		check_zone(c, &PATH(&at, "timeZone"), member(spec, "timeZone"));
 	if (!policy.len)
 		bad_required(c, &PATH(&at, "concurrencyPolicy"), "");

@@ -171,7 +171,7 @@ static void check_steps(struct check *c, const struct path *at, const struct job
 	if (member_int(j->now, "failed") < member_int(j->was, "failed"))
 		bad_int(c, &PATH(at, "failed"), member_int(j->now, "failed"), "cannot decrease the failed counter");
 	/* Elastic indexed jobs shrink. */
-	if (!check_same(member(j->spec, "completions"), member(j->spec, "parallelism")) &&
+	if (!strategy_same(member(j->spec, "completions"), member(j->spec, "parallelism")) &&
 	    member_int(j->now, "succeeded") < member_int(j->was, "succeeded"))
 		bad_int(c, &PATH(at, "succeeded"), member_int(j->now, "succeeded"), "cannot decrease the succeeded counter");
 	if (end && member(j->was, "completionTime") && changed(j, "completionTime"))
