@@ -1,0 +1,28 @@
+/* What the files of the client share. Private. */
+#pragma once
+
+#include "client/client.h"
+
+struct client {
+	struct loop *loop;
+	const struct client_config *config;
+	const char *user_agent;
+	unsigned retries;
+	struct http_client *http;
+	struct http_origin origin;
+	struct tls_ctx *tls;
+	struct arena arena;  /* parts of the origin */
+	struct span prefix;  /* of every path: what stands behind the port in the server's URL */
+	struct buf auth;     /* value of Authorization; empty = none */
+	int64_t token_read_ms; /* when token_file was read last; 0 = never */
+	struct list calls;   /* client_call.link */
+	struct list streams; /* client_stream.link */
+	struct rng rng;
+};
+
+/* Headers of a request, in the arena: who we are and what we want. */
+unsigned client_headers(struct client *c, struct arena *a, const char *accept, const char *content_type,
+			struct http_field out[static 16]);
+struct span client_full_path(struct client *c, struct arena *a, struct span path);
+/* Waits between failures: base doubled, at most max, with up to half added by chance. */
+unsigned client_backoff(struct client *c, unsigned failures, unsigned base_ms, unsigned max_ms);
