@@ -166,7 +166,7 @@ int call_token_user(struct call *c, struct span token, const struct span *want, 
 	bool stale = false;
 	*out_audiences = NULL;
 	*out_n = 0;
-	if (auth_tokens_find(s->tokens, token, &c->arena, out_user))
+	if (auth_tokens_find(atomic_load(&s->tokens), token, &c->arena, out_user))
 		return 0;
 	int64_t now_s = clock_wall_ns(s->clock) / NS_PER_S;
 	int rc = auth_token_check(&s->issuer, &s->lookup, token, now_s, want, n_want, &c->arena, out_user,
@@ -191,6 +191,11 @@ static int authenticate(struct call *c)
 	}
 	if (auth_cert_user(peer->cert, &c->arena, &c->user))
 		return 0;
+	/* A certificate that was shown and is no good is an error, unless another credential speaks for the client. */
+	bool bad_cert = peer->cert && !peer->cert->verified;
+	if (bad_cert)
+		log_info("certificate refused", kv_str("why", peer->cert->why_not), kv_str("subject", peer->cert->subject),
+			 kv_str("from", peer->text));
 	if (bearer(c->http, &token)) {
 		if (call_token_user(c, token, NULL, 0, &c->user, &audiences, &n_audiences, &c->err) == 0)
 			return 0;
@@ -198,7 +203,7 @@ static int authenticate(struct call *c)
 		log_info("token refused", kv_err(&c->err), kv_str("from", peer->text));
 		return err_set(&c->err, ERR_UNAUTHORIZED, "Unauthorized");
 	}
-	if (!c->server->opt->anonymous_auth)
+	if (bad_cert || !c->server->opt->anonymous_auth)
 		return err_set(&c->err, ERR_UNAUTHORIZED, "Unauthorized");
 	auth_anonymous(&c->user);
 	return 0;

@@ -1,9 +1,23 @@
-/* Flags, one row each: as kube-apiserver spells them. */
+/* Flags, one row each: as kube-apiserver spells them. A flag is obeyed or refused; none is taken and forgotten. */
+#include "admission/admission.h"
 #include "apiserver/apiserver.h"
+#include "apiserver/gates.h"
 
 #include <unistd.h>
 
-enum flag_kind { FLAG_TEXT, FLAG_INT, FLAG_BOOL, FLAG_MODES, FLAG_UNSIGNED };
+enum flag_kind {
+	FLAG_TEXT,
+	FLAG_LIST, /* may be repeated; each value may be a comma list when high is 1 */
+	FLAG_INT,
+	FLAG_BOOL,
+	FLAG_MODES,
+	FLAG_UNSIGNED,
+	FLAG_SECONDS,  /* a number of seconds, kept in ms */
+	FLAG_DURATION, /* Go's: "1m30s", kept in ms */
+	FLAG_CHOICE,   /* text against `words`, kept as a bool: the second of two */
+	FLAG_GATES,
+	FLAG_REFUSED, /* known, and not to be had here: help says why */
+};
 
 #define AT(member) offsetof(struct apiserver_options, member)
 static const struct flag {
@@ -12,6 +26,7 @@ static const struct flag {
 	size_t at;
 	int64_t low, high;
 	const char *help;
+	const char *words[2];
 } flags[] = {
 	{ "data-dir", FLAG_TEXT, AT(data_dir), 0, 0,
 	  "folder of the store and the certificates (default /var/lib/knarr)" },
@@ -19,6 +34,7 @@ static const struct flag {
 	{ "bind-address", FLAG_TEXT, AT(bind_address), 0, 0, "address to listen on (default 0.0.0.0)" },
 	{ "advertise-address", FLAG_TEXT, AT(advertise_address), 0, 0, "address that clients are told" },
 	{ "unix-socket", FLAG_TEXT, AT(unix_socket), 0, 0, "also listen here, for root and our own user" },
+	{ "user", FLAG_TEXT, AT(user), 0, 0, "NAME or UID[:GID] to become once sockets and given keys are open" },
 	{ "cert-dir", FLAG_TEXT, AT(cert_dir), 0, 0,
 	  "where missing certificates and keys are made (default DATA-DIR/pki)" },
 	{ "tls-cert-file", FLAG_TEXT, AT(tls_cert_file), 0, 0, "serving certificate" },
@@ -30,15 +46,52 @@ static const struct flag {
 	  "requests without credentials are system:anonymous (default true)" },
 	{ "authorization-mode", FLAG_MODES, 0, 0, 0,
 	  "AlwaysAllow, AlwaysDeny, Node, RBAC; several with commas (default AlwaysAllow)" },
-	{ "service-account-issuer", FLAG_TEXT, AT(issuer), 0, 0, "who issues service account tokens" },
-	{ "service-account-key-file", FLAG_TEXT, AT(sa_key_file), 0, 0, "key that verifies service account tokens" },
+	{ "service-account-issuer", FLAG_LIST, AT(issuers), 0, 0,
+	  "who issues service account tokens; repeated: the first issues, all are believed" },
+	{ "service-account-key-file", FLAG_LIST, AT(sa_key_files), 0, 0,
+	  "key that verifies service account tokens; may be repeated" },
 	{ "service-account-signing-key-file", FLAG_TEXT, AT(sa_signing_key_file), 0, 0, "key that signs them" },
+	{ "service-account-max-token-expiration", FLAG_DURATION, AT(sa_max_expiration_ms), 0, INT64_MAX,
+	  "longest life that a token is given; 0 = no bound" },
+	{ "service-account-extend-token-expiration", FLAG_BOOL, AT(sa_extend_expiration), 0, 0,
+	  "projected tokens are believed for a year (default true)" },
+	{ "api-audiences", FLAG_LIST, AT(audiences), 0, 1, "audiences of tokens for this server (default: the issuer)" },
+	{ "service-cluster-ip-range", FLAG_TEXT, AT(service_cluster_ip_range), 0, 0,
+	  "addresses of services (default 10.96.0.0/16)" },
+	{ "service-node-port-range", FLAG_TEXT, AT(service_node_port_range), 0, 0,
+	  "ports of services on nodes (default 30000-32767)" },
+	{ "enable-admission-plugins", FLAG_TEXT, AT(enable_admission), 0, 0, "plugins beside the default ones" },
+	{ "disable-admission-plugins", FLAG_TEXT, AT(disable_admission), 0, 0, "default plugins that are not wanted" },
+	{ "feature-gates", FLAG_GATES, 0, 0, 0, "NAME=true|false,... of Kubernetes 1.33" },
 	{ "max-requests-inflight", FLAG_INT, AT(max_inflight), 0, 1000000,
 	  "reading requests at once; 0 = no limit (default 400)" },
 	{ "max-mutating-requests-inflight", FLAG_INT, AT(max_mutating), 0, 1000000,
 	  "writing requests at once (default 200)" },
-	{ "threads", FLAG_UNSIGNED, AT(threads), 1, 64, "loop threads (default: processors, at most 8)" },
+	{ "request-timeout", FLAG_DURATION, AT(request_timeout_ms), 1, 86400000,
+	  "how long a request may take, watches and streams aside (default 1m0s)" },
+	{ "min-request-timeout", FLAG_SECONDS, AT(min_request_timeout_ms), 0, 86400,
+	  "seconds after which a watch may be ended (default 1800)" },
+	{ "shutdown-delay-duration", FLAG_DURATION, AT(shutdown_delay_ms), 0, 86400000,
+	  "how long to serve on with /readyz failing before a stop (default 0s)" },
+	{ "audit-policy-file", FLAG_TEXT, AT(audit_policy_file), 0, 0, "what is audited: a Policy of audit.k8s.io/v1" },
+	{ "audit-log-path", FLAG_TEXT, AT(audit_log_path), 0, 0, "where events are written; - is standard output" },
+	{ "audit-log-maxsize", FLAG_INT, AT(audit_log_maxsize_mb), 0, 1 << 20,
+	  "megabytes of a log before a new one is begun (default 100)" },
+	{ "audit-log-maxbackup", FLAG_INT, AT(audit_log_maxbackup), 0, 1 << 20, "old logs to keep; 0 = all" },
+	{ "audit-log-maxage", FLAG_INT, AT(audit_log_maxage_days), 0, 1 << 20, "days to keep old logs; 0 = for ever" },
+	{ "audit-log-format", FLAG_CHOICE, AT(audit_log_legacy), 0, 0, "json or legacy (default json)",
+	  { "json", "legacy" } },
+	{ "threads", FLAG_UNSIGNED, AT(threads), 1, APISERVER_THREADS_MAX, "loop threads (default: processors, at most 8)" },
+	{ "etcd-servers", FLAG_REFUSED, 0, 0, 0,
+	  "not to be had: this server keeps its data in its own store (--data-dir), a backend for etcd does not exist yet" },
+	{ "etcd-cafile", FLAG_REFUSED, 0, 0, 0, "not to be had: see --etcd-servers" },
+	{ "etcd-certfile", FLAG_REFUSED, 0, 0, 0, "not to be had: see --etcd-servers" },
+	{ "etcd-keyfile", FLAG_REFUSED, 0, 0, 0, "not to be had: see --etcd-servers" },
+	{ "encryption-provider-config", FLAG_REFUSED, 0, 0, 0,
+	  "not to be had: encryption of stored objects does not exist yet; they would be stored in the clear" },
 };
+
+static_assert(ARRAY_LEN(flags) <= 64, "given_ has a bit a flag");
 
 void apiserver_options_default(struct apiserver_options *o)
 {
@@ -48,12 +101,20 @@ void apiserver_options_default(struct apiserver_options *o)
 		.data_dir = data_dir && *data_dir ? span_of(data_dir) : SPAN("/var/lib/knarr"),
 		.bind_address = SPAN("0.0.0.0"),
 		.secure_port = 6443,
+		.https_fd = -1,
+		.unix_fd = -1,
 		.anonymous_auth = true,
 		.modes = { APISERVER_AUTHZ_ALWAYS_ALLOW },
 		.n_modes = 1,
-		.issuer = SPAN("https://kubernetes.default.svc"),
+		.issuers = { .items = { SPAN_INIT("https://kubernetes.default.svc") }, .n = 1 },
+		.sa_extend_expiration = true,
+		.service_cluster_ip_range = SPAN("10.96.0.0/16"),
+		.service_node_port_range = SPAN("30000-32767"),
 		.max_inflight = 400,
 		.max_mutating = 200,
+		.request_timeout_ms = 60000,
+		.min_request_timeout_ms = 1800000,
+		.audit_log_maxsize_mb = 100,
 		.threads = cpus < 1   ? 1
 			   : cpus > 8 ? 8
 				      : (unsigned)cpus,
@@ -97,6 +158,57 @@ static int set_modes(struct apiserver_options *o, struct span value, struct err 
 	return 0;
 }
 
+/* Go's time.ParseDuration, as far as whole milliseconds go: "300ms", "1h15m30s", "0". */
+static bool duration_read(struct span text, int64_t *out_ms)
+{
+	static const struct {
+		const char *name;
+		int64_t ms;
+	} units[] = { { "ms", 1 }, { "s", 1000 }, { "m", 60000 }, { "h", 3600000 } };
+	int64_t ms = 0;
+	if (span_is(text, "0")) {
+		*out_ms = 0;
+		return true;
+	}
+	if (!text.len)
+		return false;
+	while (text.len) {
+		size_t digits = 0, letters = 0;
+		int64_t n, unit = 0, part;
+		while (digits < text.len && text.ptr[digits] >= '0' && text.ptr[digits] <= '9')
+			digits++;
+		while (digits + letters < text.len && text.ptr[digits + letters] >= 'a' && text.ptr[digits + letters] <= 'z')
+			letters++;
+		for (size_t i = 0; i < ARRAY_LEN(units); i++)
+			if (span_is(span_sub(text, digits, digits + letters), units[i].name))
+				unit = units[i].ms;
+		if (!span_to_i64(span_sub(text, 0, digits), &n) || !unit || __builtin_mul_overflow(n, unit, &part) ||
+		    __builtin_add_overflow(ms, part, &ms))
+			return false;
+		text = span_from(text, digits + letters);
+	}
+	*out_ms = ms;
+	return true;
+}
+
+static int list_add(struct apiserver_options *o, struct apiserver_list *list, const struct flag *f, struct span value,
+		    struct err *err)
+{
+	/* The first value given replaces the default, as pflag's slices do. */
+	if (!(o->given_ & UINT64_C(1) << (f - flags)))
+		list->n = 0;
+	o->given_ |= UINT64_C(1) << (f - flags);
+	struct span rest = value, one = value;
+	while (f->high ? span_cut(&rest, ',', &one) : rest.len > 0) {
+		if (!f->high)
+			rest = SPAN_EMPTY;
+		if (list->n == APISERVER_LIST_MAX)
+			return err_set(err, ERR_USAGE, "--%s: more than %d values", f->name, APISERVER_LIST_MAX);
+		list->items[list->n++] = arena_span(&o->arena, one);
+	}
+	return 0;
+}
+
 static int set_flag(struct apiserver_options *o, const struct flag *f, struct span value, struct err *err)
 {
 	char *place = (char *)o + f->at;
@@ -106,7 +218,16 @@ static int set_flag(struct apiserver_options *o, const struct flag *f, struct sp
 		*(struct span *)place =
 			arena_span(&o->arena, value); /* ends in a 0 byte: paths are used as C strings */
 		return 0;
+	case FLAG_LIST: return list_add(o, (struct apiserver_list *)place, f, value, err);
 	case FLAG_MODES: return set_modes(o, value, err);
+	case FLAG_GATES: return gates_parse(value, err);
+	case FLAG_REFUSED: return err_set(err, ERR_USAGE, "--%s: %s", f->name, f->help);
+	case FLAG_CHOICE:
+		if (!span_is(value, f->words[0]) && !span_is(value, f->words[1]))
+			return err_set(err, ERR_USAGE, "invalid argument \"%.*s\" for \"--%s\" flag: %s or %s expected",
+				       SPAN_ARG(value), f->name, f->words[0], f->words[1]);
+		*(bool *)place = span_is(value, f->words[1]);
+		return 0;
 	case FLAG_BOOL:
 		if (!span_is(value, "true") && !span_is(value, "false"))
 			return err_set(err, ERR_USAGE,
@@ -114,8 +235,16 @@ static int set_flag(struct apiserver_options *o, const struct flag *f, struct sp
 				       SPAN_ARG(value), f->name);
 		*(bool *)place = span_is(value, "true");
 		return 0;
+	case FLAG_DURATION:
+		if (!duration_read(value, &n) || n < f->low || n > f->high)
+			return err_set(err, ERR_USAGE,
+				       "invalid argument \"%.*s\" for \"--%s\" flag: a duration such as 1m30s expected",
+				       SPAN_ARG(value), f->name);
+		*(int64_t *)place = n;
+		return 0;
 	case FLAG_INT:
 	case FLAG_UNSIGNED:
+	case FLAG_SECONDS:
 		if (!span_to_i64(value, &n) || n < f->low || n > f->high)
 			return err_set(
 				err, ERR_USAGE,
@@ -126,9 +255,34 @@ static int set_flag(struct apiserver_options *o, const struct flag *f, struct sp
 		else if (f->at == AT(secure_port))
 			*(int *)place = (int)n;
 		else
-			*(int64_t *)place = n;
+			*(int64_t *)place = f->kind == FLAG_SECONDS ? n * 1000 : n;
 		return 0;
 	}
+	return 0;
+}
+
+/* What only makes sense together, and values that are used long after start. */
+static int check(const struct apiserver_options *o, struct err *err)
+{
+	if (!o->tls_cert_file.len != !o->tls_key_file.len)
+		return err_set(err, ERR_USAGE, "--tls-cert-file and --tls-private-key-file go together");
+	if (o->audit_log_path.len && !o->audit_policy_file.len)
+		return err_set(err, ERR_USAGE,
+			       "--audit-log-path without --audit-policy-file: there is nothing to be written");
+	for (unsigned i = 0; i < o->issuers.n; i++)
+		if (!o->issuers.items[i].len)
+			return err_set(err, ERR_USAGE, "service-account-issuer must not be an empty string");
+	struct admission_set set;
+	int rc = admission_set_parse(o->enable_admission, o->disable_admission, &set, err);
+	if (rc < 0)
+		return rc;
+	struct span low, high;
+	int64_t from, to;
+	if (!span_split(o->service_node_port_range, '-', &low, &high) || !span_to_i64(low, &from) ||
+	    !span_to_i64(high, &to) || from < 1 || to > 65535 || from > to)
+		return err_set(err, ERR_USAGE,
+			       "invalid argument \"%.*s\" for \"--service-node-port-range\" flag: LOW-HIGH expected",
+			       SPAN_ARG(o->service_node_port_range));
 	return 0;
 }
 
@@ -161,12 +315,12 @@ int apiserver_options_parse(struct apiserver_options *o, int argc, char **argv, 
 		if (rc < 0)
 			return rc;
 	}
-	return 0;
+	return check(o, err);
 }
 
 void apiserver_options_help(void)
 {
 	printf("Usage: knarr apiserver [flags]\n\nServes the Kubernetes API from an embedded store.\n\nFlags:\n");
 	for (size_t i = 0; i < ARRAY_LEN(flags); i++)
-		printf("      --%-34s %s\n", flags[i].name, flags[i].help);
+		printf("      --%-40s %s\n", flags[i].name, flags[i].help);
 }

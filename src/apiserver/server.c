@@ -1,153 +1,13 @@
 /* Start and stop: files, store, threads, listeners. */
 #include "apiserver/server.h"
 
+#include "apiserver/privileges.h"
+#include "apiserver/reload.h"
+
 #include <fcntl.h>
-#include <signal.h>
-#include <sys/signalfd.h>
+#include <unistd.h>
 
 #define STOP_MS 10000
-#define FILE_MAX (1 << 20)
-
-/* ---- certificates and keys */
-
-static int read_whole(struct span path, struct buf *out, struct err *err)
-{
-	auto_free char *name = mem_dup(path.ptr, path.len);
-	return io_read_file(AT_FDCWD, name, out, FILE_MAX, err);
-}
-
-static int pki_dir(const struct apiserver_options *o, struct buf *out, struct err *err)
-{
-	if (o->cert_dir.len)
-		buf_span_add(out, o->cert_dir);
-	else
-		buf_printf(out, "%.*s/pki", SPAN_ARG(o->data_dir));
-	return io_mkdirs(AT_FDCWD, buf_cstr(out), 0700, err);
-}
-
-/* Reads DIR/NAME, or makes it with make() when it is not there. */
-static int key_get(const char *dir, const char *name, struct tls_key **out, struct err *err)
-{
-	auto_buf struct buf path = {}, pem = {};
-	buf_printf(&path, "%s/%s", dir, name);
-	int rc = io_read_file(AT_FDCWD, buf_cstr(&path), &pem, FILE_MAX, err);
-	if (rc == 0)
-		return tls_key_read(buf_span(&pem), buf_cstr(&path), out, err);
-	if (rc != -ERR_NOT_FOUND)
-		return rc;
-	rc = tls_key_new(TLS_ES256, out, err);
-	if (rc == 0 && (rc = tls_key_save(*out, AT_FDCWD, buf_cstr(&path), err)) < 0) {
-		tls_key_unref(*out);
-		*out = NULL;
-	}
-	return rc;
-}
-
-/* A CA of our own and a serving certificate by it, kept in the folder: what kubeadm names ca.crt and apiserver.crt. */
-static int serving_files(struct apiserver *s, const char *dir, struct buf *cert, struct buf *key_pem, struct buf *ca,
-			 struct err *err)
-{
-	auto_buf struct buf path = {};
-	auto_cleanup(auto_tls_key_) struct tls_key *ca_key = NULL;
-	auto_cleanup(auto_tls_key_) struct tls_key *key = NULL;
-	int64_t now_s = clock_wall_ns(s->clock) / NS_PER_S;
-	int rc = key_get(dir, "ca.key", &ca_key, err);
-	if (rc == 0)
-		rc = key_get(dir, "apiserver.key", &key, err);
-	if (rc < 0)
-		return rc;
-	buf_printf(&path, "%s/ca.crt", dir);
-	rc = io_read_file(AT_FDCWD, buf_cstr(&path), ca, FILE_MAX, err);
-	if (rc == -ERR_NOT_FOUND) {
-		const struct tls_cert_params p = { .kind = TLS_CERT_CA,
-						   .cn = "kubernetes",
-						   .not_before_s = now_s - 300,
-						   .not_after_s = now_s + 3650LL * 86400 };
-		rc = tls_cert_make(&p, ca_key, SPAN_EMPTY, NULL, ca, err);
-		if (rc == 0)
-			rc = io_write_file(AT_FDCWD, buf_cstr(&path), buf_span(ca), 0644, err);
-	}
-	if (rc < 0)
-		return rc;
-	buf_trunc(&path, 0);
-	buf_printf(&path, "%s/apiserver.crt", dir);
-	rc = io_read_file(AT_FDCWD, buf_cstr(&path), cert, FILE_MAX, err);
-	if (rc == -ERR_NOT_FOUND) {
-		static const char *const names[] = { "kubernetes",
-						     "kubernetes.default",
-						     "kubernetes.default.svc",
-						     "kubernetes.default.svc.cluster.local",
-						     "localhost",
-						     NULL };
-		struct span own = s->opt->advertise_address;
-		auto_free char *advertised = own.len ? mem_dup(own.ptr, own.len) : NULL;
-		const char *ips[] = { "127.0.0.1", "::1", "10.96.0.1", advertised, NULL };
-		const struct tls_cert_params p = { .kind = TLS_CERT_SERVER,
-						   .cn = "kube-apiserver",
-						   .dns_names = names,
-						   .ips = ips,
-						   .not_before_s = now_s - 300,
-						   .not_after_s = now_s + 365LL * 86400 };
-		rc = tls_cert_make(&p, key, buf_span(ca), ca_key, cert, err);
-		if (rc == 0)
-			rc = io_write_file(AT_FDCWD, buf_cstr(&path), buf_span(cert), 0644, err);
-	}
-	return rc < 0 ? rc : tls_key_private_pem(key, key_pem, err);
-}
-
-static int tls_setup(struct apiserver *s, struct err *err)
-{
-	const struct apiserver_options *o = s->opt;
-	auto_buf struct buf dir = {}, cert = {}, key = {}, own_ca = {}, client_ca = {};
-	int rc = pki_dir(o, &dir, err);
-	if (rc == 0 && o->tls_cert_file.len) {
-		rc = read_whole(o->tls_cert_file, &cert, err);
-		if (rc == 0)
-			rc = read_whole(o->tls_key_file, &key, err);
-	} else if (rc == 0) {
-		rc = serving_files(s, buf_cstr(&dir), &cert, &key, &own_ca, err);
-	}
-	if (rc == 0 && o->client_ca_file.len)
-		rc = read_whole(o->client_ca_file, &client_ca, err);
-	if (rc < 0)
-		return rc;
-	struct span bundle = client_ca.len ? buf_span(&client_ca) : buf_span(&own_ca);
-	const struct tls_pair pair = { .cert_pem = buf_span(&cert), .key_pem = buf_span(&key) };
-	const struct tls_server_params p = { .pairs = &pair,
-					     .n_pairs = 1,
-					     .client_ca_pem = bundle,
-					     .client_auth = bundle.len ? TLS_CLIENT_ASK : TLS_CLIENT_NONE,
-					     .alpn = TLS_ALPN_HTTP };
-	struct tls_ctx *ctx;
-	rc = tls_server_new(&p, &ctx, err);
-	if (rc < 0)
-		return err_note(err, "serving certificate");
-	tls_slot_put(&s->tls, ctx);
-
-	/* Service-account keys: given, or one of our own that does both. */
-	auto_buf struct buf pem = {};
-	if (o->sa_signing_key_file.len) {
-		auto_free char *where = mem_dup(o->sa_signing_key_file.ptr, o->sa_signing_key_file.len);
-		rc = read_whole(o->sa_signing_key_file, &pem, err);
-		if (rc == 0)
-			rc = tls_key_read(buf_span(&pem), where, &s->sa_keys[1], err);
-	} else {
-		rc = key_get(buf_cstr(&dir), "sa.key", &s->sa_keys[1], err);
-	}
-	if (rc == 0 && o->sa_key_file.len) {
-		auto_free char *where = mem_dup(o->sa_key_file.ptr, o->sa_key_file.len);
-		buf_trunc(&pem, 0);
-		rc = read_whole(o->sa_key_file, &pem, err);
-		if (rc == 0)
-			rc = tls_key_read(buf_span(&pem), where, &s->sa_keys[0], err);
-	} else if (rc == 0) {
-		s->sa_keys[0] = tls_key_ref(s->sa_keys[1]);
-	}
-	s->issuer = (struct auth_issuer){
-		.issuer = o->issuer, .verify = s->sa_keys, .n_verify = 1, .sign = s->sa_keys[1], .extend = true
-	};
-	return rc;
-}
 
 /* ---- what every cluster has */
 
@@ -213,6 +73,10 @@ static int seed_namespaces(struct apiserver *s, struct api_registry *reg, struct
 
 /* ---- threads */
 
+struct sockets {
+	int https, local; /* owned; local may be -1 */
+};
+
 static void port_run(void *arg)
 {
 	struct worker *w = arg;
@@ -240,8 +104,10 @@ static void on_stopped(struct http_server *hs, void *arg)
 	struct worker *w = arg;
 	if (--w->serving)
 		return;
-	if (w->index == 0)
+	if (w->index == 0) {
 		feed_stop(w);
+		reload_stop(w);
+	}
 	/* What the port still owes comes with the next turns: the store is closed only after all threads have ended. */
 	loop_release(w->loop);
 }
@@ -249,10 +115,14 @@ static void on_stopped(struct http_server *hs, void *arg)
 static void worker_stop(void *arg)
 {
 	struct worker *w = arg;
+	struct apiserver *s = w->server;
 	watch_end_all(w);
 	http_server_stop(w->https, STOP_MS, on_stopped, w);
 	if (w->local)
 		http_server_stop(w->local, STOP_MS, on_stopped, w);
+	/* The thread that deals connections stops before those that it deals them to. */
+	for (unsigned i = 1; w->index == 0 && i < s->n_workers; i++)
+		loop_post_call(s->workers[i].loop, worker_stop, &s->workers[i]);
 }
 
 static int worker_init(struct apiserver *s, unsigned i, struct err *err)
@@ -269,29 +139,32 @@ static int worker_init(struct apiserver *s, unsigned i, struct err *err)
 	const struct http_server_params p = {
 		.loop = w->loop, .name = "apiserver", .handle = handle_request, .arg = w, .tls = &s->tls
 	};
-	rc = http_server_new(&p, &w->https, err);
-	if (rc < 0)
-		return rc;
 	w->serving = 1;
-	auto_free char *host = mem_dup(s->opt->bind_address.ptr, s->opt->bind_address.len);
-	int fd = http_listen_tcp(host, i ? s->port : (unsigned)s->opt->secure_port, HTTP_REUSEPORT, err);
-	if (fd < 0)
-		return err_note(err, "listening on %s port %d", host, s->opt->secure_port);
-	if (i == 0)
-		s->port = http_fd_port(fd);
-	rc = http_server_listen(w->https, fd, HTTP_TLS, err);
-	if (rc == 0 && i == 0 && s->opt->unix_socket.len) {
-		auto_free char *path = mem_dup(s->opt->unix_socket.ptr, s->opt->unix_socket.len);
+	return http_server_new(&p, &w->https, err);
+}
+
+/* Worker 0 has the listeners, and what there is one of. */
+static int first_init(struct apiserver *s, struct sockets *from, const struct files *f, struct err *err)
+{
+	struct worker *w = &s->workers[0];
+	struct http_server *others[APISERVER_THREADS_MAX];
+	for (unsigned i = 1; i < s->n_workers; i++)
+		others[i - 1] = s->workers[i].https;
+	http_server_share(w->https, others, s->n_workers - 1);
+	int rc = http_server_listen(w->https, take_fd(&from->https), HTTP_TLS, err);
+	if (rc == 0 && from->local >= 0) {
+		const struct http_server_params p = {
+			.loop = w->loop, .name = "apiserver", .handle = handle_request, .arg = w
+		};
 		rc = http_server_new(&p, &w->local, err);
 		if (rc == 0) {
 			w->serving++;
-			int sock = http_listen_unix(path, 0660, err);
-			rc = sock < 0 ? sock : http_server_listen(w->local, sock, 0, err);
+			rc = http_server_listen(w->local, take_fd(&from->local), 0, err);
 		}
 	}
-	if (rc == 0 && i == 0)
+	if (rc == 0)
 		rc = feed_start(w, err);
-	return rc;
+	return rc < 0 ? rc : reload_start(w, f, err);
 }
 
 static void worker_done(struct worker *w)
@@ -307,9 +180,70 @@ static void worker_done(struct worker *w)
 
 /* ---- */
 
+static int sockets_open(const struct apiserver_options *o, struct sockets *out, struct err *err)
+{
+	*out = (struct sockets){ .https = o->https_fd, .local = o->unix_fd };
+	if (out->https < 0) {
+		auto_free char *host = mem_dup(o->bind_address.ptr, o->bind_address.len);
+		out->https = http_listen_tcp(host, (unsigned)o->secure_port, 0, err);
+		if (out->https < 0)
+			return out->https;
+	}
+	if (out->local < 0 && o->unix_socket.len) {
+		auto_free char *path = mem_dup(o->unix_socket.ptr, o->unix_socket.len);
+		out->local = http_listen_unix(path, 0660, err);
+		if (out->local < 0)
+			return out->local;
+	}
+	return 0;
+}
+
+/* The folders that we write to, made while we may; then what was asked for is given up. */
+static int drop(const struct apiserver_options *o, const char *store_dir, struct err *err)
+{
+	auto_buf struct buf pki = {};
+	int rc = pki_dir(o, &pki, err);
+	const char *const folders[] = { store_dir, buf_cstr(&pki), NULL };
+	return rc < 0 ? rc : privileges_drop(o->user, folders, err);
+}
+
+static int start(struct apiserver *s, const struct files *files, const char *store_dir, struct err *err)
+{
+	const struct apiserver_options *o = s->opt;
+	struct tls_ctx *ctx;
+	int rc = pki_tls(o, files, s->clock, &ctx, err);
+	if (rc < 0)
+		return rc;
+	tls_slot_put(&s->tls, ctx);
+	rc = pki_service_keys(o, files, &s->keys, err);
+	if (rc < 0)
+		return rc;
+	s->issuer = (struct auth_issuer){ .issuer = o->issuers.items[0],
+					  .accepted = o->issuers.items + 1,
+					  .n_accepted = o->issuers.n - 1,
+					  .audiences = o->audiences.items,
+					  .n_audiences = o->audiences.n,
+					  .verify = s->keys.verify,
+					  .n_verify = s->keys.n_verify,
+					  .sign = s->keys.sign,
+					  .max_expiration_s = o->sa_max_expiration_ms / 1000,
+					  .extend = o->sa_extend_expiration };
+	if (o->token_auth_file.len) {
+		struct auth_tokens *tokens;
+		rc = auth_tokens_parse(buf_span(&files->text[FILE_TOKENS]), o->token_auth_file.ptr, &tokens, err);
+		if (rc < 0)
+			return rc;
+		atomic_store(&s->tokens, tokens);
+	}
+	const struct store_options so = { .dir = store_dir, .clock = s->clock };
+	return store_open(&so, &s->store, err);
+}
+
 int apiserver_start(const struct apiserver_options *o, struct apiserver **out_server, struct err *err)
 {
 	struct apiserver *s = mem_new(struct apiserver);
+	struct sockets sockets;
+	struct files files = {};
 	s->opt = o;
 	s->clock = o->clock ? o->clock : clock_real();
 	s->rbac = auth_rbac_new();
@@ -318,27 +252,28 @@ int apiserver_start(const struct apiserver_options *o, struct apiserver **out_se
 	tls_slot_init(&s->tls);
 	struct api_registry *reg = api_registry_builtin(false);
 	s->registry = api_registry_box_new(reg);
-	auto_buf struct buf dir = {}, tokens = {};
+	auto_buf struct buf dir = {};
 	buf_printf(&dir, "%.*s/store", SPAN_ARG(o->data_dir));
-	int rc = io_mkdirs(AT_FDCWD, buf_cstr(&dir), 0700, err);
+	int rc = sockets_open(o, &sockets, err);
 	if (rc == 0)
-		rc = tls_setup(s, err);
-	if (rc == 0 && o->token_auth_file.len) {
-		auto_free char *where = mem_dup(o->token_auth_file.ptr, o->token_auth_file.len);
-		rc = read_whole(o->token_auth_file, &tokens, err);
-		if (rc == 0)
-			rc = auth_tokens_parse(buf_span(&tokens), where, &s->tokens, err);
-	}
-	if (rc == 0) {
-		const struct store_options so = { .dir = buf_cstr(&dir), .clock = s->clock };
-		rc = store_open(&so, &s->store, err);
-	}
+		rc = files_read(o, &files, err);
+	if (rc == 0)
+		rc = io_mkdirs(AT_FDCWD, buf_cstr(&dir), 0700, err);
+	if (rc == 0 && o->user.len)
+		rc = drop(o, buf_cstr(&dir), err);
+	if (rc == 0)
+		rc = start(s, &files, buf_cstr(&dir), err);
 	if (rc == 0)
 		rc = seed_namespaces(s, reg, err);
-	s->n_workers = o->threads ? o->threads : 1;
+	s->n_workers = o->threads ? MIN(o->threads, (unsigned)APISERVER_THREADS_MAX) : 1;
 	s->workers = mem_zalloc(sizeof(*s->workers) * s->n_workers);
+	if (rc == 0)
+		s->port = http_fd_port(sockets.https);
 	for (unsigned i = 0; i < s->n_workers && rc == 0; i++)
 		rc = worker_init(s, i, err);
+	if (rc == 0)
+		rc = first_init(s, &sockets, &files, err);
+	files_done(&files);
 	for (unsigned i = 0; i < s->n_workers && rc == 0; i++) {
 		struct worker *w = &s->workers[i];
 		int e = pthread_create(&w->thread, NULL, worker_main, w);
@@ -360,10 +295,25 @@ unsigned apiserver_port(const struct apiserver *s)
 	return s->port;
 }
 
+static void reload(void *arg)
+{
+	reload_run(arg);
+}
+
+void apiserver_reload(struct apiserver *s)
+{
+	loop_post_call(s->workers[0].loop, reload, s);
+}
+
+void apiserver_stop_announce(struct apiserver *s)
+{
+	atomic_store(&s->leaving, true);
+}
+
 void apiserver_stop(struct apiserver *s)
 {
-	for (unsigned i = 0; i < s->n_workers; i++)
-		loop_post_call(s->workers[i].loop, worker_stop, &s->workers[i]);
+	atomic_store(&s->leaving, true);
+	loop_post_call(s->workers[0].loop, worker_stop, &s->workers[0]);
 	for (unsigned i = 0; i < s->n_workers; i++)
 		pthread_join(s->workers[i].thread, NULL);
 	for (unsigned i = 0; i < s->n_workers; i++)
@@ -372,50 +322,11 @@ void apiserver_stop(struct apiserver *s)
 	if (store_close(s->store, &err) < 0)
 		log_error("closing the store", kv_err(&err));
 	tls_slot_done(&s->tls);
-	tls_key_unref(s->sa_keys[0]);
-	tls_key_unref(s->sa_keys[1]);
-	auth_tokens_free(s->tokens);
+	pki_service_keys_done(&s->keys);
+	auth_tokens_free(atomic_load(&s->tokens));
 	auth_rbac_free(s->rbac);
 	auth_node_free(s->nodes);
 	api_registry_box_free(s->registry);
 	free(s->workers);
 	free(s);
-}
-
-int apiserver_main(int argc, char **argv)
-{
-	struct apiserver_options o;
-	auto_err struct err err = ERR_INIT;
-	struct apiserver *s;
-	bool help;
-	log_open(2, LOG_INFO, "apiserver");
-	apiserver_options_default(&o);
-	if (apiserver_options_parse(&o, argc - 1, argv + 1, &help, &err) < 0) {
-		(void)fprintf(stderr, "Error: %s\n", err_msg(&err));
-		apiserver_options_done(&o);
-		return 1;
-	}
-	if (help) {
-		apiserver_options_help();
-		apiserver_options_done(&o);
-		return 0;
-	}
-	/* Blocked before any thread exists, so that only the wait below sees them. */
-	sigset_t set;
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	(void)signal(SIGPIPE, SIG_IGN);
-	if (apiserver_start(&o, &s, &err) < 0) {
-		(void)fprintf(stderr, "Error: %s\n", err_msg(&err));
-		return err_exit_code(err.class);
-	}
-	log_info("serving", kv_u64("port", apiserver_port(s)));
-	int sig;
-	(void)sigwait(&set, &sig);
-	log_info("stopping", kv_i64("signal", sig));
-	apiserver_stop(s);
-	apiserver_options_done(&o);
-	return 0;
 }

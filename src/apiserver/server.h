@@ -5,6 +5,7 @@
 #include "apiserver/accept.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/object.h"
+#include "apiserver/pki.h"
 #include "apiserver/route.h"
 #include "apiserver/status.h"
 #include "auth/auth.h"
@@ -24,13 +25,15 @@ struct apiserver {
 	struct tls_slot tls;
 	struct auth_rbac *rbac;
 	struct auth_node *nodes;
-	struct auth_tokens *tokens; /* NULL: none */
+	_Atomic(struct auth_tokens *) tokens; /* NULL: none; replaced as a whole (reload.c) */
 	struct auth_issuer issuer;
-	struct tls_key *sa_keys[2]; /* verify, sign; owned */
+	struct service_keys keys;
 	struct auth_lookup lookup;
 	struct worker *workers;
 	unsigned n_workers;
 	unsigned port;
+	struct reload *reload; /* of worker 0; NULL when stopping */
+	atomic_bool leaving;   /* announced: /readyz fails */
 	_Atomic int64_t inflight, mutating;
 };
 

@@ -124,6 +124,9 @@ void http_server_share(struct http_server *s, struct http_server *const *others,
  * deadline_ms, then calls done. Hijacked streams are not the server's any more. */
 void http_server_stop(struct http_server *s, unsigned deadline_ms, void (*done)(struct http_server *s, void *arg),
 	void *arg);
+/* What connections know of their peers is out of date (other authorities of client certificates): each takes no further request,
+ * those without one end now, clients come back on new ones. Requests that run are not disturbed. */
+void http_server_renew(struct http_server *s);
 void http_server_free(struct http_server *s); /* stopped; accepts NULL */
 
 struct http_server_stats {

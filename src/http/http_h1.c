@@ -155,7 +155,7 @@ static bool answer(struct http_h1 *h, struct http_req *r)
 		/* Whoever did not read the announced body must not take its bytes for a request. */
 		if (r->want_continue && !r->in_ended)
 			h->keep_alive = false;
-		if (h->conn->server->stopping || h->eof)
+		if (http_conn_ending(h->conn) || h->eof)
 			h->keep_alive = false;
 		head_add(h, r, &line);
 		r->head_sent = true;
@@ -214,7 +214,7 @@ static void exchange_over(struct http_h1 *h)
 	struct http_req *r = h->req;
 	h->req = NULL;
 	list_push(&h->sent, &r->link);
-	if (!h->keep_alive || c->server->stopping) {
+	if (!h->keep_alive || http_conn_ending(c)) {
 		h->state = H1_OVER;
 		return;
 	}
@@ -301,7 +301,7 @@ static void settle(struct http_conn *c)
 		if (c->waiting != HTTP_WAIT_HEADER)
 			http_conn_wait(c, HTTP_WAIT_HEADER, c->server->p.limits.header_ms);
 	} else if (h->state == H1_HEAD) {
-		if (c->waiting != HTTP_WAIT_IDLE || c->server->stopping)
+		if (c->waiting != HTTP_WAIT_IDLE || http_conn_ending(c))
 			http_conn_idle(c);
 	} else {
 		if (c->waiting)
@@ -343,7 +343,7 @@ void http_h1_stop(struct http_conn *c)
 	struct http_h1 *h = c->h1;
 	if (!h->req && list_empty(&h->sent) && !h->guard.seen)
 		http_conn_close_gently(c);
-	/* Else the running request is the last: its header says close, or exchange_over finds `stopping`. */
+	/* Else the running request is the last: its header says close, or exchange_over finds that the connection is ending. */
 }
 
 void http_h1_eof(struct http_conn *c)

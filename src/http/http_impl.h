@@ -70,6 +70,7 @@ struct http_conn {
 	int64_t heard_ms;         /* last bytes from the peer */
 	bool pinged;
 	bool idle_counted;
+	bool last; /* takes no further request, as if the server were stopping */
 };
 
 /* http_server.c */
@@ -78,6 +79,10 @@ void http_conn_wait(struct http_conn *c, enum http_waiting what, int64_t ms);
 void http_conn_timer_update(struct http_conn *c); /* after output was queued or sent */
 void http_conn_close(struct http_conn *c);        /* at once; running requests end */
 void http_conn_close_gently(struct http_conn *c); /* behind the queue */
+static inline bool http_conn_ending(const struct http_conn *c)
+{
+	return c->last || c->server->stopping;
+}
 void http_conn_idle(struct http_conn *c);         /* no request: waits for the next, or closes when stopping */
 struct http_limits http_limits_filled(struct http_limits l);
 void http_peer_of_socket(struct http_peer *p, int sock);

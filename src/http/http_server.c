@@ -197,7 +197,7 @@ void http_conn_close_gently(struct http_conn *c)
 
 void http_conn_idle(struct http_conn *c)
 {
-	if (c->server->stopping)
+	if (http_conn_ending(c))
 		http_conn_close_gently(c);
 	else
 		http_conn_wait(c, HTTP_WAIT_IDLE, c->server->p.limits.idle_ms);
@@ -532,6 +532,25 @@ static void listener_closed(struct loop_fd *f)
 	stopped_check(s);
 }
 
+static void conns_end(struct http_server *s)
+{
+	LIST_EACH(&s->conns, c, struct http_conn, link) {
+		if (c->phase == HTTP_V1)
+			http_h1_stop(c);
+		else if (c->phase == HTTP_V2)
+			http_h2_stop(c);
+		else if (c->waiting == HTTP_WAIT_IDLE)
+			http_conn_close_gently(c);
+	}
+}
+
+void http_server_renew(struct http_server *s)
+{
+	LIST_EACH(&s->conns, c, struct http_conn, link)
+		c->last = true;
+	conns_end(s);
+}
+
 void http_server_stop(struct http_server *s, unsigned deadline_ms, void (*done)(struct http_server *s, void *arg),
 	void *arg)
 {
@@ -546,14 +565,7 @@ void http_server_stop(struct http_server *s, unsigned deadline_ms, void (*done)(
 		loop_fd_close(&l->fd, listener_closed);
 		close(l->sock);
 	}
-	LIST_EACH(&s->conns, c, struct http_conn, link) {
-		if (c->phase == HTTP_V1)
-			http_h1_stop(c);
-		else if (c->phase == HTTP_V2)
-			http_h2_stop(c);
-		else if (c->waiting == HTTP_WAIT_IDLE)
-			http_conn_close_gently(c);
-	}
+	conns_end(s);
 	loop_timer_start(&s->deadline, deadline_ms);
 	stopped_check(s);
 }

@@ -20,6 +20,7 @@ trap cleanup EXIT
 
 start() { # extra flags
 	[ -z "$pid" ] || stop
+	: >"$dir/log" # the child opens it too late for the loop below
 	"$knarr" apiserver --data-dir "$dir/data" --secure-port "${port:-0}" --bind-address 127.0.0.1 --token-auth-file "$dir/tokens" \
 		--unix-socket "$dir/api.sock" "$@" 2>"$dir/log" &
 	pid=$!
@@ -36,8 +37,8 @@ stop() { kill "-${1:-TERM}" "$pid"; wait "$pid" 2>/dev/null; local rc=$?; pid=; 
 k() { "$kubectl" --kubeconfig /dev/null --cache-dir "$dir/cache" --server="$url" --certificate-authority="$dir/data/pki/ca.crt" --token="$token" "$@" 2>&1; }
 # req METHOD PATH [curl options]: the body, as the user of $token (empty: nobody)
 req() { local m=$1 p=$2; shift 2; curl -s --max-time 20 --path-as-is --cacert "$dir/data/pki/ca.crt" ${token:+-H "Authorization: Bearer $token"} -X "$m" "$@" "$url$p"; }
-# head METHOD PATH [curl options]: status line and headers, the body thrown away
-head() { req "$1" "$2" -o /dev/null -D - "${@:3}" | tr -d '\r'; }
+# headers METHOD PATH [curl options]: status line and headers, the body thrown away
+headers() { req "$1" "$2" -o /dev/null -D - "${@:3}" | tr -d '\r'; }
 ok() { passed=$((passed + 1)); }
 not_ok() { failed=$((failed + 1)); printf 'not ok %s\n got: %s\nwant%s: %s\n' "$1" "$2" "$4" "$3"; }
 # is NAME WANT COMMAND...: the output is exactly WANT

@@ -1,0 +1,196 @@
+/* One watch for each folder, not for each file: who rotates certificates writes a new file and renames it, and mounted
+ * Secrets change by the swap of one link in the folder. Events come in bursts (certificate, then key), so the reading waits
+ * for a moment of quiet. */
+#include "apiserver/reload.h"
+
+#include <sys/inotify.h>
+
+#define QUIET_MS 300
+#define FOLDERS_MAX (FILE_COUNT + 1)
+
+struct folder {
+	struct loop_watch watch;
+	struct reload *r;
+	char *path; /* owned */
+};
+
+struct reload {
+	struct apiserver *s;
+	struct loop_timer quiet;
+	struct folder folders[FOLDERS_MAX];
+	unsigned n;
+	uint8_t ca_sum[32]; /* of the authorities that connections were checked against */
+};
+
+/* ---- retiring */
+
+struct retired {
+	_Atomic unsigned left;
+	void (*fn)(void *arg);
+	void *arg;
+};
+
+static void passed(void *arg)
+{
+	struct retired *r = arg;
+	if (atomic_fetch_sub(&r->left, 1) != 1)
+		return;
+	r->fn(r->arg);
+	free(r);
+}
+
+void reload_retire(struct apiserver *s, void (*fn)(void *arg), void *arg)
+{
+	struct retired *r = mem_new(struct retired);
+	r->fn = fn;
+	r->arg = arg;
+	atomic_store(&r->left, s->n_workers);
+	for (unsigned i = 0; i < s->n_workers; i++)
+		loop_post_call(s->workers[i].loop, passed, r);
+}
+
+/* ---- reading again */
+
+static void tokens_free(void *arg)
+{
+	auth_tokens_free(arg);
+}
+
+static int tokens_again(struct apiserver *s, const struct files *f, struct err *err)
+{
+	if (!s->opt->token_auth_file.len)
+		return 0;
+	struct auth_tokens *fresh;
+	int rc = auth_tokens_parse(buf_span(&f->text[FILE_TOKENS]), s->opt->token_auth_file.ptr, &fresh, err);
+	if (rc == 0)
+		reload_retire(s, tokens_free, atomic_exchange(&s->tokens, fresh));
+	return rc;
+}
+
+static void renew(void *arg)
+{
+	struct worker *w = arg;
+	http_server_renew(w->https);
+}
+
+static int tls_again(struct apiserver *s, const struct files *f, struct err *err)
+{
+	struct tls_ctx *ctx;
+	uint8_t sum[32];
+	int rc = pki_tls(s->opt, f, s->clock, &ctx, err);
+	if (rc < 0)
+		return rc;
+	tls_slot_put(&s->tls, ctx);
+	/* A connection was checked once, against the authorities of its time: with others it must come again. */
+	tls_sha256(buf_span(&f->text[FILE_CLIENT_CA]), sum);
+	if (s->reload && memcmp(sum, s->reload->ca_sum, sizeof(sum)) != 0) {
+		memcpy(s->reload->ca_sum, sum, sizeof(sum));
+		for (unsigned i = 0; i < s->n_workers; i++)
+			loop_post_call(s->workers[i].loop, renew, &s->workers[i]);
+	}
+	return 0;
+}
+
+void reload_run(struct apiserver *s)
+{
+	static const struct {
+		const char *what;
+		int (*again)(struct apiserver *s, const struct files *f, struct err *err);
+	} parts[] = {
+		{ "certificates", tls_again },
+		{ "static tokens", tokens_again },
+	};
+	struct files f;
+	auto_err struct err err = ERR_INIT;
+	if (files_read(s->opt, &f, &err) < 0) {
+		log_error("reload: nothing changed", kv_err(&err));
+		return;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+		if (parts[i].again(s, &f, &err) < 0)
+			log_error("reload: kept what there was", kv_str("part", parts[i].what), kv_err(&err));
+	}
+	files_done(&f);
+	log_info("reloaded");
+}
+
+/* ---- watching */
+
+static void on_quiet(struct loop_timer *t)
+{
+	reload_run(container_of(t, struct reload, quiet)->s);
+}
+
+static void on_change(struct loop_watch *w, uint32_t mask, uint32_t cookie, const char *file)
+{
+	struct reload *r = container_of(w, struct folder, watch)->r;
+	loop_timer_start(&r->quiet, QUIET_MS);
+}
+
+static void folder_watch(struct reload *r, struct loop *l, struct span path)
+{
+	for (unsigned i = 0; i < r->n; i++)
+		if (span_is(path, r->folders[i].path))
+			return;
+	auto_err struct err err = ERR_INIT;
+	struct folder *f = &r->folders[r->n];
+	f->r = r;
+	f->path = mem_dup(path.ptr, path.len);
+	if (loop_watch_open(&f->watch, l, "rotated files", f->path,
+			    IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_ONLYDIR, on_change, &err) < 0) {
+		/* We may have given up the right to look. */
+		log_warn("changes of files are only seen at SIGHUP", kv_span("folder", path), kv_err(&err));
+		free(f->path);
+		return;
+	}
+	r->n++;
+}
+
+int reload_start(struct worker *w, const struct files *f, struct err *err)
+{
+	struct apiserver *s = w->server;
+	struct reload *r = mem_new(struct reload);
+	s->reload = r;
+	r->s = s;
+	loop_timer_init(&r->quiet, w->loop, "reload", on_quiet);
+	r->quiet.background = true;
+	tls_sha256(buf_span(&f->text[FILE_CLIENT_CA]), r->ca_sum);
+	for (unsigned i = 0; i < FILE_SA_SIGN; i++) {
+		struct span path = files_path(s->opt, i);
+		ptrdiff_t slash = span_rchr(path, '/');
+		if (path.len)
+			folder_watch(r, w->loop,
+				     slash < 0	  ? SPAN(".")
+				     : slash == 0 ? SPAN("/")
+						  : span_sub(path, 0, (size_t)slash));
+	}
+	auto_buf struct buf own = {};
+	if (s->opt->tls_cert_file.len)
+		return 0;
+	int rc = pki_dir(s->opt, &own, err);
+	if (rc == 0)
+		folder_watch(r, w->loop, buf_span(&own));
+	return rc;
+}
+
+static void folder_closed(struct loop_watch *w)
+{
+	struct folder *f = container_of(w, struct folder, watch);
+	free(f->path);
+	if (!--f->r->n)
+		free(f->r);
+}
+
+void reload_stop(struct worker *w)
+{
+	struct reload *r = w->server->reload;
+	w->server->reload = NULL;
+	if (!r)
+		return;
+	loop_timer_stop(&r->quiet);
+	unsigned n = r->n;
+	if (!n)
+		free(r);
+	for (unsigned i = 0; i < n; i++)
+		loop_watch_close(&r->folders[i].watch, folder_closed);
+}
