@@ -456,20 +456,29 @@ static void sample_write(struct buf *out, const char *name, const char *suffix, 
 	buf_chr(out, '\n');
 }
 
-static void series_write(struct buf *out, const struct family *f, const struct metrics_series *s)
+/* Series of the same labels, one from each registry that has it, as their sum. */
+static void series_write(struct buf *out, const struct family *f, struct metrics_series *const *same, size_t n)
 {
 	const char *const *labels = f->row->labels;
+	const struct span *values = same[0]->values;
 	if (f->row->type != METRICS_HISTOGRAM) {
-		sample_write(out, f->row->name, "", labels, s->values, f->n_labels, NULL, metrics_value(s));
+		double sum = 0;
+		for (size_t k = 0; k < n; k++)
+			sum += metrics_value(same[k]);
+		sample_write(out, f->row->name, "", labels, values, f->n_labels, NULL, sum);
 		return;
 	}
 	uint64_t count = 0;
+	double sum = 0;
+	for (size_t k = 0; k < n; k++)
+		sum += bits_get(&same[k]->bits);
 	for (unsigned i = 0; i < f->n_bounds; i++) {
-		count += atomic_load_explicit(&s->buckets[i], memory_order_relaxed);
-		sample_write(out, f->row->name, "_bucket", labels, s->values, f->n_labels, &f->row->bounds[i], (double)count);
+		for (size_t k = 0; k < n; k++)
+			count += atomic_load_explicit(&same[k]->buckets[i], memory_order_relaxed);
+		sample_write(out, f->row->name, "_bucket", labels, values, f->n_labels, &f->row->bounds[i], (double)count);
 	}
-	sample_write(out, f->row->name, "_sum", labels, s->values, f->n_labels, NULL, bits_get(&s->bits));
-	sample_write(out, f->row->name, "_count", labels, s->values, f->n_labels, NULL, (double)count);
+	sample_write(out, f->row->name, "_sum", labels, values, f->n_labels, NULL, sum);
+	sample_write(out, f->row->name, "_count", labels, values, f->n_labels, NULL, (double)count);
 }
 
 static int series_cmp(const void *a, const void *b, void *arg)
@@ -484,25 +493,38 @@ static int series_cmp(const void *a, const void *b, void *arg)
 	return 0;
 }
 
-static void family_write(struct metrics_writer *w, struct family *f)
+/* The same family of n registries. */
+static void family_write(struct metrics_writer *w, struct family *const *same, unsigned n)
 {
-	/* Twice max_series slots, so this never is too small. */
-	auto_free struct metrics_series **all = mem_alloc((f->n_slots + 1) * sizeof(*all));
-	size_t n = 0;
-	for (size_t i = 0; i < f->n_slots; i++) {
-		struct metrics_series *s = atomic_load_explicit(&f->slots[i], memory_order_acquire);
-		if (s)
-			all[n++] = s;
+	const struct family *f = same[0];
+	/* Twice max_series slots each, so this never is too small. */
+	auto_free struct metrics_series **all = mem_realloc_n(NULL, (f->n_slots + 1) * n, sizeof(*all));
+	size_t count = 0;
+	for (unsigned k = 0; k < n; k++) {
+		for (size_t i = 0; i < f->n_slots; i++) {
+			struct metrics_series *s = atomic_load_explicit(&same[k]->slots[i], memory_order_acquire);
+			if (s)
+				all[count++] = s;
+		}
 	}
-	qsort_r(all, n, sizeof(*all), series_cmp, f);
-	struct metrics_series *other = atomic_load_explicit(&f->other, memory_order_acquire);
-	if (other)
-		all[n++] = other;
+	qsort_r(all, count, sizeof(*all), series_cmp, (void *)f);
+	size_t n_named = count;
+	for (unsigned k = 0; k < n; k++) {
+		struct metrics_series *other = atomic_load_explicit(&same[k]->other, memory_order_acquire);
+		if (other)
+			all[count++] = other;
+	}
 	/* A family that has nothing to tell yet stays out of the page. */
-	if (n == 0 || !head_write(w, f->row->name, f->row->help, f->row->type))
+	if (count == 0 || !head_write(w, f->row->name, f->row->help, f->row->type))
 		return;
-	for (size_t i = 0; i < n; i++)
-		series_write(w->out, f, all[i]);
+	for (size_t i = 0, end; i < n_named; i = end) {
+		end = i + 1;
+		while (end < n_named && series_cmp(&all[i], &all[end], (void *)f) == 0)
+			end++;
+		series_write(w->out, f, all + i, end - i);
+	}
+	if (count > n_named)
+		series_write(w->out, f, all + n_named, count - n_named);
 }
 
 void metrics_emit_family(struct metrics_writer *w, const char *name, const char *help, enum metrics_type type)
@@ -530,16 +552,34 @@ void metrics_emit(struct metrics_writer *w, const char *const *labels, const str
 	sample_write(w->out, w->family, "", labels, cleaned, n, NULL, value);
 }
 
-void metrics_write(struct metrics *m, struct buf *out)
+void metrics_write_sum(struct metrics *const *all, unsigned n, struct buf *out)
 {
 	struct metrics_writer w = { .out = out };
+	struct metrics_table *at[METRICS_SUM_MAX];
+	struct family *same[METRICS_SUM_MAX];
+	assert(n >= 1 && n <= METRICS_SUM_MAX);
+	for (unsigned k = 0; k < n; k++)
+		at[k] = all[k]->tables;
 	/* Tables and collectors are only ever appended, at start-up. */
-	for (struct metrics_table *t = m->tables; t; t = t->next)
-		for (unsigned i = 0; i < t->n; i++)
-			family_write(&w, &t->families[i]);
-	for (struct collector *c = m->collectors; c; c = c->next) {
+	while (at[0]) {
+		for (unsigned i = 0; i < at[0]->n; i++) {
+			for (unsigned k = 0; k < n; k++) {
+				assert(at[k] && at[k]->families[i].row == at[0]->families[i].row);
+				same[k] = &at[k]->families[i];
+			}
+			family_write(&w, same, n);
+		}
+		for (unsigned k = 0; k < n; k++)
+			at[k] = at[k]->next;
+	}
+	for (struct collector *c = all[0]->collectors; c; c = c->next) {
 		w.family = NULL;
 		c->collect(&w, c->arg);
 	}
 	map_done(&w.names);
+}
+
+void metrics_write(struct metrics *m, struct buf *out)
+{
+	metrics_write_sum(&m, 1, out);
 }

@@ -111,6 +111,41 @@ static void values_cleaned(void **state)
 	metrics_free(m);
 }
 
+static void registries_summed(void **state)
+{
+	struct metrics *all[2] = { metrics_new(), metrics_new() };
+	for (unsigned k = 0; k < 2; k++) {
+		struct metrics_table *t = metrics_register(all[k], families, FAMILIES);
+		metrics_inc(METRICS_SERIES(t, REQUESTS, SPAN("GET"), SPAN("200")));
+		metrics_inc(METRICS_SERIES(t, REQUESTS, k ? SPAN("PUT") : SPAN("LIST"), SPAN("200")));
+		metrics_set(METRICS_SERIES(t, INFLIGHT, SPAN("read")), 3 + k);
+		metrics_observe(METRICS_SERIES(t, DURATION, SPAN("GET")), k ? .05 : 2);
+		/* One more than the family holds: counted as "other" in each. */
+		for (unsigned i = 0; i < 4; i++)
+			metrics_inc(METRICS_SERIES(t, REQUESTS, SPAN("X"), span_make("0123" + i, 1)));
+	}
+	auto_buf struct buf page = {};
+	metrics_write_sum(all, 2, &page);
+	static const char *const wants[] = {
+		"test_request_total{verb=\"GET\",code=\"200\"} 2\n",
+		"test_request_total{verb=\"LIST\",code=\"200\"} 1\n",
+		"test_request_total{verb=\"PUT\",code=\"200\"} 1\n",
+		"test_request_total{verb=\"X\",code=\"0\"} 2\n",
+		"test_request_total{verb=\"other\",code=\"other\"} 4\n",
+		"test_inflight{kind=\"read\"} 7\n",
+		"test_duration_seconds_bucket{verb=\"GET\",le=\"0.1\"} 1\n",
+		"test_duration_seconds_bucket{verb=\"GET\",le=\"2.5\"} 2\n",
+		"test_duration_seconds_sum{verb=\"GET\"} 2.05\n",
+		"test_duration_seconds_count{verb=\"GET\"} 2\n",
+		"test_up 0\n",
+	};
+	for (size_t i = 0; i < ARRAY_LEN(wants); i++)
+		if (!span_has(buf_span(&page), span_of(wants[i])))
+			fail_msg("got:\n%s\nwant it to hold: %s", buf_cstr(&page), wants[i]);
+	metrics_free(all[0]);
+	metrics_free(all[1]);
+}
+
 static void collect(struct metrics_writer *w, void *arg)
 {
 	const char *const labels[] = { "pod", "container" };
@@ -312,6 +347,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(page),		 cmocka_unit_test(bounded),    cmocka_unit_test(values_cleaned),
+		cmocka_unit_test(registries_summed),
 		cmocka_unit_test(collectors),	 cmocka_unit_test(process),    cmocka_unit_test(mistakes_abort),
 		cmocka_unit_test(threads_count), cmocka_unit_test(promtool),
 	};
