@@ -33,7 +33,7 @@ bool media_param(struct span content_type, const char *name, struct span *out)
 }
 
 /* q in thousandths; a broken one counts as 0, as nobody could tell what it meant. */
-static int quality(struct span clause)
+int accept_quality(struct span clause)
 {
 	struct span q;
 	if (!media_param(clause, "q", &q))
@@ -110,7 +110,7 @@ int accept_read(struct span header, unsigned can_do, struct accepted *out, struc
 	struct span rest = header, clause;
 	while (span_cut(&rest, ',', &clause)) {
 		struct accepted one = {};
-		int q = quality(clause);
+		int q = accept_quality(clause);
 		if (q <= best_q || !form_of(media_type(clause), can_do, &one.form) ||
 		    !shape_of(clause, can_do, &one.shape))
 			continue;

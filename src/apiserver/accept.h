@@ -31,3 +31,5 @@ int content_form(struct span content_type, bool proto, enum form *out, struct er
 /* A media type without its parameters, and one parameter (unquoted), for patch types. */
 struct span media_type(struct span content_type);
 bool media_param(struct span content_type, const char *name, struct span *out);
+/* q of one clause of Accept in thousandths. */
+int accept_quality(struct span clause);

@@ -1,4 +1,6 @@
-/* The way of a request: count → authenticate → authorize → find the resource → its verb. */
+/* The way of a request: authenticate → act as → count → authorize → find the resource → its verb. */
+#include "apiserver/impersonate.h"
+#include "apiserver/meter.h"
 #include "apiserver/server.h"
 #include "apiserver/virtual.h"
 
@@ -6,8 +8,16 @@
 
 static void call_free(struct call *c)
 {
-	if (c->counted)
-		atomic_fetch_sub(c->mutating ? &c->server->mutating : &c->server->inflight, 1);
+	struct worker *w = c->w;
+	/* A stream has no other end than this one. */
+	audit_complete(c, c->code ? c->code : 200, "", SPAN_EMPTY);
+	meter_request(c);
+	flow_leave(&c->server->flow, &c->ticket);
+	list_remove(&c->timed);
+	if (c->own_timeout)
+		loop_timer_stop(c->own_timeout);
+	if (list_empty(&w->timed))
+		loop_timer_stop(&w->expiry);
 	store_snapshot_unref(c->snap);
 	bytes_unref(c->value);
 	api_registry_unref(c->registry);
@@ -29,7 +39,18 @@ static void on_done(struct http_req *r, bool complete, void *arg)
 	call_release(c);
 }
 
-static const struct http_req_ops plain_ops = { .done = on_done };
+/* Nobody waits for the answer any more. What was handed to the store goes on; the call ends when that is done. Before
+ * an answer is begun there is nothing that a half-closed client could still read but this one answer, which it
+ * gets within the moment that a commit takes: so only what has waited for long is given up. */
+#define PATIENCE_NS (1 * NS_PER_S)
+static void on_hangup(struct http_req *r, void *arg)
+{
+	struct call *c = arg;
+	if (!c->answered && clock_mono_ns(c->server->clock) - c->begun_ns > PATIENCE_NS)
+		http_reply_abort(r);
+}
+
+static const struct http_req_ops plain_ops = { .done = on_done, .hangup = on_hangup };
 
 struct span call_param(struct call *c, const char *name)
 {
@@ -59,6 +80,24 @@ void call_warn(struct call *c, struct span text)
 	c->warnings[c->n_warnings++] = arena_span(&c->arena, text);
 }
 
+void call_annotate(struct call *c, struct span key, struct span value)
+{
+	for (unsigned i = 0; i < c->n_notes; i++)
+		if (span_eq(c->notes[i].key, key))
+			return;
+	if (!c->audit)
+		return;
+	if (c->n_notes == c->cap_notes) {
+		unsigned cap = c->cap_notes ? c->cap_notes * 2 : 4;
+		struct call_note *more = arena_alloc_n(&c->arena, cap, sizeof(*more));
+		if (c->n_notes)
+			memcpy(more, c->notes, c->n_notes * sizeof(*more));
+		c->notes = more;
+		c->cap_notes = cap;
+	}
+	c->notes[c->n_notes++] = (struct call_note){ arena_span(&c->arena, key), arena_span(&c->arena, value) };
+}
+
 struct span call_group_version(struct call *c, const struct api_resource *res)
 {
 	auto_buf struct buf gv = {};
@@ -71,7 +110,8 @@ struct span call_group_version(struct call *c, const struct api_resource *res)
 static void common_headers(struct call *c, int code, const char *content_type)
 {
 	http_reply_status(c->http, code);
-	http_reply_header(c->http, "cache-control", SPAN("no-cache, private"));
+	http_reply_header(c->http, "cache-control",
+			  c->cache_control ? span_of(c->cache_control) : SPAN("no-cache, private"));
 	http_reply_header(c->http, "content-type", span_of(content_type));
 	for (unsigned i = 0; i < c->n_warnings; i++) {
 		/* RFC 9111's predecessor, section 5.5: code, agent, quoted text */
@@ -83,14 +123,26 @@ static void common_headers(struct call *c, int code, const char *content_type)
 	}
 }
 
-void call_answer_piece(struct call *c, int code, const char *content_type, struct http_piece piece)
+void call_answered(struct call *c, int code)
 {
 	c->answered = true;
-	if (!c->http) {
+	c->code = code;
+	audit_complete(c, code, "", SPAN_EMPTY);
+}
+
+void call_answer_piece(struct call *c, int code, const char *content_type, struct http_piece piece)
+{
+	/* A second answer comes from a commit that took longer than the request was given. */
+	if (c->answered || !c->http) {
+		c->answered = true;
 		bytes_unref(piece.bytes);
 		return;
 	}
+	c->answered = true;
+	c->code = code;
+	c->answer_bytes = piece.data.len;
 	common_headers(c, code, content_type);
+	audit_complete(c, code, content_type, piece.data);
 	http_reply_add(c->http, piece);
 	http_reply_gzip(c->http, 0);
 	http_reply_end(c->http);
@@ -104,10 +156,14 @@ void call_answer(struct call *c, int code, const char *content_type, const struc
 void call_fail(struct call *c)
 {
 	assert(c->err.class != ERR_NONE);
+	if (c->answered)
+		return;
 	auto_buf struct buf body = {};
 	struct status_details d = {};
 	bool invalid = c->err.class == ERR_INVALID;
-	if (c->res) {
+	if (c->about) {
+		d = *c->about;
+	} else if (c->res) {
 		d.name = c->route.name;
 		d.group = c->res->group;
 		d.kind = invalid ? c->res->kind : c->res->plural;
@@ -248,9 +304,9 @@ enum auth_decision call_decide(struct call *c, const struct auth_ask *ask, struc
 	return d;
 }
 
-static int authorize(struct call *c)
+struct auth_ask call_ask(struct call *c)
 {
-	struct auth_ask ask = {
+	return (struct auth_ask){
 		.user = &c->user,
 		.verb = c->route.verb_name,
 		.group = c->route.group,
@@ -262,33 +318,129 @@ static int authorize(struct call *c)
 		.path = c->route.path,
 		.is_resource = c->route.is_resource,
 	};
+}
+
+static int authorize(struct call *c)
+{
+	struct auth_ask ask = call_ask(c);
 	if (c->route.verb == ROUTE_LIST || c->route.verb == ROUTE_WATCH) {
 		ask.field_name = selector_field(c, "metadata.name");
 		ask.node_name = selector_field(c, "spec.nodeName");
 	}
 	struct span reason;
-	return call_decide(c, &ask, &reason) == AUTH_ALLOW ? 0 : auth_forbidden(&ask, reason, &c->err);
+	bool allowed = call_decide(c, &ask, &reason) == AUTH_ALLOW;
+	call_annotate(c, SPAN("authorization.k8s.io/decision"), allowed ? SPAN("allow") : SPAN("forbid"));
+	call_annotate(c, SPAN("authorization.k8s.io/reason"), reason);
+	return allowed ? 0 : auth_forbidden(&ask, reason, &c->err);
 }
 
-/* ---- how many */
+/* ---- how many, how long */
 
-static int admit_count(struct call *c)
+/* Upstream's long-running requests: watches, and streams that last as long as somebody looks at them. */
+static bool is_long_running(const struct route *r)
 {
-	struct apiserver *s = c->server;
-	/* Watches are long and cheap: they are not counted, as upstream does not. */
-	if (c->route.verb == ROUTE_WATCH || !c->route.is_resource)
+	static const char *const subs[] = { "attach", "exec", "portforward", "proxy", "log" };
+	if (!r->is_resource || r->verb == ROUTE_WATCH)
+		return r->is_resource;
+	for (size_t i = 0; i < ARRAY_LEN(subs); i++)
+		if (span_is(r->subresource, subs[i]))
+			return true;
+	return false;
+}
+
+static bool is_health(const struct route *r)
+{
+	struct span first = span_from(r->path, 1), head, tail;
+	(void)span_split(first, '/', &head, &tail);
+	return !r->is_resource && (span_is(head, "healthz") || span_is(head, "livez") || span_is(head, "readyz"));
+}
+
+static int enter(struct call *c)
+{
+	bool writing = c->route.verb > ROUTE_WATCH && !span_is(c->route.verb_name, "get") &&
+		       !span_is(c->route.verb_name, "head");
+	bool exempt = is_health(&c->route) || auth_user_in(&c->user, SPAN(AUTH_GROUP_MASTERS));
+	if (c->long_running ||
+	    flow_enter(&c->server->flow, writing ? FLOW_WRITING : FLOW_READING, c->user.name, exempt, &c->ticket))
 		return 0;
-	c->mutating = c->route.verb >= ROUTE_CREATE && c->route.verb <= ROUTE_DELETECOLLECTION;
-	int64_t limit = c->mutating ? s->opt->max_mutating : s->opt->max_inflight;
-	int64_t now = atomic_fetch_add(c->mutating ? &s->mutating : &s->inflight, 1);
-	c->counted = true;
-	if (limit && now >= limit) {
-		c->err.retry_ms = 1000;
-		int rc = err_set(&c->err, ERR_TOO_MANY, "Too many requests, please try again later.");
-		c->err.retry_ms = 1000;
-		return rc;
+	meter_dropped(c->w, writing);
+	int rc = err_set(&c->err, ERR_TOO_MANY, "Too many requests, please try again later.");
+	c->err.retry_ms = 1000;
+	return rc;
+}
+
+static void expire(struct call *c)
+{
+	list_remove(&c->timed);
+	if (!c->http || c->answered)
+		return; /* a client that does not take its answer is the connection's business */
+	if (http_reply_begun(c->http)) {
+		/* Too late for a Status: it is cut, so that nobody takes it for whole. */
+		http_reply_abort(c->http);
+		return;
+	}
+	c->generic = true;
+	err_set(&c->err, ERR_TIMEOUT, "Timeout: request did not complete within the allotted timeout");
+	call_fail(c);
+}
+
+static void on_expiry(struct loop_timer *t)
+{
+	struct worker *w = container_of(t, struct worker, expiry);
+	int64_t now = loop_now_ms(w->loop);
+	LIST_EACH(&w->timed, c, struct call, timed) {
+		if (c->deadline_ms > now) {
+			loop_timer_start(t, c->deadline_ms - now);
+			return;
+		}
+		expire(c);
+	}
+}
+
+struct own_timeout {
+	struct loop_timer timer;
+	struct call *c;
+};
+
+static void on_own_timeout(struct loop_timer *t)
+{
+	expire(container_of(t, struct own_timeout, timer)->c);
+}
+
+/* All have the same time, so the list is in order, and one timer watches its head. */
+static int time_limit(struct call *c)
+{
+	struct worker *w = c->w;
+	int64_t most = c->server->opt->request_timeout_ms, own;
+	if (c->long_running)
+		return 0;
+	c->deadline_ms = loop_now_ms(w->loop) + most;
+	if (list_empty(&w->timed))
+		loop_timer_start(&w->expiry, most);
+	list_push(&w->timed, &c->timed);
+	struct span text = call_param(c, "timeout");
+	if (!text.len)
+		return 0;
+	if (!apiserver_duration_ms(text, &own)) {
+		c->generic = true;
+		return err_set(&c->err, ERR_INVALID_REQUEST,
+			       "invalid timeout specified in the request URL - time: invalid duration \"%.*s\"", SPAN_ARG(text));
+	}
+	if (own > 0 && own < most) {
+		struct own_timeout *t = arena_new(&c->arena, struct own_timeout);
+		t->c = c;
+		loop_timer_init(&t->timer, w->loop, "request's own timeout", on_own_timeout);
+		loop_timer_start(&t->timer, own);
+		c->own_timeout = &t->timer;
 	}
 	return 0;
+}
+
+void handle_init(struct worker *w)
+{
+	list_init(&w->timed);
+	loop_timer_init(&w->expiry, w->loop, "request timeout", on_expiry);
+	w->expiry.background = true;
 }
 
 /* ---- what */
@@ -329,7 +481,11 @@ static void dispatch(struct call *c)
 		return;
 	}
 	unsigned verbs = c->sub ? c->sub->verbs : c->res->verbs;
-	if (!(verbs & verb_bit(r->verb))) {
+	/* PUT of a collection and POST of a name are no paths of upstream's router either. */
+	bool misplaced = (r->verb == ROUTE_UPDATE || r->verb == ROUTE_PATCH) ? !r->name.len
+			 : r->verb == ROUTE_CREATE			     ? r->name.len && !r->subresource.len
+									     : false;
+	if (misplaced || !(verbs & verb_bit(r->verb))) {
 		err_set(&c->err, ERR_METHOD_NOT_ALLOWED,
 			"the server does not allow this method on the requested resource");
 		call_fail(c);
@@ -378,21 +534,42 @@ void handle_request(struct http_req *r, void *arg)
 	c->registry = api_registry_ref(api_registry_get(w->server->registry, &w->registry));
 	http_req_ops_set(r, &plain_ops, c);
 
+	list_init(&c->timed);
+	c->begun_ns = clock_mono_ns(w->server->clock);
+	audit_id(c);
+	http_reply_header(r, "Audit-Id", c->audit_id);
+
 	const struct span *segments;
 	size_t n;
 	if (http_req_segments(r, &segments, &n, &c->err) < 0) {
+		c->route.path = http_req_path(r);
 		call_fail(c);
 		return;
 	}
 	if (n && !segments[n - 1].len)
 		n--;
 	route_read(&c->arena, http_req_method(r), http_req_path(r), segments, n, c->query, &c->route);
-	if (admit_count(c) < 0 || authenticate(c) < 0 || authorize(c) < 0) {
+	c->long_running = is_long_running(&c->route);
+	meter_begin(c);
+	bool known = authenticate(c) == 0;
+	meter_authenticated(w, known);
+	if (!known) {
+		audit_unauthenticated(c);
 		call_fail(c);
+		return;
+	}
+	audit_begin(c);
+	if (time_limit(c) < 0 || impersonate_user(c) < 0 || enter(c) < 0 || authorize(c) < 0) {
+		if (!c->answered)
+			call_fail(c);
 		return;
 	}
 	if (c->route.is_resource)
 		dispatch(c);
 	else
 		path_handle(c);
+	if (c->long_running && !c->answered && c->http && http_reply_begun(c->http)) {
+		c->code = 200;
+		audit_started(c, 200);
+	}
 }

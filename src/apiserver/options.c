@@ -2,6 +2,7 @@
 #include "admission/admission.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/gates.h"
+#include "apiserver/server.h"
 
 #include <unistd.h>
 
@@ -158,36 +159,37 @@ static int set_modes(struct apiserver_options *o, struct span value, struct err 
 	return 0;
 }
 
-/* Go's time.ParseDuration, as far as whole milliseconds go: "300ms", "1h15m30s", "0". */
-static bool duration_read(struct span text, int64_t *out_ms)
+bool apiserver_duration_ms(struct span text, int64_t *out_ms)
 {
 	static const struct {
 		const char *name;
-		int64_t ms;
-	} units[] = { { "ms", 1 }, { "s", 1000 }, { "m", 60000 }, { "h", 3600000 } };
-	int64_t ms = 0;
+		double ms;
+	} units[] = { { "ns", 1e-6 }, { "us", 1e-3 }, { "ms", 1 }, { "s", 1e3 }, { "m", 6e4 }, { "h", 3.6e6 } };
+	double ms = 0;
 	if (span_is(text, "0")) {
 		*out_ms = 0;
 		return true;
 	}
-	if (!text.len)
+	if (!text.len || text.len > 64)
 		return false;
 	while (text.len) {
 		size_t digits = 0, letters = 0;
-		int64_t n, unit = 0, part;
-		while (digits < text.len && text.ptr[digits] >= '0' && text.ptr[digits] <= '9')
+		double n, unit = 0;
+		while (digits < text.len && ((text.ptr[digits] >= '0' && text.ptr[digits] <= '9') || text.ptr[digits] == '.'))
 			digits++;
 		while (digits + letters < text.len && text.ptr[digits + letters] >= 'a' && text.ptr[digits + letters] <= 'z')
 			letters++;
 		for (size_t i = 0; i < ARRAY_LEN(units); i++)
 			if (span_is(span_sub(text, digits, digits + letters), units[i].name))
 				unit = units[i].ms;
-		if (!span_to_i64(span_sub(text, 0, digits), &n) || !unit || __builtin_mul_overflow(n, unit, &part) ||
-		    __builtin_add_overflow(ms, part, &ms))
+		if (unit == 0 || !json_read_double(span_sub(text, 0, digits), &n))
 			return false;
+		ms += n * unit;
 		text = span_from(text, digits + letters);
 	}
-	*out_ms = ms;
+	if (ms > 9e15)
+		return false;
+	*out_ms = (int64_t)ms;
 	return true;
 }
 
@@ -236,7 +238,7 @@ static int set_flag(struct apiserver_options *o, const struct flag *f, struct sp
 		*(bool *)place = span_is(value, "true");
 		return 0;
 	case FLAG_DURATION:
-		if (!duration_read(value, &n) || n < f->low || n > f->high)
+		if (!apiserver_duration_ms(value, &n) || n < f->low || n > f->high)
 			return err_set(err, ERR_USAGE,
 				       "invalid argument \"%.*s\" for \"--%s\" flag: a duration such as 1m30s expected",
 				       SPAN_ARG(value), f->name);

@@ -1,6 +1,10 @@
-/* Everything that is no resource: discovery, version, health. */
+/* Everything that is no resource: discovery, version, health, OpenAPI, metrics. */
 #include "apiserver/discovery.h"
+#include "apiserver/docs.h"
+#include "apiserver/health.h"
+#include "apiserver/meter.h"
 #include "apiserver/server.h"
+#include "metrics/metrics.h"
 
 static void text(struct call *c, int code, const char *words)
 {
@@ -9,35 +13,41 @@ static void text(struct call *c, int code, const char *words)
 	call_answer(c, code, "text/plain; charset=utf-8", &b);
 }
 
+/* Members that Go's struct always has are there for clients that insist on them; what we have no answer to is empty. */
 static void version(struct call *c)
 {
+	static const char *const rows[][2] = {
+		{ "major", "1" },
+		{ "minor", "33" },
+		{ "emulationMajor", "1" },
+		{ "emulationMinor", "33" },
+		{ "minCompatibilityMajor", "1" },
+		{ "minCompatibilityMinor", "32" },
+		{ "gitVersion", "v1.33.0+knarr." KNARR_VERSION },
+		{ "gitCommit", "" },
+		{ "gitTreeState", "clean" },
+		{ "buildDate", "1970-01-01T00:00:00Z" }, /* builds are reproducible */
+		{ "goVersion", "" },
+		{ "compiler", "gcc" },
+#ifdef __aarch64__
+		{ "platform", "linux/arm64" },
+#else
+		{ "platform", "linux/amd64" },
+#endif
+	};
 	auto_buf struct buf b = {};
-	struct json_out o = { .buf = &b };
-	json_out_begin(&o);
-	json_out_kspan(&o, "major", SPAN("1"));
-	json_out_kspan(&o, "minor", SPAN("33"));
-	json_out_kspan(&o, "gitVersion", SPAN("v1.33.0+knarr." KNARR_VERSION));
-	json_out_kspan(&o, "gitTreeState", SPAN("clean"));
-	json_out_kspan(&o, "platform", SPAN("linux/amd64"));
-	json_out_end(&o);
+	struct json v = json_object();
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		(void)json_add(&c->arena, &v, span_of(rows[i][0]), json_cstr(rows[i][1]));
+	json_write(&b, &v, JSON_PRETTY);
 	call_answer(c, 200, "application/json", &b);
 }
 
-/* /livez, /readyz, /healthz: one check so far, the store's last commit; ?verbose lists the checks. */
-static void health(struct call *c, const char *name)
+static void metrics(struct call *c)
 {
-	struct store_status st;
-	store_status(c->server->store, &st);
-	bool ok = st.last_error == 0;
-	auto_buf struct buf verbose = {}, b = {};
-	if (!ok || query_get(c->query, "verbose", &verbose)) {
-		buf_printf(&b, "[+]ping ok\n%s\n%s check %s\n",
-			   ok ? "[+]store ok" : "[-]store failed: the last write was refused", name,
-			   ok ? "passed" : "failed");
-		call_answer(c, ok ? 200 : 500, "text/plain; charset=utf-8", &b);
-	} else {
-		text(c, 200, "ok");
-	}
+	auto_buf struct buf b = {};
+	meter_page(c->server, &b);
+	call_answer(c, 200, METRICS_CONTENT_TYPE, &b);
 }
 
 static void openid(struct call *c, bool keys)
@@ -53,23 +63,6 @@ static void openid(struct call *c, bool keys)
 	call_answer(c, 200, "application/json", &b);
 }
 
-/* An ETag of the document: clients of aggregated discovery ask again with it. */
-static void answer_tagged(struct call *c, const char *content_type, const struct buf *body)
-{
-	uint8_t sum[32];
-	auto_buf struct buf tag = {};
-	tls_sha256(buf_span(body), sum);
-	buf_chr(&tag, '"');
-	hex_add(&tag, sum, sizeof(sum));
-	buf_chr(&tag, '"');
-	http_reply_header(c->http, "vary", SPAN("Accept"));
-	if (http_reply_not_modified(c->http, buf_span(&tag))) {
-		c->answered = true;
-		return;
-	}
-	call_answer(c, 200, content_type, body);
-}
-
 static void discover(struct call *c, const struct span *seg, size_t n)
 {
 	auto_buf struct buf b = {};
@@ -82,11 +75,18 @@ static void discover(struct call *c, const struct span *seg, size_t n)
 	bool core = span_is(seg[0], "api");
 	if (root && want.shape != SHAPE_OBJECT) {
 		bool v2 = want.shape == SHAPE_DISCOVERY_V2;
-		discovery_aggregated(&b, c->registry, core, v2 ? SPAN("v2") : SPAN("v2beta1"));
-		answer_tagged(c,
-			      v2 ? "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
-				 : "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
-			      &b);
+		char etag[DOCS_DISCOVERY_ETAG];
+		struct bytes *doc = docs_discovery(c, core, v2, etag);
+		http_reply_header(c->http, "vary", SPAN("Accept"));
+		if (http_reply_not_modified(c->http, span_of(etag))) {
+			bytes_unref(doc);
+			call_answered(c, 304);
+			return;
+		}
+		call_answer_piece(c, 200,
+				  v2 ? "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+				     : "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
+				  http_bytes(doc));
 		return;
 	}
 	bool found = true;
@@ -110,6 +110,36 @@ static void discover(struct call *c, const struct span *seg, size_t n)
 		text(c, 404, "404 page not found\n");
 }
 
+/* GET /: what there is, for people and for scripts that look for "/apis". */
+static void roots(struct call *c)
+{
+	static const char *const rest[] = { "/.well-known/openid-configuration", "/healthz", "/livez", "/metrics", "/openapi/v2",
+					    "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version" };
+	struct json doc = json_object(), paths = json_array();
+	const struct api_registry *r = c->registry;
+	auto_buf struct buf b = {};
+	(void)json_push(&c->arena, &paths, json_cstr("/api"));
+	(void)json_push(&c->arena, &paths, json_cstr("/api/v1"));
+	(void)json_push(&c->arena, &paths, json_cstr("/apis"));
+	struct span last = SPAN("");
+	for (unsigned i = 0; i < api_registry_n_versions(r); i++) {
+		const struct api_group_version *gv = api_registry_version(r, i);
+		if (!gv->group.len)
+			continue;
+		if (!span_eq(gv->group, last))
+			(void)json_push(&c->arena, &paths,
+					json_str(arena_printf(&c->arena, "/apis/%.*s", SPAN_ARG(gv->group))));
+		last = gv->group;
+		(void)json_push(&c->arena, &paths,
+				json_str(arena_printf(&c->arena, "/apis/%.*s/%.*s", SPAN_ARG(gv->group), SPAN_ARG(gv->version))));
+	}
+	for (size_t i = 0; i < ARRAY_LEN(rest); i++)
+		(void)json_push(&c->arena, &paths, json_cstr(rest[i]));
+	(void)json_add(&c->arena, &doc, SPAN("paths"), paths);
+	json_write(&b, &doc, JSON_PRETTY);
+	call_answer(c, 200, "application/json", &b);
+}
+
 void path_handle(struct call *c)
 {
 	const struct span *seg;
@@ -128,16 +158,19 @@ void path_handle(struct call *c)
 		discover(c, seg, n);
 		return;
 	}
-	struct span path = c->route.path;
-	static const char *const checks[] = { "healthz", "livez", "readyz" };
-	for (size_t i = 0; n == 1 && i < ARRAY_LEN(checks); i++) {
-		if (span_is(seg[0], checks[i])) {
-			health(c, checks[i]);
-			return;
-		}
+	if (n >= 1 && health_handle(c, seg, n))
+		return;
+	if (n >= 1 && span_is(seg[0], "openapi") && !(n > 1 && span_is(seg[1], "v1"))) {
+		docs_openapi(c, seg, n);
+		return;
 	}
-	if (span_is(path, "/version"))
+	struct span path = c->route.path;
+	if (span_is(path, "/version") || span_is(path, "/version/"))
 		version(c);
+	else if (span_is(path, "/metrics"))
+		metrics(c);
+	else if (n == 0)
+		roots(c);
 	else if (span_is(path, "/.well-known/openid-configuration"))
 		openid(c, false);
 	else if (span_is(path, "/openid/v1/jwks"))

@@ -3,6 +3,7 @@
 #include "apiserver/privileges.h"
 
 #include <signal.h>
+#include <sys/resource.h>
 #include <time.h>
 
 /* Serves on while load balancers and clients learn that it goes; another signal cuts that short. */
@@ -34,6 +35,17 @@ static void run(struct apiserver *s, const struct apiserver_options *o, const si
 	apiserver_stop(s);
 }
 
+/* A connection is a descriptor: as many as we may have. We use no select(2), for whose sake the soft limit is low. */
+static void descriptors_raise(void)
+{
+	struct rlimit most;
+	if (getrlimit(RLIMIT_NOFILE, &most) < 0 || most.rlim_cur == most.rlim_max)
+		return;
+	most.rlim_cur = most.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &most) < 0)
+		log_warn("descriptors", kv_i64("errno", errno));
+}
+
 int apiserver_main(int argc, char **argv)
 {
 	struct apiserver_options o;
@@ -60,6 +72,7 @@ int apiserver_main(int argc, char **argv)
 	sigaddset(&set, SIGHUP);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	(void)signal(SIGPIPE, SIG_IGN);
+	descriptors_raise();
 	if (privileges_sockets(&o.https_fd, &o.unix_fd, &err) < 0 || apiserver_start(&o, &s, &err) < 0) {
 		(void)fprintf(stderr, "Error: %s\n", err_msg(&err));
 		return err_exit_code(err.class);

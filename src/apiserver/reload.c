@@ -67,6 +67,24 @@ static int tokens_again(struct apiserver *s, const struct files *f, struct err *
 	return rc;
 }
 
+static void policy_free(void *arg)
+{
+	audit_policy_free(arg);
+}
+
+static int policy_again(struct apiserver *s, const struct files *f, struct err *err)
+{
+	struct audit_policy *fresh;
+	if (!s->audit)
+		return 0;
+	int rc = audit_policy_read(buf_span(&f->text[FILE_AUDIT_POLICY]), s->opt->audit_policy_file.ptr, &fresh, err);
+	if (rc < 0)
+		return rc;
+	reload_retire(s, policy_free, audit_policy_swap(s->audit, fresh));
+	audit_reopen(s->audit);
+	return 0;
+}
+
 static void renew(void *arg)
 {
 	struct worker *w = arg;
@@ -99,6 +117,7 @@ void reload_run(struct apiserver *s)
 	} parts[] = {
 		{ "certificates", tls_again },
 		{ "static tokens", tokens_again },
+		{ "audit policy", policy_again },
 	};
 	struct files f;
 	auto_err struct err err = ERR_INIT;

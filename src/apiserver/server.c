@@ -1,6 +1,8 @@
 /* Start and stop: files, store, threads, listeners. */
 #include "apiserver/server.h"
 
+#include "apiserver/docs.h"
+#include "apiserver/meter.h"
 #include "apiserver/privileges.h"
 #include "apiserver/reload.h"
 
@@ -131,10 +133,12 @@ static int worker_init(struct apiserver *s, unsigned i, struct err *err)
 	w->server = s;
 	w->index = i;
 	list_init(&w->watches);
+	meter_worker_init(w);
 	int rc = loop_new(s->clock == clock_real() ? NULL : s->clock, &w->loop, err);
 	if (rc < 0)
 		return rc;
 	loop_hold(w->loop);
+	handle_init(w);
 	w->port = store_port_open(s->store, port_wake, w);
 	const struct http_server_params p = {
 		.loop = w->loop, .name = "apiserver", .handle = handle_request, .arg = w, .tls = &s->tls
@@ -176,6 +180,7 @@ static void worker_done(struct worker *w)
 	if (w->loop)
 		loop_free(w->loop);
 	api_registry_cache_done(&w->registry);
+	meter_worker_done(w);
 }
 
 /* ---- */
@@ -235,6 +240,14 @@ static int start(struct apiserver *s, const struct files *files, const char *sto
 			return rc;
 		atomic_store(&s->tokens, tokens);
 	}
+	rc = audit_new(o, buf_span(&files->text[FILE_AUDIT_POLICY]), s->clock, &s->audit, err);
+	if (rc == 0)
+		rc = docs_new(&s->docs, err);
+	if (rc < 0)
+		return rc;
+	s->meter = meter_new(s);
+	s->flow.classes[FLOW_READING].limit = o->max_inflight;
+	s->flow.classes[FLOW_WRITING].limit = o->max_mutating;
 	const struct store_options so = { .dir = store_dir, .clock = s->clock };
 	return store_open(&so, &s->store, err);
 }
@@ -316,8 +329,12 @@ void apiserver_stop(struct apiserver *s)
 	loop_post_call(s->workers[0].loop, worker_stop, &s->workers[0]);
 	for (unsigned i = 0; i < s->n_workers; i++)
 		pthread_join(s->workers[i].thread, NULL);
+	docs_stop(s->docs);
 	for (unsigned i = 0; i < s->n_workers; i++)
 		worker_done(&s->workers[i]);
+	docs_free(s->docs);
+	audit_free(s->audit);
+	meter_free(s->meter);
 	auto_err struct err err = ERR_INIT;
 	if (store_close(s->store, &err) < 0)
 		log_error("closing the store", kv_err(&err));

@@ -4,6 +4,8 @@
 #include "api/api.h"
 #include "apiserver/accept.h"
 #include "apiserver/apiserver.h"
+#include "apiserver/audit.h"
+#include "apiserver/flow.h"
 #include "apiserver/object.h"
 #include "apiserver/pki.h"
 #include "apiserver/route.h"
@@ -34,8 +36,13 @@ struct apiserver {
 	unsigned port;
 	struct reload *reload; /* of worker 0; NULL when stopping */
 	atomic_bool leaving;   /* announced: /readyz fails */
-	_Atomic int64_t inflight, mutating;
+	struct flow flow;
+	struct audit *audit; /* NULL: none */
+	struct meter *meter;
+	struct docs *docs;
 };
+
+struct metrics_series;
 
 /* One loop thread. Everything here is its own, but `woken`. */
 struct worker {
@@ -49,11 +56,19 @@ struct worker {
 	atomic_bool woken; /* a message to run the port is on its way */
 	struct api_registry_cache registry;
 	struct list watches;	      /* struct watch.link: open ones */
+	struct list timed;	      /* struct call.timed, in the order of their deadlines */
+	struct loop_timer expiry;     /* of the first of them */
+	struct meter_worker *meter;
 	struct store_watch *feeds[8]; /* of worker 0 */
 	unsigned serving;	      /* http servers that have not ended yet */
 };
 
 struct deletion;
+struct audit_call;
+
+struct call_note { /* an annotation of the audit event */
+	struct span key, value;
+};
 
 /* One request. It outlives its http_req while the store works for it: http is NULL once the client has gone. */
 struct call {
@@ -62,7 +77,9 @@ struct call {
 	struct http_req *http;
 	struct arena arena;
 	struct route route;
-	struct auth_user user;
+	struct auth_user user;	/* who counts */
+	struct auth_user actor; /* if acting: who was authenticated, and impersonates user */
+	bool acting;
 	struct api_registry *registry; /* a reference */
 	const struct api_resource *res;
 	const struct api_subresource *sub; /* NULL: the resource itself */
@@ -70,7 +87,24 @@ struct call {
 	struct span query;
 	struct err err;
 	unsigned pending; /* store calls under way */
-	bool answered, counted, mutating;
+	bool answered;
+	int code;	    /* of the answer; 0: none yet */
+	size_t answer_bytes; /* of its body */
+	/* from the first byte to the last */
+	struct span audit_id;
+	struct audit_call *audit; /* NULL: not audited */
+	struct call_note *notes;
+	unsigned n_notes, cap_notes;
+	struct flow_ticket ticket;
+	bool long_running; /* a watch or a stream: neither counted nor timed */
+	int64_t begun_ns;  /* monotonic */
+	struct list timed; /* in worker->timed */
+	int64_t deadline_ms;
+	struct loop_timer *own_timeout; /* ?timeout= when shorter than --request-timeout */
+	struct metrics_series *gauge;	/* that counts it while it runs; NULL: none */
+	bool applied;			/* a patch of server-side apply */
+	const char *cache_control;	/* NULL: "no-cache, private" */
+	struct status_details *about;	/* what an error is about, if not the resource of the path */
 	bool is_virtual; /* virtual.c answers the body */
 	bool generic; /* the error is about the request, not about an object: no details */
 	/* writes */
@@ -88,16 +122,26 @@ struct call {
 	void (*again)(struct call *c);		      /* after a lost race */
 };
 
+/* ---- options.c */
+/* Go's durations ("1m30s", "1.5h", "300ms", "0") in whole milliseconds, rounded down. False for anything else. */
+bool apiserver_duration_ms(struct span text, int64_t *out_ms);
+
 /* ---- handle.c: the way of a request */
 void handle_request(struct http_req *r, void *arg);
+void handle_init(struct worker *w); /* what requests of this thread share */
 /* Answers with c->err. Details name the resource of the call. */
 void call_fail(struct call *c);
 /* An answer of ready JSON (or other) bytes; the buf is copied. */
 void call_answer(struct call *c, int code, const char *content_type, const struct buf *body);
+void call_answered(struct call *c, int code); /* without a body, by other means than these */
 void call_answer_piece(struct call *c, int code, const char *content_type, struct http_piece piece);
 /* One object as the client wants it: JSON, YAML, protobuf, Table, metadata only. Borrowed value of a store item. */
 void call_answer_object(struct call *c, int code, struct span value, int64_t rev);
 void call_warn(struct call *c, struct span text);
+/* An annotation of the audit event; the first value of a key stays. Copied. */
+void call_annotate(struct call *c, struct span key, struct span value);
+/* The access question that this request is. */
+struct auth_ask call_ask(struct call *c);
 /* A query parameter, decoded; empty when absent. */
 struct span call_param(struct call *c, const char *name);
 bool call_param_true(struct call *c, const char *name);

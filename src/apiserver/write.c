@@ -703,6 +703,7 @@ static void on_body(struct http_req *r, int rc, struct span body, void *arg)
 		return;
 	}
 	c->body = body;
+	audit_request(c, body);
 	struct span dry = call_param(c, "dryRun");
 	if (dry.len && !span_is(dry, "All")) {
 		err_set(&c->err, ERR_INVALID,

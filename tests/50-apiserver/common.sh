@@ -39,6 +39,8 @@ k() { "$kubectl" --kubeconfig /dev/null --cache-dir "$dir/cache" --server="$url"
 req() { local m=$1 p=$2; shift 2; curl -s --max-time 20 --path-as-is --cacert "$dir/data/pki/ca.crt" ${token:+-H "Authorization: Bearer $token"} -X "$m" "$@" "$url$p"; }
 # headers METHOD PATH [curl options]: status line and headers, the body thrown away
 headers() { req "$1" "$2" -o /dev/null -D - "${@:3}" | tr -d '\r'; }
+# jqr FILTER METHOD PATH [curl options]: what jq makes of the body
+jqr() { local f=$1; shift; req "$@" | jq -rc "$f"; }
 ok() { passed=$((passed + 1)); }
 not_ok() { failed=$((failed + 1)); printf 'not ok %s\n got: %s\nwant%s: %s\n' "$1" "$2" "$4" "$3"; }
 # is NAME WANT COMMAND...: the output is exactly WANT

@@ -1,0 +1,348 @@
+#include "apiserver/meter.h"
+
+#include "apiserver/gates.h"
+#include "metrics/metrics.h"
+
+#include <math.h>
+
+#define CACHE_SLOTS 128 /* a power of two */
+
+enum {
+	REQUESTS,
+	DURATION,
+	SLI_DURATION,
+	SIZES,
+	LONG_RUNNING,
+	ABORTS,
+	DROPPED,
+	ATTEMPTS,
+	STORE_DURATION,
+	STORE_REQUESTS,
+	FAMILIES
+};
+
+static const double request_bounds[] = { 0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1,  1.25, 1.5, 2,
+					 3,	4,     5,    6,	  8,   10,  15,	 20,  30, 45,	60,  INFINITY };
+static const double size_bounds[] = { 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, INFINITY };
+
+static const struct metrics_family families[FAMILIES] = {
+	[REQUESTS] = { "apiserver_request_total",
+		       "Requests by verb, dry run value, group, version, resource, scope, component and HTTP response code.",
+		       METRICS_COUNTER,
+		       .labels = { "code", "component", "dry_run", "group", "resource", "scope", "subresource", "verb", "version" },
+		       .max_series = 2000 },
+	[DURATION] = { "apiserver_request_duration_seconds",
+		       "Time from the header of a request to the end of its answer.", METRICS_HISTOGRAM,
+		       .labels = { "component", "dry_run", "group", "resource", "scope", "subresource", "verb", "version" },
+		       .bounds = request_bounds },
+	[SLI_DURATION] = { "apiserver_request_sli_duration_seconds", "The same without waiting for webhooks; there are none.",
+			   METRICS_HISTOGRAM,
+			   .labels = { "component", "group", "resource", "scope", "subresource", "verb", "version" },
+			   .bounds = request_bounds },
+	[SIZES] = { "apiserver_response_sizes", "Bytes of an answer's body before compression.", METRICS_HISTOGRAM,
+		    .labels = { "component", "group", "resource", "scope", "subresource", "verb", "version" },
+		    .bounds = size_bounds },
+	[LONG_RUNNING] = { "apiserver_longrunning_requests", "Watches and streams that are open.", METRICS_GAUGE,
+			   .labels = { "component", "group", "resource", "scope", "subresource", "verb", "version" } },
+	[ABORTS] = { "apiserver_request_aborts_total", "Requests that ended without an answer.", METRICS_COUNTER,
+		     .labels = { "group", "resource", "scope", "subresource", "verb", "version" } },
+	[DROPPED] = { "apiserver_dropped_requests_total", "Requests refused with 429.", METRICS_COUNTER,
+		      .labels = { "request_kind" } },
+	[ATTEMPTS] = { "authentication_attempts", "Attempts to authenticate by result.", METRICS_COUNTER, .labels = { "result" } },
+	[STORE_DURATION] = { "etcd_request_duration_seconds", "Time of an operation of the store.", METRICS_HISTOGRAM,
+			     .labels = { "operation", "type" }, .bounds = request_bounds },
+	[STORE_REQUESTS] = { "etcd_requests_total", "Operations of the store.", METRICS_COUNTER,
+			     .labels = { "operation", "type" } },
+};
+
+/* What a request is counted as. */
+struct kind {
+	uint64_t generation;
+	const struct api_resource *res;
+	const struct api_subresource *sub;
+	const char *verb, *scope, *path;
+	int code;
+	bool dry_run;
+};
+struct cached {
+	struct kind kind;
+	struct metrics_series *requests, *duration, *sli, *sizes;
+};
+
+struct meter_worker {
+	struct metrics *m;
+	struct metrics_table *t;
+	struct metrics_series *dropped[2], *attempts[2];
+	struct cached cache[CACHE_SLOTS];
+};
+
+struct meter {
+	struct apiserver *s;
+	struct metrics *all[METRICS_SUM_MAX];
+	unsigned n;
+};
+
+/* ---- what a request is */
+
+static const char *verb_of(const struct call *c)
+{
+	static const char *const names[ROUTE_VERB_COUNT] = {
+		[ROUTE_GET] = "GET",	[ROUTE_LIST] = "LIST",	 [ROUTE_WATCH] = "WATCH",
+		[ROUTE_CREATE] = "POST", [ROUTE_UPDATE] = "PUT", [ROUTE_PATCH] = "PATCH",
+		[ROUTE_DELETE] = "DELETE", [ROUTE_DELETECOLLECTION] = "DELETECOLLECTION",
+	};
+	static const char *const methods[] = { "get", "post", "put", "patch", "delete", "head", "options" };
+	static const char *const words[] = { "GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS" };
+	const struct route *r = &c->route;
+	if (r->is_resource && c->long_running && r->verb != ROUTE_WATCH && !span_is(r->subresource, "log"))
+		return "CONNECT";
+	if (c->applied)
+		return "APPLY";
+	if (r->is_resource && r->verb < ROUTE_OTHER)
+		return names[r->verb];
+	for (size_t i = 0; i < ARRAY_LEN(methods); i++)
+		if (span_is(r->verb_name, methods[i]))
+			return words[i];
+	return "other";
+}
+
+/* Paths that upstream tells apart; any other is one. */
+static const char *path_of(const struct route *r)
+{
+	static const char *const paths[] = { "/healthz", "/livez", "/readyz", "/metrics", "/version" };
+	for (size_t i = 0; i < ARRAY_LEN(paths); i++)
+		if (span_is(r->path, paths[i]) ||
+		    (i < 3 && span_starts(r->path, span_of(paths[i])) && r->path.len > strlen(paths[i]) &&
+		     r->path.ptr[strlen(paths[i])] == '/'))
+			return paths[i];
+	return "";
+}
+
+static struct kind kind_of(const struct call *c)
+{
+	const struct route *r = &c->route;
+	struct kind k = { .generation = api_registry_generation(c->registry),
+			  .verb = verb_of(c),
+			  .scope = "",
+			  .path = "",
+			  .code = c->code,
+			  .dry_run = c->dry_run };
+	if (!r->is_resource) {
+		k.path = path_of(r);
+		return k;
+	}
+	/* What clients ask for and is not there must not become a label. */
+	k.res = c->res ? c->res : api_registry_find(c->registry, r->group, r->version, r->resource);
+	if (k.res)
+		k.sub = r->subresource.len ? api_resource_sub(k.res, r->subresource) : NULL;
+	k.scope = (r->name.len && !r->name_from_selector) || r->verb == ROUTE_CREATE ? "resource" : r->ns.len ? "namespace" : "cluster";
+	return k;
+}
+
+static bool kind_same(const struct kind *a, const struct kind *b)
+{
+	return a->generation == b->generation && a->res == b->res && a->sub == b->sub && a->verb == b->verb &&
+	       a->scope == b->scope && a->path == b->path && a->code == b->code && a->dry_run == b->dry_run;
+}
+
+static unsigned kind_slot(const struct kind *k)
+{
+	uint64_t h = (uint64_t)(uintptr_t)k->res ^ (uint64_t)(uintptr_t)k->sub << 7 ^ (uint64_t)(uintptr_t)k->verb << 3 ^
+		     (uint64_t)(uintptr_t)k->scope << 11 ^ (uint64_t)k->code << 17 ^ (uint64_t)(uintptr_t)k->path;
+	return (unsigned)(h * 0x9e3779b97f4a7c15u >> 40) & (CACHE_SLOTS - 1);
+}
+
+struct labels {
+	struct span group, resource, scope, sub, verb, version;
+};
+
+static struct labels labels_of(const struct kind *k)
+{
+	return (struct labels){ .group = k->res ? k->res->group : SPAN(""),
+				.resource = k->res ? k->res->plural : SPAN(""),
+				.scope = span_of(k->scope),
+				.sub = k->sub ? k->sub->name : span_of(k->path),
+				.verb = span_of(k->verb),
+				.version = k->res ? k->res->version : SPAN("") };
+}
+
+static struct cached *find(struct meter_worker *w, const struct kind *k)
+{
+	struct cached *c = &w->cache[kind_slot(k)];
+	if (c->requests && kind_same(&c->kind, k))
+		return c;
+	struct labels l = labels_of(k);
+	char code[16];
+	(void)snprintf(code, sizeof(code), "%d", k->code);
+	struct span component = SPAN("apiserver"), dry = k->dry_run ? SPAN("All") : SPAN("");
+	c->kind = *k;
+	c->requests = METRICS_SERIES(w->t, REQUESTS, span_of(code), component, dry, l.group, l.resource, l.scope, l.sub, l.verb,
+				     l.version);
+	c->duration =
+		METRICS_SERIES(w->t, DURATION, component, dry, l.group, l.resource, l.scope, l.sub, l.verb, l.version);
+	c->sli = METRICS_SERIES(w->t, SLI_DURATION, component, l.group, l.resource, l.scope, l.sub, l.verb, l.version);
+	bool reads = strcmp(k->verb, "GET") == 0 || strcmp(k->verb, "LIST") == 0;
+	c->sizes = reads ? METRICS_SERIES(w->t, SIZES, component, l.group, l.resource, l.scope, l.sub, l.verb, l.version) : NULL;
+	return c;
+}
+
+/* ---- counting */
+
+void meter_begin(struct call *c)
+{
+	if (c->route.verb == ROUTE_PATCH)
+		c->applied = span_starts(media_type(http_req_header(c->http, "content-type")), SPAN("application/apply-patch"));
+	if (!c->long_running)
+		return;
+	struct kind k = kind_of(c);
+	struct labels l = labels_of(&k);
+	c->gauge = METRICS_SERIES(c->w->meter->t, LONG_RUNNING, SPAN("apiserver"), l.group, l.resource, l.scope, l.sub, l.verb,
+				  l.version);
+	metrics_add(c->gauge, 1);
+}
+
+void meter_request(struct call *c)
+{
+	struct meter_worker *w = c->w->meter;
+	if (c->gauge)
+		metrics_add(c->gauge, -1);
+	if (!c->code && c->route.verb == ROUTE_LIST)
+		c->code = 200; /* it was streamed */
+	struct kind k = kind_of(c);
+	if (!c->code) {
+		struct labels l = labels_of(&k);
+		metrics_inc(METRICS_SERIES(w->t, ABORTS, l.group, l.resource, l.scope, l.sub, l.verb, l.version));
+		return;
+	}
+	struct cached *f = find(w, &k);
+	metrics_inc(f->requests);
+	if (c->long_running)
+		return; /* how long somebody watched says nothing */
+	double took_s = (double)(clock_mono_ns(c->server->clock) - c->begun_ns) / 1e9;
+	metrics_observe(f->duration, took_s);
+	metrics_observe(f->sli, took_s);
+	if (f->sizes && c->answer_bytes)
+		metrics_observe(f->sizes, (double)c->answer_bytes);
+}
+
+void meter_authenticated(struct worker *w, bool ok)
+{
+	metrics_inc(w->meter->attempts[ok]);
+}
+
+void meter_dropped(struct worker *w, bool writing)
+{
+	metrics_inc(w->meter->dropped[writing]);
+}
+
+void meter_store(struct worker *w, const char *operation, const struct api_resource *res, int64_t took_ns)
+{
+	auto_buf struct buf type = {};
+	if (res)
+		buf_printf(&type, "%.*s%s%.*s", SPAN_ARG(res->plural), res->group.len ? "." : "", SPAN_ARG(res->group));
+	struct span op = span_of(operation);
+	metrics_inc(METRICS_SERIES(w->meter->t, STORE_REQUESTS, op, buf_span(&type)));
+	metrics_observe(METRICS_SERIES(w->meter->t, STORE_DURATION, op, buf_span(&type)), (double)took_ns / 1e9);
+}
+
+/* ---- the page */
+
+static void emit(struct metrics_writer *w, const char *label, struct span value, double number)
+{
+	metrics_emit(w, &label, &value, 1, number);
+}
+
+static void collect_store(struct metrics_writer *w, struct apiserver *s)
+{
+	struct store_status st;
+	store_status(s->store, &st);
+	metrics_emit_family(w, "apiserver_storage_size_bytes", "Size of the store on disk.", METRICS_GAUGE);
+	emit(w, "storage_cluster_id", SPAN("knarr"), (double)st.disk_bytes);
+	metrics_emit_family(w, "apiserver_storage_objects", "Stored objects by resource.", METRICS_GAUGE);
+	struct api_registry_cache held = {};
+	struct api_registry *r = api_registry_get(s->registry, &held);
+	struct store_snapshot *snap = store_snapshot(s->store);
+	for (unsigned i = 0; i < api_registry_n(r); i++) {
+		const struct api_resource *res = api_registry_at(r, i);
+		auto_buf struct buf prefix = {}, name = {};
+		/* Versions of one resource share their objects: told once, under the version that is stored. */
+		if (!res->storage_kind.len || res->served != API_SERVED || !span_eq(res->storage_version, res->version) ||
+		    !span_eq(res->storage_group, res->group))
+			continue;
+		object_key(&prefix, res, SPAN_EMPTY, SPAN_EMPTY);
+		buf_printf(&name, "%.*s%s%.*s", SPAN_ARG(res->plural), res->group.len ? "." : "", SPAN_ARG(res->group));
+		emit(w, "resource", buf_span(&name), (double)store_count(snap, buf_span(&prefix)));
+	}
+	store_snapshot_unref(snap);
+	api_registry_cache_done(&held);
+}
+
+static void collect(struct metrics_writer *w, void *arg)
+{
+	struct apiserver *s = ((struct meter *)arg)->s;
+	static const char *const info[] = { "git_version", "major", "minor", "platform" };
+	const struct span values[] = { SPAN("v1.33.0+knarr." KNARR_VERSION), SPAN("1"), SPAN("33"), SPAN("linux/amd64") };
+	metrics_emit_family(w, "apiserver_current_inflight_requests", "Requests in flight, long-running ones aside.",
+			    METRICS_GAUGE);
+	emit(w, "request_kind", SPAN("mutating"), (double)flow_now(&s->flow, FLOW_WRITING));
+	emit(w, "request_kind", SPAN("readOnly"), (double)flow_now(&s->flow, FLOW_READING));
+	metrics_emit_family(w, "kubernetes_build_info", "Version of the API that is served.", METRICS_GAUGE);
+	metrics_emit(w, info, values, ARRAY_LEN(info), 1);
+	metrics_emit_family(w, "kubernetes_feature_enabled", "Feature gates.", METRICS_GAUGE);
+	for (unsigned i = 0; i < gates_n(); i++) {
+		static const char *const labels[] = { "name", "stage" };
+		const char *stage;
+		bool on;
+		const char *name = gates_at(i, &stage, &on);
+		const struct span gate[] = { span_of(name), span_of(stage) };
+		metrics_emit(w, labels, gate, 2, on);
+	}
+	collect_store(w, s);
+	audit_metrics(s->audit, w);
+}
+
+void meter_page(struct apiserver *s, struct buf *out)
+{
+	metrics_write_sum(s->meter->all, s->meter->n, out);
+}
+
+/* ---- life */
+
+struct meter *meter_new(struct apiserver *s)
+{
+	struct meter *m = mem_new(struct meter);
+	m->s = s;
+	return m;
+}
+
+void meter_free(struct meter *m)
+{
+	free(m);
+}
+
+void meter_worker_init(struct worker *w)
+{
+	struct meter *m = w->server->meter;
+	struct meter_worker *mw = mem_new(struct meter_worker);
+	w->meter = mw;
+	mw->m = metrics_new();
+	mw->t = metrics_register(mw->m, families, FAMILIES);
+	mw->dropped[0] = METRICS_SERIES(mw->t, DROPPED, SPAN("readOnly"));
+	mw->dropped[1] = METRICS_SERIES(mw->t, DROPPED, SPAN("mutating"));
+	mw->attempts[0] = METRICS_SERIES(mw->t, ATTEMPTS, SPAN("failure"));
+	mw->attempts[1] = METRICS_SERIES(mw->t, ATTEMPTS, SPAN("success"));
+	if (!m->n) {
+		metrics_collector_add(mw->m, collect, m);
+		metrics_process_add(mw->m);
+	}
+	m->all[m->n++] = mw->m;
+}
+
+void meter_worker_done(struct worker *w)
+{
+	if (!w->meter)
+		return;
+	metrics_free(w->meter->m);
+	free(w->meter);
+	w->meter = NULL;
+}

@@ -1,0 +1,21 @@
+/* What the server counts: kube-apiserver's metrics by their names, so that its dashboards and alerts fit. Private to
+ * apiserver.
+ *
+ * Each loop thread counts in a registry of its own (metrics.h); /metrics adds them up. The labels of a request are looked up once
+ * for each combination and thread, then found through a small table by pointers. */
+#pragma once
+
+#include "apiserver/server.h"
+
+struct meter *meter_new(struct apiserver *s);
+void meter_free(struct meter *m); /* accepts NULL; no thread counts any more */
+void meter_worker_init(struct worker *w); /* before threads run */
+void meter_worker_done(struct worker *w);
+
+void meter_begin(struct call *c);   /* the route is known */
+void meter_request(struct call *c); /* it is over: its code, time and size */
+void meter_authenticated(struct worker *w, bool ok);
+void meter_dropped(struct worker *w, bool writing);
+/* One operation of the store as etcd's clients name it ("create", "update", "delete", "get", "list"), on a resource. */
+void meter_store(struct worker *w, const char *operation, const struct api_resource *res, int64_t took_ns);
+void meter_page(struct apiserver *s, struct buf *out);
