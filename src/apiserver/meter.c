@@ -235,14 +235,18 @@ void meter_dropped(struct worker *w, bool writing)
 	metrics_inc(w->meter->dropped[writing]);
 }
 
-void meter_store(struct worker *w, const char *operation, const struct api_resource *res, int64_t took_ns)
+void meter_committed(struct call *c)
 {
+	struct meter_worker *w = c->w->meter;
 	auto_buf struct buf type = {};
-	if (res)
-		buf_printf(&type, "%.*s%s%.*s", SPAN_ARG(res->plural), res->group.len ? "." : "", SPAN_ARG(res->group));
-	struct span op = span_of(operation);
-	metrics_inc(METRICS_SERIES(w->meter->t, STORE_REQUESTS, op, buf_span(&type)));
-	metrics_observe(METRICS_SERIES(w->meter->t, STORE_DURATION, op, buf_span(&type)), (double)took_ns / 1e9);
+	enum route_verb v = c->route.verb;
+	bool removes = v == ROUTE_DELETE || v == ROUTE_DELETECOLLECTION;
+	struct span op = removes ? SPAN("delete") : v == ROUTE_CREATE ? SPAN("create") : SPAN("update");
+	if (c->res)
+		buf_printf(&type, "%.*s%s%.*s", SPAN_ARG(c->res->plural), c->res->group.len ? "." : "", SPAN_ARG(c->res->group));
+	metrics_inc(METRICS_SERIES(w->t, STORE_REQUESTS, op, buf_span(&type)));
+	metrics_observe(METRICS_SERIES(w->t, STORE_DURATION, op, buf_span(&type)),
+			(double)(clock_mono_ns(c->server->clock) - c->commit_ns) / 1e9);
 }
 
 /* ---- the page */

@@ -16,6 +16,6 @@ void meter_begin(struct call *c);   /* the route is known */
 void meter_request(struct call *c); /* it is over: its code, time and size */
 void meter_authenticated(struct worker *w, bool ok);
 void meter_dropped(struct worker *w, bool writing);
-/* One operation of the store as etcd's clients name it ("create", "update", "delete", "get", "list"), on a resource. */
-void meter_store(struct worker *w, const char *operation, const struct api_resource *res, int64_t took_ns);
+/* A transaction of the call was answered: "create", "update" or "delete" as etcd's clients name it, since c->commit_ns. */
+void meter_committed(struct call *c);
 void meter_page(struct apiserver *s, struct buf *out);

@@ -98,6 +98,7 @@ struct call {
 	struct flow_ticket ticket;
 	bool long_running; /* a watch or a stream: neither counted nor timed */
 	int64_t begun_ns;  /* monotonic */
+	int64_t commit_ns; /* when the last transaction was handed over */
 	struct list timed; /* in worker->timed */
 	int64_t deadline_ms;
 	struct loop_timer *own_timeout; /* ?timeout= when shorter than --request-timeout */

@@ -4,6 +4,7 @@
  *     body → [decode | patch of the current object] → defaults → strategy → managers → validate → commit → answer
  */
 #include "apiserver/delete.h"
+#include "apiserver/meter.h"
 #include "apiserver/server.h"
 #include "apiserver/virtual.h"
 #include "apiserver/write.h"
@@ -16,6 +17,7 @@ static void on_commit(struct store_call *sc, void *arg)
 {
 	struct call *c = arg;
 	c->pending--;
+	meter_committed(c);
 	if (!c->http) {
 		call_release(c);
 		return;
@@ -35,6 +37,7 @@ static void on_commit(struct store_call *sc, void *arg)
 void write_commit(struct call *c, struct store_txn *txn)
 {
 	c->pending++;
+	c->commit_ns = clock_mono_ns(c->server->clock);
 	store_commit(c->server->store, txn, c->w->port, on_commit, c);
 }
 

@@ -42,7 +42,7 @@ headers() { req "$1" "$2" -o /dev/null -D - "${@:3}" | tr -d '\r'; }
 # jqr FILTER METHOD PATH [curl options]: what jq makes of the body
 jqr() { local f=$1; shift; req "$@" | jq -rc "$f"; }
 ok() { passed=$((passed + 1)); }
-not_ok() { failed=$((failed + 1)); printf 'not ok %s\n got: %s\nwant%s: %s\n' "$1" "$2" "$4" "$3"; }
+not_ok() { failed=$((failed + 1)); printf 'not ok %s\n got: %s\nwant%s: %s\n' "$1" "${2:0:1000}" "$4" "${3:0:1000}"; }
 # is NAME WANT COMMAND...: the output is exactly WANT
 is() { local name=$1 want=$2 got; shift 2; got=$("$@"); if [ "$got" = "$want" ]; then ok; else not_ok "$name" "$got" "$want" ""; fi; }
 # has NAME PART COMMAND...: the output holds PART;  hasnt: it does not
