@@ -371,6 +371,8 @@ static int send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8
 	http_out_move(out, r->gzip ? &r->zip : &r->out, len);
 	r->progress_ms = loop_now_ms(h->conn->server->loop);
 	pending_update(h, r);
+	if (r->above && r->out.len <= h->conn->server->p.limits.queue_bytes / 2)
+		http_h2_wake(h->conn, r); /* its writer can go on: told in the next round, not in here */
 	new_second(h);
 	h->noise -= MIN(h->noise, 2u); /* answers to what we send are no noise */
 	return 0;

@@ -320,6 +320,33 @@ static void test_closed_window(void **state)
 	close(fd);
 }
 
+/* A writer that stopped above the limit is told when its stream has drained, though nothing else happens on it. */
+static void test_drain_is_told(void **state)
+{
+	int fd = dial();
+	auto_buf struct buf in = {}, out = {}, data = {};
+	preface(&in, SPAN("\0\4\x7f\xff\xff\xff"));
+	frame(&in, F_WINDOW, 0, 0, SPAN("\x0f\0\0\0"));
+	request(&in, 1, "GET", "/keep", END_STREAM);
+	assert_false(exchange(fd, &in, &out, NULL));
+	assert_non_null(kept);
+	size_t added = 0, rounds = 0;
+	for (; rounds < 4; rounds++) {
+		while (http_reply_queued(kept) <= 262144) {
+			http_reply_add(kept, http_bytes(bytes_ref(block)));
+			added += block->len;
+		}
+		(void)exchange(fd, &in, &out, &data);
+		assert_events("drain ");
+		assert_int_equal(http_reply_queued(kept), 0);
+	}
+	assert_int_equal(data.len, added);
+	http_reply_end(kept);
+	(void)exchange(fd, &in, &out, NULL);
+	assert_events("done:1 ");
+	close(fd);
+}
+
 static void test_paused_body_keeps_the_window_shut(void **state)
 {
 	int fd = dial();
@@ -415,6 +442,7 @@ int main(void)
 		TEST(test_floods),
 		TEST(test_streams_are_bounded),
 		TEST(test_closed_window),
+		TEST(test_drain_is_told),
 		TEST(test_paused_body_keeps_the_window_shut),
 		TEST(test_graceful_stop),
 		TEST(test_idle_streams),
