@@ -241,7 +241,7 @@ static bool version_parts(struct span v, uint64_t out[3])
 	return rest.len && rest.ptr[0] != '0' && span_to_u64(rest, &out[2]);
 }
 
-static int version_cmp(struct span a, struct span b)
+int api_version_compare(struct span a, struct span b)
 {
 	uint64_t x[3], y[3];
 	bool kube_a = version_parts(a, x), kube_b = version_parts(b, y);
@@ -267,7 +267,7 @@ static int by_discovery(const void *x, const void *y)
 		return a->rank < b->rank ? -1 : 1;
 	int c = span_cmp(a->row->group, b->row->group);
 	if (c == 0)
-		c = version_cmp(a->row->version, b->row->version);
+		c = api_version_compare(a->row->version, b->row->version);
 	return c ? c : span_cmp(a->row->plural, b->row->plural);
 }
 

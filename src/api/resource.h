@@ -78,6 +78,8 @@ struct api_resource *api_resource_ref(struct api_resource *r);
 void api_resource_unref(struct api_resource *r); /* accepts NULL; any thread */
 const struct api_subresource *api_resource_sub(const struct api_resource *r, struct span name); /* NULL when unknown */
 const struct api_selector *api_resource_selector(const struct api_resource *r, struct span label);
+/* Kubernetes' order of versions, the best first: v2 v1 v1beta1 v1alpha2, then other names; negative when a comes before b. */
+int api_version_compare(struct span a, struct span b);
 /* "v1", "apps/v1": group and version as apiVersion has them. Appended. */
 void api_resource_gv(const struct api_resource *r, struct buf *out);
 
