@@ -27,7 +27,8 @@ struct api_decode {
 	bool keep_unknown; /* in: unknown fields stay in the tree (still listed) */
 	unsigned n_found;  /* out: entries of found; at most 100, each once, as upstream */
 	struct span *found; /* out, in the arena: `unknown field "spec.foo"`, in the order of the text, as Warning headers
-			     * show them; in YAML a key that is there twice comes first, in YAML's words */
+			     * show them; in YAML a key that is there twice comes first, in YAML's words
+			    * (of a custom resource: what was there twice, what metadata does not know, the rest by name) */
 };
 
 /* The text must outlive the tree (strings are borrowed from it). d may be NULL. Classes: INVALID_REQUEST, TOO_LARGE. The message

@@ -505,6 +505,19 @@ static int strict_error(struct api_decode *d, struct err *err)
 	return err_set(err, ERR_INVALID_REQUEST, "%s", buf_cstr(&b));
 }
 
+/* Of a custom resource upstream tells what was there twice, then what metadata does not know, then the rest by name. */
+static int found_rank(struct span text)
+{
+	return span_starts(text, SPAN("unknown field \"metadata.")) ? 1 : span_starts(text, SPAN("unknown ")) ? 2 : 0;
+}
+
+static int by_found(const void *x, const void *y)
+{
+	struct span a = *(const struct span *)x, b = *(const struct span *)y;
+	int rank_a = found_rank(a), rank_b = found_rank(b);
+	return rank_a != rank_b ? rank_a - rank_b : span_cmp(a, b);
+}
+
 /* before: a finding from before the walk, empty = none. */
 static int decode(struct arena *a, const struct api_type *t, struct json *tree, struct api_decode *d, struct span before,
 		  struct err *err)
@@ -520,6 +533,8 @@ static int decode(struct arena *a, const struct api_type *t, struct json *tree, 
 	if (tree->kind == JSON_NULL)
 		*tree = json_object(); /* Go: null into a struct changes nothing */
 	int rc = walk_value(&w, t, tree, NULL);
+	if (rc == 0 && d->n_found > 1 && (t->flags & API_TYPE_CUSTOM))
+		qsort(d->found, d->n_found, sizeof(*d->found), by_found);
 	if (rc == 0 && d->strict && d->n_found)
 		rc = strict_error(d, err);
 	return rc;

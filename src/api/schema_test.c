@@ -253,8 +253,8 @@ static void custom_types_walk_the_same_path(void **state)
 		"{\"z\":1,\"a\":null}},\"metadata\":{\"name\":\"w<\",\"foo\":2},\"kind\":\"Widget\"}"), &d, &v, &err);
 	assert_int_equal(rc, 0);
 	assert_int_equal(d.n_found, 2);
-	assert_span(d.found[0], "unknown field \"spec.parts[0].wrong\"");
-	assert_span(d.found[1], "unknown field \"metadata.foo\"");
+	assert_span(d.found[0], "unknown field \"metadata.foo\""); /* metadata first, then by name */
+	assert_span(d.found[1], "unknown field \"spec.parts[0].wrong\"");
 	api_encode_json(&b, r->type, &v, 0); /* sorted, kinds untouched, nulls kept */
 	assert_string_equal(buf_cstr(&b), "{\"kind\":\"Widget\",\"metadata\":{\"name\":\"w\\u003c\"},\"spec\":{\"free\":"
 			    "{\"a\":null,\"z\":1},\"parts\":[{\"name\":\"b\"}],\"size\":\"x\"}}");
