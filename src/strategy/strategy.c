@@ -49,6 +49,8 @@ static const struct strategy_sub *sub_of(const struct strategy_kind *k, struct s
 unsigned strategy_flags(const struct api_resource *resource)
 {
 	const struct strategy_kind *k = kind_of(resource);
+	if (resource->id == API_RESOURCE_CUSTOM)
+		return STRATEGY_HAS_GENERATION;
 	return k ? k->flags : STRATEGY_UNCONDITIONAL_UPDATE;
 }
 
@@ -254,6 +256,20 @@ int strategy_meta_validate(struct strategy *s, struct err *err)
 	return conclude(&c, err);
 }
 
+void strategy_meta_causes(struct arena *a, struct span at, const struct json *meta, struct err *err)
+{
+	struct strategy s = { .arena = a };
+	struct check c = { .s = &s, .arena = a, .err = ERR_INIT };
+	struct json named = json_copy(a, meta);
+	if (!member_text(&named, "name").len)
+		json_setl(a, &named, "name", json_cstr("fakename"));
+	check_meta_at(&c, &PATH_SPAN(PATH_ROOT, at), &named, member_text(&named, "namespace").len > 0, META_PLAIN,
+		      api_name_path_segment);
+	for (unsigned i = 0; i < c.err.n_causes; i++)
+		err_cause_add(err, span_of(c.err.causes[i].field), c.err.causes[i].reason, span_of(c.err.causes[i].message));
+	err_done(&c.err);
+}
+
 int strategy_validate(struct strategy *s, struct err *err)
 {
 	const struct strategy_kind *k = kind_of(s->resource);
@@ -267,7 +283,8 @@ int strategy_validate(struct strategy *s, struct err *err)
 	if (check)
 		check(&c, s->object, s->old);
 	if (!s->old && !c.n)
-		check_meta(&c, s->object, META_PLAIN, api_name_path_segment);
+		check_meta(&c, s->object, META_PLAIN,
+			   s->resource->id == API_RESOURCE_CUSTOM ? api_name_dns1123_subdomain : api_name_path_segment);
 	int rc = conclude(&c, err);
 	if (rc < 0)
 		return rc;

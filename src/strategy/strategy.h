@@ -66,6 +66,9 @@ unsigned strategy_flags(const struct api_resource *resource);
 int strategy_invalid(const struct api_resource *resource, struct span name, struct err *err);
 /* Metadata of an object of any kind, custom ones: 0 or INVALID. Names are subdomains. */
 int strategy_meta_validate(struct strategy *s, struct err *err);
+/* Metadata of a resource that lies inside of another object: adds its complaints as causes of err, with paths below at. A name may
+ * be missing. */
+void strategy_meta_causes(struct arena *a, struct span at, const struct json *meta, struct err *err);
 /* Semantic.DeepEqual: as json_equal, but an absent, null or empty list, map or object equals another, and quantities and
  * times compare as text (a decoded tree holds them in canonical form). Trees are at most as deep as decoding allows (200). */
 bool strategy_same(const struct json *a, const struct json *b);
