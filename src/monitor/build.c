@@ -23,21 +23,7 @@ static void report(enum build_kind kind, int a, int b, uint64_t ticks, const cha
 	size_t n = MIN(strlen(text), sizeof(m.text) - 1);
 	memcpy(m.text, text, n);
 	struct iovec iov = { &m, offsetof(struct build_msg, text) + n + 1 };
-	union {
-		struct cmsghdr head;
-		char room[CMSG_SPACE(sizeof(int))];
-	} control = {};
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-	if (fd >= 0) {
-		msg.msg_control = control.room;
-		msg.msg_controllen = sizeof(control.room);
-		control.head = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)),
-						 .cmsg_level = SOL_SOCKET,
-						 .cmsg_type = SCM_RIGHTS };
-		memcpy(CMSG_DATA(&control.head), &fd, sizeof(fd));
-	}
-	while (sendmsg(report_to, &msg, MSG_NOSIGNAL) < 0 && errno == EINTR)
-		;
+	(void)sys_message_send(report_to, &iov, 1, &fd, fd >= 0, 0); /* a monitor that is gone needs no report */
 }
 
 static void warn(const char *text)

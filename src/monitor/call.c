@@ -33,7 +33,7 @@ int monitor_recv(int sock, struct monitor_head *out, void *payload, size_t cap, 
 	char packet[sizeof(*out) + MONITOR_LINE];
 	int got[MONITOR_SPAWN_FDS];
 	unsigned n_fds;
-	ssize_t n = monitor_msg_recv(sock, packet, sizeof(packet), got, ARRAY_LEN(got), &n_fds, 0);
+	ssize_t n = sys_message_recv(sock, packet, sizeof(packet), got, ARRAY_LEN(got), &n_fds, 0);
 	if (n == 0 || (n < 0 && errno == ECONNRESET))
 		return err_set(err, ERR_GONE, "the monitor is gone");
 	if (n < 0)

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "monitor/run.h"
+#include "sys/sys.h"
 
 #define TAKE_OUTPUT (MONITOR_TAKE_STDOUT | MONITOR_TAKE_STDERR)
 
@@ -327,7 +328,7 @@ void monitor_client_event(struct run *m, struct client *c, uint32_t events)
 	auto_err struct err err = ERR_INIT;
 	char *packet = m->input_len ? m->small : m->packet;
 	size_t room = m->input_len ? sizeof(m->small) : sizeof(m->packet);
-	ssize_t n = monitor_msg_recv(c->fd, packet, room, NULL, 0, &n_fds, MSG_DONTWAIT);
+	ssize_t n = sys_message_recv(c->fd, packet, room, NULL, 0, &n_fds, MSG_DONTWAIT);
 	if (n < 0 && errno == EAGAIN)
 		return;
 	if (n < 0 && errno == EMSGSIZE)

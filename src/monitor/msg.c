@@ -1,12 +1,10 @@
 /* See msg.h and monitor.h. A SPAWN's payload: struct spawn_fixed, then the texts of `texts` in order, each a u16 length
  * (with the 0 byte; 0 = not given) and its bytes. */
-#include <errno.h>
 #include <limits.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "monitor/msg.h"
+#include "sys/sys.h"
 
 struct spawn_fixed {
 	uint32_t flags, max_files;
@@ -218,69 +216,5 @@ ssize_t monitor_msg_send(int sock, const struct monitor_head *head, struct span 
 {
 	struct iovec iov[2] = { { (void *)(uintptr_t)head, sizeof(*head) },
 				{ (void *)(uintptr_t)payload.ptr, payload.len } };
-	union {
-		struct cmsghdr head;
-		char room[CMSG_SPACE(sizeof(int) * MONITOR_SPAWN_FDS)];
-	} control;
-	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = payload.len ? 2 : 1 };
-	if (n_fds) {
-		memset(&control.head, 0, sizeof(control.head));
-		control.head.cmsg_len = CMSG_LEN(sizeof(int) * n_fds);
-		control.head.cmsg_level = SOL_SOCKET;
-		control.head.cmsg_type = SCM_RIGHTS;
-		memcpy(CMSG_DATA(&control.head), fds, sizeof(int) * n_fds);
-		msg.msg_control = control.room;
-		msg.msg_controllen = CMSG_SPACE(sizeof(int) * n_fds);
-	}
-	ssize_t n;
-	do
-		n = sendmsg(sock, &msg, MSG_NOSIGNAL | flags);
-	while (n < 0 && errno == EINTR);
-	return n;
-}
-
-ssize_t monitor_msg_recv(int sock, void *packet, size_t cap, int *fds, unsigned cap_fds, unsigned *out_n_fds,
-			 int flags)
-{
-	struct iovec iov = { packet, cap };
-	/* Room for as many as the kernel passes at once: whatever comes can then be closed. */
-	union {
-		struct cmsghdr head;
-		char room[CMSG_SPACE(sizeof(int) * 253)];
-	} control;
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof(control.room)
-	};
-	ssize_t n;
-	do
-		n = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC | flags);
-	while (n < 0 && errno == EINTR);
-	*out_n_fds = 0;
-	if (n < 0)
-		return -1;
-	bool too_many = (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0;
-	unsigned got = 0;
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-			continue;
-		size_t k = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		for (size_t i = 0; i < k; i++) {
-			int fd;
-			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
-			if (got < cap_fds) {
-				fds[got++] = fd;
-			} else {
-				too_many = true;
-				close(fd);
-			}
-		}
-	}
-	if (too_many) {
-		for (unsigned i = 0; i < got; i++)
-			close(fds[i]);
-		errno = EMSGSIZE;
-		return -1;
-	}
-	*out_n_fds = got;
-	return n;
+	return sys_message_send(sock, iov, payload.len ? 2 : 1, fds, n_fds, flags);
 }

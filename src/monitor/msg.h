@@ -14,9 +14,6 @@ int monitor_msg_request(const void *packet, size_t len, struct monitor_head *out
  * order of monitor_spawn_encode. INVALID names the field. */
 int monitor_msg_spawn(const void *packet, size_t len, const int *fds, unsigned n_fds, struct monitor_spawn *out,
 		      struct err *err);
-/* sendmsg and recvmsg with descriptors; through EINTR. -1 and errno. Never SIGPIPE. */
+/* As sys_message_send (sys/message.h), of a head and what follows it; packets are received with sys_message_recv. */
 ssize_t monitor_msg_send(int sock, const struct monitor_head *head, struct span payload, const int *fds,
 			 unsigned n_fds, int flags);
-/* *out_n_fds <= cap_fds, close-on-exec; more than that, or a packet longer than cap: EMSGSIZE, everything closed. */
-ssize_t monitor_msg_recv(int sock, void *packet, size_t cap, int *fds, unsigned cap_fds, unsigned *out_n_fds,
-			 int flags);

@@ -202,7 +202,7 @@ static void child_event(struct run *m)
 	struct build_msg msg = {};
 	int fds[1];
 	unsigned n_fds;
-	ssize_t n = monitor_msg_recv(m->child, &msg, sizeof(msg), fds, 1, &n_fds, MSG_DONTWAIT);
+	ssize_t n = sys_message_recv(m->child, &msg, sizeof(msg), fds, 1, &n_fds, MSG_DONTWAIT);
 	if (n < 0 && errno == EAGAIN)
 		return;
 	auto_fd int fd = n_fds ? fds[0] : -1;

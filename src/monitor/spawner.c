@@ -83,7 +83,7 @@ static bool serve_one(int engine)
 	struct monitor_head h = {};
 	int fds[MONITOR_SPAWN_FDS];
 	unsigned n_fds;
-	ssize_t n = monitor_msg_recv(engine, packet, sizeof(packet), fds, ARRAY_LEN(fds), &n_fds, 0);
+	ssize_t n = sys_message_recv(engine, packet, sizeof(packet), fds, ARRAY_LEN(fds), &n_fds, 0);
 	if (n == 0 || (n < 0 && errno != EMSGSIZE))
 		return false;
 	if (n < 0)

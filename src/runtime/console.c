@@ -41,18 +41,7 @@ int runtime_console_fd_send(int sock, int master, struct err *err)
 	/* The data is the terminal's name in the container, as runc's. */
 	char name[] = "/dev/ptmx";
 	struct iovec iov = { name, sizeof(name) - 1 };
-	union {
-		struct cmsghdr head;
-		char room[CMSG_SPACE(sizeof(int))];
-	} control = {};
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof(control.room)
-	};
-	control.head = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)),
-					 .cmsg_level = SOL_SOCKET,
-					 .cmsg_type = SCM_RIGHTS };
-	memcpy(CMSG_DATA(&control.head), &master, sizeof(master));
-	return sendmsg(sock, &msg, MSG_NOSIGNAL) < 0 ? err_sys(err, "send the terminal to the console socket") : 0;
+	return sys_message_send(sock, &iov, 1, &master, 1, 0) < 0 ? err_sys(err, "send the terminal to the console socket") : 0;
 }
 
 static void size_copy(int master)

@@ -416,18 +416,7 @@ int runtime_seccomp_listener_send(const struct json *profile, int listener, cons
 	json_out_raw(&o, buf_span(&state));
 	json_out_end(&o);
 	struct iovec iov = { text.ptr, text.len };
-	union {
-		struct cmsghdr head;
-		char room[CMSG_SPACE(sizeof(int))];
-	} control = {};
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof(control.room)
-	};
-	control.head = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)),
-					 .cmsg_level = SOL_SOCKET,
-					 .cmsg_type = SCM_RIGHTS };
-	memcpy(CMSG_DATA(&control.head), &listener, sizeof(listener));
-	return sendmsg(sock, &msg, MSG_NOSIGNAL) == (ssize_t)text.len
+	return sys_message_send(sock, &iov, 1, &listener, 1, 0) == (ssize_t)text.len
 		       ? 0
 		       : err_sys(err, "linux.seccomp.listenerPath: send to %s", path);
 }

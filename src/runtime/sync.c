@@ -19,48 +19,18 @@ int runtime_sync_send(int sock, enum sync_kind kind, int a, int b, const char *t
 	if (n)
 		memcpy(m.text, text, n);
 	struct iovec iov = { &m, offsetof(struct sync_msg, text) + n + 1 };
-	union {
-		struct cmsghdr head;
-		char room[CMSG_SPACE(sizeof(int))];
-	} control = {};
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-	if (fd >= 0) {
-		msg.msg_control = control.room;
-		msg.msg_controllen = sizeof(control.room);
-		control.head = (struct cmsghdr){ .cmsg_len = CMSG_LEN(sizeof(int)),
-						 .cmsg_level = SOL_SOCKET,
-						 .cmsg_type = SCM_RIGHTS };
-		memcpy(CMSG_DATA(&control.head), &fd, sizeof(fd));
-	}
-	ssize_t r;
-	do
-		r = sendmsg(sock, &msg, MSG_NOSIGNAL);
-	while (r < 0 && errno == EINTR);
-	return r < 0 ? -1 : 0;
+	return sys_message_send(sock, &iov, 1, &fd, fd >= 0, 0) < 0 ? -1 : 0;
 }
 
 int runtime_sync_recv(int sock, struct sync_msg *out, int *out_fd)
 {
-	struct iovec iov = { out, sizeof(*out) };
-	union {
-		struct cmsghdr head;
-		char room[CMSG_SPACE(sizeof(int))];
-	} control = {};
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof(control.room)
-	};
-	ssize_t n;
-	do
-		n = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
+	int fd = -1;
+	unsigned n_fds;
+	ssize_t n = sys_message_recv(sock, out, sizeof(*out), &fd, 1, &n_fds, 0);
 	if (n < 0)
 		return errno == ECONNRESET ? 0 : -1;
 	if (n == 0)
 		return 0;
-	int fd = -1;
-	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-	if (c && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int)))
-		memcpy(&fd, CMSG_DATA(c), sizeof(fd));
 	if (out_fd)
 		*out_fd = fd;
 	else

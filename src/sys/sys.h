@@ -1,6 +1,7 @@
 /* The seam of sys: what Linux offers to make containers, one small header a subject.
  *
  * call.h     system calls that glibc has no wrapper for
+ * message.h  messages with descriptors over unix sockets
  * path.h     names inside a root that somebody else controls
  * mounts.h   mount options and the two mount interfaces of the kernel
  * ns.h       namespaces, id maps
@@ -15,6 +16,7 @@
 
 #include "base/base.h"
 #include "sys/call.h"
+#include "sys/message.h"
 #include "sys/path.h"
 #include "sys/mounts.h"
 #include "sys/ns.h"

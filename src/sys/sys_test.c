@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -430,6 +431,58 @@ static void processes_are_known(void **state)
 	assert_int_equal(sys_process_read(0x3fffffff, &p, NULL), -ERR_NOT_FOUND);
 }
 
+static unsigned open_fds(void)
+{
+	unsigned n = 0;
+	for (int fd = 0; fd < 256; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+static void messages_carry_descriptors(void **state)
+{
+	auto_fd int a = -1, b = -1, p0 = -1, p1 = -1;
+	int pair[2], fds[3], got[2] = { -1, -1 };
+	unsigned n_fds = 9;
+	char text[8];
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	a = pair[0], b = pair[1];
+	assert_int_equal(pipe2(pair, O_CLOEXEC), 0);
+	p0 = pair[0], p1 = pair[1];
+	struct iovec iov[2] = { { (char[]){ "ab" }, 2 }, { (char[]){ "cd" }, 2 } };
+	unsigned before = open_fds();
+
+	assert_int_equal(sys_message_send(a, iov, 2, NULL, 0, 0), 4);
+	assert_int_equal(sys_message_recv(b, text, sizeof(text), got, 2, &n_fds, 0), 4);
+	assert_memory_equal(text, "abcd", 4);
+	assert_int_equal(n_fds, 0);
+
+	fds[0] = p0, fds[1] = p1, fds[2] = p1;
+	assert_int_equal(sys_message_send(a, iov, 1, fds, 2, 0), 2);
+	assert_int_equal(sys_message_recv(b, text, sizeof(text), got, 2, &n_fds, 0), 2);
+	assert_int_equal(n_fds, 2);
+	assert_int_equal(fcntl(got[0], F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+	assert_int_equal(write(got[1], "x", 1), 1);
+	assert_int_equal(read(p0, text, 1), 1); /* the same pipe */
+	close(got[0]);
+	close(got[1]);
+
+	/* More than there is room for is refused, and nothing of it stays open. */
+	assert_int_equal(sys_message_send(a, iov, 1, fds, 3, 0), 2);
+	assert_int_equal(sys_message_recv(b, text, sizeof(text), got, 2, &n_fds, 0), -1);
+	assert_int_equal(errno, EMSGSIZE);
+	assert_int_equal(n_fds, 0);
+	assert_int_equal(sys_message_send(a, iov, 2, fds, 1, 0), 4);
+	assert_int_equal(sys_message_recv(b, text, 3, got, 2, &n_fds, 0), -1);
+	assert_int_equal(errno, EMSGSIZE);
+	assert_int_equal(open_fds(), before);
+
+	fd_close(&a);
+	assert_int_equal(sys_message_recv(b, text, sizeof(text), got, 2, &n_fds, 0), 0);
+	assert_int_equal(sys_message_send(b, iov, 1, NULL, 0, 0), -1);
+	assert_int_equal(errno, EPIPE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -444,6 +497,7 @@ int main(void)
 		cmocka_unit_test(device_programs_decide),
 		cmocka_unit_test(systemd_paths),
 		cmocka_unit_test(processes_are_known),
+		cmocka_unit_test(messages_carry_descriptors),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
