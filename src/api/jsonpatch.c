@@ -4,6 +4,7 @@
 #include <assert.h>
 
 #include "api/gotext.h"
+#include "yaml/yaml.h"
 
 #define OPS_MAX 10000
 #define COPY_BYTES_MAX (3 * 1024 * 1024)
@@ -457,7 +458,8 @@ int api_merge_patch(struct arena *a, struct json *doc, const struct json *patch,
 	return 0;
 }
 
-struct json api_merge_patch_of(struct arena *a, const struct json *from, const struct json *to)
+/* nulls: a null member of `to` removes as well. */
+static struct json merge_patch_of(struct arena *a, const struct json *from, const struct json *to, bool nulls)
 {
 	struct json patch = json_object();
 	assert(from->kind == JSON_OBJECT && to->kind == JSON_OBJECT);
@@ -466,15 +468,86 @@ struct json api_merge_patch_of(struct arena *a, const struct json *from, const s
 		if (!v) {
 			json_add(a, &patch, json_key(m), JSON_NULL_VALUE);
 		} else if (m->value.kind == JSON_OBJECT && v->kind == JSON_OBJECT) {
-			struct json sub = api_merge_patch_of(a, &m->value, v);
+			struct json sub = merge_patch_of(a, &m->value, v, nulls);
 			if (sub.n)
 				json_add(a, &patch, json_key(m), sub);
-		} else if (v->kind != JSON_NULL && !json_equal(&m->value, v)) {
+		} else if ((v->kind != JSON_NULL || nulls) && !json_equal(&m->value, v)) {
 			json_add(a, &patch, json_key(m), *v);
 		}
 	}
 	JSON_EACH_MEMBER(to, m)
-		if (!json_member(from, json_key(m)) && m->value.kind != JSON_NULL)
+		if (!json_member(from, json_key(m)) && (m->value.kind != JSON_NULL || nulls))
 			json_add(a, &patch, json_key(m), m->value);
 	return patch;
+}
+
+struct json api_merge_patch_of(struct arena *a, const struct json *from, const struct json *to)
+{
+	return merge_patch_of(a, from, to, false);
+}
+
+/* Of a merge patch either the removals or all else; empty objects stay with the values. */
+static struct json nulls_filter(struct arena *a, const struct json *patch, bool nulls)
+{
+	struct json out = json_object();
+	JSON_EACH_MEMBER(patch, m) {
+		struct json v = m->value;
+		if (v.kind == JSON_NULL ? !nulls : nulls && (v.kind != JSON_OBJECT || !v.n))
+			continue;
+		if (v.kind == JSON_OBJECT && v.n) {
+			v = nulls_filter(a, &v, nulls);
+			if (!v.n)
+				continue;
+		}
+		json_add(a, &out, json_key(m), v);
+	}
+	return out;
+}
+
+/* Both hold a member that is not an object on both sides. Removals alone on one side and values alone on the other never meet
+ * in equal values. */
+static bool patches_clash(const struct json *left, const struct json *right)
+{
+	if (left->kind != JSON_OBJECT || right->kind != JSON_OBJECT)
+		return true;
+	JSON_EACH_MEMBER(left, m) {
+		const struct json *other = json_get(right, json_key(m));
+		if (other && patches_clash(&m->value, other))
+			return true;
+	}
+	return false;
+}
+
+static void patches_join(struct arena *a, struct json *into, const struct json *from)
+{
+	JSON_EACH_MEMBER(from, m) {
+		struct json *there = json_get(into, json_key(m));
+		if (there) /* both objects, or they would clash */
+			patches_join(a, there, &m->value);
+		else
+			json_add(a, into, json_key(m), m->value);
+	}
+}
+
+int api_merge_patch_three(struct arena *a, const struct json *original, const struct json *modified, const struct json *current,
+			  struct json *out_patch, struct err *err)
+{
+	struct json none = json_object();
+	const struct json *was = original ? original : &none;
+	if (was->kind != JSON_OBJECT || modified->kind != JSON_OBJECT || current->kind != JSON_OBJECT)
+		return err_set(err, ERR_INVALID_REQUEST, "Invalid JSON Document");
+	struct json changes = merge_patch_of(a, current, modified, true), removals = merge_patch_of(a, was, modified, true);
+	changes = nulls_filter(a, &changes, false);
+	removals = nulls_filter(a, &removals, true);
+	if (patches_clash(&changes, &removals)) {
+		auto_buf struct buf left = {}, right = {};
+		yaml_write(&left, &changes);
+		yaml_write(&right, &removals);
+		return err_set(err, ERR_STALE, "patch:\n%s\nconflicts with changes made from original to current:\n%s\n",
+			       buf_cstr(&left), buf_cstr(&right));
+	}
+	patches_join(a, &removals, &changes);
+	json_sort(&removals);
+	*out_patch = removals;
+	return 0;
 }

@@ -29,3 +29,8 @@ int api_merge_patch(struct arena *a, struct json *doc, const struct json *patch,
 /* The merge patch that makes to out of from. Both must be objects. Values are shared with `to`. Lists are replaced whole. A null
  * member in `to` cannot be expressed and is left as it is in from. */
 struct json api_merge_patch_of(struct arena *a, const struct json *from, const struct json *to);
+/* The merge patch of `kubectl apply` for types without a schema here (custom resources): what takes current to modified, where
+ * only what original had may be deleted. original may be NULL. Documents are not changed; the patch shares values with modified.
+ * STALE: the deletions and the changes contradict each other. */
+int api_merge_patch_three(struct arena *a, const struct json *original, const struct json *modified, const struct json *current,
+			  struct json *out_patch, struct err *err);

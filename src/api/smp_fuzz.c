@@ -1,4 +1,5 @@
 /* Strategic merge patch: two JSON values behind each other, a Pod and a patch. */
+#include "api/jsonpatch.h"
 #include "api/smp.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -11,6 +12,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	    json_parse_next(&a, &rest, 0, &limits, &patch, NULL) < 0)
 		return 0;
 	auto_buf struct buf out = {};
+	struct json made;
+	/* The same two as states: the patch between them can be made, or the lists are not fit for one; and the third way. */
+	if (patch.kind == JSON_OBJECT) {
+		const struct api_type *t = api_type_find(SPAN("core/v1.Pod"));
+		struct json copy = json_copy(&a, &object);
+		if (api_smp_diff(&a, t, &object, &patch, &made, NULL) == 0)
+			(void)api_smp_apply(&a, t, &copy, &made, NULL); /* keys that stand twice in a list may not apply */
+		(void)api_smp_diff_three(&a, t, &patch, &object, &patch, false, &made, NULL);
+		(void)api_merge_patch_three(&a, &patch, &object, &patch, &made, NULL);
+	}
 	if (api_smp_apply(&a, api_type_find(SPAN("core/v1.Pod")), &object, &patch, NULL) == 0)
 		json_write(&out, &object, 0);
 	return 0;

@@ -106,8 +106,74 @@ static void fixed_points(void **state)
 	}
 }
 
+static void differences(void **state)
+{
+	static const struct {
+		const char *original, *modified, *current, *patch, *error; /* current NULL: two ways */
+		bool keep;
+	} table[] = {
+		{ AB, AB, NULL, "{}", NULL, false },
+		{ AB, "{\"spec\":{\"containers\":[{\"name\":\"b\",\"image\":\"2\"}]}}", NULL,
+		  "{\"spec\":{\"$setElementOrder/containers\":[{\"name\":\"b\"}],\"containers\":[{\"$patch\":\"delete\",\"name\":\"a\"}]}}",
+		  NULL, false },
+		{ AB, "{\"spec\":{\"containers\":[{\"name\":\"b\",\"image\":\"2\"},{\"name\":\"a\",\"image\":\"1\"}]}}", NULL,
+		  "{\"spec\":{\"$setElementOrder/containers\":[{\"name\":\"b\"},{\"name\":\"a\"}]}}", NULL, false },
+		{ "{\"metadata\":{\"finalizers\":[\"a\",\"b\"]}}", "{\"metadata\":{\"finalizers\":[\"b\",\"c\"]}}", NULL,
+		  "{\"metadata\":{\"$deleteFromPrimitiveList/finalizers\":[\"a\"],\"$setElementOrder/finalizers\":[\"b\",\"c\"],"
+		  "\"finalizers\":[\"c\"]}}", NULL, false },
+		{ "{\"spec\":{\"volumes\":[{\"name\":\"v\",\"emptyDir\":{}}]}}",
+		  "{\"spec\":{\"volumes\":[{\"name\":\"v\",\"hostPath\":{\"path\":\"/\"}}]}}", NULL,
+		  "{\"spec\":{\"$setElementOrder/volumes\":[{\"name\":\"v\"}],\"volumes\":[{\"$retainKeys\":[\"hostPath\",\"name\"],"
+		  "\"emptyDir\":null,\"hostPath\":{\"path\":\"/\"},\"name\":\"v\"}]}}", NULL, false },
+		{ "{\"spec\":{\"hostNetwork\":true,\"hostPID\":true}}", "{\"spec\":{\"hostPID\":true}}",
+		  "{\"spec\":{\"hostNetwork\":true,\"hostPID\":false,\"hostIPC\":true}}",
+		  "{\"spec\":{\"hostNetwork\":null,\"hostPID\":true}}", NULL, false },
+		{ NULL, "{\"spec\":{\"hostPID\":true}}", "{\"spec\":{\"hostIPC\":true}}", "{\"spec\":{\"hostPID\":true}}", NULL, false },
+		/* each side changed something else: no conflict */
+		{ "{\"spec\":{\"hostPID\":true}}", "{\"spec\":{\"hostPID\":false}}", "{\"spec\":{\"hostPID\":true,\"hostIPC\":true}}",
+		  "{\"spec\":{\"hostPID\":false}}", NULL, true },
+		{ "{\"spec\":{\"hostname\":\"a\"}}", "{\"spec\":{\"hostname\":\"b\"}}", "{\"spec\":{\"hostname\":\"c\"}}", NULL,
+		  "patch:\nspec:\n  hostname: b\n\nconflicts with changes made from original to current:\nspec:\n  hostname: c\n\n", true },
+		{ AB, "{\"spec\":{\"containers\":[{\"image\":\"1\"}]}}", NULL, NULL,
+		  "map: map[image:1] does not contain declared merge key: name", false },
+		{ "[]", "{}", NULL, NULL, "invalid JSON document", false },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+		auto_arena struct arena a = {};
+		auto_err struct err err = ERR_INIT;
+		auto_buf struct buf out = {};
+		const struct api_type *pod = api_type_find(SPAN("core/v1.Pod"));
+		struct json patch, modified = parse(&a, table[i].modified), original, current;
+		if (table[i].original)
+			original = parse(&a, table[i].original);
+		if (table[i].current)
+			current = parse(&a, table[i].current);
+		int rc = table[i].current ? api_smp_diff_three(&a, pod, table[i].original ? &original : NULL, &modified, &current,
+							       !table[i].keep, &patch, &err) :
+					    api_smp_diff(&a, pod, &original, &modified, &patch, &err);
+		if (table[i].error) {
+			if (rc >= 0 || strcmp(err_msg(&err), table[i].error))
+				fail_msg("row %zu: got %d %s, want %s", i, rc, err_msg(&err), table[i].error);
+			continue;
+		}
+		if (rc < 0)
+			fail_msg("row %zu: %s", i, err_msg(&err));
+		json_write(&out, &patch, 0);
+		assert_string_equal(buf_cstr(&out), table[i].patch);
+		if (table[i].current || !patch.n)
+			continue;
+		/* What was made from two states leads from one to the other. */
+		if (api_smp_apply(&a, pod, &original, &patch, &err) < 0)
+			fail_msg("row %zu: %s", i, err_msg(&err));
+		if (!json_equal(&original, &modified)) {
+			json_write(&out, &original, 0);
+			fail_msg("row %zu: the patch gives %s, want %s", i, buf_cstr(&out), table[i].modified);
+		}
+	}
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(rows), cmocka_unit_test(fixed_points) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(rows), cmocka_unit_test(differences), cmocka_unit_test(fixed_points) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 /* One operation of src/api on a JSON object from standard input, for comparing with the real kubectl:
  *     api-tool jsonpath TEMPLATE | json PATCH | merge PATCH | strategic PATCH        < object
+ *     api-tool three overwrite | keep     < {"original": ..., "modified": ..., "current": ...}      what kubectl apply sends
  * Prints the result and ends with 0, or prints the error's text and ends with 1. */
 #include <unistd.h>
 
@@ -25,6 +26,16 @@ static int run(struct arena *a, const char *verb, struct span arg, struct json *
 		struct api_jsonpath *path;
 		rc = api_jsonpath_parse(a, arg, &path, err);
 		return rc < 0 ? rc : api_jsonpath_print(path, object, API_JSONPATH_MISSING, out, err);
+	}
+	if (!strcmp(verb, "three")) {
+		struct json *original = json_getl(object, "original"), *modified = json_getl(object, "modified"),
+			    *current = json_getl(object, "current");
+		const struct api_type *t = type_of(a, modified);
+		rc = t ? api_smp_diff_three(a, t, original, modified, current, span_is(arg, "overwrite"), &patch, err) :
+			 api_merge_patch_three(a, original, modified, current, &patch, err);
+		if (rc == 0)
+			json_write(out, &patch, 0);
+		return rc;
 	}
 	if ((rc = json_parse(a, arg, 0, NULL, &patch, err)) < 0)
 		return rc;
