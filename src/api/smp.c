@@ -279,8 +279,8 @@ static int order_join(const struct smp *s, struct smp_items *patch, struct smp_i
 }
 
 /* Those of l that are in by, and the others. */
-static int partition(const struct smp *s, const struct smp_items *l, const struct smp_items *by, struct span key, struct smp_items *in,
-		     struct smp_items *others)
+static int partition(const struct smp *s, const struct smp_items *l, const struct smp_items *by, struct span key,
+		     struct smp_items *in, struct smp_items *others)
 {
 	bool maps = key.len > 0;
 	*in = smp_list_new(s, l->n);
@@ -315,7 +315,8 @@ static int find_by_key(const struct smp *s, const struct smp_items *l, struct sp
 }
 
 /* Takes the items with directives out of patch and does what they say to original. */
-static int special_items(const struct smp *s, struct smp_items *original, struct smp_items *patch, struct span key, bool *out_replace)
+static int special_items(const struct smp *s, struct smp_items *original, struct smp_items *patch, struct span key,
+			 bool *out_replace)
 {
 	struct smp_items plain = smp_list_new(s, patch->n);
 	bool replace = false;

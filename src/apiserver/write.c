@@ -169,6 +169,25 @@ static int found_fields(struct call *c, const struct api_decode *d, enum validat
 	return 0;
 }
 
+/* A body that is no JSON at all, in upstream's words: what Go says, and how the body begins. */
+static int no_json(struct call *c, struct span kind, const struct buf *words)
+{
+	enum { SHOWN = 30 };
+	auto_buf struct buf summary = {};
+	struct span start = span_sub(c->body, 0, MIN(c->body.len, (size_t)SHOWN));
+	if (!start.len)
+		buf_str(&summary, "<empty>");
+	else if (start.ptr[0] == '{')
+		buf_span_add(&summary, start);
+	else
+		hex_add(&summary, start.ptr, start.len);
+	if (c->body.len > SHOWN)
+		buf_str(&summary, " ...");
+	return err_set(&c->err, ERR_INVALID_REQUEST,
+		       "the object provided is unrecognized (must be of type %.*s): couldn't get version/kind; json parse error: %s (%s)",
+		       SPAN_ARG(kind), buf_cstr(words), buf_cstr(&summary));
+}
+
 int write_decode(struct call *c, const struct api_type *type, struct span kind, struct json *out)
 {
 	enum form form;
@@ -185,6 +204,9 @@ int write_decode(struct call *c, const struct api_type *type, struct span kind, 
 		rc = api_decode_yaml(&c->arena, type, c->body, &d, out, &c->err);
 	else
 		rc = api_decode_json(&c->arena, type, c->body, &d, out, &c->err);
+	auto_buf struct buf words = {};
+	if (rc < 0 && form == FORM_JSON && json_go_complaint(&words, c->body))
+		return no_json(c, kind, &words);
 	if (rc < 0)
 		return err_note(&c->err, "%.*s in version \"%.*s\" cannot be handled as a %.*s", SPAN_ARG(kind),
 				SPAN_ARG(c->res->version), SPAN_ARG(kind));
@@ -554,6 +576,9 @@ static int patch_parse(struct call *c, enum patch_kind kind, struct json *out)
 		rc = yaml_parse(&c->arena, c->body, 0, NULL, out, &c->err);
 	else
 		rc = json_parse(&c->arena, c->body, JSON_BORROW | JSON_DUPLICATES_LAST, NULL, out, &c->err);
+	auto_buf struct buf words = {};
+	if (rc < 0 && kind != PATCH_APPLY && json_go_complaint(&words, c->body))
+		return err_set(&c->err, ERR_INVALID_REQUEST, "error decoding patch: %s", buf_cstr(&words));
 	if (rc < 0)
 		return err_note(&c->err, "error decoding patch");
 	return 0;

@@ -168,6 +168,9 @@ int json_parse(struct arena *a, struct span text, unsigned flags, const struct j
  * limits->bytes bounds all of *rest, so the caller can take in that much at most before it parses. */
 int json_parse_next(struct arena *a, struct span *rest, unsigned flags, const struct json_limits *limits,
 		    struct json *out, struct err *err);
+/* What Go's encoding/json says of a text that is no JSON value, which users of Kubernetes know: "invalid character 'a' looking
+ * for beginning of value". Appended to out; false, and nothing, when the text is one value. The grammar alone is looked at. */
+bool json_go_complaint(struct buf *out, struct span text);
 /* Checks only; no tree, memory only for the names of the objects that are open. A repeated name is an error. */
 int json_check(struct span text, const struct json_limits *limits, struct err *err);
 

@@ -509,9 +509,43 @@ static void test_python(void **state)
 	assert_int_equal(run_python("check", seed, back, 1), 0);
 }
 
+/* Texts of Go 1.24's encoding/json; more of them in strategy's tests. */
+static void words_of_go(void **state)
+{
+	static const struct {
+		const char *text, *words;
+	} rows[] = {
+		{ " {\"a\" : [1, -2.5e+3, true, null, {}], \"b\":\"\\u00e4\\n\"} ", NULL },
+		{ "1", NULL },
+		{ "{\"a\":1,\"a\":2}", NULL },
+		{ "", "unexpected end of JSON input" },
+		{ "[1,", "unexpected end of JSON input" },
+		{ "{a}", "invalid character 'a' looking for beginning of object key string" },
+		{ "[1 2]", "invalid character '2' after array element" },
+		{ "{} x", "invalid character 'x' after top-level value" },
+		{ "nul1", "invalid character '1' in literal null (expecting 'l')" },
+		{ "'", "invalid character '\\'' looking for beginning of value" },
+		{ "[\\", "invalid character '\\\\' looking for beginning of value" },
+		{ "[}", "invalid character '}' looking for beginning of value" },
+		{ "\"\n", "invalid character '\\n' in string literal" },
+		{ "\"\x01", "invalid character '\\x01' in string literal" },
+		{ "\x7f", "invalid character '\\x7f' looking for beginning of value" },
+		{ "\xa0", "invalid character '\\u00a0' looking for beginning of value" },
+		{ "\xe4", "invalid character '\xc3\xa4' looking for beginning of value" },
+		{ "1\"", "invalid character '\"' after top-level value" },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		auto_buf struct buf out = {};
+		bool complaint = json_go_complaint(&out, span_of(rows[i].text));
+		if (complaint != !!rows[i].words || strcmp(buf_cstr(&out), rows[i].words ? rows[i].words : ""))
+			fail_msg("%s: got %s, want %s", rows[i].text, buf_cstr(&out), rows[i].words ? rows[i].words : "(none)");
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(words_of_go),
 		cmocka_unit_test(test_double_table),	 cmocka_unit_test(test_double_random),
 		cmocka_unit_test(test_read_double),	 cmocka_unit_test(test_read_double_long),
 		cmocka_unit_test(test_read_double_random), cmocka_unit_test(test_string_styles),

@@ -79,6 +79,19 @@ static void prepare_secret(struct strategy *s)
 		strategy_keep(s, "type");
 }
 
+bool strategy_json_is_object(struct span text, struct buf *out)
+{
+	if (json_go_complaint(out, text))
+		return false;
+	text = span_trim(text);
+	char first = text.ptr[0];
+	if (first == '{' || first == 'n')
+		return true;
+	buf_printf(out, "json: cannot unmarshal %s into Go value of type map[string]interface {}",
+		   first == '[' ? "array" : first == '"' ? "string" : first == 't' || first == 'f' ? "bool" : "number");
+	return false;
+}
+
 /* The value of a key must be a JSON object; what is wrong is told without showing it. */
 static void check_json_key(struct check *c, const struct path *data, const struct json *values, struct span key)
 {

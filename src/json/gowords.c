@@ -1,6 +1,6 @@
-/* What Go's encoding/json says about a text that is no JSON: users see its words where a field must hold JSON
- * (Secrets of registries). A scanner with a stack of brackets; nothing is built. */
-#include "strategy/check.h"
+/* What Go's encoding/json says about a text that is no JSON. A scanner with a stack of brackets; nothing is built. It runs only
+ * when a text was refused already, so it may be simple and slow. */
+#include "json/json.h"
 
 struct scan {
 	struct span text;
@@ -8,29 +8,34 @@ struct scan {
 	struct buf *out;
 };
 
-/* 'x', '\'', '"', '\n', U+FFFD for a byte that is no UTF-8: quoteChar. */
+/* Between the quotes: the byte as a rune of its own, as strconv.Quote prints it, but for both quotes. */
+static void quote(struct buf *out, unsigned char c)
+{
+	static const char letters[] = "\aa\bb\ff\nn\rr\tt\vv\\\\''";
+	for (size_t i = 0; i + 1 < sizeof(letters); i += 2) {
+		if ((unsigned char)letters[i] == c) {
+			buf_chr(out, '\\');
+			buf_chr(out, letters[i + 1]);
+			return;
+		}
+	}
+	if (c < 0x20 || c == 0x7f)
+		buf_printf(out, "\\x%02x", c);
+	else if ((c >= 0x80 && c <= 0xa0) || c == 0xad) /* not printable */
+		buf_printf(out, "\\u%04x", c);
+	else
+		utf8_add(out, c);
+}
+
 static bool complain(struct scan *s, const char *context)
 {
 	if (s->at >= s->text.len) {
 		buf_str(s->out, "unexpected end of JSON input");
 		return false;
 	}
-	unsigned char c = (unsigned char)s->text.ptr[s->at];
-	buf_str(s->out, "invalid character ");
-	if (c == '\'') {
-		buf_str(s->out, "'\\''");
-	} else if (c == '"') {
-		buf_str(s->out, "'\"'");
-	} else {
-		/* The byte as a rune of its own, as Go does. */
-		auto_buf struct buf rune = {}, quoted = {};
-		utf8_add(&rune, c);
-		api_go_quote(&quoted, buf_span(&rune));
-		buf_chr(s->out, '\'');
-		buf_span_add(s->out, span_sub(buf_span(&quoted), 1, quoted.len - 1));
-		buf_chr(s->out, '\'');
-	}
-	buf_printf(s->out, " %s", context);
+	buf_str(s->out, "invalid character '");
+	quote(s->out, (unsigned char)s->text.ptr[s->at]);
+	buf_printf(s->out, "' %s", context);
 	return false;
 }
 
@@ -191,20 +196,12 @@ static bool scan_value(struct scan *s, struct buf *open)
 	}
 }
 
-bool strategy_json_is_object(struct span text, struct buf *out)
+bool json_go_complaint(struct buf *out, struct span text)
 {
 	auto_buf struct buf open = {};
 	struct scan s = { .text = text, .out = out };
-	blanks(&s);
-	int first = peek(&s);
 	if (!scan_value(&s, &open))
-		return false;
-	blanks(&s);
-	if (s.at < text.len)
-		return complain(&s, "after top-level value");
-	if (first == '{' || first == 'n')
 		return true;
-	buf_printf(out, "json: cannot unmarshal %s into Go value of type map[string]interface {}",
-		   first == '[' ? "array" : first == '"' ? "string" : first == 't' || first == 'f' ? "bool" : "number");
-	return false;
+	blanks(&s);
+	return s.at < text.len && !complain(&s, "after top-level value");
 }
