@@ -126,8 +126,15 @@ static void on_done(struct http_call *http, const struct err *failed, void *arg)
 		}
 	} else {
 		/* The deadline runs in http (total_ms); a connection that ended under a call may be tried again. */
-		status = failed->class == ERR_UPSTREAM ? GRPC_UNAVAILABLE : grpc_status_of((int)failed->class);
-		buf_str(&why, status == GRPC_DEADLINE_EXCEEDED ? "context deadline exceeded" : err_msg(failed));
+		int64_t reset = http_call_reset_code(http);
+		if (reset >= 0) {
+			const char *name;
+			status = grpc_status_of_reset((uint64_t)reset, &name);
+			buf_printf(&why, "stream terminated by RST_STREAM with error code: %s", name);
+		} else {
+			status = failed->class == ERR_UPSTREAM ? GRPC_UNAVAILABLE : grpc_status_of((int)failed->class);
+			buf_str(&why, status == GRPC_DEADLINE_EXCEEDED ? "context deadline exceeded" : err_msg(failed));
+		}
 	}
 	if (c->ops->done)
 		c->ops->done(c, status, buf_span(&why), c->arg);

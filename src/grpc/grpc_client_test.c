@@ -455,6 +455,8 @@ static void odd_handle(struct http_req *r, void *arg)
 	struct span path = http_req_path(r);
 	if (span_is(path, "/a.B/Text"))
 		return http_reply_text(r, 200, "text/html", SPAN("<html>"));
+	if (span_is(path, "/a.B/Reset"))
+		return http_reply_abort(r);
 	if (span_is(path, "/a.B/Busy"))
 		return http_reply_text(r, 503, "text/plain", SPAN("busy"));
 	http_reply_header(r, "content-type", SPAN("application/grpc"));
@@ -481,6 +483,7 @@ static void odd_servers(void **state)
 	} rows[] = {
 		{ "/a.B/Text", GRPC_UNKNOWN, "transport: received unexpected content-type \"text/html\"" },
 		{ "/a.B/Busy", GRPC_UNAVAILABLE, "unexpected HTTP status code received from server: 503 (Service Unavailable)" },
+		{ "/a.B/Reset", GRPC_INTERNAL, "stream terminated by RST_STREAM with error code: INTERNAL_ERROR" },
 		{ "/a.B/Zip", GRPC_UNIMPLEMENTED, "grpc: Decompressor is not installed for grpc-encoding \"gzip\"" },
 		{ "/a.B/Cut", GRPC_INTERNAL, "grpc: the answer ends inside a message" },
 		{ "/a.B/Flag", GRPC_UNIMPLEMENTED, "grpc: compressed messages are not supported" },

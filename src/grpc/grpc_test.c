@@ -72,6 +72,13 @@ static void words(void **state)
 		assert_int_equal(grpc_status_of(grpc_status_class((enum grpc_status)i)), i);
 	for (int class = 1; class < ERR_COUNT; class++)
 		assert_int_not_equal(grpc_status_of(-class), GRPC_OK);
+	const char *name;
+	assert_int_equal(grpc_status_of_reset(7, &name), GRPC_UNAVAILABLE);
+	assert_string_equal(name, "REFUSED_STREAM");
+	assert_int_equal(grpc_status_of_reset(8, &name), GRPC_CANCELLED);
+	assert_int_equal(grpc_status_of_reset(11, &name), GRPC_RESOURCE_EXHAUSTED);
+	assert_int_equal(grpc_status_of_reset(12, &name), GRPC_PERMISSION_DENIED);
+	assert_int_equal(grpc_status_of_reset(99, &name), GRPC_UNKNOWN);
 	assert_int_equal(grpc_status_of(-ERR_STALE), GRPC_ABORTED);
 
 	assert_true(grpc_content_type(SPAN("application/grpc")) && grpc_content_type(SPAN("Application/gRPC+proto")) &&

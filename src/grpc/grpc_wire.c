@@ -59,6 +59,32 @@ int grpc_status_class(enum grpc_status s)
 	return ERR_UPSTREAM;
 }
 
+/* Errors of RFC 9113 section 7, by code, and what gRPC's "PROTOCOL-HTTP2" says of each. */
+enum grpc_status grpc_status_of_reset(uint64_t code, const char **out_name)
+{
+	static const struct {
+		const char *name;
+		enum grpc_status status;
+	} rows[] = {
+		{ "NO_ERROR", GRPC_INTERNAL },
+		{ "PROTOCOL_ERROR", GRPC_INTERNAL },
+		{ "INTERNAL_ERROR", GRPC_INTERNAL },
+		{ "FLOW_CONTROL_ERROR", GRPC_INTERNAL },
+		{ "SETTINGS_TIMEOUT", GRPC_INTERNAL },
+		{ "STREAM_CLOSED", GRPC_INTERNAL },
+		{ "FRAME_SIZE_ERROR", GRPC_INTERNAL },
+		{ "REFUSED_STREAM", GRPC_UNAVAILABLE },
+		{ "CANCEL", GRPC_CANCELLED },
+		{ "COMPRESSION_ERROR", GRPC_INTERNAL },
+		{ "CONNECT_ERROR", GRPC_INTERNAL },
+		{ "ENHANCE_YOUR_CALM", GRPC_RESOURCE_EXHAUSTED },
+		{ "INADEQUATE_SECURITY", GRPC_PERMISSION_DENIED },
+		{ "HTTP_1_1_REQUIRED", GRPC_INTERNAL },
+	};
+	*out_name = code < ARRAY_LEN(rows) ? rows[code].name : "unknown error code";
+	return code < ARRAY_LEN(rows) ? rows[code].status : GRPC_UNKNOWN;
+}
+
 /* ---- messages */
 
 void grpc_frames_done(struct grpc_frames *f)

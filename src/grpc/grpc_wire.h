@@ -29,6 +29,8 @@ void grpc_message_decode(struct buf *out, struct span text);
 
 bool grpc_status_parse(struct span text, enum grpc_status *out); /* unknown numbers become UNKNOWN */
 enum grpc_status grpc_status_of_http(int code);
+/* What a stream that was reset with this HTTP/2 error code means, and the code's name. */
+enum grpc_status grpc_status_of_reset(uint64_t code, const char **out_name);
 
 bool grpc_key_is_bin(struct span key);
 /* A metadata value as it is sent; as it came. Decoding accepts padded and unpadded base64, the first of several values

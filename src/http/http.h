@@ -10,7 +10,7 @@
  * drained; who reads pauses and resumes. Memory per connection is bounded by the limits below whatever the peer does,
  * and an idle connection holds no buffers.
  *
- * WebSocket and SPDY/3.1: http_link.h beside this file (over http_ws.h and http_spdy.h) is part of the seam.
+ * WebSocket and SPDY/3.1: http_link.h over http_ws.h and http_spdy.h, included at the end.
  *
  * A callback never runs inside the call that began the operation. Text that accessors return lives as long as the
  * request (call) it belongs to.
@@ -92,7 +92,8 @@ struct http_limits {
 	unsigned header_ms;         /* [10000] first byte of a request to the end of its header */
 	unsigned idle_ms;           /* [180000] between requests */
 	unsigned body_stall_ms;     /* [30000] a body that the handler wants must move on within this time ... */
-	unsigned body_bytes_per_s;  /* [128] ... and on average this fast */
+	unsigned body_bytes_per_s;  /* [128] ... and on average this fast. HTTP/1: the connection ends; HTTP/2: the stream is
+	                             * reset, each stream by itself */
 	unsigned write_stall_ms;    /* [60000] a peer that takes nothing of what waits for it is dropped */
 	unsigned ping_ms;           /* HTTP/2: a connection with streams that was quiet for so long is pinged, and ended after
 	                             * as much silence again. 0 = never: TCP keepalive (on for every TCP socket here) finds
@@ -358,8 +359,13 @@ const struct http_fields *http_call_headers(const struct http_call *c);
 struct span http_call_header(const struct http_call *c, const char *name);
 const struct http_fields *http_call_trailers(const struct http_call *c);
 int http_call_version(const struct http_call *c);
+/* In `done` with UPSTREAM: the HTTP/2 error code (RFC 9113 section 7) that the stream was reset with; -1 = it was not. */
+int64_t http_call_reset_code(const struct http_call *c);
 const struct http_peer *http_call_peer(const struct http_call *c); /* cert = the server's */
 struct arena *http_call_arena(struct http_call *c);
 void *http_call_arg(const struct http_call *c);
 /* In `head`, HTTP/1.1: takes the connection over (after 101, CONNECT or Docker's 200). `done` follows with NULL. */
 int http_call_hijack(struct http_call *c, struct http_duplex **out_duplex, struct err *err);
+
+/* WebSocket and SPDY/3.1: the rest of the seam. */
+#include "http/http_link.h"

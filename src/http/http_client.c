@@ -107,6 +107,7 @@ void http_call_lost(struct http_call *call, struct err *why)
 	 * 9.2.2 for the rest). A streamed body is gone once it was given. */
 	if (!fresh && !call->answered && !call->retried && call->repeatable && (!call->stream_body || !call->head_sent)) {
 		call->retried = true;
+		call->reset_told = false;
 		call->head_sent = call->request_sent = call->deferred = false;
 		call->stream_id = 0;
 		http_out_done(&call->out);
@@ -568,6 +569,11 @@ struct span http_call_header(const struct http_call *call, const char *name)
 const struct http_fields *http_call_trailers(const struct http_call *call)
 {
 	return &call->trailer_fields;
+}
+
+int64_t http_call_reset_code(const struct http_call *call)
+{
+	return call->reset_told ? (int64_t)call->reset_code : -1;
 }
 
 int http_call_version(const struct http_call *call)

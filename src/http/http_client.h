@@ -82,6 +82,7 @@ struct http_call {
 	struct http_head reply_trailers; /* of the request, outgoing */
 	int32_t stream_id;
 	uint32_t reset_code;     /* HTTP/2: how the stream ended */
+	bool reset_told;         /* it was the end of the call */
 	struct buf in;           /* HTTP/2: not wanted yet */
 
 	struct http_head head, trailers;

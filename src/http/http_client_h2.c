@@ -1,7 +1,6 @@
 /* HTTP/2 on the client side: any number of calls share a connection, as many at once as the server allows. */
 #include "http/http_client.h"
-
-#include <nghttp2/nghttp2.h>
+#include "http/http_nv.h"
 
 struct http_ch2 {
 	struct http_cconn *conn;
@@ -154,19 +153,8 @@ static ssize_t data_length(nghttp2_session *session, int32_t stream_id, uint8_t 
 	} else if (call->body_ended) {
 		*flags |= NGHTTP2_DATA_FLAG_EOF;
 		call->request_sent = true;
-		if (call->reply_trailers.n) {
-			*flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-			http_head_fix(&call->reply_trailers);
-			nghttp2_nv *nv = mem_alloc(call->reply_trailers.n * sizeof(*nv));
-			for (unsigned i = 0; i < call->reply_trailers.n; i++) {
-				const struct http_field *f = &call->reply_trailers.items[i];
-				nv[i] = (nghttp2_nv){ (uint8_t *)(uintptr_t)f->name.ptr, (uint8_t *)(uintptr_t)f->value.ptr, f->name.len,
-					f->value.len, NGHTTP2_NV_FLAG_NONE };
-			}
-			if (nghttp2_submit_trailer(session, stream_id, nv, call->reply_trailers.n) != 0)
-				h->broken = true;
-			free(nv);
-		}
+		if (!http_nv_trailers(session, stream_id, &call->reply_trailers, flags))
+			h->broken = true;
 	}
 	return (ssize_t)have;
 }
@@ -179,12 +167,6 @@ static int send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8
 	http_out_copy(&h->conn->io.out, head, 9); /* no padding is asked for */
 	http_out_move(&h->conn->io.out, &call->out, len);
 	return 0;
-}
-
-static nghttp2_nv nv_of(struct span name, struct span value)
-{
-	return (nghttp2_nv){ (uint8_t *)(uintptr_t)name.ptr, (uint8_t *)(uintptr_t)(value.ptr ? value.ptr : ""), name.len,
-		value.len, NGHTTP2_NV_FLAG_NONE };
 }
 
 /* Fields that belong to a connection have no place in HTTP/2 (RFC 9113 section 8.2.2). */
@@ -212,10 +194,10 @@ void http_ch2_begin(struct http_cconn *c, struct http_call *call)
 		host = arena_printf(&a, "%s%s%s:%u", v6 ? "[" : "", o->host, v6 ? "]" : "", o->port);
 	nghttp2_nv *nv = arena_alloc_n(&a, given.n + 6, sizeof(*nv));
 	size_t n = 0;
-	nv[n++] = nv_of(SPAN(":method"), call->method);
-	nv[n++] = nv_of(SPAN(":scheme"), o->tls ? SPAN("https") : SPAN("http"));
-	nv[n++] = nv_of(SPAN(":authority"), host);
-	nv[n++] = nv_of(SPAN(":path"), call->target);
+	nv[n++] = http_nv(SPAN(":method"), call->method);
+	nv[n++] = http_nv(SPAN(":scheme"), o->tls ? SPAN("https") : SPAN("http"));
+	nv[n++] = http_nv(SPAN(":authority"), host);
+	nv[n++] = http_nv(SPAN(":path"), call->target);
 	for (unsigned i = 0; i < given.n; i++) {
 		if (connection_field(given.items[i].name))
 			continue;
@@ -223,12 +205,12 @@ void http_ch2_begin(struct http_cconn *c, struct http_call *call)
 		for (char *p = lower; *p; p++)
 			if (*p >= 'A' && *p <= 'Z')
 				*p = (char)(*p + 32);
-		nv[n++] = nv_of(span_make(lower, given.items[i].name.len), given.items[i].value);
+		nv[n++] = http_nv(span_make(lower, given.items[i].name.len), given.items[i].value);
 	}
 	if (call->body_length > 0 && !http_fields_has(&given, "content-length"))
-		nv[n++] = nv_of(SPAN("content-length"), arena_printf(&a, "%lld", (long long)call->body_length));
+		nv[n++] = http_nv(SPAN("content-length"), arena_printf(&a, "%lld", (long long)call->body_length));
 	if (call->expect)
-		nv[n++] = nv_of(SPAN("expect"), SPAN("100-continue"));
+		nv[n++] = http_nv(SPAN("expect"), SPAN("100-continue"));
 	http_call_start(call, c);
 	nghttp2_data_provider body = { .source.ptr = call, .read_callback = data_length };
 	bool empty = !call->body_length && call->body_ended;
@@ -308,6 +290,7 @@ static void over_tell(struct http_ch2 *h)
 			http_call_finish(call, NULL);
 			continue;
 		}
+		call->reset_told = true;
 		err_set(&why, ERR_UPSTREAM, "%s reset the stream: %s", h->conn->pool->origin.host,
 			nghttp2_http2_strerror(call->reset_code));
 		if (call->reset_code == NGHTTP2_REFUSED_STREAM && !call->answered) {
@@ -328,15 +311,8 @@ void http_ch2_pump(struct http_cconn *c)
 		call_move(h, call);
 	over_tell(h);
 	struct http_out *out = &c->io.out;
-	while (out->len < c->pool->client->p.limits.queue_bytes && !h->broken) {
-		const uint8_t *data;
-		ssize_t n = nghttp2_session_mem_send(h->session, &data);
-		if (n < 0)
-			h->broken = true;
-		if (n <= 0)
-			break;
-		http_out_copy(out, data, (size_t)n);
-	}
+	if (!h->broken && !http_nv_fill(h->session, out, c->pool->client->p.limits.queue_bytes))
+		h->broken = true;
 	http_io_flush(&c->io);
 	if (h->broken || (!nghttp2_session_want_read(h->session) && !nghttp2_session_want_write(h->session) && !out->len)) {
 		struct err why = ERR_INIT;
@@ -374,35 +350,24 @@ void http_ch2_open(struct http_cconn *c)
 	struct http_ch2 *h = mem_new(struct http_ch2);
 	const struct http_limits *l = &c->pool->client->p.limits;
 	nghttp2_session_callbacks *cb;
-	nghttp2_option *opt;
+	nghttp2_option *opt = http_nv_option();
 	h->conn = c;
 	list_init(&h->calls);
 	list_init(&h->over);
 	c->h2 = h;
-	if (nghttp2_session_callbacks_new(&cb) != 0 || nghttp2_option_new(&opt) != 0)
+	if (nghttp2_session_callbacks_new(&cb) != 0)
 		abort();
 	nghttp2_session_callbacks_set_on_header_callback(cb, on_header);
 	nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame_recv);
 	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_data);
 	nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_stream_close);
 	nghttp2_session_callbacks_set_send_data_callback(cb, send_data);
-	nghttp2_option_set_no_auto_window_update(opt, 1);
-	nghttp2_option_set_no_closed_streams(opt, 1);
 	nghttp2_option_set_peer_max_concurrent_streams(opt, 100); /* until its settings come */
 	if (nghttp2_session_client_new2(&h->session, cb, h, opt) != 0)
 		abort();
 	nghttp2_session_callbacks_del(cb);
 	nghttp2_option_del(opt);
-	nghttp2_settings_entry settings[] = {
-		{ NGHTTP2_SETTINGS_ENABLE_PUSH, 0 },
-		{ NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, l->window_bytes },
-		{ NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, l->header_bytes },
-	};
-	int rc = nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, settings, ARRAY_LEN(settings));
-	int64_t whole = MIN((int64_t)l->window_bytes * 4, (int64_t)INT32_MAX);
-	if (rc == 0)
-		rc = nghttp2_session_set_local_window_size(h->session, NGHTTP2_FLAG_NONE, 0, (int32_t)whole);
-	assert(rc == 0);
+	http_nv_settings(h->session, l, (nghttp2_settings_entry){ NGHTTP2_SETTINGS_ENABLE_PUSH, 0 });
 	wake(h);
 }
 

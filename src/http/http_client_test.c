@@ -138,9 +138,14 @@ static void on_end(struct http_call *c, void *arg)
 	note(" end");
 }
 
+static struct buf last_words; /* of the last call that failed */
+
 static void on_done(struct http_call *c, const struct err *why, void *arg)
 {
 	note(" done:%s", why ? err_class_name(why->class) : "ok");
+	buf_trunc(&last_words, 0);
+	if (why)
+		buf_str(&last_words, err_msg(why));
 	over = true;
 	current = NULL;
 }
@@ -246,6 +251,7 @@ static int group_done(void **state)
 	tls_key_unref(ca_key);
 	buf_done(&ca_pem);
 	buf_done(&trace);
+	buf_done(&last_words);
 	return 0;
 }
 
@@ -560,8 +566,13 @@ static void test_no_connection(void **state)
 	struct http_origin o = { .host = "127.0.0.1", .port = http_fd_port(fd) };
 	close(fd);
 	get(o, "/", " done:UNAVAILABLE");
+	auto_buf struct buf want = {};
+	buf_printf(&want, "connecting to 127.0.0.1 port %u: connect: Connection refused", o.port);
+	assert_string_equal(buf_cstr(&last_words), buf_cstr(&want));
 	o = (struct http_origin){ .host = "x", .unix_path = "/tmp/there-is-no-such-socket" };
 	get(o, "/", " done:UNAVAILABLE");
+	assert_string_equal(buf_cstr(&last_words),
+			    "connecting to unix socket /tmp/there-is-no-such-socket: connect: No such file or directory");
 	o = (struct http_origin){ .host = "no-such-name.invalid" };
 	get(o, "/", " done:UNAVAILABLE");
 	/* A name that the certificate does not have. */

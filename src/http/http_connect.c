@@ -67,7 +67,10 @@ static void give_up(struct http_connecting *k)
 {
 	struct err why = ERR_INIT;
 	err_move(&why, &k->why);
-	err_note(&why, "connecting to %s port %s", k->host, k->port);
+	if (k->port[0])
+		err_note(&why, "connecting to %s port %s", k->host, k->port);
+	else
+		err_note(&why, "connecting to unix socket %s", k->host);
 	why.class = ERR_UNAVAILABLE;
 	http_cconn_failed(k->conn, &why);
 }
@@ -233,7 +236,7 @@ static void attempt_ready(struct loop_fd *f, unsigned events)
 			k->attempts[i] = NULL;
 	k->under_way--;
 	if (errnum) {
-		err_sys_num(&k->why, errnum, "socket");
+		err_sys_num(&k->why, errnum, "connect");
 		attempt_end(a);
 		attempt_next(k);
 		return;
@@ -263,7 +266,7 @@ static int attempt_begin(struct http_connecting *k, unsigned i)
 	if (sock < 0)
 		return err_sys(&k->why, "socket");
 	if (connect(sock, (struct sockaddr *)&k->addrs[i], k->addr_lens[i]) < 0 && errno != EINPROGRESS) {
-		int rc = err_sys(&k->why, "socket");
+		int rc = err_sys(&k->why, "connect");
 		close(sock);
 		return rc;
 	}
@@ -344,7 +347,7 @@ static void begin(struct loop_task *t)
 		struct sockaddr_un addr = { .sun_family = AF_UNIX };
 		k->host = o->unix_path;
 		if (strlen(o->unix_path) >= sizeof(addr.sun_path)) {
-			err_set(&k->why, ERR_INVALID, "socket path too long");
+			err_set(&k->why, ERR_INVALID, "the path is longer than %zu bytes", sizeof(addr.sun_path) - 1);
 			give_up(k);
 			return;
 		}

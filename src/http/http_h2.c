@@ -7,15 +7,16 @@
  * queue_bytes: what a slow connection has not taken stays with its streams, by reference. DATA payload goes
  * from the stream's pieces to the connection's queue without a copy (NGHTTP2_DATA_FLAG_NO_COPY).
  *
+ * Slowness: a body that its handler wants must move, and on average move fast enough, stream by stream: the others do not
+ * count for it. settle notes since when a stream is waited for; the watchdog asks http_h2_drop_slow.
+ *
  * Windows: a stream may send window_bytes, a connection four times that; both are given back when the handler has taken
  * the bytes, so a handler that pauses holds at most a window.
  *
  * Abuse: nghttp2 bounds CONTINUATION, SETTINGS and acknowledgement floods; on top of it a connection has a budget of resets
  * and stream errors (stream_errors a second) and one of frames that move nothing (NOISE_MAX a second): beyond either it
  * gets GOAWAY with ENHANCE_YOUR_CALM (RFC 9113 section 10.5). */
-#include "http/http_impl.h"
-
-#include <nghttp2/nghttp2.h>
+#include "http/http_nv.h"
 
 enum { NOISE_MAX = 2000, INFLATE_TABLE = 4096, DISCARD_MAX = 4 << 20 };
 
@@ -282,8 +283,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream_id, c
 		return 0;
 	}
 	struct span s = span_make(data, len);
-	if (h->conn->waiting == HTTP_WAIT_BODY)
-		h->conn->waiting_until_ms = loop_now_ms(h->conn->server->loop) + h->conn->server->p.limits.body_stall_ms;
+	r->in_moved_ms = loop_now_ms(h->conn->server->loop);
 	if (r->in.len || !http_req_wants_body(r)) {
 		buf_span_add(&r->in, s);
 		if (r->ended || r->whole_told)
@@ -341,19 +341,8 @@ static ssize_t data_length(nghttp2_session *session, int32_t stream_id, uint8_t 
 		have = len;
 	else if (last) {
 		*flags |= NGHTTP2_DATA_FLAG_EOF;
-		if (r->reply_trailers.n) {
-			*flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-			nghttp2_nv *nv = mem_alloc(r->reply_trailers.n * sizeof(*nv));
-			http_head_fix(&r->reply_trailers);
-			for (unsigned i = 0; i < r->reply_trailers.n; i++) {
-				const struct http_field *f = &r->reply_trailers.items[i];
-				nv[i] = (nghttp2_nv){ (uint8_t *)(uintptr_t)f->name.ptr, (uint8_t *)(uintptr_t)f->value.ptr, f->name.len,
-					f->value.len, NGHTTP2_NV_FLAG_NONE };
-			}
-			if (nghttp2_submit_trailer(session, stream_id, nv, r->reply_trailers.n) != 0)
-				h->broken = true;
-			free(nv);
-		}
+		if (!http_nv_trailers(session, stream_id, &r->reply_trailers, flags))
+			h->broken = true;
 		r->framed = true;
 		if (!r->in_ended)
 			http_h2_wake(h->conn, r);
@@ -395,24 +384,15 @@ static void response_submit(struct http_h2 *h, struct http_req *r)
 	http_head_fix(&r->reply);
 	size_t n = 0;
 	nghttp2_nv *nv = mem_alloc((r->reply.n + 3) * sizeof(*nv));
-#define NV(name_text, value_text)                                                                                      \
-	nv[n++] = (nghttp2_nv)                                                                                         \
-	{                                                                                                              \
-		(uint8_t *)(uintptr_t)(name_text), (uint8_t *)(uintptr_t)(value_text), strlen(name_text), strlen(value_text),      \
-			NGHTTP2_NV_FLAG_NONE                                                                           \
-	}
 	snprintf(status, sizeof(status), "%d", r->status);
-	NV(":status", status);
-	for (unsigned i = 0; i < r->reply.n; i++) {
-		const struct http_field *f = &r->reply.items[i];
-		nv[n++] = (nghttp2_nv){ (uint8_t *)(uintptr_t)f->name.ptr, (uint8_t *)(uintptr_t)f->value.ptr, f->name.len,
-			f->value.len, NGHTTP2_NV_FLAG_NONE };
-	}
+	nv[n++] = http_nv(SPAN(":status"), span_of(status));
+	for (unsigned i = 0; i < r->reply.n; i++)
+		nv[n++] = http_nv(r->reply.items[i].name, r->reply.items[i].value);
 	http_date_add(r, date);
-	NV("date", date);
+	nv[n++] = http_nv(SPAN("date"), span_of(date));
 	if (whole && !r->has_length && r->status >= 200 && r->status != 204 && r->status != 304) {
 		snprintf(length, sizeof(length), "%zu", r->out.len);
-		NV("content-length", length);
+		nv[n++] = http_nv(SPAN("content-length"), span_of(length));
 	}
 	if (bodyless)
 		http_out_done(&r->out);
@@ -443,7 +423,7 @@ static void interim_submit(struct http_h2 *h, struct http_req *r)
 		return;
 	r->interim = 0;
 	snprintf(status, sizeof(status), "%d", code);
-	nghttp2_nv nv = { (uint8_t *)(uintptr_t)":status", (uint8_t *)status, 7, strlen(status), NGHTTP2_NV_FLAG_NONE };
+	nghttp2_nv nv = http_nv(SPAN(":status"), span_of(status));
 	(void)nghttp2_submit_headers(h->session, NGHTTP2_FLAG_NONE, r->stream_id, NULL, &nv, 1, NULL);
 }
 
@@ -502,17 +482,8 @@ static void req_move(struct http_h2 *h, struct http_req *r)
 
 static void fill(struct http_h2 *h)
 {
-	struct http_out *out = &h->conn->io.out;
-	size_t limit = h->conn->server->p.limits.queue_bytes;
-	while (out->len < limit && !h->broken) {
-		const uint8_t *data;
-		ssize_t n = nghttp2_session_mem_send(h->session, &data);
-		if (n < 0)
-			h->broken = true;
-		if (n <= 0)
-			break;
-		http_out_copy(out, data, (size_t)n);
-	}
+	if (!h->broken && !http_nv_fill(h->session, &h->conn->io.out, h->conn->server->p.limits.queue_bytes))
+		h->broken = true;
 }
 
 static void over_finish(struct http_h2 *h)
@@ -543,13 +514,21 @@ static void settle(struct http_h2 *h)
 	}
 	bool body = false;
 	if (h->reading) { /* hardly ever: most requests have no body or all of it at once */
-		LIST_EACH(&h->reqs, r, struct http_req, link)
-			body = body || (!r->in_ended && (!r->counted || http_req_wants_body(r)));
+		int64_t now = loop_now_ms(c->server->loop);
+		LIST_EACH(&h->reqs, r, struct http_req, link) {
+			bool wanted = !r->in_ended && (!r->counted || http_req_wants_body(r));
+			if (wanted && !r->in_waited) {
+				r->in_moved_ms = r->in_since_ms = now;
+				r->in_since_bytes = r->in_bytes;
+			}
+			r->in_waited = wanted;
+			body = body || wanted;
+		}
 	}
 	if (!body && c->waiting)
 		http_conn_wait(c, HTTP_WAIT_NOTHING, 0);
 	else if (body && c->waiting != HTTP_WAIT_BODY)
-		http_conn_wait(c, HTTP_WAIT_BODY, c->server->p.limits.body_stall_ms);
+		http_conn_wait(c, HTTP_WAIT_BODY, c->server->p.limits.body_stall_ms); /* of the first; the others come later */
 	http_conn_timer_update(c);
 }
 
@@ -573,8 +552,8 @@ static void session_new(struct http_h2 *h)
 {
 	const struct http_limits *l = &h->conn->server->p.limits;
 	nghttp2_session_callbacks *cb;
-	nghttp2_option *opt;
-	if (nghttp2_session_callbacks_new(&cb) != 0 || nghttp2_option_new(&opt) != 0)
+	nghttp2_option *opt = http_nv_option();
+	if (nghttp2_session_callbacks_new(&cb) != 0)
 		abort();
 	nghttp2_session_callbacks_set_on_begin_headers_callback(cb, on_begin_headers);
 	nghttp2_session_callbacks_set_on_header_callback(cb, on_header);
@@ -583,23 +562,12 @@ static void session_new(struct http_h2 *h)
 	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_data);
 	nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_stream_close);
 	nghttp2_session_callbacks_set_send_data_callback(cb, send_data);
-	nghttp2_option_set_no_auto_window_update(opt, 1);
-	nghttp2_option_set_no_closed_streams(opt, 1); /* no memory for streams that are over */
 	nghttp2_option_set_max_deflate_dynamic_table_size(opt, INFLATE_TABLE);
 	if (nghttp2_session_server_new2(&h->session, cb, h, opt) != 0)
 		abort();
 	nghttp2_session_callbacks_del(cb);
 	nghttp2_option_del(opt);
-	nghttp2_settings_entry settings[] = {
-		{ NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, l->streams },
-		{ NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, l->window_bytes },
-		{ NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, l->header_bytes },
-	};
-	int rc = nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, settings, ARRAY_LEN(settings));
-	int64_t whole = MIN((int64_t)l->window_bytes * 4, (int64_t)INT32_MAX);
-	if (rc == 0)
-		rc = nghttp2_session_set_local_window_size(h->session, NGHTTP2_FLAG_NONE, 0, (int32_t)whole);
-	assert(rc == 0);
+	http_nv_settings(h->session, l, (nghttp2_settings_entry){ NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, l->streams });
 }
 
 void http_h2_begin(struct http_conn *c)
@@ -684,6 +652,34 @@ void http_h2_drop_stalled(struct http_conn *c, int64_t before_ms)
 		r->stream_error = true;
 		http_h2_wake(c, r);
 	}
+}
+
+void http_h2_drop_slow(struct http_conn *c)
+{
+	const struct http_limits *l = &c->server->p.limits;
+	int64_t now = loop_now_ms(c->server->loop), next = INT64_MAX;
+	LIST_EACH(&c->h2->reqs, r, struct http_req, link) {
+		if (!r->in_waited || r->stream_error)
+			continue;
+		int64_t took = now - r->in_since_ms, until = r->in_moved_ms + l->body_stall_ms;
+		bool slow = took > l->body_stall_ms &&
+			r->in_bytes - r->in_since_bytes < (uint64_t)took * l->body_bytes_per_s / 1000;
+		if (now < until && !slow) {
+			next = MIN(next, until);
+			continue;
+		}
+		c->server->stats.timeouts++;
+		if (!r->counted && !r->ended) { /* in the middle of its header: no other frame can come */
+			http_conn_close(c);
+			return;
+		}
+		r->stream_error = true;
+		http_h2_wake(c, r);
+	}
+	if (next == INT64_MAX)
+		http_conn_wait(c, HTTP_WAIT_NOTHING, 0);
+	else
+		http_conn_wait(c, HTTP_WAIT_BODY, next - now);
 }
 
 void http_h2_ping(struct http_conn *c)

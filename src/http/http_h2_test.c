@@ -373,6 +373,88 @@ static void test_paused_body_keeps_the_window_shut(void **state)
 	close(fd);
 }
 
+static void test_slow_bodies_go_alone(void **state)
+{
+	server_end();
+	server_make((struct http_limits){ .body_stall_ms = 100, .body_bytes_per_s = 1000 });
+	int fd = dial();
+	auto_buf struct buf in = {}, out = {}, lively = {};
+	for (int i = 0; i < 40; i++)
+		buf_chr(&lively, 'x');
+	preface(&in, SPAN_EMPTY);
+	request(&in, 1, "POST", "/echo", 0); /* stalls */
+	request(&in, 3, "POST", "/echo", 0); /* trickles: 50 bytes a second at most */
+	request(&in, 5, "POST", "/echo", 0); /* moves: 40 bytes for each of those */
+	request(&in, 7, "POST", "/pause", 0); /* its handler waits: not the peer's fault */
+	frame(&in, F_DATA, 0, 7, SPAN("x"));
+	(void)exchange(fd, &in, &out, NULL);
+	buf_trunc(&out, 0);
+	int64_t from = clock_mono_ms(clock_real());
+	while (clock_mono_ms(clock_real()) - from < 500) {
+		/* enough for the time that passed, however busy the machine is */
+		int64_t ms = clock_mono_ms(clock_real());
+		if (!span_has(buf_span(&out), SPAN("R3:2")))
+			frame(&in, F_DATA, 0, 3, SPAN("x"));
+		(void)exchange(fd, &in, &out, NULL);
+		turn_for(15);
+		for (ms = clock_mono_ms(clock_real()) - ms; ms > 0; ms -= 20)
+			frame(&in, F_DATA, 0, 5, buf_span(&lively));
+	}
+	frame(&in, F_DATA, END_STREAM, 5, SPAN_EMPTY);
+	(void)exchange(fd, &in, &out, NULL);
+	assert_true(span_has(buf_span(&out), SPAN("R1:2 ")));
+	assert_true(span_has(buf_span(&out), SPAN("R3:2 ")));
+	assert_false(span_has(buf_span(&out), SPAN("R5:")));
+	assert_false(span_has(buf_span(&out), SPAN("R7:")));
+	assert_true(span_has(buf_span(&out), SPAN("* ")));
+	assert_int_equal(http_server_stats(server).timeouts, 2);
+	assert_int_equal(http_server_stats(server).streams, 1);
+	close(fd);
+	turn_for(10);
+	buf_trunc(&events, 0);
+	server_end();
+	server_make((struct http_limits){});
+}
+
+static void test_quiet_connections_are_pinged(void **state)
+{
+	server_end();
+	server_make((struct http_limits){ .ping_ms = 100 });
+	int fd = dial();
+	auto_buf struct buf in = {}, out = {};
+	preface(&in, SPAN_EMPTY);
+	(void)exchange(fd, &in, &out, NULL);
+	turn_for(150);
+	(void)exchange(fd, &in, &out, NULL);
+	assert_frames(&out, "W0 "); /* without a stream it may be as quiet as it likes */
+	request(&in, 1, "GET", "/wait", END_STREAM);
+	(void)exchange(fd, &in, &out, NULL);
+	int64_t limit = clock_mono_ms(clock_real()) + 5000;
+	while (!out.len && clock_mono_ms(clock_real()) < limit) {
+		turn_for(5);
+		(void)exchange(fd, &in, &out, NULL);
+	}
+	assert_frames(&out, "P ");
+	frame(&in, F_PING, 1, 0, SPAN("\0\0\0\0\0\0\0\0")); /* alive */
+	(void)exchange(fd, &in, &out, NULL);
+	turn_for(50);
+	assert_int_equal(http_server_stats(server).connections, 1);
+	assert_int_equal(http_server_stats(server).timeouts, 0);
+	bool ended = false; /* silence: pinged again, then ended */
+	while (!ended && clock_mono_ms(clock_real()) < limit) {
+		turn_for(5);
+		ended = exchange(fd, &in, &out, NULL);
+	}
+	assert_true(ended);
+	assert_frames(&out, "P ");
+	assert_int_equal(http_server_stats(server).timeouts, 1);
+	assert_int_equal(http_server_stats(server).connections, 0);
+	assert_events("hangup done:0 ");
+	close(fd);
+	server_end();
+	server_make((struct http_limits){});
+}
+
 static void test_graceful_stop(void **state)
 {
 	int fd = dial();
@@ -444,6 +526,8 @@ int main(void)
 		TEST(test_closed_window),
 		TEST(test_drain_is_told),
 		TEST(test_paused_body_keeps_the_window_shut),
+		TEST(test_slow_bodies_go_alone),
+		TEST(test_quiet_connections_are_pinged),
 		TEST(test_graceful_stop),
 		TEST(test_idle_streams),
 	};

@@ -108,6 +108,8 @@ void http_h2_end(struct http_conn *c);
 bool http_h2_has_pending(const struct http_conn *c); /* output that the peer's windows hold back */
 /* Resets the streams whose output has not moved since before_ms. */
 void http_h2_drop_stalled(struct http_conn *c, int64_t before_ms);
+/* HTTP_WAIT_BODY is over: resets the streams whose bodies stall or trickle, and waits for the others'. */
+void http_h2_drop_slow(struct http_conn *c);
 void http_h2_ping(struct http_conn *c);
 
 struct http_req {
@@ -141,10 +143,13 @@ struct http_req {
 	size_t gzip_min;
 	uint64_t mark;             /* http_h1: io.out.taken when the whole answer is gone */
 	int64_t progress_ms;       /* http_h2: of its output */
+	int64_t in_moved_ms, in_since_ms; /* http_h2, while in_waited: last body bytes; since when it is waited for */
+	uint64_t in_since_bytes;
 	int interim;               /* status of a 1xx that waits to be sent */
 
 	unsigned paused : 1;
 	unsigned in_ended : 1;     /* the body is complete */
+	unsigned in_waited : 1;    /* http_h2: its handler wants it */
 	unsigned end_told : 1;
 	unsigned whole_told : 1;
 	unsigned discard : 1;      /* nobody wants the rest of the body */

@@ -83,7 +83,10 @@ static void conn_timer(struct loop_timer *t)
 	const struct http_limits *l = &c->server->p.limits;
 	int64_t now = loop_now_ms(c->server->loop);
 	if (c->waiting && now >= c->waiting_until_ms) {
-		conn_timeout(c);
+		if (c->waiting == HTTP_WAIT_BODY && c->phase == HTTP_V2)
+			http_h2_drop_slow(c);
+		else
+			conn_timeout(c);
 		return;
 	}
 	if (c->stall_check_ms && now >= c->stall_check_ms) {
