@@ -26,14 +26,6 @@ static bool v4_parse(struct span s, uint8_t out[4], bool *sloppy)
 	return s.len == 0;
 }
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static bool v6_parse(struct span s, uint8_t out[16], bool *sloppy)
 {
 	int ellipsis = -1;
@@ -48,8 +40,8 @@ static bool v6_parse(struct span s, uint8_t out[16], bool *sloppy)
 	while (at < 16) {
 		unsigned v = 0;
 		size_t n = 0;
-		for (; n < s.len && hex_digit(s.ptr[n]) >= 0; n++) {
-			v = v * 16 + (unsigned)hex_digit(s.ptr[n]);
+		for (; n < s.len && hex_value(s.ptr[n]) >= 0; n++) {
+			v = v * 16 + (unsigned)hex_value(s.ptr[n]);
 			if (v > 0xffff)
 				return false;
 		}

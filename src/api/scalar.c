@@ -53,17 +53,6 @@ int api_duration_canon(struct arena *a, struct span in, struct span *out, struct
 
 /* ---- base64 */
 
-static int base64_value(unsigned char c)
-{
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
 /* Offset of the first byte that Go's decoder refuses, or -1. Line ends are skipped anywhere; padding ends the text. */
 static ptrdiff_t base64_bad_at(struct span in)
 {
@@ -74,7 +63,7 @@ static ptrdiff_t base64_bad_at(struct span in)
 		if (c == '\r' || c == '\n')
 			continue;
 		if (c != '=') {
-			if (base64_value(c) < 0)
+			if (base64_digit((char)c, false) < 0)
 				return (ptrdiff_t)i;
 			n = (n + 1) & 3;
 			continue;
@@ -110,8 +99,8 @@ int api_base64_canon(struct arena *a, struct span in, struct span *out, struct b
 	bool plain = in.len % 4 == 0;
 	if (plain && in.len) {
 		const char *tail = in.ptr + in.len - 4;
-		int v = tail[3] != '=' ? 0 : tail[2] == '=' ? base64_value((unsigned char)tail[1]) & 15
-							      : base64_value((unsigned char)tail[2]) & 3;
+		int v = tail[3] != '=' ? 0 : tail[2] == '=' ? base64_digit(tail[1], false) & 15
+							      : base64_digit(tail[2], false) & 3;
 		plain = v == 0 && !memchr(in.ptr, '\n', in.len) && !memchr(in.ptr, '\r', in.len);
 	}
 	if (plain)
@@ -120,7 +109,7 @@ int api_base64_canon(struct arena *a, struct span in, struct span *out, struct b
 	uint32_t bits = 0;
 	unsigned n = 0;
 	for (size_t i = 0; i < in.len; i++) {
-		int v = base64_value((unsigned char)in.ptr[i]);
+		int v = base64_digit(in.ptr[i], false);
 		if (v < 0)
 			continue;
 		bits = bits << 6 | (uint32_t)v;

@@ -7,15 +7,7 @@
 #include <cmocka.h>
 
 #include "api/smp.h"
-
-static struct json parse(struct arena *a, const char *text)
-{
-	struct json v;
-	auto_err struct err err = ERR_INIT;
-	if (json_parse(a, span_of(text), 0, NULL, &v, &err) < 0)
-		fail_msg("%s: %s", text, err_msg(&err));
-	return v;
-}
+#include "api/parse_test.h"
 
 static void rows(void **state)
 {

@@ -1,25 +1,12 @@
 /* Tests of auth: rules, the RBAC index against a slow model, grants, the node graph, every kind of credential and what is
  * wrong with it. */
 #include "auth/auth.h"
+#include "auth/parse_test.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 
 #include <cmocka.h>
-
-static struct json parse(struct arena *a, const char *text)
-{
-	/* Single quotes in the tests' literals stand for double ones. */
-	char *copy = arena_cstr(a, span_of(text));
-	for (char *p = copy; *p; p++)
-		if (*p == '\'')
-			*p = '"';
-	struct json v;
-	auto_err struct err err = ERR_INIT;
-	if (json_parse(a, span_of(copy), JSON_BORROW, NULL, &v, &err) < 0)
-		fail_msg("%s: %s", copy, err_msg(&err));
-	return v;
-}
 
 static void put(struct auth_rbac *r, enum auth_rbac_kind kind, const char *text)
 {

@@ -1,6 +1,7 @@
 /* Tests of the bootstrap policy: what it grants, how stored objects are reconciled with it, aggregation, and, where
  * KNARR_POLICY_TESTDATA names the folder, every object against the YAML files that upstream checks its own policy with. */
 #include "auth/auth.h"
+#include "auth/parse_test.h"
 #include "yaml/yaml.h"
 
 #include <fcntl.h>
@@ -10,19 +11,6 @@
 #include <cmocka.h>
 
 static const enum auth_rbac_kind kinds[] = { AUTH_CLUSTER_ROLE, AUTH_CLUSTER_ROLE_BINDING, AUTH_ROLE, AUTH_ROLE_BINDING };
-
-static struct json parse(struct arena *a, const char *text)
-{
-	char *copy = arena_cstr(a, span_of(text)); /* single quotes stand for double ones */
-	for (char *p = copy; *p; p++)
-		if (*p == '\'')
-			*p = '"';
-	struct json v;
-	auto_err struct err err = ERR_INIT;
-	if (json_parse(a, span_of(copy), JSON_BORROW, NULL, &v, &err) < 0)
-		fail_msg("%s: %s", copy, err_msg(&err));
-	return v;
-}
 
 static const char *print(struct arena *a, const struct json *v)
 {

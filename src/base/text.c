@@ -10,7 +10,7 @@ void hex_add(struct buf *out, const void *data, size_t len)
 	}
 }
 
-static int hex_digit(char c)
+int hex_value(char c)
 {
 	if (c >= '0' && c <= '9')
 		return c - '0';
@@ -27,10 +27,10 @@ bool hex_parse(struct span s, void *out_data)
 	if (s.len % 2)
 		return false;
 	for (size_t i = 0; i < s.len; i++)
-		if (hex_digit(s.ptr[i]) < 0)
+		if (hex_value(s.ptr[i]) < 0)
 			return false;
 	for (size_t i = 0; i < s.len; i += 2)
-		*p++ = (unsigned char)(hex_digit(s.ptr[i]) << 4 | hex_digit(s.ptr[i + 1]));
+		*p++ = (unsigned char)(hex_value(s.ptr[i]) << 4 | hex_value(s.ptr[i + 1]));
 	return true;
 }
 
@@ -89,7 +89,7 @@ void base64_add(struct buf *out, enum base64_kind kind, const void *data, size_t
 	buf_commit(out, (size_t)(to - start));
 }
 
-static int base64_value(char c, bool url)
+int base64_digit(char c, bool url)
 {
 	if (c >= 'A' && c <= 'Z')
 		return c - 'A';
@@ -118,7 +118,7 @@ bool base64_parse(struct buf *out, enum base64_kind kind, struct span s)
 				goto bad;
 			continue;
 		}
-		int digit = base64_value(c, is_url(kind));
+		int digit = base64_digit(c, is_url(kind));
 		if (digit < 0 || pads)
 			goto bad;
 		v = v << 6 | (uint32_t)digit;

@@ -6,6 +6,7 @@
 #include "base/span.h"
 
 void hex_add(struct buf *out, const void *data, size_t len); /* lower case */
+int hex_value(char c); /* its value, either case; -1 on anything else */
 /* Exactly two digits a byte, either case; out_data must hold s.len / 2. False on anything else. */
 bool hex_parse(struct span s, void *out_data);
 
@@ -18,6 +19,7 @@ enum base64_kind {
 	BASE64_URL_RAW, /* section 5, without padding (JWT) */
 	BASE64_STD_RAW,
 };
+int base64_digit(char c, bool url); /* its value in one of the two alphabets; -1 on anything else, padding too */
 void base64_add(struct buf *out, enum base64_kind kind, const void *data, size_t len);
 /* Strict: right alphabet and padding; CR and LF are skipped as Go's decoder does. Appends to out; false (out as it
  * was) on anything else. */

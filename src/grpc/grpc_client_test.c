@@ -506,21 +506,11 @@ static void odd_servers(void **state)
 
 /* ---- other people's servers */
 
-static pid_t python(const char *mode, const char *target)
-{
-	pid_t pid = fork();
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		execl("/usr/bin/python3", "python3", "src/grpc/grpc_test_peer.py", mode, target, (char *)NULL);
-		_exit(77);
-	}
-	return pid;
-}
-
 static void python_server(void **state)
 {
 	int status;
-	pid_t pid = python("check", "");
+	pid_t pid = grpc_test_python("check", "");
+	assert_true(pid >= 0);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
 		print_message("skipped: no python3-grpcio\n");
@@ -528,7 +518,8 @@ static void python_server(void **state)
 	}
 	struct world w;
 	world_init(&w);
-	pid = python("server", w.target);
+	pid = grpc_test_python("server", w.target);
+	assert_true(pid >= 0);
 	/* Until it listens, calls end as UNAVAILABLE. */
 	for (int i = 0; i < 400; i++) {
 		struct result r;

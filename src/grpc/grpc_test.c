@@ -152,21 +152,11 @@ static void child_poll(struct loop_timer *t)
 		loop_timer_start(t, 20);
 }
 
-static pid_t python(const char *mode, const char *target)
-{
-	pid_t pid = fork();
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		execl("/usr/bin/python3", "python3", "src/grpc/grpc_test_peer.py", mode, target, (char *)NULL);
-		_exit(77);
-	}
-	return pid;
-}
-
 static bool grpcio_there(void)
 {
 	int status;
-	pid_t pid = python("check", "");
+	pid_t pid = grpc_test_python("check", "");
+	assert_true(pid >= 0);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
@@ -204,7 +194,7 @@ static void python_client(bool tcp)
 		snprintf(target, sizeof(target), "unix:%s", path);
 	assert_int_equal(http_server_listen(http, fd, 0, &err), 0);
 
-	struct child c = { .pid = python("client", target) };
+	struct child c = { .pid = grpc_test_python("client", target) };
 	loop_timer_init(&c.poll, l, "child", child_poll);
 	loop_timer_start(&c.poll, 20);
 	loop_run(l);

@@ -1,6 +1,8 @@
 /* /test.Echo: Unary, Count (server streaming), Sum (client streaming), Chat (both), Never (no answer), Large. */
 #include "grpc/grpc_test.h"
 
+#include <unistd.h>
+
 static void unary(struct grpc_req *r, struct span message, void *arg)
 {
 	struct grpc_test_log *log = arg;
@@ -133,3 +135,13 @@ const struct grpc_method grpc_test_methods[] = {
 	{ "/test.Echo/Sum", .open = sum },	{ "/test.Echo/Chat", .open = chat },
 };
 const size_t grpc_test_n_methods = ARRAY_LEN(grpc_test_methods);
+
+pid_t grpc_test_python(const char *mode, const char *target)
+{
+	pid_t pid = fork();
+	if (pid == 0) {
+		execl("/usr/bin/python3", "python3", "src/grpc/grpc_test_peer.py", mode, target, (char *)NULL);
+		_exit(77);
+	}
+	return pid;
+}

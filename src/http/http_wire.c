@@ -378,14 +378,6 @@ void http_chunked_done(struct http_chunked *c)
 	buf_done(&c->trailers);
 }
 
-static int hex_of(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 int http_chunked_next(struct http_chunked *c, struct span *in, struct span *out_data, const char **out_why)
 {
 	while (in->len) {
@@ -419,7 +411,7 @@ int http_chunked_next(struct http_chunked *c, struct span *in, struct span *out_
 		char ch = *in->ptr;
 		switch (c->state) {
 		case C_SIZE: {
-			int digit = hex_of(ch);
+			int digit = hex_value(ch);
 			if (digit >= 0) {
 				if (++c->digits > 15) {
 					*out_why = "chunk too large";

@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "json/chance_test.h"
 #include "json/json.h"
 #include "json/scan.h"
 
@@ -34,25 +35,6 @@ static void assert_written(const struct json *v, unsigned style, const char *exp
 		assert_true(buf_overflowed(&small));
 		assert_true(small.len <= b.len - 1);
 	}
-}
-
-/* xorshift64: enough for test data, and a printed seed repeats it */
-static uint64_t chance(uint64_t *state)
-{
-	*state ^= *state << 13;
-	*state ^= *state >> 7;
-	*state ^= *state << 17;
-	return *state;
-}
-
-static uint64_t seed_of_run(void)
-{
-	const char *given = getenv("KNARR_TEST_SEED");
-	uint64_t seed = 0;
-	if (!given || !span_to_u64(span_of(given), &seed))
-		seed = (uint64_t)time(NULL) * 2654435761u;
-	print_message("KNARR_TEST_SEED=%llu\n", (unsigned long long)seed);
-	return seed | 1;
 }
 
 /* ---- what is JSON and what is not */

@@ -10,25 +10,8 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
+#include "json/chance_test.h"
 #include "json/json.h"
-
-static uint64_t chance(uint64_t *state)
-{
-	*state ^= *state << 13;
-	*state ^= *state >> 7;
-	*state ^= *state << 17;
-	return *state;
-}
-
-static uint64_t seed_of_run(void)
-{
-	const char *given = getenv("KNARR_TEST_SEED");
-	uint64_t seed = 0;
-	if (!given || !span_to_u64(span_of(given), &seed))
-		seed = (uint64_t)time(NULL) * 2654435761u;
-	print_message("KNARR_TEST_SEED=%llu\n", (unsigned long long)seed);
-	return seed | 1;
-}
 
 static double of_bits(uint64_t bits)
 {

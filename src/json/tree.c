@@ -225,14 +225,15 @@ static void own(struct arena *a, struct json *v)
 		v->exact = 1;
 }
 
-struct json json_copy(struct arena *a, const struct json *from)
+/* Every value under root, and root itself, each before its children: fn may replace them. Inlined: fn is no pointer then. */
+static inline __attribute__((always_inline)) void each_value(struct json *root, void (*fn)(struct arena *a, struct json *v),
+							     struct arena *a)
 {
-	struct json root = *from;
 	struct walk w __attribute__((uninitialized));
 	WALK_INIT(&w);
-	own(a, &root);
-	if (is_container(&root))
-		walk_push(&w, (struct frame){ .v = &root });
+	fn(a, root);
+	if (is_container(root))
+		walk_push(&w, (struct frame){ .v = root });
 	while (w.depth) {
 		struct frame *f = w.frames + w.depth - 1;
 		if (f->next == f->v->n) {
@@ -240,11 +241,17 @@ struct json json_copy(struct arena *a, const struct json *from)
 			continue;
 		}
 		struct json *child = element(f->v, f->next++);
-		own(a, child);
+		fn(a, child);
 		if (is_container(child))
 			walk_push(&w, (struct frame){ .v = child });
 	}
 	walk_done(&w);
+}
+
+struct json json_copy(struct arena *a, const struct json *from)
+{
+	struct json root = *from;
+	each_value(&root, own, a);
 	return root;
 }
 
@@ -290,9 +297,9 @@ struct json_member **json_order(const struct json *object, struct json_member **
 	return order;
 }
 
-static void sort_members(struct json *object)
+static void sort_members(struct arena *a, struct json *object)
 {
-	if (json_in_order(object))
+	if (object->kind != JSON_OBJECT || json_in_order(object))
 		return;
 	struct json_member *room[32];
 	struct json_member **order = json_order(object, room, ARRAY_LEN(room));
@@ -307,27 +314,7 @@ static void sort_members(struct json *object)
 
 void json_sort(struct json *v)
 {
-	if (!is_container(v))
-		return;
-	struct walk w __attribute__((uninitialized));
-	WALK_INIT(&w);
-	if (v->kind == JSON_OBJECT)
-		sort_members(v);
-	walk_push(&w, (struct frame){ .v = v });
-	while (w.depth) {
-		struct frame *f = w.frames + w.depth - 1;
-		if (f->next == f->v->n) {
-			w.depth--;
-			continue;
-		}
-		struct json *child = element(f->v, f->next++);
-		if (!is_container(child))
-			continue;
-		if (child->kind == JSON_OBJECT)
-			sort_members(child);
-		walk_push(&w, (struct frame){ .v = child });
-	}
-	walk_done(&w);
+	each_value(v, sort_members, NULL);
 }
 
 /* ---- equality */

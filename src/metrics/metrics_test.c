@@ -1,4 +1,5 @@
 /* Tests of metrics: the page byte for byte, bounds, counting from several threads, and promtool's opinion. */
+#include "base/child_test.h"
 #include "metrics/metrics.h"
 
 #include <fcntl.h>
@@ -310,33 +311,13 @@ static void promtool(void **state)
 	metrics_write(m, &out);
 	metrics_free(m);
 
-	char name[] = "/tmp/metrics-test-XXXXXX";
-	auto_fd int file = mkostemp(name, O_CLOEXEC);
-	int ends[2];
-	assert_true(file >= 0 && pipe2(ends, O_CLOEXEC) == 0);
-	auto_fd int read_end = ends[0];
-	unlink(name);
-	assert_int_equal(io_write_all(file, out.ptr, out.len, NULL), 0);
-	assert_int_equal(lseek(file, 0, SEEK_SET), 0);
-	pid_t pid = fork();
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		dup2(file, 0);
-		dup2(ends[1], 1);
-		dup2(ends[1], 2);
-		execlp("promtool", "promtool", "check", "metrics", (char *)NULL);
-		execl("build/aside/usr/bin/promtool", "promtool", "check", "metrics", (char *)NULL);
-		_exit(127);
-	}
-	fd_close(&ends[1]);
-	assert_int_equal(io_read_all(read_end, &said, 1 << 20, NULL), 0);
-	int status;
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 127) {
+	static const char *const programs[] = { "promtool", "build/aside/usr/bin/promtool", NULL };
+	static const char *const argv[] = { "promtool", "check", "metrics", NULL };
+	int status = child_run(programs, argv, buf_span(&out), true, &said);
+	if (status == 127) {
 		print_message("skipped: no promtool (tools/aside prometheus)\n");
 		buf_done(&said); /* skip() leaves without the cleanups */
 		buf_done(&out);
-		fd_close(&read_end);
 		skip();
 	}
 	if (status != 0)

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 
 #include <cmocka.h>
+#include "base/child_test.h"
 
 /* ---- asking */
 
@@ -651,30 +652,12 @@ static void against_reference(void **state)
 /* Runs the script with `in` on its standard input; false when there is no python3. */
 static bool run_python(const char *script, struct span in, struct buf *out)
 {
-	char name[] = "/tmp/regex-test-XXXXXX";
-	auto_fd int file = mkostemp(name, O_CLOEXEC);
-	int ends[2];
-	assert_true(file >= 0 && pipe2(ends, O_CLOEXEC) == 0);
-	auto_fd int read_end = ends[0];
-	unlink(name);
-	assert_int_equal(io_write_all(file, in.ptr, in.len, NULL), 0);
-	assert_int_equal(lseek(file, 0, SEEK_SET), 0);
-	pid_t pid = fork();
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		dup2(file, 0);
-		dup2(ends[1], 1);
-		execlp("python3", "python3", script, (char *)NULL);
-		_exit(127);
-	}
-	fd_close(&ends[1]);
-	assert_int_equal(io_read_all(read_end, out, 1 << 24, NULL), 0);
-	int status;
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
-		return false;
-	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-	return true;
+	static const char *const programs[] = { "python3", NULL };
+	const char *argv[] = { "python3", script, NULL };
+	int status = child_run(programs, argv, in, false, out);
+	if (status != 127)
+		assert_int_equal(status, 0);
+	return status != 127;
 }
 
 static void against_python(void **state)

@@ -173,6 +173,14 @@ static void copy_feed(struct writer *w, struct span s, size_t *i)
 	w->column = 0;
 }
 
+/* A line break inside a scalar; true: the next line is still to be begun. */
+static bool copy_break(struct writer *w, struct span s, size_t *i)
+{
+	copy_feed(w, s, i);
+	w->only_indent = true;
+	return true;
+}
+
 /* Whether the blank at i is where a long line breaks. */
 static bool folds(const struct writer *w, struct span s, size_t i, bool fold, bool after_space)
 {
@@ -201,9 +209,7 @@ static void put_flow(struct writer *w, struct span s, bool fold, char quote)
 		} else if (is_feed(c)) {
 			if (!feed && c == '\n')
 				put_feed(w);
-			copy_feed(w, s, &i);
-			w->only_indent = true;
-			feed = true;
+			feed = copy_break(w, s, &i);
 		} else {
 			if (feed)
 				begin_line(w);
@@ -305,9 +311,7 @@ static void put_literal(struct writer *w, struct span s)
 	for (size_t i = 0; i < s.len;) {
 		code_at(s, i, &c);
 		if (is_feed(c)) {
-			copy_feed(w, s, &i);
-			w->only_indent = true;
-			feed = true;
+			feed = copy_break(w, s, &i);
 		} else {
 			if (feed)
 				begin_line(w);
