@@ -86,7 +86,8 @@ struct http_limits {
 	unsigned connections;       /* [100000]; more: HTTP/1 503 and close, TLS close */
 	unsigned streams;           /* HTTP/2 streams open at once on a connection [250] */
 	unsigned stream_errors;     /* resets and errors a connection may cause per second [200]; more: GOAWAY */
-	unsigned window_bytes;      /* HTTP/2 receive window of a stream [262144]; of a connection four times that */
+	unsigned window_bytes;      /* HTTP/2 receive window of a stream [262144; clients 4 MB]; of a connection four times
+	                             * that. Fixed: docs/decisions/0303 */
 	unsigned queue_bytes;       /* queued output that makes a writer wait for `drain` [262144] */
 	unsigned handshake_ms;      /* [10000] TLS handshake, HTTP/2 preface */
 	unsigned header_ms;         /* [10000] first byte of a request to the end of its header */

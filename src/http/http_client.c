@@ -610,7 +610,7 @@ int http_client_new(const struct http_client_params *p, struct http_client **out
 	if (!c->p.idle_ms)
 		c->p.idle_ms = 90000;
 	if (!c->p.limits.window_bytes)
-		c->p.limits.window_bytes = 1 << 20; /* answers are larger than requests, and wanted */
+		c->p.limits.window_bytes = 4 << 20; /* answers are larger than requests, wanted, and may come from afar */
 	c->p.limits = http_limits_filled(c->p.limits);
 	*out_client = c;
 	return 0;
