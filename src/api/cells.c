@@ -202,7 +202,7 @@ static const struct row rows[] = {
 	{ "resource.k8s.io", "ResourceSlice",
 	  { NAME, TEXT("spec.nodeName"), TEXT("spec.driver"), TEXT("spec.pool.name"), AGE } },
 	{ "networking.k8s.io", "ServiceCIDR", { NAME, CALL(cidrs), AGE } },
-	{ "networking.k8s.io", "IPAddress", { NAME, CALL(ip_parent) } },
+	{ "networking.k8s.io", "IPAddress", { NAME, CALL(ip_parent), AGE } }, /* AGE has no column, as upstream */
 	{ "apiregistration.k8s.io", "APIService", { NAME, CALL(apiservice_service), CALL(apiservice_available), AGE } },
 	{ "metrics.k8s.io", "NodeMetrics", { NAME, CALL(usage_cpu), CALL(usage_memory), TEXT("window") } },
 	{ "metrics.k8s.io", "PodMetrics", { NAME, CALL(usage_cpu), CALL(usage_memory), TEXT("window") } },
@@ -294,8 +294,8 @@ static struct json custom_cell(const struct cell_ctx *c, const struct api_column
 	return api_cell_done(c->arena, &text);
 }
 
-void api_table_cells(struct arena *a, const struct api_resource *resource, const struct json *object, int64_t now_unix_s,
-		     struct json *cells)
+unsigned api_table_cells(struct arena *a, const struct api_resource *resource, const struct json *object, int64_t now_unix_s,
+			 struct json *cells)
 {
 	struct cell_ctx c = { a, object, now_unix_s };
 	const struct row *row = resource->id == API_RESOURCE_CUSTOM ? NULL : row_of(resource->group, resource->kind);
@@ -308,6 +308,12 @@ void api_table_cells(struct arena *a, const struct api_resource *resource, const
 		else
 			cells[i] = cook(&c, i ? &created : &name);
 	}
+	unsigned n = resource->n_columns;
+	if (row && n < COLUMNS_MAX && row->cells[n].kind != R_NONE) {
+		cells[n] = cook(&c, &row->cells[n]);
+		n++;
+	}
+	return n;
 }
 
 bool api_table_completed(const struct api_resource *resource, const struct json *object, struct span *out_reason)

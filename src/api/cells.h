@@ -7,8 +7,10 @@
 #include "api/resource.h"
 #include "json/json.h"
 
-/* As many cells as the resource has columns, into cells (room for n_columns). Strings live in the arena or the object. */
-void api_table_cells(struct arena *a, const struct api_resource *resource, const struct json *object, int64_t now_unix_s,
+/* The cells of a row into cells, which has room for n_columns + API_TABLE_MORE; returns how many: one for each column, and what
+ * upstream sends without a column (the age of an IPAddress). Strings live in the arena or the object. */
+enum { API_TABLE_MORE = 1 };
+unsigned api_table_cells(struct arena *a, const struct api_resource *resource, const struct json *object, int64_t now_unix_s,
 		     struct json *cells);
 /* Pods that have ended carry a row condition {type: Completed, status: True, reason: phase, message: ...}; else false. */
 bool api_table_completed(const struct api_resource *resource, const struct json *object, struct span *out_reason);

@@ -34,7 +34,8 @@ static void complete(void **state)
 		const struct api_resource *r = api_registry_at(registry, i);
 		unsigned recipes = api_table_recipes(r->group, r->kind);
 		bool plain = r->n_columns == 2 && span_is(r->columns[1].name, "Created At");
-		if (plain ? recipes != 0 : recipes != r->n_columns)
+		bool more = span_is(r->kind, "IPAddress"); /* the one row with a cell that has no column */
+		if (plain ? recipes != 0 : recipes != r->n_columns + more)
 			fail_msg("%.*s/%.*s: %u columns, %u recipes", SPAN_ARG(r->group), SPAN_ARG(r->kind), r->n_columns, recipes);
 		own += !plain;
 	}
@@ -60,7 +61,7 @@ static void types(void **state)
 	for (unsigned i = 0; i < api_registry_n(registry); i++) {
 		const struct api_resource *r = api_registry_at(registry, i);
 		auto_arena struct arena a = {};
-		struct json objects[2] = { json_object() }, *cells = arena_alloc_n(&a, r->n_columns, sizeof(*cells));
+		struct json objects[2] = { json_object() }, *cells = arena_alloc_n(&a, r->n_columns + API_TABLE_MORE, sizeof(*cells));
 		unsigned n = 1;
 		char path[256];
 		snprintf(path, sizeof(path), "tests/fixtures/roundtrip/%.*s.%.*s.%.*s.json",
@@ -193,6 +194,10 @@ static void shows(void **state)
 		  "{'metadata':{'name':'a'},'spec':{'service':{'namespace':'n','name':'s'}},'status':{'conditions':[{'type':'Available',"
 		  "'status':'False','reason':'Missing'}]}}",
 		  "a|n/s|False (Missing)|<unknown>" },
+		{ "networking.k8s.io", "v1", "ipaddresses",
+		  "{'metadata':{'name':'10.0.0.1','creationTimestamp':'2023-11-14T22:13:10Z'},'spec':{'parentRef':{'resource':'services',"
+		  "'namespace':'n','name':'s'}}}",
+		  "10.0.0.1|services/n/s|10s" },
 		{ "", "v1", "limitranges", "{'metadata':{'name':'l','creationTimestamp':'2023-11-14T22:03:20Z'}}", "l|2023-11-14T22:03:20Z" },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -211,9 +216,9 @@ static void shows(void **state)
 		assert_non_null(r);
 		if (json_parse(&a, span_of(text), 0, NULL, &object, &err) < 0)
 			fail_msg("%s: %s", text, err_msg(&err));
-		struct json *cells = arena_alloc_n(&a, r->n_columns, sizeof(*cells));
-		api_table_cells(&a, r, &object, NOW, cells);
-		for (unsigned c = 0; c < r->n_columns; c++) {
+		struct json *cells = arena_alloc_n(&a, r->n_columns + API_TABLE_MORE, sizeof(*cells));
+		unsigned n = api_table_cells(&a, r, &object, NOW, cells);
+		for (unsigned c = 0; c < n; c++) {
 			if (c)
 				buf_chr(&got, '|');
 			if (cells[c].kind == JSON_STRING)
@@ -245,15 +250,15 @@ static void custom(void **state)
 	struct api_resource r = { .id = API_RESOURCE_CUSTOM, .columns = columns, .n_columns = ARRAY_LEN(columns) };
 	auto_arena struct arena a = {};
 	auto_buf struct buf out = {};
-	struct json object, cells[ARRAY_LEN(columns)], list = json_array();
+	struct json object, cells[ARRAY_LEN(columns) + API_TABLE_MORE], list = json_array();
 	assert_int_equal(json_parse(&a,
 				    SPAN("{\"metadata\":{\"name\":\"x\",\"creationTimestamp\":\"2023-11-14T22:13:10Z\"},\"spec\":{\"size\":3.0,"
 					 "\"ratio\":1.5,\"on\":true,\"tags\":[\"a\",1],\"when\":\"soon\"},\"status\":{\"conditions\":[{\"type\":"
 					 "\"Ready\",\"status\":\"True\"}]}}"),
 				    0, NULL, &object, NULL),
 			 0);
-	api_table_cells(&a, &r, &object, NOW, cells);
-	for (size_t i = 0; i < ARRAY_LEN(cells); i++)
+	assert_int_equal(api_table_cells(&a, &r, &object, NOW, cells), ARRAY_LEN(columns));
+	for (size_t i = 0; i < ARRAY_LEN(columns); i++)
 		json_push(&a, &list, cells[i]);
 	json_write(&out, &list, 0);
 	assert_string_equal(buf_cstr(&out), "[\"x\",3,1.5,true,\"[\\\"a\\\",1]\",\"True\",\"10s\",\"<invalid>\",null,null]");

@@ -39,10 +39,10 @@ static void write_partial(struct buf *out, const struct json *object, bool with_
 static void write_row(struct arena *a, struct buf *out, const struct api_resource *res, const struct json *object,
 		      int64_t now_s, const char *include)
 {
-	struct json *cells = arena_alloc_n(a, res->n_columns, sizeof(*cells));
-	api_table_cells(a, res, object, now_s, cells);
+	struct json *cells = arena_alloc_n(a, res->n_columns + API_TABLE_MORE, sizeof(*cells));
+	unsigned n = api_table_cells(a, res, object, now_s, cells);
 	buf_str(out, "{\"cells\":[");
-	for (unsigned i = 0; i < res->n_columns; i++) {
+	for (unsigned i = 0; i < n; i++) {
 		if (i)
 			buf_chr(out, ',');
 		json_write(out, &cells[i], JSON_HTML);
