@@ -82,7 +82,7 @@ int monitor_main(int argc, char **argv)
 	if (argc < 2)
 		return usage(125);
 	if (argc > 2)
-		while (which < ARRAY_LEN(requests) && strcmp(argv[2], requests[which].name))
+		while (which < ARRAY_LEN(requests) && strcmp(argv[2], requests[which].name) != 0)
 			which++;
 	if (which == ARRAY_LEN(requests) || (argc > 3 ? argc - 3 : 0) != requests[which].numbers)
 		return usage(125);

@@ -109,7 +109,7 @@ int monitor_spawn_main(int argc, char **argv)
 	}
 	int type;
 	socklen_t len = sizeof(type);
-	if (argc != 3 || strcmp(argv[1], "--fd") || !span_to_i64(span_of(argv[2]), &fd) || fd < 0 || fd > 1 << 20 ||
+	if (argc != 3 || strcmp(argv[1], "--fd") != 0 || !span_to_i64(span_of(argv[2]), &fd) || fd < 0 || fd > 1 << 20 ||
 	    getsockopt((int)fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0 || type != SOCK_SEQPACKET) {
 		fputs("knarr-run spawn: --fd must name one end of a SOCK_SEQPACKET pair\n", stderr);
 		return 125;
