@@ -45,6 +45,7 @@ static void stage_run(const struct clone_wish *w, int sync)
 			w->child(w->arg);
 			_exit(1);
 		}
+		FAILPOINT("runtime.stage"); /* sleeps in a test: the first process runs ahead of us */
 		if (pid > 0 && runtime_sync_send(sync, SYNC_PID, pid, 0, NULL, -1) == 0)
 			_exit(0);
 		err_sys(&err, "clone");
@@ -53,41 +54,27 @@ static void stage_run(const struct clone_wish *w, int sync)
 	_exit(1);
 }
 
-int runtime_clone_process(const struct clone_wish *w, int sync_parent, int sync_child, pid_t *out_pid, int *out_pidfd,
-			  struct err *err)
+/* The first process of a staged birth is a grandchild: the intermediate one joins what can only be joined before, clones,
+ * tells the number and ends. It has a line of its own for that word: on the common one the first process, which runs
+ * already, may be faster. */
+static int staged_clone(const struct clone_wish *w, struct sys_clone_args *args, int sync_parent, pid_t *out_pid,
+			int *out_pidfd, struct err *err)
 {
-	bool staged = w->join_user >= 0 || w->join_pid >= 0;
-	int pidfd = -1;
-	struct sys_clone_args args = { .flags = staged ? 0 : w->flags | CLONE_PIDFD,
-				       .pidfd = (uintptr_t)&pidfd,
-				       .exit_signal = SIGCHLD };
-	if (staged)
-		args.pidfd = 0;
-	if (!staged && w->cgroup_fd >= 0) {
-		args.flags |= SYS_CLONE_INTO_CGROUP;
-		args.cgroup = (uint64_t)w->cgroup_fd;
-	}
-	if (w->clone_parent) {
-		args.flags |= CLONE_PARENT;
-		args.exit_signal = 0;
-	}
-	pid_t pid = sys_clone3(&args);
+	int pair[2];
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return err_sys(err, "socket pair");
+	auto_fd int ours = pair[0], theirs = pair[1];
+	pid_t pid = sys_clone3(args);
 	if (pid < 0)
-		return err_sys(err, "clone the first process (flags %#llx)", (unsigned long long)args.flags);
+		return err_sys(err, "clone the intermediate process");
 	if (pid == 0) {
 		close(sync_parent);
-		if (staged)
-			stage_run(w, sync_child);
-		w->child(w->arg);
-		_exit(1);
+		close(ours);
+		stage_run(w, theirs);
 	}
-	if (!staged) {
-		*out_pid = pid;
-		*out_pidfd = pidfd;
-		return 0;
-	}
+	fd_close(&theirs);
 	struct sync_msg m = {};
-	int got = runtime_sync_recv(sync_parent, &m, NULL);
+	int got = runtime_sync_recv(ours, &m, NULL);
 	if (!w->clone_parent)
 		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 			;
@@ -98,6 +85,38 @@ int runtime_clone_process(const struct clone_wish *w, int sync_parent, int sync_
 	*out_pid = m.a;
 	*out_pidfd = sys_pidfd_open(m.a, 0);
 	return *out_pidfd < 0 ? err_sys(err, "open the first process") : 0;
+}
+
+int runtime_clone_process(const struct clone_wish *w, int sync_parent, pid_t *out_pid, int *out_pidfd, struct err *err)
+{
+	bool staged = w->join_user >= 0 || w->join_pid >= 0;
+	int pidfd = -1;
+	struct sys_clone_args args = { .exit_signal = SIGCHLD };
+	if (!staged) {
+		args.flags = w->flags | CLONE_PIDFD;
+		args.pidfd = (uintptr_t)&pidfd;
+		if (w->cgroup_fd >= 0) {
+			args.flags |= SYS_CLONE_INTO_CGROUP;
+			args.cgroup = (uint64_t)w->cgroup_fd;
+		}
+	}
+	if (w->clone_parent) {
+		args.flags |= CLONE_PARENT;
+		args.exit_signal = 0;
+	}
+	if (staged)
+		return staged_clone(w, &args, sync_parent, out_pid, out_pidfd, err);
+	pid_t pid = sys_clone3(&args);
+	if (pid < 0)
+		return err_sys(err, "clone the first process (flags %#llx)", (unsigned long long)args.flags);
+	if (pid == 0) {
+		close(sync_parent);
+		w->child(w->arg);
+		_exit(1);
+	}
+	*out_pid = pid;
+	*out_pidfd = pidfd;
+	return 0;
 }
 
 /* ---- before the clone */
@@ -285,7 +304,7 @@ static int process_make(struct runtime_plan *plan, int dir, struct runtime_conta
 	for (int i = 0; i < SYS_NS_COUNT; i++)
 		if (c->ns[i].wanted && !c->ns[i].path && i != SYS_NS_CGROUP && i != SYS_NS_TIME)
 			w.flags |= sys_ns_rows[i].flag;
-	int r = runtime_clone_process(&w, ours, theirs, &out->pid, &out->pidfd, err);
+	int r = runtime_clone_process(&w, ours, &out->pid, &out->pidfd, err);
 	fd_close(&theirs);
 	fd_close(&plan->listen_fd);
 	*out_sync = take_fd(&ours);

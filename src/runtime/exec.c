@@ -246,12 +246,12 @@ static int process_make(struct birth *b, struct runtime_container *out, struct e
 				    .child = birth_run,
 				    .arg = b };
 	b->into_v2 = clone.cgroup_fd >= 0;
-	r = runtime_clone_process(&clone, ours, theirs, &out->pid, &out->pidfd, err);
+	r = runtime_clone_process(&clone, ours, &out->pid, &out->pidfd, err);
 	if (r == -ERR_FORBIDDEN || r == -ERR_IN_USE) { /* a v2 group may refuse to be born into (threaded, delegated) */
 		auto_err struct err again = ERR_INIT;
 		clone.cgroup_fd = -1;
 		b->into_v2 = false;
-		r = runtime_clone_process(&clone, ours, theirs, &out->pid, &out->pidfd, &again);
+		r = runtime_clone_process(&clone, ours, &out->pid, &out->pidfd, &again);
 		if (r < 0)
 			return r; /* the first error is the better one */
 		err_done(err);

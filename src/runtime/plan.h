@@ -193,8 +193,7 @@ struct clone_wish {
 	void (*child)(void *arg); /* does not return */
 	void *arg;
 };
-int runtime_clone_process(const struct clone_wish *w, int sync_parent, int sync_child, pid_t *out_pid, int *out_pidfd,
-			  struct err *err);
+int runtime_clone_process(const struct clone_wish *w, int sync_parent, pid_t *out_pid, int *out_pidfd, struct err *err);
 
 /* ---- child.c, rootfs.c */
 struct child {

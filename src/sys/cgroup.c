@@ -268,6 +268,10 @@ int sys_cgroup_locate(struct arena *a, const char *path, bool systemd, const cha
 										       : here;
 				}
 			}
+			/* On v2 a group that holds processes (us) cannot enable controllers for groups below it (cgroup-v2.rst, No
+			 * Internal Process Constraint): the container's group stands beside ours, as with runc. */
+			if (v2 && here.len > 1)
+				here.len = (size_t)span_rchr(here, '/');
 			base = here.len > 1 ? arena_cstr(a, here) : "";
 		}
 		r = dir_add(a, out, name, mount, arena_printf(a, "%s%s%s", mount, base, inner).ptr, err);

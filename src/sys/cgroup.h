@@ -60,7 +60,8 @@ void sys_cgroup_done(struct sys_cgroup *cg);
 #define auto_sys_cgroup auto_cleanup(sys_cgroup_done)
 
 /* Where the container's folders are. path is config.json's cgroupsPath: absolute = from the root of each hierarchy,
- * relative = below the group that this process is in, empty = the id below that group. With systemd it
+ * relative = below the group that this process is in (v2: beside it, because a group with processes can have no controllers
+ * below it), empty = the id there. With systemd it
  * is "slice:prefix:name" and means /<slice expanded>/prefix-name.scope, the path that systemd would use; it is made
  * by writing the cgroup file system, systemd is not asked. Names with ".." are INVALID. */
 int sys_cgroup_locate(struct arena *a, const char *path, bool systemd, const char *id, struct sys_cgroup *out,

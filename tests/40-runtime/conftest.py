@@ -16,7 +16,7 @@ import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
 REPO = HERE.parent.parent
-BUILD = pathlib.Path(os.environ.get("KNARR_BUILD", REPO / "build"))
+BUILD = REPO / os.environ.get("KNARR_BUILD", "build")
 PROGRAM = BUILD / "src/app/knarr-run"
 LONG = os.environ.get("KNARR_TEST_LONG", "0") == "1"
 
@@ -51,17 +51,10 @@ def base_config():
     }
 
 
-def compile_helper(name, out):
-    if not out.exists():
-        subprocess.run(["cc", "-O1", "-static", "-w", "-o", str(out), str(REPO / "tests/helpers" / f"{name}.c")], check=True)
-    return out
-
-
 @pytest.fixture(scope="session")
 def helpers():
-    d = pathlib.Path(tempfile.mkdtemp(prefix="knarr-helpers-"))
-    yield {n: compile_helper(n, d / n) for n in ("ct", "deny")}
-    shutil.rmtree(d)
+    subprocess.run([str(REPO / "tests/helpers/make"), str(BUILD)], check=True)
+    return {n: BUILD / "tests-helpers" / n for n in ("ct", "deny")}
 
 
 def cgroup_folders():

@@ -108,6 +108,13 @@ def test_sweep_of_exec(rt, n):
     assert rt.state()["status"] == "running"
 
 
+def test_exec_whose_program_is_faster_than_the_intermediate_process(rt):
+    rt.up("sleep", "1000")
+    slow = {"KNARR_FAIL": "runtime.stage=sleep:300"}
+    assert rt.call("exec", rt.id, "/ct", "exit", "7", env=slow).code == 7
+    assert "no-such" in rt.call("exec", rt.id, "/no-such", check=255, env=slow).err
+
+
 @pytest.mark.parametrize("numbers", ["437", "428", "442", "428,429,442", "430,431,432", "436", "437,428,429,442,436", "434,424"],
                          ids=["openat2", "open_tree", "mount_setattr", "new-mounts", "fsopen", "close_range", "all", "pidfd"])
 def test_fallbacks(rt, helpers, numbers):

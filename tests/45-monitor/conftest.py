@@ -15,14 +15,14 @@ import uuid
 import pytest
 
 REPO = pathlib.Path(__file__).resolve().parent.parent.parent
-PROGRAM = pathlib.Path(os.environ.get("KNARR_BUILD", REPO / "build")) / "src/app/knarr-run"
-PROGRAM = PROGRAM if PROGRAM.is_absolute() else REPO / PROGRAM
+BUILD = REPO / os.environ.get("KNARR_BUILD", "build")
+PROGRAM = BUILD / "src/app/knarr-run"
 
 # monitor.h
 (SPAWN, STATUS, WAIT, START, KILL, RESIZE, ATTACH, DETACH, STDIN, CLOSE_STDIN, ROTATE, REOPEN, SOCKETS, QUIT) = range(1, 15)
-OK, ERROR, SPAWNED, OUTPUT, STATE, STARTED, WARNING = range(64, 71)
+OK, ERROR, SPAWNED, OUTPUT, STATE, STARTED, WARNING, OOM = range(64, 72)
 TAKE_STDIN, TAKE_STDOUT, TAKE_STDERR = 1, 2, 4
-HOLD, OPEN_STDIN, STDIN_ONCE, STDIO, TERMINAL = 1, 2, 4, 8, 16
+HOLD, OPEN_STDIN, STDIN_ONCE, STDIO, TERMINAL, EXEC = 1, 2, 4, 8, 16, 256
 DOCKER, CRI = 1, 2
 HEAD = struct.Struct("=BBHiiI")
 FIXED = struct.Struct("=IIQHHBBH")
@@ -244,6 +244,21 @@ class Env:
         self.containers.append(c)
         return c
 
+    def exec(self, into, *args, flags=0, fmt=DOCKER, **process):
+        """A monitor for one more process in a running container."""
+        base = self.tmp / ("x" + uuid.uuid4().hex[:12])
+        for d in ("bundle", "state", "log"):
+            (base / d).mkdir(parents=True, mode=0o700)
+        process = {**self.config["process"], "args": list(args), "terminal": bool(flags & TERMINAL), **process}
+        (base / "bundle/process.json").write_text(json.dumps(process))
+        fds = [os.open(base / d, os.O_RDONLY | os.O_DIRECTORY) for d in ("state", "bundle", "log")[:3 if fmt else 2]]
+        a, got = self.ask(self.packet(flags | EXEC, fmt, cid=into.id), fds)
+        for fd in fds:
+            os.close(fd)
+        c = Container(self, a, got[0], socket.socket(fileno=got[1]), (base / "state", base / "log", into.id))
+        self.containers.append(c)
+        return c
+
     def run(self, *args, **kw):
         c = self.spawn(*args, **kw)
         c.started()
@@ -263,16 +278,10 @@ class Env:
         self.process.wait(10)
 
 
-def compile_helper(name, out):
-    subprocess.run(["cc", "-O1", "-static", "-w", "-o", str(out), str(REPO / "tests/helpers" / f"{name}.c")], check=True)
-    return out
-
-
 @pytest.fixture(scope="session")
 def helpers():
-    d = pathlib.Path(tempfile.mkdtemp(prefix="knarr-helpers-"))
-    yield {n: compile_helper(n, d / n) for n in ("ct", "streams")}
-    shutil.rmtree(d)
+    subprocess.run([str(REPO / "tests/helpers/make"), str(BUILD)], check=True)
+    return {n: BUILD / "tests-helpers" / n for n in ("ct", "streams")}
 
 
 def groups_of(ids):
