@@ -25,12 +25,16 @@ int runtime_lifecycle_pid_file_write(const char *path, pid_t pid, struct err *er
 int runtime_lifecycle_first_death(pid_t pid, struct err *err)
 {
 	siginfo_t info = {};
-	if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT) == 0 && info.si_code == CLD_KILLED)
+	struct sys_process p;
+	int sig = 0;
+	if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT) == 0)
+		sig = info.si_code == CLD_KILLED ? info.si_status : 0;
+	else if (sys_process_read(pid, &p, NULL) == 0) /* a child of our parent, which has not reaped it yet */
+		sig = WIFSIGNALED(p.wait_status) ? WTERMSIG(p.wait_status) : 0;
+	if (sig)
 		return err_set(
 			err, ERR_UPSTREAM, "the first process was killed by signal %d while the container was built%s",
-			info.si_status,
-			info.si_status == SIGKILL ? " (out of memory? linux.resources.memory.limit may be too low)"
-						  : "");
+			sig, sig == SIGKILL ? " (out of memory? linux.resources.memory.limit may be too low)" : "");
 	return err_set(err, ERR_UPSTREAM, "the first process ended while the container was built");
 }
 

@@ -78,11 +78,17 @@ int sys_process_read(pid_t pid, struct sys_process *out, struct err *err)
 		if (field == 22) {
 			if (!span_to_u64(part, &p.start_ticks))
 				break;
+		}
+		if (field == 52) { /* the last one since Linux 3.5 */
+			int64_t status;
+			if (!span_to_i64(span_trim(part), &status))
+				break;
+			p.wait_status = (int)status;
 			*out = p;
 			return 0;
 		}
 	}
-	return err_set(err, ERR_CORRUPT, "%s: no start time in it", path);
+	return err_set(err, ERR_CORRUPT, "%s: no start time or exit status in it", path);
 }
 
 bool sys_process_alive(pid_t pid, uint64_t start_ticks)

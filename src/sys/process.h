@@ -14,6 +14,7 @@ struct sys_process {
 	pid_t pid;
 	char state;	      /* 'R', 'S', 'Z', ... */
 	uint64_t start_ticks; /* since boot, field 22 of /proc/PID/stat */
+	int wait_status;      /* of one that has ended and is not reaped yet, as wait(2) gives it; else 0 */
 };
 
 /* 0; NOT_FOUND when there is none of that number. */
