@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -78,8 +79,9 @@ static void opts_fill(const struct monitor_spawn *s, struct runtime_opts *out)
 }
 
 /* Where the kernel counts what it killed for lack of memory in this container: memory.events on v2, memory.oom_control on
- * v1. The group is found as the runtime found it, from config.json. -1 where memory is not controlled. */
-static int memory_events_open(struct arena *a, const struct monitor_spawn *s, const char *bundle)
+ * v1, where an eventfd is told (memcg-v1: "Memory Threshold", OOM control). The group is found as the runtime found it, from
+ * config.json. Where memory is not controlled there is nothing to report. */
+static void memory_watch(struct arena *a, const struct monitor_spawn *s, const char *bundle)
 {
 	auto_buf struct buf text = {};
 	struct json v;
@@ -87,12 +89,12 @@ static int memory_events_open(struct arena *a, const struct monitor_spawn *s, co
 	auto_fd int dir = open(bundle, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0 || io_read_file(dir, name, &text, 16 << 20, NULL) < 0 ||
 	    json_parse(a, buf_span(&text), JSON_BORROW | JSON_DUPLICATES_LAST, NULL, &v, NULL) < 0)
-		return -1;
+		return;
 	const struct json *path = json_path(&v, "linux", "cgroupsPath", NULL);
 	auto_sys_cgroup struct sys_cgroup cg = {};
 	if (sys_cgroup_locate(a, path ? arena_cstr(a, json_span(path)) : "", s->flags & MONITOR_SYSTEMD_CGROUP, s->id,
 			      &cg, NULL) < 0)
-		return -1;
+		return;
 	const struct sys_cgroup_dir *d = sys_cgroup_find(&cg, SYS_CG_MEMORY);
 	char file[PATH_MAX];
 	bool v2 = !d; /* on v2 controllers are known only when the folder is made: look for the file */
@@ -101,8 +103,26 @@ static int memory_events_open(struct arena *a, const struct monitor_spawn *s, co
 			d = &cg.dirs[i];
 	if (!d || snprintf(file, sizeof(file), "%s/%s", d->path,
 			   v2 || d->v2 ? "memory.events" : "memory.oom_control") >= (int)sizeof(file))
-		return -1;
-	return open(file, O_RDONLY | O_CLOEXEC);
+		return;
+	auto_fd int counter = open(file, O_RDONLY | O_CLOEXEC);
+	if (counter < 0)
+		return;
+	report(BUILD_MEMORY, 0, 0, 0, "", counter);
+	if (v2 || d->v2)
+		return;
+	auto_fd int event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	int len = snprintf(file, sizeof(file), "%d %d", event, counter);
+	auto_fd int group = open(d->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (event >= 0 && group >= 0 && sys_file_write(group, "cgroup.event_control", file, (size_t)len) == 0)
+		report(BUILD_MEMORY_EVENT, 0, 0, 0, "", event);
+}
+
+static int exec_run(struct arena *a, const struct monitor_spawn *s, const struct runtime_opts *o,
+		    struct runtime_container *out, struct err *err)
+{
+	auto_buf struct buf text = {};
+	int r = io_read_file(s->bundle, s->config ? s->config : "process.json", &text, 8 << 20, err);
+	return r < 0 ? err_note(err, "process file") : runtime_exec(o, arena_span(a, buf_span(&text)), out, err);
 }
 
 void monitor_build_run(const struct monitor_spawn *s, const int stdio[3], int channel)
@@ -124,13 +144,15 @@ void monitor_build_run(const struct monitor_spawn *s, const int stdio[3], int ch
 	}
 	bundle[n] = 0;
 	o.bundle = bundle;
-	if (stdio_set(stdio, &err) < 0 || runtime_plan_load(&a, &o, &plan, &err) < 0 ||
-	    runtime_create(plan, &c, &err) < 0)
+	bool exec = s->flags & MONITOR_EXEC;
+	if (stdio_set(stdio, &err) < 0)
+		fail(&err);
+	if (exec ? exec_run(&a, s, &o, &c, &err) < 0
+		 : runtime_plan_load(&a, &o, &plan, &err) < 0 || runtime_create(plan, &c, &err) < 0)
 		fail(&err);
 	report(BUILD_MADE, c.pid, c.terminal >= 0, monitor_record_ticks(c.pid), "", c.terminal);
-	auto_fd int memory = memory_events_open(&a, s, bundle);
-	if (memory >= 0)
-		report(BUILD_MEMORY, 0, 0, 0, "", memory);
+	if (!exec)
+		memory_watch(&a, s, bundle);
 	_exit(0);
 }
 

@@ -3,7 +3,15 @@
 
 #include "monitor/monitor.h"
 
-enum build_kind { BUILD_WARNING, BUILD_ERROR, BUILD_MADE, BUILD_MEMORY, BUILD_STARTED, BUILD_KIND_COUNT };
+enum build_kind {
+	BUILD_WARNING,
+	BUILD_ERROR,
+	BUILD_MADE,
+	BUILD_MEMORY,	  /* a descriptor of the file that counts kills for lack of memory */
+	BUILD_MEMORY_EVENT, /* v1: an eventfd that the kernel raises when memory is lacking. v2's counter says so itself */
+	BUILD_STARTED,
+	BUILD_KIND_COUNT
+};
 
 /* A packet from a child to its monitor. */
 struct build_msg {
@@ -13,8 +21,8 @@ struct build_msg {
 	char text[MONITOR_TEXT_MAX];
 };
 
-/* Builds, with stdio as descriptors 0, 1, 2 (-1 = /dev/null); MADE or ERROR, then MEMORY with a descriptor of the file that
- * counts kills for lack of memory, when there is one. */
+/* Builds, with stdio as descriptors 0, 1, 2 (-1 = /dev/null); MADE or ERROR, then MEMORY and MEMORY_EVENT where there is
+ * something to watch. With MONITOR_EXEC it is a process in a running container instead. */
 void monitor_build_run(const struct monitor_spawn *s, const int stdio[3], int channel) __attribute__((noreturn));
 /* Lets a built one run: STARTED or ERROR. */
 void monitor_build_start(const struct monitor_spawn *s, int channel) __attribute__((noreturn));

@@ -197,6 +197,16 @@ void monitor_client_started(struct run *m)
 	}
 }
 
+void monitor_client_oom(struct run *m, uint64_t kills)
+{
+	for (unsigned k = 0; k < MONITOR_CLIENTS_MAX; k++) {
+		struct client *c = &m->clients[k];
+		if (c->fd >= 0 && (c->is_control || c->waits))
+			(void)monitor_client_say(m, c, MONITOR_OOM, 0, (int)MIN(kills, (uint64_t)INT32_MAX), 0,
+						 SPAN_EMPTY); /* or it is gone */
+	}
+}
+
 void monitor_client_failed(struct run *m, enum err_class class, int errnum, const char *text)
 {
 	for (unsigned k = 0; k < MONITOR_CLIENTS_MAX; k++) {
@@ -216,6 +226,10 @@ static int kill_it(struct run *m, int sig, struct err *err)
 {
 	if (m->phase != MONITOR_CREATED && m->phase != MONITOR_RUNNING)
 		return err_set(err, ERR_NOT_FOUND, "container not running");
+	if (!m->pid) { /* a held exec */
+		monitor_run_failed(m, ERR_CANCELLED, 0, "ended before it was started");
+		return 0;
+	}
 	/* Only we reap it, so the number is its own. */
 	return kill(m->pid, sig) < 0 ? err_sys(err, "signal %d", sig) : 0;
 }

@@ -44,6 +44,8 @@
  *     STARTED        pid             1 when held    -               on the control socket: the first word about the build (and
  *                                                                   the second, after START). ERROR with tag 0 is the other
  *     WARNING        -               -              text            on the control socket, before STARTED or ERROR
+ *     OOM            kills so far    -              -               to control sockets and who waits, tag 0: out of memory
+ *                                                                   (cgroup v1 tells it before the kill is counted)
  * The control socket that SPAWNED brings has asked WAIT already (its STATE has tag 0).
  *
  * ---- Streams. Output goes to the log first, then to every attached client. The log is never dropped while the disk takes
@@ -60,6 +62,11 @@
  * max_bytes is followed by a new one before the next record: name, name.1 ... name.(max_files - 1), the oldest is
  * removed; with max_files 1 the file is emptied. No part of a record is left behind when the disk is full, and a torn
  * end that a crash left is closed with a newline before anything is appended.
+ *
+ * ---- Exec. A SPAWN with MONITOR_EXEC makes a monitor of the same kind for one more process in a running container: it has
+ * a state folder of its own, streams, terminal, log and exit.json like a container's; it holds no sockets and knows nothing of
+ * memory kills (the container's monitor does). With HOLD there is no process before START (STARTED says number 0), and KILL
+ * before it ends the monitor. When the container ends, so does the process.
  *
  * ---- Memory. Everything is static and sized below; from its clone on the monitor calls no allocator, and what its
  * children allocate dies with them. Private memory: README.md, measured by tests/45-monitor.
@@ -107,6 +114,7 @@ enum monitor_op {
 	MONITOR_STATE,
 	MONITOR_STARTED,
 	MONITOR_WARNING,
+	MONITOR_OOM,
 };
 
 struct monitor_head {
@@ -130,7 +138,8 @@ enum monitor_flags {
 	MONITOR_SYSTEMD_CGROUP = 1 << 5,
 	MONITOR_NO_PIVOT = 1 << 6,
 	MONITOR_NO_KEYRING = 1 << 7,
-	MONITOR_FLAGS_ALL = (1 << 8) - 1,
+	MONITOR_EXEC = 1 << 8,	     /* not a container but one more process in the running container `id` */
+	MONITOR_FLAGS_ALL = (1 << 9) - 1,
 };
 
 /* What a SPAWN carries. Texts and descriptors are borrowed for the call. */
@@ -143,7 +152,8 @@ struct monitor_spawn {
 	const char *id;	      /* of the container, runtime_opts.id */
 	const char *root;     /* runtime_opts.root: the runtime's folder of folders, absolute */
 	const char *cache;    /* runtime_opts.cache_dir; NULL = none */
-	const char *config;   /* name of config.json when it is not in the bundle; NULL */
+	const char *config;   /* name of config.json when it is not in the bundle; NULL. With EXEC of the process
+				 object: NULL = process.json in the bundle */
 	const char *log_name; /* no slash; NULL without a log */
 	int state_dir, bundle; /* folders; bundle's path is what the kernel calls it */
 	int log_dir;	       /* -1 without a log */

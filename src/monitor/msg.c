@@ -42,6 +42,8 @@ static int spawn_check(const struct monitor_spawn *s, struct err *err)
 		return err_set(err, ERR_INVALID, "max_files: %u is more than %d", s->max_files, MONITOR_FILES_MAX);
 	if (s->n_sockets > MONITOR_SOCKETS_MAX)
 		return err_set(err, ERR_INVALID, "n_sockets: %u is more than %d", s->n_sockets, MONITOR_SOCKETS_MAX);
+	if ((s->flags & MONITOR_EXEC) && s->n_sockets)
+		return err_set(err, ERR_INVALID, "n_sockets: with EXEC none are held");
 	if ((s->flags & MONITOR_STDIO) && (s->flags & (MONITOR_TERMINAL | MONITOR_OPEN_STDIN)))
 		return err_set(err, ERR_INVALID, "flags: STDIO excludes TERMINAL and OPEN_STDIN");
 	if ((s->flags & MONITOR_STDIO) && s->format != MONITOR_LOG_NONE)

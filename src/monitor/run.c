@@ -63,8 +63,22 @@ bool monitor_run_streams_done(const struct run *m)
 	return m->phase == MONITOR_ENDED && m->streams[0].fd < 0 && m->streams[1].fd < 0;
 }
 
+static uint64_t oom_kills_read(int fd)
+{
+	char text[1024];
+	ssize_t n = fd < 0 ? -1 : pread(fd, text, sizeof(text), 0);
+	struct span rest = span_make(text, n > 0 ? (size_t)n : 0), line;
+	uint64_t kills = 0;
+	while (span_cut(&rest, '\n', &line))
+		if (span_starts(line, SPAN("oom_kill ")))
+			(void)span_to_u64(span_from(line, 9), &kills); /* the kernel writes numbers */
+	return kills;
+}
+
 void monitor_run_state_fill(struct run *m, struct monitor_state *out)
 {
+	if (m->phase != MONITOR_ENDED && m->memory >= 0)
+		m->end.oom_kills = oom_kills_read(m->memory);
 	*out = (struct monitor_state){ .phase = m->phase,
 				       .pid = m->pid,
 				       .exit_code = m->phase == MONITOR_ENDED ? m->end.exit_code : -1,
@@ -83,7 +97,13 @@ void monitor_run_state_fill(struct run *m, struct monitor_state *out)
 
 /* ---- children */
 
-static void child_begin(struct run *m, const int stdio[3], struct err *err)
+static void theirs_close(struct run *m)
+{
+	for (int i = 0; i < 3; i++)
+		fd_close(&m->theirs[i]);
+}
+
+static void child_begin(struct run *m, bool build, struct err *err)
 {
 	int pair[2];
 	static uint32_t armed;
@@ -96,8 +116,8 @@ static void child_begin(struct run *m, const int stdio[3], struct err *err)
 	pid_t pid = sys_clone3(&args);
 	if (pid == 0) {
 		close(pair[0]);
-		if (stdio)
-			monitor_build_run(m->spawn, stdio, theirs);
+		if (build)
+			monitor_build_run(m->spawn, m->theirs, theirs);
 		monitor_build_start(m->spawn, theirs);
 	}
 	if (pid < 0) {
@@ -118,17 +138,25 @@ int monitor_run_start(struct run *m, struct err *err)
 		return err_set(err, ERR_IN_USE, "the container is being built or started");
 	if (m->phase != MONITOR_CREATED)
 		return err_set(err, ERR_IN_USE, "the container was started already");
-	child_begin(m, NULL, &why);
-	return why.class ? err_move(err, &why) : 0;
+	bool build = !m->pid; /* a held exec begins only now */
+	child_begin(m, build, &why);
+	if (why.class)
+		return err_move(err, &why);
+	if (build) {
+		theirs_close(m);
+		m->phase = MONITOR_BUILDING;
+	}
+	return 0;
 }
 
 /* Not as struct err, which may need memory for a long text. */
-static void failed(struct run *m, enum err_class class, int errnum, const char *text)
+void monitor_run_failed(struct run *m, enum err_class class, int errnum, const char *text)
 {
 	m->end.class = class;
 	snprintf(m->end.error, sizeof(m->end.error), "%s", text);
 	m->end.exit_code = err_exit_code((int)class);
-	if (m->phase == MONITOR_BUILDING) { /* nothing was made; else the end of the first process is waited for */
+	if (!m->pid) { /* nothing was made; else the end of the first process is waited for */
+		theirs_close(m);
 		m->phase = MONITOR_ENDED;
 		m->end.finished_ns = now_ns();
 		m->linger_until_ms = monitor_run_ms() + LINGER_MS;
@@ -158,12 +186,32 @@ static void made(struct run *m, const struct build_msg *msg, int *fd)
 	m->ticks = msg->ticks;
 	if (msg->b && *fd >= 0)
 		terminal_set(m, take_fd(fd));
-	m->phase = m->spawn->flags & MONITOR_HOLD ? MONITOR_CREATED : MONITOR_RUNNING;
+	m->phase = (m->spawn->flags & (MONITOR_HOLD | MONITOR_EXEC)) == MONITOR_HOLD ? MONITOR_CREATED : MONITOR_RUNNING;
 	if (m->phase == MONITOR_RUNNING)
 		m->end.started_ns = now_ns();
 	/* A refusal (full disk) leaves the older file, with our number: the container is found all the same. */
 	(void)monitor_record_self(m->log.out, m->dir, m->spawn->id, m->pid, m->ticks, m->end.started_ns);
 	monitor_client_started(m);
+}
+
+static void memory_arm(struct run *m, uint32_t events)
+{
+	monitor_run_arm(m->memory_event >= 0 ? m->memory_event : m->memory, SOURCE_MEMORY, &m->memory_armed, events);
+}
+
+/* v2: the counter's file has changed (any of its lines). v1: the group is out of memory; the kill is counted a moment later. */
+static void memory_event(struct run *m)
+{
+	uint64_t kills = oom_kills_read(m->memory), raised = 0;
+	bool told = m->memory_event >= 0 && read(m->memory_event, &raised, sizeof(raised)) == sizeof(raised);
+	char byte;
+	if (pread(m->memory, &byte, 1, 0) < 0) { /* the group is gone: it would tell so for ever */
+		memory_arm(m, 0);
+		return;
+	}
+	if (told || kills > m->oom_told)
+		monitor_client_oom(m, kills);
+	m->oom_told = kills;
 }
 
 static void child_message(struct run *m, const struct build_msg *msg, int *fd)
@@ -177,13 +225,22 @@ static void child_message(struct run *m, const struct build_msg *msg, int *fd)
 		return;
 	case BUILD_ERROR:
 		m->child_answered = true;
-		failed(m, msg->a > 0 && msg->a < ERR_COUNT ? (enum err_class)msg->a : ERR_INTERNAL, msg->b, msg->text);
+		monitor_run_failed(m, msg->a > 0 && msg->a < ERR_COUNT ? (enum err_class)msg->a : ERR_INTERNAL, msg->b, msg->text);
 		return;
 	case BUILD_MADE:
 		m->child_answered = true;
 		made(m, msg, fd);
 		return;
-	case BUILD_MEMORY: m->memory = take_fd(fd); return;
+	case BUILD_MEMORY:
+		m->memory = take_fd(fd);
+		memory_arm(m, EPOLLPRI);
+		memory_event(m);
+		return;
+	case BUILD_MEMORY_EVENT:
+		memory_arm(m, 0);
+		m->memory_event = take_fd(fd);
+		memory_arm(m, EPOLLIN);
+		return;
 	case BUILD_STARTED:
 		m->child_answered = true;
 		m->phase = MONITOR_RUNNING;
@@ -213,24 +270,12 @@ static void child_event(struct run *m)
 	}
 	fd_close(&m->child); /* epoll forgets it */
 	if (!m->child_answered)
-		failed(m, ERR_INTERNAL, 0,
+		monitor_run_failed(m, ERR_INTERNAL, 0,
 		       m->phase == MONITOR_BUILDING ? "the process that builds the container was killed"
 						    : "the process that starts the container was killed");
 }
 
 /* ---- the end */
-
-static uint64_t oom_kills_read(int fd)
-{
-	char text[1024];
-	ssize_t n = fd < 0 ? -1 : pread(fd, text, sizeof(text), 0);
-	struct span rest = span_make(text, n > 0 ? (size_t)n : 0), line;
-	uint64_t kills = 0;
-	while (span_cut(&rest, '\n', &line))
-		if (span_starts(line, SPAN("oom_kill ")))
-			(void)span_to_u64(span_from(line, 9), &kills); /* the kernel writes numbers */
-	return kills;
-}
 
 /* What is in the pipes now. Bounded: somebody who is still alive may write for ever. */
 static void streams_drain(struct run *m)
@@ -337,28 +382,28 @@ static int pipe_make(int *out_read, int *out_write, bool we_read, struct err *er
 	return 0;
 }
 
-static int streams_make(struct run *m, int theirs[3], struct err *err)
+static int streams_make(struct run *m, struct err *err)
 {
 	const struct monitor_spawn *s = m->spawn;
 	if (s->flags & MONITOR_STDIO) {
-		memcpy(theirs, s->stdio, sizeof(s->stdio));
+		memcpy(m->theirs, s->stdio, sizeof(s->stdio));
 		return 0;
 	}
 	if (s->flags & MONITOR_TERMINAL) /* comes with MADE */
 		return 0;
 	int r = 0;
 	if (s->flags & MONITOR_OPEN_STDIN)
-		r = pipe_make(&theirs[0], &m->input, false, err);
+		r = pipe_make(&m->theirs[0], &m->input, false, err);
 	for (int i = 0; i < 2 && r == 0; i++) {
 		int ours;
-		r = pipe_make(&ours, &theirs[i + 1], true, err);
+		r = pipe_make(&ours, &m->theirs[i + 1], true, err);
 		if (r == 0)
 			monitor_stream_open(m, i, ours);
 	}
 	return r;
 }
 
-static int set_up(struct run *m, int theirs[3], struct err *err)
+static int set_up(struct run *m, struct err *err)
 {
 	const struct monitor_spawn *s = m->spawn;
 	int r = monitor_record_self(m->log.out, m->dir, s->id, 0, 0, 0);
@@ -374,7 +419,7 @@ static int set_up(struct run *m, int theirs[3], struct err *err)
 	if (s->log_name)
 		snprintf(m->log.name, sizeof(m->log.name), "%s", s->log_name);
 	r = r < 0 ? r : monitor_log_open(&m->log, err);
-	return r < 0 ? r : streams_make(m, theirs, err);
+	return r < 0 ? r : streams_make(m, err);
 }
 
 static int dir_lock(struct run *m, struct err *err)
@@ -438,6 +483,8 @@ static void event(struct run *m, const struct epoll_event *e)
 		monitor_client_accept(m);
 	else if (source == SOURCE_INPUT)
 		monitor_input_write(m);
+	else if (source == SOURCE_MEMORY)
+		memory_event(m);
 	else if (source < SOURCE_CLIENT)
 		(void)monitor_stream_read(m, (int)(source - SOURCE_STREAM)); /* more: the next turn */
 	else if (source < SOURCE_COUNT)
@@ -463,10 +510,10 @@ void monitor_run(const struct monitor_spawn *s, int control)
 {
 	struct run *m = &monitor_run_state;
 	auto_err struct err err = ERR_INIT;
-	int theirs[3] = { -1, -1, -1 };
 	m->spawn = s;
+	m->theirs[0] = m->theirs[1] = m->theirs[2] = -1;
 	m->dir = s->state_dir;
-	m->child = m->terminal = m->input = m->memory = m->listen = m->log.fd = -1;
+	m->child = m->terminal = m->input = m->memory = m->memory_event = m->listen = m->log.fd = -1;
 	m->rows = s->rows;
 	m->cols = s->cols;
 	m->streams[0].fd = m->streams[1].fd = -1;
@@ -483,11 +530,15 @@ void monitor_run(const struct monitor_spawn *s, int control)
 		monitor_client_failed(m, err.class, err.errnum, err_msg(&err));
 		_exit(1);
 	}
-	if (set_up(m, theirs, &err) == 0)
-		child_begin(m, theirs, &err);
-	for (int i = 0; i < 3; i++)
-		fd_close(&theirs[i]);
+	if (set_up(m, &err) == 0 && (s->flags & MONITOR_EXEC) && (s->flags & MONITOR_HOLD)) {
+		m->phase = MONITOR_CREATED;
+		monitor_client_started(m);
+		loop(m);
+	}
+	if (!err.class)
+		child_begin(m, true, &err);
+	theirs_close(m);
 	if (err.class)
-		failed(m, err.class, err.errnum, err_msg(&err));
+		monitor_run_failed(m, err.class, err.errnum, err_msg(&err));
 	loop(m);
 }

@@ -11,6 +11,7 @@ enum source {
 	SOURCE_CHILD,
 	SOURCE_LISTEN,
 	SOURCE_INPUT,
+	SOURCE_MEMORY,
 	SOURCE_STREAM,			/* 2 */
 	SOURCE_CLIENT = SOURCE_STREAM + 2, /* MONITOR_CLIENTS_MAX */
 	SOURCE_COUNT = SOURCE_CLIENT + MONITOR_CLIENTS_MAX
@@ -43,10 +44,14 @@ struct run {
 	bool child_answered;
 	int terminal;	/* master */
 	int input;	/* -1 = closed */
+	int theirs[3];	/* the container's ends, until they are given to the child that builds; -1 */
 	uint32_t input_armed;
 	size_t input_len, input_at; /* in packet[] */
 	bool input_end; /* close it when all of it is written */
 	int memory;	/* counter of kills for lack of memory; -1 = unknown */
+	int memory_event; /* what tells that it may have grown: an eventfd on v1; -1 = the counter itself */
+	uint32_t memory_armed;
+	uint64_t oom_told; /* kills that were told */
 	uint16_t rows, cols;
 	enum monitor_phase phase;
 	pid_t pid;
@@ -73,6 +78,8 @@ int64_t monitor_run_ms(void);
 void monitor_run_arm(int fd, enum source source, uint32_t *armed, uint32_t events);
 bool monitor_run_streams_done(const struct run *m);
 int monitor_run_start(struct run *m, struct err *err);
+/* It could not be built or started: everybody is told, and without a first process this is the end. */
+void monitor_run_failed(struct run *m, enum err_class class, int errnum, const char *text);
 void monitor_run_state_fill(struct run *m, struct monitor_state *out);
 
 /* stream.c */
@@ -101,4 +108,5 @@ void monitor_client_patience(struct run *m, int64_t now_ms);
 void monitor_client_waits_answer(struct run *m);
 /* Word about the build or start: to the control connections, and to whoever asked START. */
 void monitor_client_started(struct run *m);
+void monitor_client_oom(struct run *m, uint64_t kills);
 void monitor_client_failed(struct run *m, enum err_class class, int errnum, const char *text);

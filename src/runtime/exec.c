@@ -326,3 +326,12 @@ int runtime_exec_process(const struct exec_wish *w, struct runtime_container *ou
 	*out = c;
 	return 0;
 }
+
+int runtime_exec(const struct runtime_opts *opts, struct span process, struct runtime_container *out, struct err *err)
+{
+	auto_arena struct arena a = {};
+	struct config_process *p;
+	int r = runtime_config_process_parse(&a, process, &p, err);
+	struct exec_wish wish = { .opts = opts, .process = p };
+	return r < 0 ? r : runtime_exec_process(&wish, out, err);
+}

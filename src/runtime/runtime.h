@@ -65,6 +65,11 @@ int runtime_start(const char *root, const char *id, const struct runtime_opts *o
 /* Removes what a stopped container left, runs its poststop hooks. With force a running one is killed first. */
 int runtime_delete(const char *root, const char *id, bool force, const struct runtime_opts *opts, struct err *err);
 
+/* One more process in a running container: process is JSON, an object like config.json's "process". Of the options root, id,
+ * console_socket, pid_file, preserve_fds, cache_dir, clone_parent and warn count. Returns when the program runs, or with the
+ * error; the process inherits descriptors 0, 1 and 2 as with runtime_create. */
+int runtime_exec(const struct runtime_opts *opts, struct span process, struct runtime_container *out, struct err *err);
+
 /* The whole command line of runc; returns the exit status. argv[0] is the word before the first option. */
 int runtime_main(int argc, char **argv);
 

@@ -57,6 +57,142 @@ def test_oom_is_recorded(env):
     assert c.record()["oomKilled"] is True and c.record()["oomKills"] >= 1
 
 
+def oom(connection):
+    while True:
+        op, tag, a, *_ = connection.recv()
+        if op == OOM:
+            return a
+
+
+def test_oom_is_told_while_the_container_runs(env):
+    env.config["linux"]["resources"] = {"memory": {"limit": 16 << 20, "swap": 16 << 20}}
+    c = env.run("/ct", "sleep", "100")
+    late, idle = c.connect(), c.connect()
+    late.send(WAIT)
+    x = env.exec(c, "/ct", "eat", "200")
+    x.started()
+    oom(c.control)
+    oom(late)
+    assert x.end().signal == 9
+    eventually(lambda: c.connect().call(STATUS).oom_kills >= 1)
+    s = c.connect().call(STATUS)
+    assert s.phase == "running", "the first process was not meant"
+    idle.call(STATUS)  # its answer is the first thing that came: who has not asked is not told
+    c.connect().call(KILL, signal.SIGKILL)
+    assert c.end().oom_kills == s.oom_kills
+
+
+def test_death_by_lack_of_memory_while_it_is_built_says_so(env):
+    env.config["linux"]["resources"] = {"memory": {"limit": 64 << 10, "swap": 64 << 10}}
+    env.config["mounts"] += [{"destination": f"/t{i}", "type": "tmpfs", "source": "t"} for i in range(200)]
+    c = env.spawn("/ct", "exit", "0")
+    with pytest.raises(Refused) as e:
+        c.started()
+    if "memory" in e.value.text:
+        assert "killed by signal 9" in e.value.text and "memory.limit" in e.value.text
+    else:  # the kernel refused an allocation (ENOMEM) instead
+        assert "Cannot allocate memory" in e.value.text, e.value.text
+    c.end()
+    c.finish()
+
+
+# ---- one more process
+
+
+def test_exec(env):
+    c = env.run("/ct", "sleep", "100")
+    x = env.exec(c, "/ct", "ids", "--", "cat", "/proc/self/cgroup", "--", "exit", "5")
+    assert x.started() > 0
+    s = x.end()
+    assert (s.phase, s.exit_code, s.signal) == ("ended", 5, 0)
+    x.finish()
+    assert b"uid 0" in x.log() and x.record()["exitCode"] == 5 and "oomKilled" not in x.record()
+    assert c.connect().call(STATUS).phase == "running"
+
+
+def test_exec_with_input_and_two_streams(env):
+    c = env.run("/ct", "sleep", "100")
+    x = env.exec(c, "/streams", "cat", flags=HOLD | OPEN_STDIN | STDIN_ONCE)
+    assert x.started() == 0
+    a, k = x.attach(TAKE_STDIN | TAKE_STDOUT | TAKE_STDERR), x.connect()
+    assert k.call(STATUS).phase == "created"
+    k.call(START)
+    with pytest.raises(Refused, match="started already"):
+        k.call(START)
+    a.send(STDIN, payload=b"hello\n")
+    a.until(1, b"hello\n")
+    a.call(CLOSE_STDIN)
+    assert a.to_end() == {1: b"hello\n", 2: b"end of input\n"}
+    assert x.end().exit_code == 0
+
+
+def test_exec_with_a_terminal(env):
+    c = env.run("/ct", "sleep", "100")
+    x = env.exec(c, "/streams", "size", flags=TERMINAL | HOLD)
+    x.started()
+    a, k = x.attach(TAKE_STDIN | TAKE_STDOUT), x.connect()
+    k.call(RESIZE, 33, 77)
+    k.call(START)
+    a.until(1, b"size 33 77 tty 1\r\n")
+    k.call(RESIZE, 50, 132)
+    a.until(1, b"size 50 132\r\n")
+    assert x.end().exit_code == 0
+
+
+def test_a_held_exec_that_is_given_up(env):
+    c = env.run("/ct", "sleep", "100")
+    x = env.exec(c, "/ct", "exit", "0", flags=HOLD)
+    x.started()
+    x.connect().call(KILL, signal.SIGTERM)
+    s = x.end()
+    assert s.phase == "ended" and "before it was started" in s.error
+    x.finish()
+    assert x.record()["errorClass"] == "CANCELLED" and c.connect().call(STATUS).phase == "running"
+
+
+def test_exec_ends_with_its_container(env):
+    c = env.run("/ct", "sleep", "100")
+    x = env.exec(c, "/ct", "sleep", "100")
+    x.started()
+    c.connect().call(KILL, signal.SIGKILL)
+    assert c.end().signal == 9 and x.end().signal == 9
+    x.finish()
+    assert x.record()["signal"] == 9
+
+
+@pytest.mark.parametrize("what", ["program", "process", "container", "sockets"])
+def test_exec_refusals(env, what):
+    c = env.run("/ct", "sleep", "100")
+    if what == "sockets":
+        with pytest.raises(Refused, match="with EXEC none are held"):
+            env.ask(env.packet(EXEC, sockets=1), [])
+        return
+    if what == "container":
+        c.connect().call(KILL, signal.SIGKILL)
+        c.end()
+    bad = {"cwd": 7} if what == "process" else {}
+    x = env.exec(c, "/nothing" if what == "program" else "/ct", **bad)
+    with pytest.raises(Refused) as e:
+        x.started()
+    want = {"program": "/nothing", "process": "cwd", "container": "stopped container"}[what]
+    assert want in e.value.text
+    s = x.end()
+    assert s.exit_code == (127 if what == "program" else s.exit_code) != 0
+    x.finish()
+    assert want in x.record()["error"]
+
+
+def test_exec_outlives_the_engine(env):
+    c = env.run("/ct", "sleep", "100")
+    x = env.exec(c, "/ct", "sleep", "1", "--", "exit", "3")
+    x.started()
+    env.spawner.close()
+    env.process.wait(10)
+    x.control.close()
+    x.finish()
+    assert x.record()["exitCode"] == 3
+
+
 def test_no_oom_is_recorded_as_such(env):
     env.config["linux"]["resources"] = {"memory": {"limit": 64 << 20}}
     c = env.run("/ct", "exit", "0")
