@@ -19,7 +19,7 @@ done
 export KNARR_TEST_LONG=$long
 
 lists="packages/run packages/build packages/test"
-[ $long = 0 ] || [ ! -f packages/vm ] || lists="$lists packages/vm"
+[ $long = 0 ] || lists="$lists packages/vm packages/peers"
 # shellcheck disable=SC2086
 tools/apt-install $lists || exit 1
 

@@ -287,7 +287,7 @@ static int program_find(const struct config_process *p, char out[PATH_MAX], stru
 			return -ERR_NO_COMMAND;
 		}
 		return err_set(err, ERR_NOT_EXECUTABLE, "unable to start container process: exec: \"%s\": %s", name,
-			       errnum == EISDIR	  ? "is a directory"
+			       errnum == EISDIR	  ? "is a directory: permission denied" /* dockerd makes 126 of the latter */
 			       : errnum == EACCES ? "permission denied"
 						  : strerror(errnum));
 	}
