@@ -125,7 +125,7 @@ static int exec_run(struct arena *a, const struct monitor_spawn *s, const struct
 	return r < 0 ? err_note(err, "process file") : runtime_exec(o, arena_span(a, buf_span(&text)), out, err);
 }
 
-void monitor_build_run(const struct monitor_spawn *s, const int stdio[3], int channel)
+void monitor_build_run(const struct monitor_spawn *s, const int stdio[3], uint16_t rows, uint16_t cols, int channel)
 {
 	auto_err struct err err = ERR_INIT;
 	auto_arena struct arena a = {};
@@ -144,6 +144,8 @@ void monitor_build_run(const struct monitor_spawn *s, const int stdio[3], int ch
 	}
 	bundle[n] = 0;
 	o.bundle = bundle;
+	o.rows = rows;
+	o.cols = cols;
 	bool exec = s->flags & MONITOR_EXEC;
 	if (stdio_set(stdio, &err) < 0)
 		fail(&err);

@@ -21,8 +21,9 @@ struct build_msg {
 	char text[MONITOR_TEXT_MAX];
 };
 
-/* Builds, with stdio as descriptors 0, 1, 2 (-1 = /dev/null); MADE or ERROR, then MEMORY and MEMORY_EVENT where there is
- * something to watch. With MONITOR_EXEC it is a process in a running container instead. */
-void monitor_build_run(const struct monitor_spawn *s, const int stdio[3], int channel) __attribute__((noreturn));
+/* Builds, with stdio as descriptors 0, 1, 2 (-1 = /dev/null), a terminal of that size; MADE or ERROR, then MEMORY and
+ * MEMORY_EVENT where there is something to watch. With MONITOR_EXEC it is a process in a running container instead. */
+void monitor_build_run(const struct monitor_spawn *s, const int stdio[3], uint16_t rows, uint16_t cols, int channel)
+	__attribute__((noreturn));
 /* Lets a built one run: STARTED or ERROR. */
 void monitor_build_start(const struct monitor_spawn *s, int channel) __attribute__((noreturn));

@@ -46,7 +46,7 @@ void *realloc(void *p, size_t n)
 #include "monitor/build.h"
 #include "sys/sys.h"
 static int fake_exit;
-void monitor_build_run(const struct monitor_spawn *s, const int stdio[3], int channel)
+void monitor_build_run(const struct monitor_spawn *s, const int stdio[3], uint16_t rows, uint16_t cols, int channel)
 {
 	struct build_msg m = { .kind = BUILD_MADE };
 	struct sys_clone_args args = { .flags = CLONE_PARENT };

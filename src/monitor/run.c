@@ -117,7 +117,7 @@ static void child_begin(struct run *m, bool build, struct err *err)
 	if (pid == 0) {
 		close(pair[0]);
 		if (build)
-			monitor_build_run(m->spawn, m->theirs, theirs);
+			monitor_build_run(m->spawn, m->theirs, m->rows, m->cols, theirs);
 		monitor_build_start(m->spawn, theirs);
 	}
 	if (pid < 0) {
@@ -170,7 +170,7 @@ void monitor_run_failed(struct run *m, enum err_class class, int errnum, const c
 static void terminal_set(struct run *m, int master)
 {
 	m->terminal = master;
-	if (m->rows || m->cols) {
+	if (m->rows || m->cols) { /* it was made like this, unless RESIZE came meanwhile */
 		struct winsize size = { .ws_row = m->rows, .ws_col = m->cols };
 		(void)ioctl(master, TIOCSWINSZ, &size); /* a new terminal takes any size */
 	}

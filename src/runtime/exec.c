@@ -108,7 +108,7 @@ static int build(struct birth *b, struct final *f, struct err *err)
 		return err_sys(err, "join session keyring %s", name);
 	if (p->terminal) {
 		struct child c = { .sync = b->sync, .root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC) };
-		r = runtime_terminal_open(&c, p, false, err);
+		r = runtime_terminal_open(&c, p, b->wish->opts, false, err);
 		fd_close(&c.root);
 		if (r < 0)
 			return r;

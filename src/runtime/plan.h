@@ -224,7 +224,8 @@ int runtime_rootfs_readonly(struct child *c, const char *path, struct err *err);
 int runtime_rootfs_root_readonly(struct child *c, struct err *err);
 int runtime_rootfs_detach(struct child *c, struct err *err);
 /* A terminal for the process: the slave becomes 0, 1 and 2 and the controlling terminal, the master goes to the parent. */
-int runtime_terminal_open(struct child *c, const struct config_process *p, bool bind_console, struct err *err);
+int runtime_terminal_open(struct child *c, const struct config_process *p, const struct runtime_opts *opts,
+			  bool bind_console, struct err *err);
 
 /* ---- final.c: shared by the first process and by exec */
 struct final {

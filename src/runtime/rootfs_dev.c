@@ -111,7 +111,8 @@ int runtime_rootfs_devices(struct child *c, struct err *err)
 	return 0;
 }
 
-int runtime_terminal_open(struct child *c, const struct config_process *p, bool bind_console, struct err *err)
+int runtime_terminal_open(struct child *c, const struct config_process *p, const struct runtime_opts *opts,
+			  bool bind_console, struct err *err)
 {
 	auto_fd int master = sys_path_open(c->root, "/dev/pts/ptmx", O_RDWR | O_NOCTTY, 0);
 	if (master < 0)
@@ -123,8 +124,9 @@ int runtime_terminal_open(struct child *c, const struct config_process *p, bool 
 	auto_fd int slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
 	if (slave < 0)
 		return err_sys(err, "open the terminal's other end");
-	if (p->width || p->height) {
-		struct winsize size = { .ws_row = (unsigned short)p->height, .ws_col = (unsigned short)p->width };
+	struct winsize size = { .ws_row = opts->rows ? opts->rows : (unsigned short)p->height,
+				.ws_col = opts->cols ? opts->cols : (unsigned short)p->width };
+	if (size.ws_row || size.ws_col) {
 		if (ioctl(master, TIOCSWINSZ, &size) < 0)
 			return err_sys(err, "set the terminal's size");
 	}
@@ -155,5 +157,5 @@ int runtime_terminal_open(struct child *c, const struct config_process *p, bool 
 
 int runtime_rootfs_terminal(struct child *c, struct err *err)
 {
-	return runtime_terminal_open(c, c->plan->config->process, c->plan->own_dev, err);
+	return runtime_terminal_open(c, c->plan->config->process, &c->plan->opts, c->plan->own_dev, err);
 }

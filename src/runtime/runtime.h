@@ -32,6 +32,7 @@ struct runtime_opts {
 	const char *console_socket; /* unix socket that gets the terminal's master; NULL */
 	const char *pid_file;	    /* NULL = none */
 	const char *cache_dir;	    /* compiled seccomp filters; NULL = none are kept */
+	uint16_t rows, cols;	    /* of a new terminal, over process.consoleSize; 0 = as that says */
 	int preserve_fds;	    /* descriptors 3 .. 3+n-1 stay open in the container */
 	bool systemd_cgroup;	    /* cgroupsPath is slice:prefix:name */
 	bool no_pivot;		    /* move the root mount and chroot instead of pivot_root */

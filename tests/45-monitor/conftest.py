@@ -160,6 +160,9 @@ class Container:
     def rss(self):
         """(private KB, rows of smaps that have private memory): written pages. Those of the program file that nobody wrote are
         the page cache's, also when just one process maps them."""
+        # As long as a child that builds lives, it shares our pages.
+        children = pathlib.Path(f"/proc/{self.pid}/task/{self.pid}/children")
+        eventually(lambda: len(children.read_text().split()) <= 1)
         total, rows, name, private = 0, {}, "", 0
         for line in pathlib.Path(f"/proc/{self.pid}/smaps").read_text().splitlines():
             w = line.split()
