@@ -135,8 +135,10 @@ static bool deletion_step(struct deletion *d, struct json *object)
 		const struct json *own = json_path(object, "spec", "finalizers", (char *)NULL);
 		if (!deleting) {
 			struct json *status = json_getl(object, "status");
-			if (!status)
+			if (!status) {
 				status = json_set(&c->arena, object, SPAN("status"), json_object());
+				meta = json_getl(object, "metadata"); /* a new member moves the others */
+			}
 			(void)json_set(&c->arena, status, SPAN("phase"), json_cstr("Terminating"));
 		}
 		held = held || (own && own->n);

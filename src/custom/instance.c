@@ -83,11 +83,11 @@ static void prepare_status(const struct custom_change *c)
 	const struct json *status = json_getl(c->object, "status");
 	const struct json *managers = json_getl(json_getl(c->object, "metadata"), "managedFields");
 	struct json object = json_copy(c->arena, c->old);
-	struct json *meta = json_getl(&object, "metadata");
 	if (status)
 		(void)json_setl(c->arena, &object, "status", *status);
 	else
 		(void)json_remove(&object, SPAN("status"));
+	struct json *meta = json_getl(&object, "metadata");
 	if (managers)
 		(void)json_setl(c->arena, meta, "managedFields", *managers);
 	else

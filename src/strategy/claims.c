@@ -67,7 +67,6 @@ static void sync_sources(struct arena *a, struct json *spec)
 
 static void prepare_claim(struct strategy *s)
 {
-	struct json *spec = default_object(s->arena, s->object, "spec");
 	const struct json *old_spec = member(s->old, "spec");
 	if (s->old) {
 		strategy_keep(s, "status");
@@ -75,6 +74,7 @@ static void prepare_claim(struct strategy *s)
 		struct json *status = json_setl(s->arena, s->object, "status", json_object());
 		json_setl(s->arena, status, "phase", json_str(SPAN("Pending")));
 	}
+	struct json *spec = default_object(s->arena, s->object, "spec"); /* after: a new member moves the others */
 	drop_disabled(spec, old_spec);
 	drop_strange_source(spec, old_spec);
 	if (!s->old)

@@ -24,8 +24,8 @@ static void default_volume_source(struct arena *a, struct json *spec)
 
 static void default_volume(struct arena *a, struct json *object)
 {
-	struct json *spec = default_object(a, object, "spec");
 	default_string(a, default_object(a, object, "status"), "phase", "Pending");
+	struct json *spec = default_object(a, object, "spec"); /* after: a new member moves the others */
 	default_string(a, spec, "persistentVolumeReclaimPolicy", "Retain");
 	default_unset(a, spec, "volumeMode", "Filesystem");
 	default_resource_list(a, member(spec, "capacity"));
