@@ -6,18 +6,23 @@
 
 /* ---- calls */
 
-static void call_free(struct call *c)
+void call_uncount(struct call *c)
 {
 	struct worker *w = c->w;
-	/* A stream has no other end than this one. */
-	audit_complete(c, c->code ? c->code : 200, "", SPAN_EMPTY);
-	meter_request(c);
 	flow_leave(&c->server->flow, &c->ticket);
 	list_remove(&c->timed);
 	if (c->own_timeout)
 		loop_timer_stop(c->own_timeout);
 	if (list_empty(&w->timed))
 		loop_timer_stop(&w->expiry);
+}
+
+static void call_free(struct call *c)
+{
+	/* A stream has no other end than this one. */
+	audit_complete(c, c->code ? c->code : 200, "", SPAN_EMPTY);
+	meter_request(c);
+	call_uncount(c);
 	store_snapshot_unref(c->snap);
 	bytes_unref(c->value);
 	api_registry_unref(c->registry);
@@ -107,7 +112,7 @@ struct span call_group_version(struct call *c, const struct api_resource *res)
 
 /* ---- answers */
 
-static void common_headers(struct call *c, int code, const char *content_type)
+void call_headers(struct call *c, int code, const char *content_type)
 {
 	http_reply_status(c->http, code);
 	http_reply_header(c->http, "cache-control",
@@ -141,7 +146,7 @@ void call_answer_piece(struct call *c, int code, const char *content_type, struc
 	c->answered = true;
 	c->code = code;
 	c->answer_bytes = piece.data.len;
-	common_headers(c, code, content_type);
+	call_headers(c, code, content_type);
 	audit_complete(c, code, content_type, piece.data);
 	http_reply_add(c->http, piece);
 	http_reply_gzip(c->http, 0);

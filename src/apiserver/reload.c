@@ -140,10 +140,30 @@ static void on_quiet(struct loop_timer *t)
 	reload_run(container_of(t, struct reload, quiet)->s);
 }
 
+/* Others may write in these folders too. Names that begin with two dots are how a mounted Secret is swapped; the last three are
+ * what we would have made ourselves. */
+static bool ours(const struct apiserver_options *o, struct span file, uint32_t mask)
+{
+	static const char *const own[] = { "ca.crt", "apiserver.crt", "apiserver.key" };
+	if (mask & IN_Q_OVERFLOW || span_starts(file, SPAN("..")))
+		return true;
+	for (unsigned i = 0; i < FILE_SA_SIGN; i++) {
+		struct span path = files_path(o, i);
+		if (path.len && span_eq(span_from(path, (size_t)(span_rchr(path, '/') + 1)), file))
+			return true;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(own); i++)
+		if (span_is(file, own[i]))
+			return true;
+	return false;
+}
+
 static void on_change(struct loop_watch *w, uint32_t mask, uint32_t cookie, const char *file)
 {
 	struct reload *r = container_of(w, struct folder, watch)->r;
-	loop_timer_start(&r->quiet, QUIET_MS);
+	/* Not moved by later events: a folder in which something changes all the time is read all the same. */
+	if (ours(r->s->opt, span_of(file), mask) && !loop_timer_running(&r->quiet))
+		loop_timer_start(&r->quiet, QUIET_MS);
 }
 
 static void folder_watch(struct reload *r, struct loop *l, struct span path)

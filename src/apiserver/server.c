@@ -163,6 +163,7 @@ static int first_init(struct apiserver *s, struct sockets *from, const struct fi
 		rc = http_server_new(&p, &w->local, err);
 		if (rc == 0) {
 			w->serving++;
+			http_server_share(w->local, others, s->n_workers - 1);
 			rc = http_server_listen(w->local, take_fd(&from->local), 0, err);
 		}
 	}

@@ -132,6 +132,10 @@ void handle_request(struct http_req *r, void *arg);
 void handle_init(struct worker *w); /* what requests of this thread share */
 /* Answers with c->err. Details name the resource of the call. */
 void call_fail(struct call *c);
+/* Status and the headers that every answer has, warnings too. */
+void call_headers(struct call *c, int code, const char *content_type);
+/* It may last: from now on it is neither counted among the requests in flight nor ended by --request-timeout. */
+void call_uncount(struct call *c);
 /* An answer of ready JSON (or other) bytes; the buf is copied. */
 void call_answer(struct call *c, int code, const char *content_type, const struct buf *body);
 void call_answered(struct call *c, int code); /* without a body, by other means than these */
