@@ -12,7 +12,7 @@ struct worker {
 	struct loop *l;
 	struct http_server *server;
 	pthread_t thread;
-	uint64_t requests;
+	uint64_t requests, accepted;
 };
 
 static struct worker workers[THREADS];
@@ -32,6 +32,7 @@ static void stopped(struct http_server *s, void *arg)
 {
 	struct worker *w = arg;
 	w->requests = http_server_stats(s).requests;
+	w->accepted = http_server_stats(s).accepted;
 	http_server_free(s);
 	w->server = NULL;
 	loop_release(w->l);
@@ -159,12 +160,14 @@ static void test_threads(void **state)
 	for (int i = 0; i < THREADS; i++) {
 		loop_post_call(workers[i].l, stop, &workers[i]);
 		pthread_join(workers[i].thread, NULL);
-		/* Connections are dealt in turn, so every thread had its share. */
-		assert_in_range(workers[i].requests, CALLS * 2 / THREADS / 3, CALLS * 2);
+		/* Connections are dealt in turn; how much comes over each is the clients' and the scheduler's matter. */
+		assert_in_range(workers[i].accepted, workers[0].accepted - 1, workers[0].accepted + 1);
+		assert_true(workers[i].requests > 0);
 		requests += workers[i].requests;
 		loop_free(workers[i].l);
 	}
 	assert_int_equal(requests, 2 * CALLS);
+	assert_true(workers[0].accepted >= 2 * AT_ONCE / THREADS);
 	assert_int_equal(atomic_load(&shared->refs), 1);
 	bytes_unref(shared);
 	tls_slot_done(&slot);
