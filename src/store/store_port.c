@@ -431,7 +431,8 @@ bool store_port_run(struct store_port *p, unsigned budget)
 	}
 	store_snapshot_unref(snap);
 	p->running = false;
-	while (!list_empty(&p->closed))
-		watch_free(LIST_FIRST(&p->closed, struct store_watch, link));
+	struct store_watch *closed;
+	while ((closed = LIST_POP(&p->closed, struct store_watch, link)))
+		watch_free(closed);
 	return more;
 }
