@@ -14,23 +14,19 @@ struct deletion {
 	int64_t grace_s;
 	struct span policy, uid, rv; /* propagationPolicy and preconditions */
 	struct span gone_uid;	     /* of the object that was deleted */
+	void (*done)(struct call *c), (*stale)(struct call *c); /* of who deletes on behalf of the client; NULL: we answer */
 	/* collection */
 	struct filter filter;
 	struct span *names, *spaces; /* what is still to be deleted */
 	unsigned n, at;
 };
 
-static int options_read(struct call *c, struct deletion *d)
+/* opts: DeleteOptions; what they leave open comes from the query. */
+static int options_take(struct call *c, struct deletion *d, const struct json *opts)
 {
 	struct span grace = call_param(c, "gracePeriodSeconds"), policy = call_param(c, "propagationPolicy");
-	struct json opts = json_object();
-	if (c->body.len) {
-		const struct api_type *t = api_type_find(SPAN("meta/v1.DeleteOptions"));
-		if (write_decode(c, t, SPAN("DeleteOptions"), &opts) < 0)
-			return -ERR_INVALID_REQUEST;
-	}
-	const struct json *g = json_getl(&opts, "gracePeriodSeconds"), *pre = json_getl(&opts, "preconditions");
-	const struct json *orphan = json_getl(&opts, "orphanDependents"), *dry = json_getl(&opts, "dryRun");
+	const struct json *g = json_getl(opts, "gracePeriodSeconds"), *pre = json_getl(opts, "preconditions");
+	const struct json *orphan = json_getl(opts, "orphanDependents"), *dry = json_getl(opts, "dryRun");
 	d->c = c;
 	if (g) {
 		d->has_grace = true;
@@ -41,7 +37,7 @@ static int options_read(struct call *c, struct deletion *d)
 				       "strconv.ParseInt: parsing \"%.*s\": invalid syntax", SPAN_ARG(grace));
 		d->has_grace = true;
 	}
-	d->policy = json_span(json_getl(&opts, "propagationPolicy"));
+	d->policy = json_span(json_getl(opts, "propagationPolicy"));
 	if (!d->policy.len)
 		d->policy = policy;
 	if (orphan && d->policy.len)
@@ -63,6 +59,17 @@ static int options_read(struct call *c, struct deletion *d)
 	d->uid = json_span(json_getl(pre, "uid"));
 	d->rv = json_span(json_getl(pre, "resourceVersion"));
 	return 0;
+}
+
+static int options_read(struct call *c, struct deletion *d)
+{
+	struct json opts = json_object();
+	if (c->body.len) {
+		const struct api_type *t = api_type_find(SPAN("meta/v1.DeleteOptions"));
+		if (write_decode(c, t, SPAN("DeleteOptions"), &opts) < 0)
+			return -ERR_INVALID_REQUEST;
+	}
+	return options_take(c, d, &opts);
 }
 
 /* ---- one object */
@@ -184,7 +191,9 @@ static void after_delete(struct call *c, int64_t rev)
 		delete_next(c);
 		return;
 	}
-	if (c->value)
+	if (d->done)
+		d->done(c);
+	else if (c->value)
 		call_answer_object(c, 200, bytes_span(c->value), rev);
 	else
 		done_one(c, d->gone_uid);
@@ -220,7 +229,10 @@ static void delete_try(struct call *c)
 			SPAN_ARG(c->route.name), by_uid ? "UID" : "ResourceVersion", SPAN_ARG(by_uid ? d->uid : d->rv),
 			by_uid ? "UID" : "ResourceVersion", SPAN_ARG(by_uid ? uid : rv),
 			by_uid ? "deleted and then recreated" : "modified");
-		call_fail(c);
+		if (d->stale)
+			d->stale(c);
+		else
+			call_fail(c);
 		return;
 	}
 	d->gone_uid = uid;
@@ -270,6 +282,18 @@ void delete_begin(struct call *c)
 {
 	struct deletion *d = deletion_new(c);
 	if (options_read(c, d) < 0)
+		call_fail(c);
+	else
+		delete_try(c);
+}
+
+void delete_with(struct call *c, const struct json *options, void (*done)(struct call *c), void (*stale)(struct call *c))
+{
+	struct deletion *d = deletion_new(c);
+	d->done = done;
+	d->stale = stale;
+	c->tries = 0;
+	if (options_take(c, d, options) < 0)
 		call_fail(c);
 	else
 		delete_try(c);

@@ -511,15 +511,7 @@ static void dispatch(struct call *c)
 		return;
 	}
 	switch (r->verb) {
-	case ROUTE_GET:
-		if (c->sub && !span_is(c->sub->name, "status")) {
-			err_set(&c->err, ERR_UNSUPPORTED, "this server does not serve %.*s/%.*s yet",
-				SPAN_ARG(c->res->plural), SPAN_ARG(c->sub->name));
-			call_fail(c);
-			break;
-		}
-		read_get(c);
-		break;
+	case ROUTE_GET: read_get(c); break;
 	case ROUTE_LIST: read_list(c); break;
 	case ROUTE_WATCH: watch_begin(c); break;
 	default: write_begin(c); break;

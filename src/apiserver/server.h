@@ -112,6 +112,7 @@ struct call {
 	struct span body;
 	struct json object;	     /* to be stored */
 	struct deletion *deletion;   /* of DELETE */
+	void *state;		     /* of the action under way (sub.h); in the arena */
 	struct bytes *value;	     /* encoded; owned */
 	struct store_snapshot *snap; /* what the current try looked at; owned */
 	unsigned tries;

@@ -64,6 +64,16 @@ void status_write(struct buf *out, const struct err *err, const struct status_de
 	buf_chr(out, '\n');
 }
 
+void status_write_unknown(struct buf *out, const struct err *err)
+{
+	struct json_out o = { .buf = out, .style = JSON_HTML };
+	head(&o, "Failure");
+	json_out_kspan(&o, "message", span_of(err_msg(err)));
+	json_out_ki64(&o, "code", 500);
+	json_out_end(&o);
+	buf_chr(out, '\n');
+}
+
 void status_write_success(struct buf *out, const struct status_details *details)
 {
 	struct json_out o = { .buf = out, .style = JSON_HTML };

@@ -1,6 +1,7 @@
 /* The review kinds answer with what was sent and a status; a TokenRequest with a signed token. */
 #include "apiserver/virtual.h"
 
+#include "apiserver/sub.h"
 #include "apiserver/write.h"
 
 #define EXPIRATION_LEAST_S 600
@@ -297,6 +298,8 @@ bool virtual_begin(struct call *c)
 		scale_get(c);
 		return true;
 	}
+	if (sub_begin(c))
+		return true;
 	if (!row_of(c) && !is_token(c) && !is_scale(c))
 		return false;
 	c->is_virtual = true;
@@ -306,6 +309,8 @@ bool virtual_begin(struct call *c)
 
 void virtual_create(struct call *c)
 {
+	if (sub_body(c))
+		return;
 	if (is_scale(c)) {
 		scale_write(c);
 		return;

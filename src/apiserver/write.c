@@ -758,11 +758,5 @@ static void on_body(struct http_req *r, int rc, struct span body, void *arg)
 
 void write_begin(struct call *c)
 {
-	if (c->sub && !c->is_virtual && !span_is(c->sub->name, "status")) {
-		err_set(&c->err, ERR_UNSUPPORTED, "this server does not serve %.*s/%.*s yet", SPAN_ARG(c->res->plural),
-			SPAN_ARG(c->sub->name));
-		call_fail(c);
-		return;
-	}
 	http_req_body_whole(c->http, BODY_MAX, on_body, c);
 }
