@@ -67,6 +67,10 @@ struct apiserver_options {
 	struct span audit_policy_file, audit_log_path; /* "-": standard output */
 	int64_t audit_log_maxsize_mb, audit_log_maxbackup, audit_log_maxage_days; /* [100], [0: all], [0: for ever] */
 	bool audit_log_legacy;	/* --audit-log-format=legacy */
+	/* How kubelets are reached: our certificate for them, who signs theirs (empty: nobody is asked), which of a node's addresses
+	 * is taken [Hostname,InternalDNS,InternalIP,ExternalDNS,ExternalIP], the port of nodes that name none [10250]. */
+	struct span kubelet_client_certificate, kubelet_client_key, kubelet_certificate_authority, kubelet_address_types;
+	int64_t kubelet_port;
 	unsigned threads;     /* [number of processors, at most 8] */
 	struct clock *clock;  /* NULL: the real one */
 	struct arena arena;   /* of texts made while parsing */

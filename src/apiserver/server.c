@@ -2,8 +2,10 @@
 #include "apiserver/server.h"
 
 #include "apiserver/docs.h"
+#include "apiserver/kubelet.h"
 #include "apiserver/meter.h"
 #include "apiserver/privileges.h"
+#include "apiserver/relay.h"
 #include "apiserver/reload.h"
 
 #include <fcntl.h>
@@ -110,6 +112,7 @@ static void on_stopped(struct http_server *hs, void *arg)
 		feed_stop(w);
 		reload_stop(w);
 	}
+	relay_free(w);
 	/* What the port still owes comes with the next turns: the store is closed only after all threads have ended. */
 	loop_release(w->loop);
 }
@@ -119,6 +122,7 @@ static void worker_stop(void *arg)
 	struct worker *w = arg;
 	struct apiserver *s = w->server;
 	watch_end_all(w);
+	relay_end_all(w);
 	http_server_stop(w->https, STOP_MS, on_stopped, w);
 	if (w->local)
 		http_server_stop(w->local, STOP_MS, on_stopped, w);
@@ -272,6 +276,8 @@ int apiserver_start(const struct apiserver_options *o, struct apiserver **out_se
 	if (rc == 0)
 		rc = files_read(o, &files, err);
 	if (rc == 0)
+		rc = kubelet_open(o, &s->kubelets, err); /* keys, while we may read them */
+	if (rc == 0)
 		rc = io_mkdirs(AT_FDCWD, buf_cstr(&dir), 0700, err);
 	if (rc == 0 && o->user.len)
 		rc = drop(o, buf_cstr(&dir), err);
@@ -341,6 +347,7 @@ void apiserver_stop(struct apiserver *s)
 		log_error("closing the store", kv_err(&err));
 	tls_slot_done(&s->tls);
 	pki_service_keys_done(&s->keys);
+	kubelet_close(s->kubelets);
 	auth_tokens_free(atomic_load(&s->tokens));
 	auth_rbac_free(s->rbac);
 	auth_node_free(s->nodes);

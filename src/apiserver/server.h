@@ -31,6 +31,7 @@ struct apiserver {
 	struct auth_issuer issuer;
 	struct service_keys keys;
 	struct auth_lookup lookup;
+	struct kubelets *kubelets; /* how they are reached (kubelet.h); owned */
 	struct worker *workers;
 	unsigned n_workers;
 	unsigned port;
@@ -60,6 +61,7 @@ struct worker {
 	struct loop_timer expiry;     /* of the first of them */
 	struct meter_worker *meter;
 	struct store_watch *feeds[8]; /* of worker 0 */
+	struct relay_pool *relays;    /* NULL until something was passed on (relay.h) */
 	unsigned serving;	      /* http servers that have not ended yet */
 };
 

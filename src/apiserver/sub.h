@@ -28,7 +28,13 @@ bool sub_condition_set(struct call *c, struct json *pod, const char *type, const
 const struct store_item *sub_object(struct call *c, struct span group, const char *plural, struct span ns,
 				    struct span name, struct json *out);
 
-/* bind.c, evict.c, connect.c */
+/* bind.c, evict.c, connect.c, proxy.c */
 void bind_create(struct call *c);
 void evict_create(struct call *c);
 void connect_begin(struct call *c);
+void proxy_begin(struct call *c);
+
+/* connect.c: a pod of the call's namespace from c->snap; NULL with c->err set when it is not there. */
+const struct store_item *connect_pod(struct call *c, struct span name, struct json *out);
+/* Answers with c->err; what is INTERNAL there has no reason upstream. */
+void connect_fail(struct call *c);
