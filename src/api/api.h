@@ -3,6 +3,7 @@
 
 #include "api/schema.h"   /* types and fields */
 #include "api/resource.h" /* resources and registries */
+#include "api/convert.h"  /* versions of one storage */
 #include "api/codec.h"    /* JSON, YAML, protobuf */
 #include "api/typed.h"    /* C structs of types */
 #include "api/quantity.h" /* resource.Quantity */

@@ -215,21 +215,41 @@ static const struct api_fieldset *without_reset(struct arena *a, const struct ap
 
 /* ---- typed views */
 /* An object as upstream's typed value sees it: the members that Go always writes are there. */
+static struct json view_as(struct arena *a, const struct api_type *type, const struct json *object)
+{
+	struct json out;
+	if (api_type_flags(type) & API_TYPE_CUSTOM)
+		return *object;
+	auto_buf struct buf text = {};
+	api_encode_json(&text, type, object, 0);
+	if (json_parse(a, arena_span(a, buf_span(&text)), JSON_DUPLICATES_LAST, NULL, &out, NULL) < 0)
+		return *object;
+	return out;
+}
+
 static struct json typed_view(struct arena *a, const struct api_ssa *s, const struct json *object)
 {
-	struct json empty = json_object(), out;
+	struct json empty = json_object();
 	if (!object) {
 		json_add(a, &empty, SPAN("apiVersion"), json_str(s->api_version));
 		json_add(a, &empty, SPAN("kind"), json_str(s->kind));
 		object = &empty;
 	}
-	if (api_type_flags(s->type) & API_TYPE_CUSTOM)
-		return *object;
-	auto_buf struct buf text = {};
-	api_encode_json(&text, s->type, object, 0);
-	if (json_parse(a, arena_span(a, buf_span(&text)), JSON_DUPLICATES_LAST, NULL, &out, NULL) < 0)
-		return *object;
-	return out;
+	return view_as(a, s->type, object);
+}
+
+/* A view of s's version as a manager of another sees it; the type of that, or NULL when it is the same. */
+static const struct api_type *other_view(struct arena *a, const struct api_ssa *s, struct span version, const struct json *view,
+					 struct json *out)
+{
+	if (!s->convert || span_eq(version, s->api_version))
+		return NULL;
+	const struct api_type *type = s->convert(a, s->resource, s->api_version, version, view, out);
+	if (type) {
+		const struct json converted = *out;
+		*out = view_as(a, type, &converted);
+	}
+	return type;
 }
 
 /* "apps/v1, Kind=Deployment"; the core group is empty: "/v1, Kind=Pod". */
@@ -334,6 +354,21 @@ static int conflict_error(struct conflicts *c, struct err *err)
 }
 
 /* ---- the change of ownership that a write brings */
+/* The same write in another version's fields: written, and written or removed. False: that version has ours. */
+static bool written_elsewhere(struct arena *a, const struct api_ssa *s, struct span version, const struct json *from,
+			      const struct json *to, const struct api_fieldset **out_written, const struct api_fieldset **out_gone)
+{
+	struct json from_there, to_there;
+	struct ssa_difference diff;
+	const struct api_type *type = other_view(a, s, version, from, &from_there);
+	if (!type || !other_view(a, s, version, to, &to_there))
+		return false;
+	api_ssa_compare(a, ssa_typed(type), &from_there, &to_there, &diff);
+	*out_written = api_fieldset_union(a, without_reset(a, s, diff.modified), without_reset(a, s, diff.added));
+	*out_gone = api_fieldset_union(a, *out_written, without_reset(a, s, diff.removed));
+	return true;
+}
+
 /* Takes from all managers but self what the write changed. !force: fills *out_conflicts instead and returns false. */
 static bool ownership_move(struct arena *a, const struct api_ssa *s, const struct json *from, const struct json *to,
 			   struct managers *m, const struct manager *self, bool force, struct ssa_difference *out_diff,
@@ -344,11 +379,14 @@ static bool ownership_move(struct arena *a, const struct api_ssa *s, const struc
 	out_diff->modified = without_reset(a, s, out_diff->modified);
 	out_diff->added = without_reset(a, s, out_diff->added);
 	const struct api_fieldset *written = api_fieldset_union(a, out_diff->modified, out_diff->added);
+	const struct api_fieldset **theirs = arena_alloc_n(a, m->n, sizeof(*theirs)), *gone_there;
 	for (unsigned i = 0; !force && i < m->n; i++) {
 		struct manager contested = m->items[i];
 		if (self && same_identity(&m->items[i], self))
 			continue;
-		contested.set = api_fieldset_intersection(a, m->items[i].set, written);
+		if (!written_elsewhere(a, s, m->items[i].api_version, from, to, &theirs[i], &gone_there))
+			theirs[i] = written;
+		contested.set = api_fieldset_intersection(a, m->items[i].set, theirs[i]);
 		if (api_fieldset_is_empty(contested.set))
 			continue;
 		put(&out_conflicts->of, contested);
@@ -357,17 +395,24 @@ static bool ownership_move(struct arena *a, const struct api_ssa *s, const struc
 	if (!force && out_conflicts->n)
 		return false;
 	const struct api_fieldset *gone = api_fieldset_union(a, written, out_diff->removed);
-	for (unsigned i = 0; i < m->n; i++)
-		if (!self || !same_identity(&m->items[i], self))
-			m->items[i].set = api_fieldset_difference(a, m->items[i].set, gone, false);
+	for (unsigned i = 0; i < m->n; i++) {
+		if (self && same_identity(&m->items[i], self))
+			continue;
+		if (!written_elsewhere(a, s, m->items[i].api_version, from, to, &theirs[i], &gone_there))
+			gone_there = gone;
+		m->items[i].set = api_fieldset_difference(a, m->items[i].set, gone_there, false);
+	}
 	drop_empty(m);
 	return true;
 }
 
 static void reconcile(struct arena *a, const struct api_ssa *s, struct managers *m)
 {
-	for (unsigned i = 0; i < m->n; i++)
-		m->items[i].set = api_ssa_reconcile(a, ssa_typed(s->type), m->items[i].set);
+	for (unsigned i = 0; i < m->n; i++) {
+		struct json nothing = json_object(), out;
+		const struct api_type *theirs = other_view(a, s, m->items[i].api_version, &nothing, &out);
+		m->items[i].set = api_ssa_reconcile(a, ssa_typed(theirs ? theirs : s->type), m->items[i].set);
+	}
 }
 
 /* At most UPDATERS_MAX entries of operation Update: the oldest of a version are joined under one name. */
@@ -471,6 +516,25 @@ void api_ssa_update(struct arena *a, const struct api_ssa *s, const struct json 
 }
 
 /* ---- apply */
+/* pruned with what a manager of another version owns of merged, found in that version's fields. */
+static struct json keep_elsewhere(struct arena *a, const struct api_ssa *s, const struct json *merged, struct json pruned,
+				  const struct manager *m)
+{
+	struct json merged_there, pruned_there, back;
+	const struct api_type *type = other_view(a, s, m->api_version, merged, &merged_there);
+	if (!type || !other_view(a, s, m->api_version, &pruned, &pruned_there))
+		return pruned;
+	struct ssa_type t = ssa_typed(type);
+	const struct api_fieldset *all = api_ssa_name_fields(a, t, api_ssa_fields(a, t, &merged_there));
+	const struct api_fieldset *keep =
+		api_fieldset_union(a, api_ssa_name_fields(a, t, api_ssa_fields(a, t, &pruned_there)),
+				   api_ssa_name_fields(a, t, m->set));
+	struct json kept = api_ssa_remove(a, t, &merged_there, api_fieldset_difference(a, all, keep, false));
+	if (!s->convert(a, s->resource, m->api_version, s->api_version, &kept, &back))
+		return pruned;
+	return view_as(a, s->type, &back);
+}
+
 /* The merged object without what this manager applied before and nobody owns now. */
 static struct json prune(struct arena *a, const struct api_ssa *s, struct json merged, const struct managers *m,
 			 const struct api_fieldset *last)
@@ -482,12 +546,17 @@ static struct json prune(struct arena *a, const struct api_ssa *s, struct json m
 	struct json pruned = api_ssa_remove(a, t, &merged, last);
 	/* What somebody owns comes back. */
 	const struct api_fieldset *owned = &api_fieldset_empty;
-	for (unsigned i = 0; i < m->n; i++)
-		owned = api_fieldset_union(a, owned, m->items[i].set);
+	for (unsigned i = 0; i < m->n; i++) {
+		struct json there;
+		if (!other_view(a, s, m->items[i].api_version, &merged, &there))
+			owned = api_fieldset_union(a, owned, m->items[i].set);
+	}
 	const struct api_fieldset *all = api_ssa_name_fields(a, t, api_ssa_fields(a, t, &merged));
 	const struct api_fieldset *left = api_ssa_name_fields(a, t, api_ssa_fields(a, t, &pruned));
 	const struct api_fieldset *keep = api_fieldset_union(a, left, api_ssa_name_fields(a, t, owned));
 	pruned = api_ssa_remove(a, t, &merged, api_fieldset_difference(a, all, keep, false));
+	for (unsigned i = 0; i < m->n; i++)
+		pruned = keep_elsewhere(a, s, &merged, pruned, &m->items[i]);
 	/* So does what nobody ever applied and only hung below an item that was removed. */
 	left = api_ssa_name_fields(a, t, api_ssa_fields(a, t, &pruned));
 	const struct api_fieldset *gone = api_fieldset_difference(a, all, left, false);

@@ -11,13 +11,14 @@
  * apiVersion, subresource), at most 10 of operation Update (older ones become ancient-changes), before-first-apply,
  * and kubectl's last-applied annotation (conflicts over what it says are taken over; it is kept up to date).
  *
- * Trees are in the version of s; entries of other versions are read as if their fields had the same names (all
- * versions of a resource that are served together do, except autoscaling/v1 beside v2). Results share children with their inputs.
+ * Trees are in the version of s; entries of other versions are read as if their fields had the same names, unless s has a
+ * `convert`: then what such a manager owns, loses or keeps is found in its own version. Results share children with their inputs.
  * After an apply the caller drops nulls and fills defaults (api_decode_tree). */
 #pragma once
 
 #include "api/fieldset.h"
-#include "api/schema.h"
+#include "api/resource.h"
+#include "json/json.h"
 
 struct api_ssa {
 	const struct api_type *type;
@@ -26,6 +27,11 @@ struct api_ssa {
 	const struct span *reset;      /* fields that this endpoint does not take from the request: "status", "spec.x" */
 	unsigned n_reset;
 	int64_t now_unix_s;
+	/* *out: object, which is in apiVersion `from`, as one in `to`; the type of that. NULL: field names are the same there, or there
+	 * is no such version. May be NULL itself. */
+	const struct api_type *(*convert)(struct arena *a, const struct api_resource *resource, struct span from, struct span to,
+					  const struct json *object, struct json *out);
+	const struct api_resource *resource; /* what convert is asked about */
 };
 
 /* live: NULL or an object without uid when it does not exist yet. *out: the new object with its managedFields, as a whole.

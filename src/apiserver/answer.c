@@ -69,7 +69,7 @@ int object_answer(struct arena *a, const struct api_resource *res, struct span g
 		  struct err *err)
 {
 	bool custom = api_type_flags(res->type) & API_TYPE_CUSTOM;
-	if (want->form == FORM_JSON && want->shape == SHAPE_OBJECT && !want->pretty) {
+	if (want->form == FORM_JSON && want->shape == SHAPE_OBJECT && !want->pretty && !api_converts(res)) {
 		/* The common case: the stored bytes with the revision in its place. */
 		struct span kind = item && !custom ? SPAN_EMPTY : res->kind;
 		if (!object_write(out, value, rev, kind, gv))
@@ -82,8 +82,10 @@ int object_answer(struct arena *a, const struct api_resource *res, struct span g
 	int rc = object_read(a, res, value, rev, &tree, err);
 	if (rc < 0)
 		return rc;
-	(void)json_set(a, &tree, SPAN("kind"), json_str(res->kind));
-	(void)json_set(a, &tree, SPAN("apiVersion"), json_str(gv));
+	if (item && !custom && want->shape == SHAPE_OBJECT) {
+		(void)json_remove(&tree, SPAN("kind"));
+		(void)json_remove(&tree, SPAN("apiVersion"));
+	}
 	if (want->shape == SHAPE_TABLE && !item) {
 		buf_str(out,
 			"{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{\"resourceVersion\":\"");

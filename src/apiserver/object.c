@@ -131,13 +131,16 @@ void object_encode(struct buf *out, const struct api_resource *res, struct json 
 	struct json *meta = json_getl(tree, "metadata");
 	assert(json_is(meta, JSON_OBJECT));
 	(void)json_remove(meta, SPAN("resourceVersion"));
+	struct json converted;
+	if (api_to_storage(a, res, tree, &converted))
+		tree = &converted;
 	if (api_type_flags(res->type) & API_TYPE_CUSTOM) {
 		json_sort(tree);
 		early_first(a, json_getl(tree, "metadata"), early, ARRAY_LEN(early));
 		early_first(a, tree, head, ARRAY_LEN(head));
 		json_write(out, tree, JSON_HTML);
 	} else {
-		api_encode_json(out, res->type, tree, 0);
+		api_encode_json(out, api_storage_type(res), tree, 0);
 	}
 }
 
@@ -166,7 +169,7 @@ bool object_write(struct buf *out, struct span value, int64_t rev, struct span k
 int object_read(struct arena *a, const struct api_resource *res, struct span value, int64_t rev, struct json *out,
 		struct err *err)
 {
-	int rc = api_decode_json(a, res->type, value, NULL, out, err);
+	int rc = api_decode_json(a, api_storage_type(res), value, NULL, out, err);
 	if (rc < 0) {
 		/* What is in the store was checked when it came in: this is damage, not somebody's mistake. */
 		auto_err struct err why = ERR_INIT;
@@ -178,5 +181,11 @@ int object_read(struct arena *a, const struct api_resource *res, struct span val
 	if (!json_is(meta, JSON_OBJECT))
 		return err_set(err, ERR_CORRUPT, "stored %.*s has no metadata", SPAN_ARG(res->plural));
 	(void)json_set(a, meta, SPAN("resourceVersion"), json_str(arena_printf(a, "%lld", (long long)rev)));
+	/* What stands there are the names of the storage version. */
+	auto_buf struct buf gv = {};
+	api_resource_gv(res, &gv);
+	(void)json_set(a, out, SPAN("kind"), json_str(res->kind));
+	(void)json_set(a, out, SPAN("apiVersion"), json_str(arena_span(a, buf_span(&gv))));
+	api_from_storage(a, res, out);
 	return 0;
 }

@@ -26,6 +26,7 @@ bool filter_match(const struct filter *f, const struct api_resource *res, struct
 	struct json tree;
 	if (json_parse(a, value, JSON_BORROW | JSON_DUPLICATES_LAST, NULL, &tree, NULL) < 0)
 		return false; /* damaged: reading it by name says so */
+	api_from_storage(a, res, &tree);
 	const struct json *meta = json_getl(&tree, "metadata");
 	return api_label_selector_match(&f->labels, json_getl(meta, "labels")) &&
 	       (!f->fields.n || api_field_selector_match(&f->fields, res, &tree));

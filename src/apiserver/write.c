@@ -238,6 +238,8 @@ static struct api_ssa write_ssa(struct call *c)
 		.reset = resets ? status : NULL,
 		.n_reset = resets ? 1 : 0,
 		.now_unix_s = clock_wall_ns(c->server->clock) / NS_PER_S,
+		.convert = api_convert_versions,
+		.resource = c->res,
 	};
 }
 
