@@ -393,10 +393,49 @@ static void scale_written(struct call *c, int64_t rev)
 		answer_scale(c, &object);
 }
 
+/* The patch, which is a Scale, becomes one of the object: its managers are where the fields are. */
+static int scale_apply(struct call *c, const struct json *old, struct json *out_object, struct json *out_scale)
+{
+	struct json patch, own = json_object(), meta = json_object(), checked;
+	struct span manager;
+	int rc = write_apply_patch(c, &patch, &manager);
+	if (rc < 0)
+		return rc;
+	struct api_ssa ssa = write_ssa(c), as_scale = { .type = c->sub->type,
+							 .api_version = c->sub->group_version,
+							 .kind = c->sub->kind,
+							 .subresource = c->sub->name,
+							 .now_unix_s = ssa.now_unix_s };
+	rc = api_ssa_apply(&c->arena, &as_scale, NULL, &patch, manager, false, &checked, &c->err);
+	if (rc < 0)
+		return rc;
+	const struct json *replicas = json_path(&patch, "spec", "replicas", (char *)NULL);
+	set(c, &own, "apiVersion", json_str(ssa.api_version));
+	set(c, &own, "kind", json_str(ssa.kind));
+	set(c, &meta, "name", json_str(c->route.name));
+	set(c, &own, "metadata", meta);
+	if (replicas) {
+		struct json spec = json_object();
+		set(c, &spec, "replicas", *replicas);
+		set(c, &own, "spec", spec);
+	}
+	rc = api_ssa_apply(&c->arena, &ssa, old, &own, manager, call_param_true(c, "force"), out_object, &c->err);
+	if (rc == 0)
+		rc = api_decode_tree(&c->arena, c->res->type, out_object, NULL, &c->err);
+	if (rc < 0)
+		return rc;
+	*out_scale = scale_of(c, out_object);
+	const struct json *rv = json_path(&patch, "metadata", "resourceVersion", (char *)NULL);
+	if (rv)
+		set(c, json_getl(out_scale, "metadata"), "resourceVersion", *rv);
+	return 0;
+}
+
 static void scale_try(struct call *c)
 {
 	auto_buf struct buf key = {};
-	struct json old, scale;
+	struct json old, scale, object;
+	bool apply = write_is_apply(c);
 	const struct store_item *it = write_current(c, &key, &old);
 	if (!it) {
 		if (c->err.class == ERR_NONE)
@@ -405,8 +444,9 @@ static void scale_try(struct call *c)
 		return;
 	}
 	struct json was = scale_of(c, &old);
-	int rc = c->route.verb == ROUTE_PATCH ? write_patch_tree(c, c->sub->type, &was, &scale)
-					      : write_decode(c, c->sub->type, SPAN("Scale"), &scale);
+	int rc = apply				      ? scale_apply(c, &old, &object, &scale)
+		 : c->route.verb == ROUTE_PATCH ? write_patch_tree(c, c->sub->type, &was, &scale)
+						: write_decode(c, c->sub->type, SPAN("Scale"), &scale);
 	if (rc < 0) {
 		call_fail(c);
 		return;
@@ -420,12 +460,13 @@ static void scale_try(struct call *c)
 			"Scale.autoscaling \"%.*s\" is invalid: spec.replicas: Invalid value: %lld: must be greater "
 			"than or equal to 0",
 			SPAN_ARG(c->route.name), (long long)replicas);
-	struct json object = json_copy(&c->arena, &old);
+	if (!apply)
+		object = json_copy(&c->arena, &old);
 	struct json *spec = json_getl(&object, "spec");
 	if (!spec)
 		spec = json_set(&c->arena, &object, SPAN("spec"), json_object());
 	set(c, spec, "replicas", json_int(replicas));
-	if (c->err.class != ERR_NONE || write_finish(c, &object, &old, false) < 0)
+	if (c->err.class != ERR_NONE || write_finish(c, &object, &old, apply) < 0)
 		call_fail(c);
 	else if (c->dry_run || span_eq(bytes_span(c->value), bytes_span(it->value)))
 		scale_written(c, it->rev);

@@ -226,7 +226,7 @@ static struct span manager_of(struct call *c)
 	return span_sub(m, 0, 128);
 }
 
-static struct api_ssa write_ssa(struct call *c)
+struct api_ssa write_ssa(struct call *c)
 {
 	static const struct span status[] = { SPAN_INIT("status") };
 	bool resets = !c->sub && api_resource_sub(c->res, SPAN("status"));
@@ -609,16 +609,36 @@ static int patch_copy(struct call *c, enum patch_kind kind, const struct api_typ
 int write_patch_tree(struct call *c, const struct api_type *type, const struct json *old, struct json *out)
 {
 	enum patch_kind kind;
+	enum validation how;
 	struct json patch;
 	int rc = patch_kind_of(c, &kind);
-	if (rc == 0 && kind == PATCH_APPLY)
-		rc = err_set(&c->err, ERR_UNSUPPORTED,
-			     "this server does not apply to sub-resources of another kind yet");
+	if (rc == 0)
+		rc = field_validation(c, &how);
 	if (rc == 0)
 		rc = patch_parse(c, kind, &patch);
+	if (rc < 0)
+		return rc;
+	struct api_decode d = { .strict = how == FIELDS_STRICT };
+	rc = patch_copy(c, kind, type, &patch, old, out);
 	if (rc == 0)
-		rc = patch_copy(c, kind, type, &patch, old, out);
-	return rc < 0 ? rc : api_decode_tree(&c->arena, type, out, NULL, &c->err);
+		rc = api_decode_tree(&c->arena, type, out, &d, &c->err);
+	return rc < 0 ? rc : found_fields(c, &d, how);
+}
+
+int write_apply_patch(struct call *c, struct json *out_patch, struct span *out_manager)
+{
+	*out_manager = call_param(c, "fieldManager");
+	if (!out_manager->len)
+		return err_set(&c->err, ERR_INVALID,
+			       "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply "
+			       "patch");
+	return patch_parse(c, PATCH_APPLY, out_patch);
+}
+
+bool write_is_apply(struct call *c)
+{
+	struct span type = media_type(http_req_header(c->http, "content-type"));
+	return c->route.verb == ROUTE_PATCH && span_eq_nocase(type, span_of(patch_types[PATCH_APPLY]));
 }
 
 static int patch_apply(struct call *c, enum patch_kind kind, const struct json *patch, const struct json *old,

@@ -16,5 +16,10 @@ void write_answer(struct call *c, int64_t rev); /* c->value as the object */
 int write_conflict(struct call *c);
 /* A JSON, merge or strategic patch of a tree of that type (Scale); the result is checked. */
 int write_patch_tree(struct call *c, const struct api_type *type, const struct json *old, struct json *out);
+/* Is it a server-side apply? Then: its patch, and who applies. */
+bool write_is_apply(struct call *c);
+int write_apply_patch(struct call *c, struct json *out_patch, struct span *out_manager);
+/* Server-side apply's view of the call: the resource's type and version, the sub-resource. */
+struct api_ssa write_ssa(struct call *c);
 struct span write_now(struct call *c);
 void write_namespace_key(struct buf *out, struct span ns);
