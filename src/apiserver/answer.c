@@ -101,7 +101,7 @@ int object_answer(struct arena *a, const struct api_resource *res, struct span g
 		write_partial(out, &tree, true);
 		if (!item)
 			buf_chr(out, '\n');
-	} else if (want->form == FORM_YAML) {
+	} else if (want->form == FORM_YAML && !item) { /* items are JSON first: the list is made YAML as a whole */
 		api_encode_yaml(out, res->type, &tree);
 	} else if (want->form == FORM_PROTO) {
 		rc = item ? api_encode_message(out, res->type, &tree, err)

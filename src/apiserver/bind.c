@@ -45,14 +45,14 @@ static int check_pod(struct call *c, const struct json *pod)
 
 static void bind_apply(struct call *c, struct json *pod)
 {
-	struct json *meta = json_getl(pod, "metadata"), *spec = json_getl(pod, "spec");
+	struct json *spec = json_getl(pod, "spec");
 	const struct json *notes = json_path(&c->object, "metadata", "annotations", (char *)NULL);
 	struct span node = json_span(json_path(&c->object, "target", "name", (char *)NULL));
 	if (!spec)
 		spec = json_set(&c->arena, pod, SPAN("spec"), json_object());
 	(void)json_setl(&c->arena, spec, "nodeName", json_str(node));
 	if (notes && notes->n) {
-		struct json *own = json_getl(meta, "annotations");
+		struct json *meta = json_getl(pod, "metadata"), *own = json_getl(meta, "annotations");
 		if (!own)
 			own = json_set(&c->arena, meta, SPAN("annotations"), json_object());
 		JSON_EACH_MEMBER(notes, m)

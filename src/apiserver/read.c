@@ -166,7 +166,7 @@ static bool list_next(struct lister *l, struct buf *out, const struct store_item
 		auto_arena struct arena a = {};
 		if (!filter_match(&l->filter, l->c->res, &a, bytes_span(it->value)))
 			continue;
-		if (!l->first && l->c->want.form == FORM_JSON)
+		if (!l->first && l->c->want.form != FORM_PROTO)
 			buf_chr(out, ',');
 		l->first = false;
 		*out_item = it;
