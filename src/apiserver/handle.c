@@ -505,11 +505,6 @@ static void dispatch(struct call *c)
 	}
 	if (virtual_begin(c))
 		return;
-	if (!c->res->storage_kind.len && !c->sub) {
-		err_set(&c->err, ERR_UNSUPPORTED, "this server does not serve %.*s yet", SPAN_ARG(c->res->plural));
-		call_fail(c);
-		return;
-	}
 	switch (r->verb) {
 	case ROUTE_GET: read_get(c); break;
 	case ROUTE_LIST: read_list(c); break;

@@ -50,6 +50,11 @@ static struct relay_pool *pool_of(struct worker *w)
 	return p;
 }
 
+struct http_client *relay_client(struct worker *w)
+{
+	return pool_of(w)->client;
+}
+
 /* ---- words */
 
 void relay_error_text(struct buf *out, struct span host, unsigned port, const struct err *why)

@@ -29,6 +29,8 @@ struct relay_target {
 
 /* Takes the call over; texts are copied into its arena. */
 void relay_begin(struct call *c, const struct relay_target *t);
+/* The thread's HTTP client, for small questions to neighbours. */
+struct http_client *relay_client(struct worker *w);
 /* Ends every stream of the thread: their peers see their connections end. */
 void relay_end_all(struct worker *w);
 /* After the last request: the client and its connections. */

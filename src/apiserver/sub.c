@@ -10,6 +10,7 @@ static const struct sub_row {
 } rows[] = {
 	{ "bindings", "", true, bind_create },		 { "pods", "binding", true, bind_create },
 	{ "pods", "eviction", true, evict_create },	 { "pods", "log", false, connect_begin },
+	{ "componentstatuses", "", false, components_begin },
 	{ "pods", "exec", false, connect_begin },	 { "pods", "attach", false, connect_begin },
 	{ "pods", "portforward", false, connect_begin }, { "pods", "proxy", false, proxy_begin },
 	{ "services", "proxy", false, proxy_begin },	 { "nodes", "proxy", false, proxy_begin },

@@ -28,9 +28,10 @@ bool sub_condition_set(struct call *c, struct json *pod, const char *type, const
 const struct store_item *sub_object(struct call *c, struct span group, const char *plural, struct span ns,
 				    struct span name, struct json *out);
 
-/* bind.c, evict.c, connect.c, proxy.c */
+/* bind.c, components.c, connect.c, evict.c, proxy.c */
 void bind_create(struct call *c);
 void evict_create(struct call *c);
+void components_begin(struct call *c);
 void connect_begin(struct call *c);
 void proxy_begin(struct call *c);
 
