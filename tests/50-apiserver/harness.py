@@ -1,4 +1,5 @@
 """A running API server, requests to it, the real kubectl, and checks that are counted: what the Python tests of this folder share."""
+import contextlib
 import http.client
 import json
 import os
@@ -162,6 +163,46 @@ def pod(name, node=None, labels=None, containers=("c",), **spec):
     if node:
         s["nodeName"] = node
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels or {}}, "spec": s}
+
+
+def make_certificates(d, address):
+    """A CA, the kubelet's certificate, and ours for it."""
+    run = lambda *a: subprocess.run(["openssl", *a], cwd=d, check=True, capture_output=True)
+    ec = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    run("req", "-x509", *ec, "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=kubelet-ca", "-days", "2")
+    for name, extra in (("kubelet", f"subjectAltName=IP:127.0.0.1,IP:{address}"), ("client", "extendedKeyUsage=clientAuth")):
+        run("req", *ec, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
+        with open(f"{d}/{name}.ext", "w") as f:
+            f.write(extra + "\n")
+        run("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
+            "-extfile", f"{name}.ext", "-out", f"{name}.crt")
+
+
+def node(s, name, port, address="127.0.0.1", kind="InternalIP"):
+    s.post("/api/v1/nodes", {"metadata": {"name": name}})
+    s.merge(f"/api/v1/nodes/{name}/status", {"status": {
+        "addresses": [{"type": kind, "address": address}] if address else [],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": port}}}})
+
+
+@contextlib.contextmanager
+def fake_kubelet(s, address="127.0.0.1"):
+    """tests/helpers/kubelet.c, on every address of the machine; the server is started with credentials for it if it does not run
+    yet. Gives its port."""
+    make_certificates(s.dir, address)
+    s.flags += (f"--kubelet-client-certificate={s.dir}/client.crt", f"--kubelet-client-key={s.dir}/client.key",
+                f"--kubelet-certificate-authority={s.dir}/ca.crt")
+    if s.process:
+        s.stop()
+        s.start()
+    helper = os.path.join(os.path.dirname(s.knarr), "..", "apiserver", "fake-kubelet")
+    p = subprocess.Popen([helper, "0.0.0.0", "0", f"{s.dir}/kubelet.crt", f"{s.dir}/kubelet.key", f"{s.dir}/ca.crt"],
+                         stdout=subprocess.PIPE, text=True)
+    try:
+        yield int(p.stdout.readline().split()[1])
+    finally:
+        p.kill()
+        p.wait()
 
 
 def free_port():

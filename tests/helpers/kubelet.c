@@ -101,6 +101,10 @@ struct session {
 	unsigned wanted, opened;			/* streams */
 	struct http_spdy_stream *error, *out, *in, *err; /* NULL: not there */
 	struct buf banner;
+	/* WebSocket: status and Close come one after the other, each in a packet of its own as a kubelet's do; python3-websocket
+	 * waits for the socket although frames lie in its TLS layer. */
+	struct loop_timer ending;
+	unsigned step;
 };
 
 static void emit(struct session *s, unsigned channel, struct span data)
@@ -117,14 +121,25 @@ static void emit(struct session *s, unsigned channel, struct span data)
 		http_spdy_write(st, data, false);
 }
 
+static void ending_tick(struct loop_timer *t);
+
 static void finish(struct session *s)
 {
+	if (s->ws && !s->step) {
+		s->step = 1;
+		loop_timer_start(&s->ending, 30);
+		return;
+	}
 	static const struct span good = SPAN_INIT("{\"metadata\":{},\"status\":\"Success\"}");
 	static const struct span bad =
 		SPAN_INIT("{\"metadata\":{},\"status\":\"Failure\",\"message\":\"command terminated with non-zero exit code\","
 			  "\"reason\":\"NonZeroExitCode\",\"details\":{\"causes\":[{\"reason\":\"ExitCode\",\"message\":\"7\"}]}}");
-	emit(s, 3, s->failing ? bad : good);
-	if (s->ws) {
+	if (s->step < 2)
+		emit(s, 3, s->failing ? bad : good);
+	if (s->ws && s->step == 1) {
+		s->step = 2;
+		loop_timer_start(&s->ending, 30);
+	} else if (s->ws) {
 		http_ws_close(http_link_ws(s->link), HTTP_WS_NORMAL, SPAN(""));
 	} else {
 		struct http_spdy_stream *all[] = { s->out, s->err, s->error };
@@ -133,6 +148,11 @@ static void finish(struct session *s)
 				http_spdy_write(all[i], SPAN(""), true);
 	}
 	http_link_flush(s->link);
+}
+
+static void ending_tick(struct loop_timer *t)
+{
+	finish(container_of(t, struct session, ending));
 }
 
 static void start(struct session *s)
@@ -147,6 +167,7 @@ static void start(struct session *s)
 static void session_gone(struct http_link *k, const struct err *why, void *arg)
 {
 	struct session *s = arg;
+	loop_timer_stop(&s->ending);
 	buf_done(&s->banner);
 	free(s);
 }
@@ -224,6 +245,7 @@ static void serve_exec(struct http_req *r, struct span query)
 	static const char *const protocols[] = { "v5.channel.k8s.io", "v4.channel.k8s.io", NULL };
 	auto_err struct err err = ERR_INIT;
 	struct session *s = mem_new(struct session);
+	loop_timer_init(&s->ending, http_req_loop(r), "ending", ending_tick);
 	struct span rest = query, one, key, value;
 	bool has_in = asks(query, "input");
 	buf_str(&s->banner, "ran");
