@@ -75,6 +75,7 @@ int apiserver_main(int argc, char **argv)
 	descriptors_raise();
 	if (privileges_sockets(&o.https_fd, &o.unix_fd, &err) < 0 || apiserver_start(&o, &s, &err) < 0) {
 		(void)fprintf(stderr, "Error: %s\n", err_msg(&err));
+		apiserver_options_done(&o);
 		return err_exit_code(err.class);
 	}
 	log_info("serving", kv_u64("port", apiserver_port(s)));

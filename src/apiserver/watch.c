@@ -4,7 +4,6 @@
 
 #define QUEUE_BYTES (192 * 1024)
 #define BOOKMARK_MS 60000
-#define TIMEOUT_MIN_S 1800 /* --min-request-timeout: a watch without timeoutSeconds ends after this to twice this */
 
 struct watch {
 	struct list link; /* in worker->watches */
@@ -292,7 +291,9 @@ void watch_begin(struct call *c)
 	if (!timeout_s) {
 		uint64_t spread;
 		rng_secret(&spread, sizeof(spread));
-		timeout_s = TIMEOUT_MIN_S + (int64_t)(spread % TIMEOUT_MIN_S);
+		/* Between --min-request-timeout and twice that, so that not all come again at once. */
+		int64_t least_s = MAX(c->server->opt->min_request_timeout_ms / 1000, (int64_t)1);
+		timeout_s = least_s + (int64_t)(spread % (uint64_t)least_s);
 	}
 	loop_timer_init(&w->timeout, c->w->loop, "watch timeout", on_timeout);
 	loop_timer_init(&w->bookmark, c->w->loop, "watch bookmark", on_bookmark);
