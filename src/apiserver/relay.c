@@ -9,6 +9,7 @@
 
 #include <ctype.h>
 
+#include "apiserver/audit.h"
 #include "apiserver/sub.h"
 
 #define QUEUE_BYTES (256 * 1024)
@@ -321,6 +322,13 @@ static const struct http_duplex_ops side_ops = {
 	.data = side_data, .end = side_end, .drain = side_drain, .closed = side_closed
 };
 
+/* What the audit log and the metrics hear of an answer that others write. */
+static void begun(struct call *c, int code)
+{
+	c->code = code;
+	audit_started(c, code);
+}
+
 static void join(struct relay *r)
 {
 	struct call *c = r->c;
@@ -336,6 +344,7 @@ static void join(struct relay *r)
 	r->side[1] = far;
 	/* The client's side: its request ends with this, and done forgets it. */
 	c->answered = r->ended = true;
+	begun(c, 101);
 	if (http_req_hijack(c->http, 101, &near, &c->err) < 0) {
 		log_error("a request could not be taken over", kv_err(&c->err));
 		http_reply_abort(c->http);
@@ -376,6 +385,7 @@ static void call_head(struct http_call *call, void *arg)
 		return;
 	}
 	c->answered = r->answering = true;
+	begun(c, r->to.kind == RELAY_LOG ? 200 : status);
 	http_reply_status(c->http, r->to.kind == RELAY_LOG ? 200 : status);
 	if (r->to.kind == RELAY_LOG) {
 		http_reply_header(c->http, "cache-control", SPAN("no-cache, private"));

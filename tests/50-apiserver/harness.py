@@ -73,6 +73,8 @@ class Server:
 
     def __enter__(self):
         self.start()
+        # What the service account controller would make: pods want it.
+        self.post("/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "default"}})
         return self
 
     def __exit__(self, *_):
