@@ -540,7 +540,12 @@ void handle_request(struct http_req *r, void *arg)
 	}
 	if (n && !segments[n - 1].len)
 		n--;
-	route_read(&c->arena, http_req_method(r), http_req_path(r), segments, n, c->query, &c->route);
+	/* The call may outlive its request: what it reads of it is its own. */
+	struct span *own = arena_alloc_n(&c->arena, n + 1, sizeof(*own));
+	for (size_t i = 0; i < n; i++)
+		own[i] = arena_span(&c->arena, segments[i]);
+	c->query = arena_span(&c->arena, c->query);
+	route_read(&c->arena, http_req_method(r), arena_span(&c->arena, http_req_path(r)), own, n, c->query, &c->route);
 	c->long_running = is_long_running(&c->route);
 	meter_begin(c);
 	bool known = authenticate(c) == 0;
