@@ -112,7 +112,8 @@ int accept_read(struct span header, unsigned can_do, struct accepted *out, struc
 		struct accepted one = {};
 		int q = accept_quality(clause);
 		if (q <= best_q || !form_of(media_type(clause), can_do, &one.form) ||
-		    !shape_of(clause, can_do, &one.shape))
+		    !shape_of(clause, can_do, &one.shape) ||
+		    (one.shape == SHAPE_TABLE && one.form == FORM_PROTO)) /* tables have no protobuf form */
 			continue;
 		struct span pretty;
 		one.pretty =

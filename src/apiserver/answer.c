@@ -97,6 +97,14 @@ int object_answer(struct arena *a, const struct api_resource *res, struct span g
 		buf_str(out, "]}\n");
 	} else if (want->shape == SHAPE_TABLE) {
 		write_row(a, out, res, &tree, now_s, include_object);
+	} else if (want->shape == SHAPE_PARTIAL && want->form == FORM_PROTO) {
+		struct json partial = json_object();
+		const struct json *meta = json_getl(&tree, "metadata");
+		const struct api_type *type = api_type_find(SPAN("meta/v1.PartialObjectMetadata"));
+		(void)json_add(a, &partial, SPAN("kind"), json_cstr("PartialObjectMetadata"));
+		(void)json_add(a, &partial, SPAN("apiVersion"), json_cstr("meta.k8s.io/v1"));
+		(void)json_add(a, &partial, SPAN("metadata"), *meta); /* object_read has seen to it that there is one */
+		rc = item ? api_encode_message(out, type, &partial, err) : api_encode_proto(out, type, &partial, err);
 	} else if (want->shape == SHAPE_PARTIAL) {
 		write_partial(out, &tree, true);
 		if (!item)

@@ -144,7 +144,8 @@ void object_encode(struct buf *out, const struct api_resource *res, struct json 
 	}
 }
 
-bool object_write(struct buf *out, struct span value, int64_t rev, struct span kind, struct span api_version)
+bool object_write_head(struct buf *out, struct span value, int64_t rev, struct span kind, struct span api_version,
+		       struct span *out_rest)
 {
 	struct object_marks m;
 	if (!object_marks(value, &m))
@@ -162,7 +163,16 @@ bool object_write(struct buf *out, struct span value, int64_t rev, struct span k
 	buf_str(out, m.first ? "\"resourceVersion\":\"" : ",\"resourceVersion\":\"");
 	buf_i64(out, rev);
 	buf_str(out, m.first && !m.last ? "\"," : "\"");
-	buf_add(out, value.ptr + m.rv, value.len - m.rv);
+	*out_rest = span_from(value, m.rv);
+	return true;
+}
+
+bool object_write(struct buf *out, struct span value, int64_t rev, struct span kind, struct span api_version)
+{
+	struct span rest;
+	if (!object_write_head(out, value, rev, kind, api_version, &rest))
+		return false;
+	buf_span_add(out, rest);
 	return true;
 }
 

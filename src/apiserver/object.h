@@ -36,6 +36,9 @@ bool object_marks(struct span value, struct object_marks *out);
 /* The object as sent: {"kind":..,"apiVersion":.., and so on; without kind and apiVersion when kind is empty (items of typed
  * lists). Appended. False as object_marks. */
 bool object_write(struct buf *out, struct span value, int64_t rev, struct span kind, struct span api_version);
+/* The same without the end: what comes after is *out_rest, lying in value. */
+bool object_write_head(struct buf *out, struct span value, int64_t rev, struct span kind, struct span api_version,
+		       struct span *out_rest);
 /* Decodes a stored value into a tree of res' own version, with its resourceVersion. The strings borrow from value and from the
  * arena. */
 int object_read(struct arena *a, const struct api_resource *res, struct span value, int64_t rev, struct json *out,

@@ -1,8 +1,20 @@
-/* get and list. A list reads one snapshot of the store; without a limit it is written as it is sent, so that it costs the
- * queue of its connection and not its size. */
+/* get and list. A list reads one snapshot of the store and is written as it is sent, so that it costs the queue of its
+ * connection and not its size:
+ *
+ *     JSON           item ─▶ blocks of 16 KB ─▶ queue                    nothing is parsed; the bytes of the store are copied once
+ *     metadata only  items of a chunk ─▶ encoded, shared (chunk.h) ─▶ queue, by reference
+ *     protobuf       the same, all chunks before the first byte: the envelope wants the length of what it holds
+ *     gzip of these  chunks, compressed, shared; joined to one member with the head of the moment
+ *     Table, YAML    encoded each time: ages and sorting belong to the moment, and people ask for them, not programs
+ *
+ * A limited list looks through its page first: what the continue token says stands before the items. An answer that fits in one
+ * block has a Content-Length.
+ *
+ * Work that may be long (encoding of what nobody has asked for yet) is done a chunk at a time, others' requests in between. */
 #include "apiserver/server.h"
 
-#define QUEUE_BYTES (192 * 1024)
+#define BLOCK (16 * 1024)
+#define GZIP_MIN (128 * 1024) /* kube-apiserver's threshold */
 
 int filter_read(struct call *c, struct filter *out)
 {
@@ -46,92 +58,145 @@ void read_get(struct call *c)
 	call_answer_object(c, 200, bytes_span(it->value), it->rev);
 }
 
-/* ---- list */
+/* ---- list: state */
 
 struct lister {
 	struct call *c;
+	struct list_options opt;
 	struct filter filter;
 	struct store_iter it;
-	struct span gv;
-	const char *include;
-	int64_t now_s, rev;
-	bool first, streaming, ended;
+	struct span prefix, gv, token; /* token: where the next page begins */
+	int64_t now_s, rev, left, remaining;
+	bool first, ended, begun, gzip;
+	bool chunked;	       /* through chunks; else item by item */
+	uint64_t seed;	       /* of chunk keys: form, shape, type, compression */
+	struct bytes *block;   /* owned: being filled */
+	size_t used;	       /* of the block */
+	struct buf one;	       /* scratch: an item, or the text between chunks */
+	struct chunk_join join;
+	struct chunk **chunks; /* protobuf: references, all of them before the first byte */
+	size_t n_chunks, cap_chunks, at, raw_len;
 };
 
-/* {"v":"meta.k8s.io/v1","rv":REV,"start":"KEY"} in base64url, as upstream's: opaque to clients. start is relative to the
- * prefix of the list. */
-static void continue_write(struct buf *out, int64_t rev, struct span start)
+static void lister_done(void *arg)
 {
-	auto_buf struct buf text = {};
-	struct json_out o = { .buf = &text };
-	json_out_begin(&o);
-	json_out_kspan(&o, "v", SPAN("meta.k8s.io/v1"));
-	json_out_key(&o, SPAN("rv"));
-	json_out_i64(&o, rev);
-	json_out_kspan(&o, "start", start);
-	json_out_end(&o);
-	base64_add(out, BASE64_URL_RAW, text.ptr, text.len);
+	struct lister *l = arg;
+	for (size_t i = l->at; i < l->n_chunks; i++)
+		chunk_unref(l->chunks[i]);
+	free(l->chunks);
+	bytes_unref(l->block);
+	buf_done(&l->one);
+	store_iter_done(&l->it);
 }
 
-static int continue_read(struct call *c, struct span token, int64_t *out_rev, struct span *out_start)
+/* ---- list: out */
+
+static void reply_begin(struct lister *l)
 {
-	auto_buf struct buf text = {};
-	struct json v;
-	if (!base64_parse(&text, BASE64_URL_RAW, token) ||
-	    json_parse(&c->arena, arena_span(&c->arena, buf_span(&text)), 0, NULL, &v, NULL) < 0 ||
-	    !span_is(json_span(json_getl(&v, "v")), "meta.k8s.io/v1") || json_i64(json_getl(&v, "rv"), 0) < 1 ||
-	    !json_span(json_getl(&v, "start")).len)
-		return err_set(&c->err, ERR_INVALID_REQUEST,
-			       "continue key is not valid: illegal base64 data or structure");
-	*out_rev = json_i64(json_getl(&v, "rv"), 0);
-	*out_start = json_span(json_getl(&v, "start"));
-	return 0;
+	struct call *c = l->c;
+	l->begun = c->answered = true;
+	c->code = 200;
+	if (!c->http)
+		return;
+	call_headers(c, 200, accept_content_type(c->want.form, false));
+	http_reply_header(c->http, "vary", SPAN("Accept-Encoding"));
+	if (l->gzip)
+		http_reply_header(c->http, "content-encoding", SPAN("gzip"));
+	http_reply_begin(c->http);
 }
 
-/* Which revision the list is of: what resourceVersion, resourceVersionMatch and continue ask for. */
-static int list_revision(struct call *c, int64_t current, int64_t *out_rev, struct span *out_start)
+static void block_send(struct lister *l)
 {
-	struct span rv = call_param(c, "resourceVersion"), match = call_param(c, "resourceVersionMatch");
-	struct span token = call_param(c, "continue");
-	int64_t n = 0;
-	*out_rev = current;
-	*out_start = SPAN_EMPTY;
-	if (rv.len && (!span_to_i64(rv, &n) || n < 0))
-		return err_set(&c->err, ERR_INVALID_REQUEST, "invalid resource version \"%.*s\"", SPAN_ARG(rv));
-	if (match.len && !span_is(match, "Exact") && !span_is(match, "NotOlderThan"))
-		return err_set(&c->err, ERR_INVALID_REQUEST,
-			       "resourceVersionMatch: Unsupported value: \"%.*s\": supported values: \"Exact\", "
-			       "\"NotOlderThan\"",
-			       SPAN_ARG(match));
-	if (match.len && token.len)
-		return err_set(&c->err, ERR_INVALID_REQUEST,
-			       "resourceVersionMatch is forbidden when continue is provided");
-	if (match.len && !rv.len)
-		return err_set(&c->err, ERR_INVALID_REQUEST,
-			       "resourceVersionMatch is forbidden unless resourceVersion is provided");
-	if (span_is(match, "Exact") && n == 0)
-		return err_set(&c->err, ERR_INVALID_REQUEST,
-			       "resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"");
-	if (token.len) {
-		if (n != 0)
-			return err_set(&c->err, ERR_INVALID_REQUEST,
-				       "specifying resource version is not allowed when using continue");
-		return continue_read(c, token, out_rev, out_start);
+	if (!l->block)
+		return;
+	struct bytes *b = l->block;
+	l->block = NULL;
+	if (!l->begun)
+		reply_begin(l);
+	if (l->c->http)
+		http_reply_add(l->c->http, http_part(b, span_make(b->data, l->used)));
+	else
+		bytes_unref(b);
+}
+
+static void put(struct lister *l, struct span s)
+{
+	while (s.len) {
+		if (!l->block) {
+			l->block = bytes_alloc(BLOCK);
+			l->used = 0;
+		}
+		size_t n = MIN(s.len, BLOCK - l->used);
+		memcpy(l->block->data + l->used, s.ptr, n);
+		l->used += n;
+		s = span_from(s, n);
+		if (l->used == BLOCK)
+			block_send(l);
 	}
-	if (n > current) {
-		int rc = err_set(&c->err, ERR_TIMEOUT, "Timeout: Too large resource version: %lld, current: %lld",
-				 (long long)n, (long long)current);
-		c->err.retry_ms = 1000;
-		return rc;
-	}
-	/* Without a match, a limit and a version mean Exact (upstream's legacy rule). */
-	if (n && (span_is(match, "Exact") ||
-		  (!match.len && call_param(c, "limit").len && !span_is(call_param(c, "limit"), "0"))))
-		*out_rev = n;
-	return 0;
 }
 
-static void list_head(struct buf *out, struct lister *l, struct span token, int64_t remaining)
+/* Text of this list alone: as it is, or as a part of its gzip member. */
+static void put_text(struct lister *l, struct span s)
+{
+	if (!l->gzip) {
+		put(l, s);
+		return;
+	}
+	auto_buf struct buf out = {};
+	chunk_join_text(&l->join, &out, s);
+	put(l, buf_span(&out));
+}
+
+static void put_chunk(struct lister *l, struct chunk *ch)
+{
+	if (l->gzip)
+		chunk_join_chunk(&l->join, ch);
+	if (ch->data->len < BLOCK / 4) {
+		put(l, bytes_span(ch->data));
+		return;
+	}
+	block_send(l);
+	if (l->c->http)
+		http_reply_add(l->c->http, http_bytes(bytes_ref(ch->data)));
+}
+
+/* Nothing was sent yet: a Status. Else the answer is cut, so that nobody takes it for whole. */
+static void list_fail(struct lister *l)
+{
+	l->ended = true;
+	if (!l->begun) {
+		call_fail(l->c);
+		return;
+	}
+	log_error("list cut", kv_err(&l->c->err));
+	if (l->c->http)
+		http_reply_abort(l->c->http);
+}
+
+static void reply_end(struct lister *l)
+{
+	struct call *c = l->c;
+	l->ended = true;
+	if (!c->http)
+		return;
+	if (!l->begun) { /* all of it is in one block */
+		call_answer_piece(c, 200, accept_content_type(c->want.form, false),
+				  l->block ? http_part(bytes_ref(l->block), span_make(l->block->data, l->used))
+					   : http_copy(SPAN_EMPTY));
+		return;
+	}
+	block_send(l);
+	http_reply_end(c->http);
+}
+
+static bool roomy(struct lister *l)
+{
+	return l->c->http && !l->ended && http_reply_queued(l->c->http) <= CALL_QUEUE_BYTES;
+}
+
+/* ---- list: head and tail */
+
+static void list_head(struct buf *out, struct lister *l)
 {
 	const struct api_resource *res = l->c->res;
 	if (l->c->want.shape == SHAPE_TABLE)
@@ -142,12 +207,12 @@ static void list_head(struct buf *out, struct lister *l, struct span token, int6
 		buf_printf(out, "{\"kind\":\"%.*s\",\"apiVersion\":\"%.*s\"", SPAN_ARG(res->list_kind),
 			   SPAN_ARG(l->gv));
 	buf_printf(out, ",\"metadata\":{\"resourceVersion\":\"%lld\"", (long long)l->rev);
-	if (token.len) {
+	if (l->token.len) {
 		buf_str(out, ",\"continue\":\"");
-		buf_span_add(out, token);
+		buf_span_add(out, l->token);
 		buf_chr(out, '"');
-		if (remaining > 0)
-			buf_printf(out, ",\"remainingItemCount\":%lld", (long long)remaining);
+		if (l->remaining)
+			buf_printf(out, ",\"remainingItemCount\":%lld", (long long)l->remaining);
 	}
 	buf_str(out, "},");
 	if (l->c->want.shape == SHAPE_TABLE) {
@@ -158,200 +223,437 @@ static void list_head(struct buf *out, struct lister *l, struct span token, int6
 	}
 }
 
-/* Appends the next object that matches. False at the end; c->err is set when something is wrong. */
-static bool list_next(struct lister *l, struct buf *out, const struct store_item **out_item)
-{
-	const struct store_item *it;
-	while ((it = store_iter_next(&l->it))) {
-		auto_arena struct arena a = {};
-		if (!filter_match(&l->filter, l->c->res, &a, bytes_span(it->value)))
-			continue;
-		if (!l->first && l->c->want.form != FORM_PROTO)
-			buf_chr(out, ',');
-		l->first = false;
-		*out_item = it;
-		auto_buf struct buf message = {};
-		bool proto = l->c->want.form == FORM_PROTO;
-		if (object_answer(&a, l->c->res, l->gv, &l->c->want, bytes_span(it->value), it->rev, true, l->now_s,
-				  l->include, proto ? &message : out, &l->c->err) < 0)
-			return false;
-		if (proto) { /* field 2 of every list message */
-			buf_chr(out, 2 << 3 | 2);
-			size_t n = message.len;
-			while (n >= 0x80) {
-				buf_chr(out, (char)(n | 0x80));
-				n >>= 7;
-			}
-			buf_chr(out, (char)n);
-			buf_span_add(out, buf_span(&message));
-		}
-		return true;
-	}
-	return false;
-}
-
-/* A page (limit), or a form that cannot be written piece by piece: collected, then answered. */
-static void list_page(struct lister *l, int64_t limit)
+/* The list message without items, in its envelope up to where the items belong: repeated fields may come in pieces. */
+static int proto_head(struct buf *out, struct lister *l)
 {
 	struct call *c = l->c;
-	auto_buf struct buf items = {}, body = {}, token = {};
-	const struct store_item *it = NULL;
-	int64_t n = 0, remaining = 0;
-	while ((!limit || n < limit) && list_next(l, &items, &it))
-		n++;
-	if (c->err.class != ERR_NONE) {
-		call_fail(c);
-		return;
-	}
-	if (limit && n == limit) {
-		remaining = (int64_t)store_iter_left(&l->it);
-		if (remaining) {
-			auto_buf struct buf prefix = {}, start = {};
-			object_key(&prefix, c->res, c->route.ns, SPAN_EMPTY);
-			buf_span_add(&start, span_from(store_item_key(it), prefix.len));
-			buf_str(&start, "\x01"); /* the first key that can follow: names hold no such byte */
-			continue_write(&token, l->rev, buf_span(&start));
-		}
-	}
-	if (c->want.form == FORM_PROTO) {
-		struct json meta = json_object();
-		(void)json_add(&c->arena, &meta, SPAN("resourceVersion"),
-			       json_str(arena_printf(&c->arena, "%lld", (long long)l->rev)));
-		if (token.len)
-			(void)json_add(&c->arena, &meta, SPAN("continue"), json_str(buf_span(&token)));
-		if (token.len && !l->filter.any)
-			(void)json_add(&c->arena, &meta, SPAN("remainingItemCount"), json_int(remaining));
-		auto_buf struct buf head = {};
-		struct json list = json_object();
-		(void)json_add(&c->arena, &list, SPAN("kind"), json_str(c->res->list_kind));
-		(void)json_add(&c->arena, &list, SPAN("apiVersion"), json_str(l->gv));
-		(void)json_add(&c->arena, &list, SPAN("metadata"), meta);
-		/* The list message without items, then the items: repeated fields may follow in pieces. */
-		if (api_encode_message(&head, c->res->list_type, &list, &c->err) < 0) {
-			call_fail(c);
-			return;
-		}
-		auto_buf struct buf raw = {};
-		buf_span_add(&raw, buf_span(&head));
-		buf_span_add(&raw, buf_span(&items));
-		api_envelope_write(&body, l->gv, c->res->list_kind, buf_span(&raw));
-	} else if (c->want.form == FORM_YAML) {
-		auto_buf struct buf text = {};
-		list_head(&text, l, buf_span(&token), l->filter.any ? 0 : remaining);
-		buf_span_add(&text, buf_span(&items));
-		buf_str(&text, "]}");
-		struct json tree;
-		if (json_parse(&c->arena, buf_span(&text), JSON_BORROW, NULL, &tree, &c->err) < 0) {
-			call_fail(c);
-			return;
-		}
-		api_encode_yaml(&body, c->res->list_type, &tree);
-	} else {
-		list_head(&body, l, buf_span(&token), l->filter.any ? 0 : remaining);
-		buf_span_add(&body, buf_span(&items));
-		buf_str(&body, "]}\n");
-	}
-	call_answer(c, 200, accept_content_type(c->want.form, false), &body);
+	bool partial = c->want.shape == SHAPE_PARTIAL;
+	const struct api_type *type = partial ? api_type_find(SPAN("meta/v1.PartialObjectMetadataList")) : c->res->list_type;
+	struct span kind = partial ? SPAN("PartialObjectMetadataList") : c->res->list_kind;
+	struct span gv = partial ? SPAN("meta.k8s.io/v1") : l->gv;
+	struct json meta = json_object(), list = json_object();
+	auto_buf struct buf head = {};
+	(void)json_add(&c->arena, &meta, SPAN("resourceVersion"),
+		       json_str(arena_printf(&c->arena, "%lld", (long long)l->rev)));
+	if (l->token.len)
+		(void)json_add(&c->arena, &meta, SPAN("continue"), json_str(l->token));
+	if (l->token.len && l->remaining)
+		(void)json_add(&c->arena, &meta, SPAN("remainingItemCount"), json_int(l->remaining));
+	(void)json_add(&c->arena, &list, SPAN("metadata"), meta);
+	if (api_encode_message(&head, type, &list, &c->err) < 0)
+		return -1;
+	api_envelope_write(out, gv, kind, SPAN_EMPTY);
+	assert(out->len > 6 && memcmp(out->ptr + out->len - 6, "\x12\0\x1a\0\x22\0", 6) == 0);
+	buf_trunc(out, out->len - 5); /* behind the tag of `raw`, field 2; proto_tail has what follows it */
+	size_t n = head.len + l->raw_len;
+	for (; n >= 0x80; n >>= 7)
+		buf_chr(out, (char)(n | 0x80));
+	buf_chr(out, (char)n);
+	buf_span_add(out, buf_span(&head));
+	return 0;
 }
+#define PROTO_TAIL SPAN("\x1a\0\x22\0") /* contentEncoding and contentType, empty, as Go writes them */
 
-/* Writes until the queue is full; `drain` goes on. */
-static void list_stream(struct lister *l)
+/* ---- list: items */
+
+/* The next object that matches, or NULL. */
+static const struct store_item *next_item(struct lister *l)
 {
-	struct call *c = l->c;
-	auto_buf struct buf out = {};
 	const struct store_item *it;
-	while (c->http && !l->ended && http_reply_queued(c->http) + out.len < QUEUE_BYTES) {
-		if (list_next(l, &out, &it)) {
-			if (out.len < 32 * 1024)
+	while (l->left && (it = store_iter_next(&l->it))) {
+		if (l->filter.any) {
+			auto_arena struct arena a = {};
+			if (!filter_match(&l->filter, l->c->res, &a, bytes_span(it->value)))
 				continue;
-		} else if (c->err.class != ERR_NONE) {
-			/* Too late for a status: the answer is cut so that nobody takes it for whole. */
-			log_error("list cut", kv_err(&c->err));
-			l->ended = true;
-			http_reply_abort(c->http);
-			return;
-		} else {
-			buf_str(&out, "]}\n");
-			l->ended = true;
 		}
-		http_reply_add(c->http, http_copy(buf_span(&out)));
-		buf_trunc(&out, 0);
-		if (l->ended)
-			http_reply_end(c->http);
+		if (l->left > 0)
+			l->left--;
+		return it;
 	}
-	if (out.len && c->http && !l->ended)
-		http_reply_add(c->http, http_copy(buf_span(&out)));
+	return NULL;
 }
 
-static void list_drain(struct http_req *r, void *arg)
+/* Appends one item in the list's form, without what stands between items. */
+static int item_encode(struct lister *l, const struct store_item *it, struct buf *out)
 {
-	list_stream(arg);
+	struct call *c = l->c;
+	auto_arena struct arena a = {};
+	auto_buf struct buf message = {};
+	bool proto = c->want.form == FORM_PROTO;
+	int rc = object_answer(&a, c->res, l->gv, &c->want, bytes_span(it->value), it->rev, true, l->now_s,
+			       l->opt.include, proto ? &message : out, &c->err);
+	if (rc < 0 || !proto)
+		return rc;
+	buf_chr(out, 2 << 3 | 2); /* field 2 of every list message */
+	size_t n = message.len;
+	for (; n >= 0x80; n >>= 7)
+		buf_chr(out, (char)(n | 0x80));
+	buf_chr(out, (char)n);
+	buf_span_add(out, buf_span(&message));
+	return 0;
 }
 
-static void list_done(struct http_req *r, bool complete, void *arg)
+/* One item straight into the block: the common list of JSON objects, and tables. */
+static int item_put(struct lister *l, const struct store_item *it)
+{
+	struct call *c = l->c;
+	struct span rest = SPAN_EMPTY;
+	buf_trunc(&l->one, 0);
+	if (!l->first)
+		buf_chr(&l->one, ',');
+	l->first = false;
+	if (c->want.shape == SHAPE_OBJECT && !c->want.pretty && !api_converts(c->res)) {
+		bool custom = api_type_flags(c->res->type) & API_TYPE_CUSTOM;
+		if (!object_write_head(&l->one, bytes_span(it->value), it->rev, custom ? c->res->kind : SPAN_EMPTY,
+				       l->gv, &rest))
+			return err_set(&c->err, ERR_CORRUPT, "a stored object of %.*s is damaged",
+				       SPAN_ARG(c->res->plural));
+	} else if (item_encode(l, it, &l->one) < 0) {
+		return -1;
+	}
+	put(l, buf_span(&l->one));
+	put(l, rest);
+	return 0;
+}
+
+/* The next chunk: from the cache, or made now. NULL at the end, or with c->err set. */
+static struct chunk *next_chunk(struct lister *l, bool *out_made)
+{
+	const struct store_item *items[CHUNK_ITEMS_MAX], *it;
+	/* Lists that not everybody gets are shared with nobody, and neither are custom resources, whose schema may change. */
+	bool shared = !l->filter.any && !(api_type_flags(l->c->res->type) & API_TYPE_CUSTOM);
+	struct chunk_key key;
+	unsigned n = 0;
+	size_t bytes = 0;
+	chunk_key_begin(&key, l->seed);
+	while ((it = next_item(l))) {
+		chunk_key_add(&key, it);
+		items[n++] = it;
+		bytes += it->value->len;
+		if (chunk_ends(it, n, bytes))
+			break;
+	}
+	*out_made = false;
+	if (!n)
+		return NULL;
+	struct chunk *ch = shared ? chunk_find(l->c->server->chunks, &key) : NULL;
+	if (ch)
+		return ch;
+	*out_made = true;
+	auto_buf struct buf raw = {};
+	for (unsigned i = 0; i < n; i++) {
+		if (i && l->c->want.form == FORM_JSON)
+			buf_chr(&raw, ',');
+		if (item_encode(l, items[i], &raw) < 0)
+			return NULL;
+	}
+	return chunk_add(shared ? l->c->server->chunks : NULL, &key, buf_span(&raw), l->gzip);
+}
+
+/* ---- list: its course */
+
+static void list_go(struct lister *l);
+
+static void on_turn(void *arg)
+{
+	struct lister *l = arg;
+	l->c->pending--;
+	if (l->c->http)
+		list_go(l);
+	else
+		call_release(l->c);
+}
+
+/* Goes on when others have had their turn. */
+static void list_yield(struct lister *l)
+{
+	l->c->pending++;
+	loop_post_call(l->c->w->loop, on_turn, l);
+}
+
+static void on_drain(struct http_req *r, void *arg)
+{
+	struct lister *l = arg;
+	if (!l->c->pending)
+		list_go(l);
+}
+
+static void on_done(struct http_req *r, bool complete, void *arg)
 {
 	struct lister *l = arg;
 	l->c->http = NULL;
 	call_release(l->c);
 }
 
-static void iter_end(void *arg)
+static const struct http_req_ops list_ops = { .drain = on_drain, .done = on_done };
+
+/* Protobuf: every chunk, then the head. */
+static void proto_go(struct lister *l)
 {
-	store_iter_done(arg);
+	struct chunk *ch;
+	bool made;
+	while (!l->begun && (ch = next_chunk(l, &made))) {
+		MEM_GROW(l->chunks, l->n_chunks, l->cap_chunks);
+		l->chunks[l->n_chunks++] = ch;
+		l->raw_len += ch->raw_len;
+		if (made) {
+			list_yield(l);
+			return;
+		}
+	}
+	auto_buf struct buf head = {};
+	if (l->c->err.class != ERR_NONE || (!l->begun && proto_head(&head, l) < 0)) {
+		list_fail(l);
+		return;
+	}
+	if (!l->begun) {
+		reply_begin(l);
+		put_text(l, buf_span(&head));
+	}
+	while (roomy(l) && l->at < l->n_chunks) {
+		put_chunk(l, l->chunks[l->at]);
+		chunk_unref(l->chunks[l->at++]);
+	}
+	if (l->at < l->n_chunks || l->ended)
+		return;
+	put_text(l, PROTO_TAIL);
+	if (l->gzip) {
+		buf_trunc(&l->one, 0);
+		chunk_join_end(&l->join, &l->one);
+		put(l, buf_span(&l->one));
+	}
+	reply_end(l);
+}
+
+static void chunks_go(struct lister *l)
+{
+	struct chunk *ch;
+	bool made;
+	while (roomy(l)) {
+		ch = next_chunk(l, &made);
+		if (l->c->err.class != ERR_NONE) {
+			list_fail(l);
+			return;
+		}
+		if (!ch) {
+			put_text(l, SPAN("]}\n"));
+			if (l->gzip) {
+				buf_trunc(&l->one, 0);
+				chunk_join_end(&l->join, &l->one);
+				put(l, buf_span(&l->one));
+			}
+			reply_end(l);
+			return;
+		}
+		if (!l->first)
+			put_text(l, SPAN(","));
+		l->first = false;
+		put_chunk(l, ch);
+		chunk_unref(ch);
+		if (made && roomy(l)) {
+			list_yield(l);
+			return;
+		}
+	}
+	if (!l->ended && l->c->http)
+		block_send(l);
+}
+
+static void items_go(struct lister *l)
+{
+	const struct store_item *it;
+	while (roomy(l)) {
+		it = next_item(l);
+		if (it && item_put(l, it) < 0) {
+			list_fail(l);
+			return;
+		}
+		if (!it) {
+			put(l, SPAN("]}\n"));
+			reply_end(l);
+			return;
+		}
+		/* What fits in one block is sent whole, with its length. */
+		if (!l->begun && l->used + it->value->len > BLOCK / 2)
+			reply_begin(l);
+	}
+	/* The queue is full, with whole blocks; the open one goes on when it has drained. */
+}
+
+static void list_go(struct lister *l)
+{
+	if (l->c->want.form == FORM_PROTO)
+		proto_go(l);
+	else if (l->chunked)
+		chunks_go(l);
+	else
+		items_go(l);
+}
+
+/* YAML is made from the whole tree: for people, with few objects. */
+static void list_yaml(struct lister *l)
+{
+	struct call *c = l->c;
+	auto_buf struct buf text = {}, body = {};
+	const struct store_item *it;
+	struct json tree;
+	list_head(&text, l);
+	for (bool first = true; (it = next_item(l)); first = false) {
+		struct accepted json = { .form = FORM_JSON, .shape = c->want.shape };
+		auto_arena struct arena a = {};
+		if (!first)
+			buf_chr(&text, ',');
+		if (object_answer(&a, c->res, l->gv, &json, bytes_span(it->value), it->rev, true, l->now_s, l->opt.include,
+				  &text, &c->err) < 0) {
+			call_fail(c);
+			return;
+		}
+	}
+	buf_str(&text, "]}");
+	if (json_parse(&c->arena, buf_span(&text), JSON_BORROW, NULL, &tree, &c->err) < 0) {
+		call_fail(c);
+		return;
+	}
+	api_encode_yaml(&body, c->res->list_type, &tree);
+	call_answer(c, 200, accept_content_type(FORM_YAML, false), &body);
+}
+
+/* ---- list: where it begins */
+
+/* A page: looks for its end, so that the head can say where the next one begins. The pass over the items costs their
+ * filter and nothing else. */
+static int page_find(struct lister *l, struct span from)
+{
+	struct call *c = l->c;
+	const struct store_item *it, *last = NULL;
+	l->left = l->opt.limit;
+	while (l->left && (it = next_item(l)))
+		last = it;
+	int64_t found = l->opt.limit - l->left;
+	uint64_t behind = store_iter_left(&l->it);
+	if (found == l->opt.limit && behind) {
+		auto_buf struct buf start = {}, token = {};
+		buf_span_add(&start, span_from(store_item_key(last), l->prefix.len));
+		buf_str(&start, "\x01"); /* the first key that can follow: names hold no such byte */
+		continue_write(&token, l->rev, buf_span(&start));
+		l->token = arena_span(&c->arena, buf_span(&token));
+		l->remaining = l->filter.any ? 0 : (int64_t)behind;
+	}
+	l->left = found;
+	store_iter_done(&l->it);
+	return store_iter_init(&l->it, c->snap, l->prefix, from,
+			       l->rev == store_snapshot_rev(c->snap) ? 0 : l->rev, &c->err);
+}
+
+/* Does what is to come reach gzip's threshold? Filters may leave less of it. */
+static bool is_big(struct lister *l, struct span from)
+{
+	struct store_iter it;
+	const struct store_item *item;
+	size_t bytes = 0;
+	if (store_iter_left(&l->it) > GZIP_MIN / 64 && l->left < 0)
+		return true; /* no object is smaller */
+	if (store_iter_init(&it, l->c->snap, l->prefix, from, l->rev == store_snapshot_rev(l->c->snap) ? 0 : l->rev,
+			    NULL) < 0)
+		return false;
+	for (int64_t n = l->left; n && bytes < GZIP_MIN && (item = store_iter_next(&it)); n--)
+		bytes += item->value->len;
+	store_iter_done(&it);
+	return bytes >= GZIP_MIN;
+}
+
+/* 410 for a page of a list that history has forgotten: with a token that goes on with what is there now. */
+static void fail_expired(struct call *c, struct span start)
+{
+	auto_buf struct buf body = {}, all = {}, token = {};
+	err_set(&c->err, ERR_EXPIRED,
+		"The provided continue parameter is too old to display a consistent list result. You can start a new list "
+		"without the continue parameter, or use the continue token in this response to retrieve the remainder of the "
+		"results. Continuing with the provided token results in an inconsistent list - objects that were created, "
+		"modified, or deleted between the time the first chunk was returned and now may show up in the list.");
+	continue_write(&token, -1, start);
+	status_write(&body, &c->err, NULL);
+	struct span text = buf_span(&body), before = SPAN("{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{");
+	assert(span_starts(text, before));
+	buf_span_add(&all, before);
+	buf_printf(&all, "\"continue\":\"%.*s\"", SPAN_ARG(buf_span(&token)));
+	buf_span_add(&all, span_from(text, before.len));
+	call_answer(c, 410, "application/json", &all);
+}
+
+static int list_open(struct lister *l, struct buf *from)
+{
+	struct call *c = l->c;
+	struct span start = SPAN_EMPTY;
+	int64_t current = store_snapshot_rev(c->snap);
+	if (filter_read(c, &l->filter) < 0 || list_options_read(c, &l->opt) < 0 ||
+	    list_revision_ahead(c, l->opt.rev, current) < 0)
+		return -1;
+	l->rev = l->opt.exact ? l->opt.rev : current;
+	if (l->opt.token.len && continue_read(c, l->opt.token, &l->rev, &start) < 0)
+		return -1;
+	if (l->rev < 0)
+		l->rev = current;
+	if (list_revision_ahead(c, l->rev, current) < 0)
+		return -1;
+	auto_buf struct buf prefix = {};
+	object_key(&prefix, c->res, c->route.ns, SPAN_EMPTY);
+	l->prefix = arena_span(&c->arena, buf_span(&prefix));
+	if (start.len) {
+		buf_span_add(from, l->prefix);
+		buf_span_add(from, start);
+	}
+	if (store_iter_init(&l->it, c->snap, l->prefix, buf_span(from), l->rev == current ? 0 : l->rev, &c->err) < 0) {
+		if (c->err.class == ERR_EXPIRED && start.len) {
+			fail_expired(c, start);
+			return -1;
+		}
+		if (c->err.class == ERR_EXPIRED)
+			err_set(&c->err, ERR_EXPIRED, "The resourceVersion for the provided list is too old.");
+		return -1;
+	}
+	arena_defer(&c->arena, lister_done, l);
+	l->left = -1;
+	if (l->opt.limit && page_find(l, buf_span(from)) < 0)
+		return -1;
+	return 0;
 }
 
 void read_list(struct call *c)
 {
-	static const struct http_req_ops stream_ops = { .drain = list_drain, .done = list_done };
 	struct lister *l = arena_new(&c->arena, struct lister);
+	auto_buf struct buf from = {};
 	l->c = c;
 	l->first = true;
 	l->now_s = clock_wall_ns(c->server->clock) / NS_PER_S;
 	l->gv = call_group_version(c, c->res);
-	struct span include = call_param(c, "includeObject"), limit_text = call_param(c, "limit"), start;
-	l->include = include.len ? arena_cstr(&c->arena, include) : NULL;
-	int64_t limit = 0;
-	if (limit_text.len && (!span_to_i64(limit_text, &limit) || limit < 0)) {
-		err_set(&c->err, ERR_INVALID_REQUEST, "strconv.ParseInt: parsing \"%.*s\": invalid syntax",
-			SPAN_ARG(limit_text));
-		call_fail(c);
-		return;
-	}
 	c->snap = store_snapshot(c->server->store);
-	int64_t current = store_snapshot_rev(c->snap);
-	if (filter_read(c, &l->filter) < 0 || list_revision(c, current, &l->rev, &start) < 0) {
-		call_fail(c);
+	if (list_open(l, &from) < 0) {
+		if (!c->answered)
+			call_fail(c);
 		return;
 	}
-	auto_buf struct buf prefix = {}, from = {};
-	object_key(&prefix, c->res, c->route.ns, SPAN_EMPTY);
-	if (start.len) {
-		buf_span_add(&from, buf_span(&prefix));
-		buf_span_add(&from, start);
-	}
-	if (store_iter_init(&l->it, c->snap, buf_span(&prefix), buf_span(&from), l->rev == current ? 0 : l->rev,
-			    &c->err) < 0) {
-		if (c->err.class == ERR_EXPIRED)
-			err_set(&c->err, ERR_EXPIRED,
-				start.len ? "The provided continue parameter is too old to display a consistent list "
-					    "result. You can start a new list "
-					    "without the continue parameter."
-					  : "The resourceVersion for the provided list is too old.");
-		call_fail(c);
+	if (c->want.form == FORM_YAML) {
+		list_yaml(l);
 		return;
 	}
-	arena_defer(&c->arena, iter_end, &l->it);
-	if (limit || c->want.form != FORM_JSON || c->want.pretty || store_iter_left(&l->it) <= 64) {
-		list_page(l, limit);
+	http_req_ops_set(c->http, &list_ops, l);
+	l->gzip = !c->want.pretty && c->want.shape != SHAPE_TABLE && http_req_accepts_gzip(c->http) && is_big(l, buf_span(&from));
+	l->chunked = l->gzip || c->want.form == FORM_PROTO || (c->want.shape == SHAPE_PARTIAL && !c->want.pretty);
+	if (l->chunked) {
+		auto_buf struct buf seed = {};
+		buf_printf(&seed, "%d %d %d %.*s %.*s", c->want.form, c->want.shape, l->gzip, SPAN_ARG(l->gv),
+			   SPAN_ARG(c->res->kind));
+		l->seed = span_hash(buf_span(&seed));
+	}
+	if (c->want.form == FORM_PROTO) {
+		proto_go(l);
 		return;
 	}
-	http_req_ops_set(c->http, &stream_ops, l);
-	http_reply_status(c->http, 200);
-	http_reply_header(c->http, "cache-control", SPAN("no-cache, private"));
-	http_reply_header(c->http, "content-type", SPAN("application/json"));
-	http_reply_begin(c->http);
 	auto_buf struct buf head = {};
-	list_head(&head, l, SPAN_EMPTY, 0);
-	http_reply_add(c->http, http_copy(buf_span(&head)));
-	list_stream(l);
+	list_head(&head, l);
+	if (l->chunked)
+		reply_begin(l);
+	put_text(l, buf_span(&head));
+	list_go(l);
 }

@@ -145,7 +145,8 @@ static int worker_init(struct apiserver *s, unsigned i, struct err *err)
 	handle_init(w);
 	w->port = store_port_open(s->store, port_wake, w);
 	const struct http_server_params p = {
-		.loop = w->loop, .name = "apiserver", .handle = handle_request, .arg = w, .tls = &s->tls
+		.loop = w->loop, .name = "apiserver", .handle = handle_request, .arg = w, .tls = &s->tls,
+		.limits.queue_bytes = CALL_QUEUE_BYTES
 	};
 	w->serving = 1;
 	return http_server_new(&p, &w->https, err);
@@ -162,7 +163,8 @@ static int first_init(struct apiserver *s, struct sockets *from, const struct fi
 	int rc = http_server_listen(w->https, take_fd(&from->https), HTTP_TLS, err);
 	if (rc == 0 && from->local >= 0) {
 		const struct http_server_params p = {
-			.loop = w->loop, .name = "apiserver", .handle = handle_request, .arg = w
+			.loop = w->loop, .name = "apiserver", .handle = handle_request, .arg = w,
+			.limits.queue_bytes = CALL_QUEUE_BYTES
 		};
 		rc = http_server_new(&p, &w->local, err);
 		if (rc == 0) {
@@ -270,6 +272,7 @@ int apiserver_start(const struct apiserver_options *o, struct apiserver **out_se
 	tls_slot_init(&s->tls);
 	struct api_registry *reg = api_registry_builtin(false);
 	s->registry = api_registry_box_new(reg);
+	s->chunks = chunk_cache_new(CHUNK_CACHE_BYTES);
 	auto_buf struct buf dir = {};
 	buf_printf(&dir, "%.*s/store", SPAN_ARG(o->data_dir));
 	int rc = sockets_open(o, &sockets, err);
@@ -352,6 +355,7 @@ void apiserver_stop(struct apiserver *s)
 	auth_rbac_free(s->rbac);
 	auth_node_free(s->nodes);
 	api_registry_box_free(s->registry);
+	chunk_cache_free(s->chunks);
 	free(s->workers);
 	free(s);
 }

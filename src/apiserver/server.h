@@ -5,6 +5,7 @@
 #include "apiserver/accept.h"
 #include "apiserver/apiserver.h"
 #include "apiserver/audit.h"
+#include "apiserver/chunk.h"
 #include "apiserver/flow.h"
 #include "apiserver/object.h"
 #include "apiserver/pki.h"
@@ -18,6 +19,10 @@
 #include "yaml/yaml.h"
 
 #define BODY_MAX (3 << 20) /* kube-apiserver's limit of a request body */
+/* Output that waits for a client at each of two places (the stream's, then the connection's queue) before its writer stops: a list
+ * in flight costs these and what TLS holds, 256 KB at most. */
+#define CALL_QUEUE_BYTES (64 * 1024)
+#define CHUNK_CACHE_BYTES (12 << 20)
 
 struct apiserver {
 	const struct apiserver_options *opt;
@@ -34,6 +39,7 @@ struct apiserver {
 	struct kubelets *kubelets; /* how they are reached (kubelet.h); owned */
 	struct worker *workers;
 	unsigned n_workers;
+	struct chunk_cache *chunks; /* encoded runs of list items; all threads */
 	unsigned port;
 	struct reload *reload; /* of worker 0; NULL when stopping */
 	atomic_bool leaving;   /* announced: /readyz fails */
@@ -172,6 +178,21 @@ int object_answer(struct arena *a, const struct api_resource *res, struct span g
 		  struct err *err);
 /* The columns of a Table as JSON text: "columnDefinitions":[...]. */
 void table_columns(struct buf *out, const struct api_resource *res);
+
+/* ---- listopts.c: what lists and watches may ask for */
+struct list_options {
+	int64_t rev;	  /* resourceVersion; 0: none, or "0" */
+	bool exact;	  /* of that revision and no other */
+	int64_t limit;	  /* 0: none */
+	int64_t timeout_s; /* 0: none given */
+	struct span token; /* continue */
+	bool has_initial, initial; /* sendInitialEvents is there; is true */
+	const char *include; /* includeObject of tables, or NULL */
+};
+int list_options_read(struct call *c, struct list_options *out);
+int list_revision_ahead(struct call *c, int64_t wanted, int64_t current);
+void continue_write(struct buf *out, int64_t rev, struct span start);
+int continue_read(struct call *c, struct span token, int64_t *out_rev, struct span *out_start);
 
 /* ---- read.c, watch.c, write.c, paths.c */
 void read_get(struct call *c);

@@ -2,7 +2,6 @@
  * match before, so is it ADDED, MODIFIED, DELETED or nothing to this watcher. */
 #include "apiserver/server.h"
 
-#define QUEUE_BYTES (192 * 1024)
 #define BOOKMARK_MS 60000
 
 struct watch {
@@ -21,7 +20,7 @@ struct watch {
 
 static bool roomy(struct watch *w)
 {
-	return w->c->http && !w->ended && http_reply_queued(w->c->http) < QUEUE_BYTES;
+	return w->c->http && !w->ended && http_reply_queued(w->c->http) <= CALL_QUEUE_BYTES;
 }
 
 static void watch_close(struct watch *w)
