@@ -504,6 +504,9 @@ static void update_try(struct call *c)
 			SPAN_ARG(c->res->plural), c->res->group.len ? "." : "", SPAN_ARG(c->res->group),
 			SPAN_ARG(c->route.name));
 	struct json object = json_copy(&c->arena, &c->object);
+	if (!wanted && c->err.class == ERR_NONE) /* unconditional: it means what is there, for validation too */
+		(void)json_set(&c->arena, json_getl(&object, "metadata"), SPAN("resourceVersion"),
+			       json_str(arena_printf(&c->arena, "%lld", (long long)it->rev)));
 	if (c->err.class != ERR_NONE || write_finish(c, &object, &old, false) < 0)
 		call_fail(c);
 	else
