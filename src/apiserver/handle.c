@@ -561,11 +561,12 @@ void handle_request(struct http_req *r, void *arg)
 			call_fail(c);
 		return;
 	}
+	bool is_watch = c->route.is_resource && c->route.verb == ROUTE_WATCH; /* it tells by itself, and may have no call any more */
 	if (c->route.is_resource)
 		dispatch(c);
 	else
 		path_handle(c);
-	if (c->long_running && !c->answered && c->http && http_reply_begun(c->http)) {
+	if (!is_watch && c->long_running && !c->answered && c->http && http_reply_begun(c->http)) {
 		c->code = 200;
 		audit_started(c, 200);
 	}

@@ -66,6 +66,8 @@ struct worker {
 	struct list timed;	      /* struct call.timed, in the order of their deadlines */
 	struct loop_timer expiry;     /* of the first of them */
 	struct meter_worker *meter;
+	struct map fans;	      /* fan.c: what they asked for → struct fan */
+	struct hub *pods_hub;	      /* hub.c; NULL: nobody asks for the pods of one node */
 	struct store_watch *feeds[8]; /* of worker 0 */
 	struct relay_pool *relays;    /* NULL until something was passed on (relay.h) */
 	unsigned serving;	      /* http servers that have not ended yet */

@@ -1,29 +1,45 @@
-/* Watches: a cursor in the store's ring for each. What happens to one event is decided here: does it match now, did it
- * match before, so is it ADDED, MODIFIED, DELETED or nothing to this watcher. */
-#include "apiserver/server.h"
+/* A watch from its request to its end:
+ *
+ *     request ─▶ [what there is, from a snapshot, ADDED] ─▶ [bookmark: that was all] ─▶ changes, from a cursor in the store's ring
+ *
+ * The request's call is given back at once: an idle watch is this struct, its cursor and the stream (2 KB in all). A watch whose
+ * queue is full stops taking events, which costs nothing; when the ring has moved on without it, it ends with 410. */
+#include "apiserver/watch.h"
+
+#include "apiserver/meter.h"
+#include "metrics/metrics.h"
 
 #define BOOKMARK_MS 60000
+#define INITIAL_BYTES (16 * 1024)
 
-struct watch {
-	struct list link; /* in worker->watches */
-	struct call *c;
-	struct filter filter;
-	struct store_watch *cursor;
-	struct store_iter it; /* while initial objects are sent */
-	bool initial, bookmarks, end_mark, ended;
-	int64_t sent_rev;
-	struct span gv;
-	const char *include;
-	bool columns_sent;
-	struct loop_timer timeout, bookmark;
-};
+/* ---- out */
 
-static bool roomy(struct watch *w)
+bool watch_roomy(const struct watch *w)
 {
-	return w->c->http && !w->ended && http_reply_queued(w->c->http) <= CALL_QUEUE_BYTES;
+	if (w->ended)
+		return false;
+	return w->ws ? watch_ws_roomy(w->ws) : w->http && http_reply_queued(w->http) <= CALL_QUEUE_BYTES;
 }
 
-static void watch_close(struct watch *w)
+void watch_send(struct watch *w, struct span events)
+{
+	if (w->ws)
+		watch_ws_send(w->ws, events);
+	else if (w->http)
+		http_reply_add(w->http, http_copy(events));
+}
+
+static void initial_done(struct watch *w)
+{
+	if (!w->initial)
+		return;
+	store_iter_done(&w->initial->it);
+	store_snapshot_unref(w->initial->snap);
+	free(w->initial);
+	w->initial = NULL;
+}
+
+void watch_close(struct watch *w)
 {
 	if (w->ended)
 		return;
@@ -31,176 +47,208 @@ static void watch_close(struct watch *w)
 	list_remove(&w->link);
 	loop_timer_stop(&w->timeout);
 	loop_timer_stop(&w->bookmark);
+	hub_leave(w);
 	if (w->cursor)
 		store_watch_close(w->cursor);
 	w->cursor = NULL;
-	if (w->c->http)
-		http_reply_end(w->c->http);
+	initial_done(w);
+	if (w->http)
+		http_reply_end(w->http);
+	if (w->ws)
+		watch_ws_close(w->ws);
 }
 
-static void event_write(struct watch *w, const char *type, struct span object)
+void watch_fail(struct watch *w, const struct err *err)
 {
 	auto_buf struct buf out = {};
-	if (w->c->want.form == FORM_PROTO) {
-		/* four bytes of length, big endian, before each event */
-		auto_buf struct buf event = {};
-		api_encode_watch_event(&event, span_of(type), object);
-		const char head[4] = { (char)(event.len >> 24), (char)(event.len >> 16), (char)(event.len >> 8),
-				       (char)event.len };
-		buf_add(&out, head, 4);
-		buf_span_add(&out, buf_span(&event));
-	} else {
-		buf_printf(&out, "{\"type\":\"%s\",\"object\":", type);
-		buf_span_add(&out, span_trim(object));
-		buf_str(&out, "}\n");
-	}
-	http_reply_add(w->c->http, http_copy(buf_span(&out)));
+	fan_error(w->fan, err, &out);
+	watch_send(w, buf_span(&out));
+	watch_close(w);
 }
 
-static void send_error(struct watch *w, struct err *err)
+void watch_free(struct watch *w)
 {
-	auto_buf struct buf status = {}, proto = {};
-	status_write(&status, err, NULL);
-	if (w->c->want.form == FORM_PROTO) {
-		auto_arena struct arena a = {};
-		const struct api_type *t = api_type_find(SPAN("meta/v1.Status"));
-		struct json tree;
-		if (api_decode_json(&a, t, buf_span(&status), NULL, &tree, NULL) < 0 ||
-		    api_encode_proto(&proto, t, &tree, NULL) < 0)
-			return;
+	w->http = NULL;
+	w->ws = NULL;
+	watch_close(w);
+	fan_release(w->fan);
+	if (w->gauge)
+		metrics_add(w->gauge, -1);
+	if (w->call) {
+		w->call->pending--;
+		call_release(w->call);
 	}
-	event_write(w, "ERROR", buf_span(w->c->want.form == FORM_PROTO ? &proto : &status));
+	free(w);
 }
 
-/* One object as an event. False when it cannot be made: the watch ends with an error event. */
-static bool send_object(struct watch *w, const char *type, struct span value, int64_t rev)
-{
-	struct call *c = w->c;
-	auto_arena struct arena a = {};
-	auto_buf struct buf object = {};
-	auto_err struct err err = ERR_INIT;
-	int64_t now_s = clock_wall_ns(c->server->clock) / NS_PER_S;
-	struct accepted want = c->want;
-	want.pretty = false;
-	if (object_answer(&a, c->res, w->gv, &want, value, rev, false, now_s, w->include, &object, &err) < 0) {
-		send_error(w, &err);
-		watch_close(w);
-		return false;
-	}
-	event_write(w, type, buf_span(&object));
-	w->sent_rev = rev;
-	return true;
-}
-
-static void send_bookmark(struct watch *w, int64_t rev, bool initial_end)
-{
-	auto_arena struct arena a = {};
-	struct json object = json_object(), meta = json_object();
-	(void)json_add(&a, &object, SPAN("kind"), json_str(w->c->res->kind));
-	(void)json_add(&a, &object, SPAN("apiVersion"), json_str(w->gv));
-	(void)json_add(&a, &meta, SPAN("resourceVersion"), json_str(arena_printf(&a, "%lld", (long long)rev)));
-	if (initial_end) {
-		struct json notes = json_object();
-		(void)json_add(&a, &notes, SPAN("k8s.io/initial-events-end"), json_cstr("true"));
-		(void)json_add(&a, &meta, SPAN("annotations"), notes);
-	}
-	(void)json_add(&a, &object, SPAN("metadata"), meta);
-	auto_buf struct buf out = {};
-	if (w->c->want.form == FORM_PROTO) {
-		if (api_encode_proto(&out, w->c->res->type, &object, NULL) < 0)
-			return;
-	} else {
-		api_encode_json(&out, w->c->res->type, &object, 0);
-	}
-	event_write(w, "BOOKMARK", buf_span(&out));
-	w->sent_rev = rev;
-}
-
-static bool event_send(struct watch *w, const struct store_event *e)
-{
-	auto_arena struct arena a = {};
-	const struct api_resource *res = w->c->res;
-	bool now = e->item && filter_match(&w->filter, res, &a, bytes_span(e->item->value));
-	bool before = e->prev && filter_match(&w->filter, res, &a, bytes_span(e->prev->value));
-	if (now)
-		return send_object(w, before ? "MODIFIED" : "ADDED", bytes_span(e->item->value), e->rev);
-	/* It is gone, or no longer what was asked for: the last state that matched, at the revision of its end. */
-	return !before || send_object(w, "DELETED", bytes_span(e->prev->value), e->rev);
-}
+/* ---- changes */
 
 static size_t on_events(struct store_watch *cursor, const struct store_batch *b, void *arg)
 {
 	struct watch *w = arg;
+	struct fan *f = w->fan;
 	size_t n = 0;
-	while (n < b->n && roomy(w)) {
-		if (!event_send(w, b->events[n]))
-			return b->n; /* ended */
-		n++;
+	fan_batch(f, b);
+	for (unsigned i = 0; n < b->n && watch_roomy(w); i++) {
+		auto_err struct err err = ERR_INIT;
+		const struct fan_piece *p = fan_piece(f, i, &err);
+		if (!p) {
+			watch_fail(w, &err);
+			return b->n;
+		}
+		if (p->data && w->ws)
+			watch_ws_send(w->ws, bytes_span(p->data));
+		else if (p->data)
+			http_reply_add(w->http, http_bytes(bytes_ref(p->data)));
+		n = p->end;
+		w->sent_rev = b->events[n - 1]->rev;
 	}
+	if (n < b->n)
+		list_remove(&w->hub_link); /* while it stands still nobody looks at it */
 	return n;
+}
+
+static void fail_expired(struct watch *w, int64_t rev)
+{
+	auto_err struct err err = ERR_INIT;
+	err_set(&err, ERR_EXPIRED, "too old resource version: %lld (%lld)", (long long)rev,
+		(long long)store_port_rev(w->w->port));
+	watch_fail(w, &err);
 }
 
 static void on_expired(struct store_watch *cursor, void *arg)
 {
 	struct watch *w = arg;
-	auto_err struct err err = ERR_INIT;
-	err_set(&err, ERR_EXPIRED, "too old resource version: %lld (%lld)", (long long)w->sent_rev,
-		(long long)store_port_rev(w->c->w->port));
-	send_error(w, &err);
-	watch_close(w);
+	fail_expired(w, w->sent_rev);
 }
 
 static const struct store_watch_fns watch_fns = { .events = on_events, .expired = on_expired };
 
-/* Opens the cursor at the revision behind what was sent. */
-static void follow(struct watch *w, int64_t from)
+void watch_follow(struct watch *w)
 {
+	struct fan *f = w->fan;
 	auto_buf struct buf key = {};
-	struct call *c = w->c;
 	auto_err struct err err = ERR_INIT;
-	object_key(&key, c->res, c->route.ns, SPAN_EMPTY);
-	if (store_watch_open(c->w->port, buf_span(&key), false, from, &watch_fns, w, &w->cursor, &err) < 0) {
-		if (err.class == ERR_EXPIRED) {
-			err_set(&err, ERR_EXPIRED, "too old resource version: %lld (%lld)", (long long)from - 1,
-				(long long)store_port_rev(c->w->port));
-			send_error(w, &err);
-		} else {
-			send_error(w, &err);
-		}
-		watch_close(w);
-	}
+	/* One object by name is a key; the store finds its watches by hash. */
+	bool exact = f->name.len && (f->ns.len || !f->res->namespaced);
+	object_key(&key, f->res, f->ns, exact ? f->name : SPAN_EMPTY);
+	if (store_watch_open(w->w->port, buf_span(&key), exact, w->from_rev, &watch_fns, w, &w->cursor, &err) == 0)
+		return;
+	if (err.class == ERR_EXPIRED)
+		fail_expired(w, w->from_rev - 1);
+	else
+		watch_fail(w, &err);
 }
 
-static void send_initial(struct watch *w)
+/* ---- what there is at first */
+
+static void initial_send(struct watch *w)
 {
 	const struct store_item *it;
-	while (roomy(w)) {
-		it = store_iter_next(&w->it);
+	auto_buf struct buf out = {};
+	auto_err struct err err = ERR_INIT;
+	while (watch_roomy(w)) {
+		it = store_iter_next(&w->initial->it);
 		if (!it) {
-			int64_t rev = store_snapshot_rev(w->c->snap);
-			store_iter_done(&w->it);
-			store_snapshot_unref(w->c->snap);
-			w->c->snap = NULL;
-			w->initial = false;
+			int64_t rev = store_snapshot_rev(w->initial->snap);
+			initial_done(w);
 			if (w->end_mark)
-				send_bookmark(w, rev, true);
-			follow(w, rev + 1);
+				fan_bookmark(w->fan, rev, true, &out);
+			if (out.len)
+				watch_send(w, buf_span(&out));
+			w->sent_rev = rev;
+			w->from_rev = rev + 1;
+			watch_follow(w);
 			return;
 		}
 		auto_arena struct arena a = {};
-		if (filter_match(&w->filter, w->c->res, &a, bytes_span(it->value)) &&
-		    !send_object(w, "ADDED", bytes_span(it->value), it->rev))
+		if (!filter_match(&w->fan->filter, w->fan->res, &a, bytes_span(it->value)))
+			continue;
+		if (fan_object(w->fan, "ADDED", bytes_span(it->value), it->rev, &out, &err) < 0) {
+			watch_fail(w, &err);
 			return;
+		}
+		if (out.len >= INITIAL_BYTES) {
+			watch_send(w, buf_span(&out));
+			buf_trunc(&out, 0);
+		}
+	}
+	if (out.len)
+		watch_send(w, buf_span(&out));
+}
+
+void watch_drained(struct watch *w)
+{
+	if (w->ended)
+		return;
+	if (w->initial) {
+		initial_send(w);
+	} else if (w->cursor) {
+		if (w->hub)
+			hub_apart(w);
+		store_watch_resume(w->cursor);
+	} else if (w->hub && !w->node) {
+		watch_follow(w);
+		if (!w->ended)
+			hub_apart(w);
 	}
 }
 
+/* ---- time */
+
+/* Up to where it has been told everything; 0: unknown, it is behind. */
+static int64_t told_rev(const struct watch *w)
+{
+	if (w->initial || !watch_roomy(w))
+		return 0;
+	if (w->node)
+		return hub_rev(w);
+	return w->cursor ? store_watch_rev(w->cursor) : 0;
+}
+
+static void bookmark_send(struct watch *w)
+{
+	int64_t rev = told_rev(w);
+	if (!w->bookmarks || rev <= w->sent_rev)
+		return;
+	auto_buf struct buf out = {};
+	fan_bookmark(w->fan, rev, false, &out);
+	watch_send(w, buf_span(&out));
+	w->sent_rev = rev;
+}
+
+static void on_bookmark(struct loop_timer *t)
+{
+	bookmark_send(container_of(t, struct watch, bookmark));
+	loop_timer_start(t, BOOKMARK_MS);
+}
+
+static void on_timeout(struct loop_timer *t)
+{
+	struct watch *w = container_of(t, struct watch, timeout);
+	bookmark_send(w); /* so that the next watch begins where this one ended */
+	watch_close(w);
+}
+
+static void timers_start(struct watch *w, int64_t timeout_s)
+{
+	if (!timeout_s) {
+		uint64_t spread;
+		rng_secret(&spread, sizeof(spread));
+		/* Between --min-request-timeout and twice that, so that not all come again at once. */
+		int64_t least_s = MAX(w->w->server->opt->min_request_timeout_ms / 1000, (int64_t)1);
+		timeout_s = least_s + (int64_t)(spread % (uint64_t)least_s);
+	}
+	loop_timer_start(&w->timeout, MIN(timeout_s, (int64_t)86400) * 1000);
+	if (w->bookmarks)
+		loop_timer_start(&w->bookmark, BOOKMARK_MS);
+}
+
+/* ---- the request */
+
 static void on_drain(struct http_req *r, void *arg)
 {
-	struct watch *w = arg;
-	if (w->initial)
-		send_initial(w);
-	else if (w->cursor)
-		store_watch_resume(w->cursor);
+	watch_drained(arg);
 }
 
 static void on_hangup(struct http_req *r, void *arg)
@@ -210,99 +258,112 @@ static void on_hangup(struct http_req *r, void *arg)
 
 static void on_done(struct http_req *r, bool complete, void *arg)
 {
-	struct watch *w = arg;
-	w->c->http = NULL;
-	watch_close(w);
-	if (w->initial)
-		store_iter_done(&w->it);
-	call_release(w->c);
+	watch_free(arg);
 }
 
-static void on_timeout(struct loop_timer *t)
+/* What is told first is in a snapshot: the revision asked for may not be above it. */
+static struct watch_initial *initial_open(struct call *c, int64_t rev)
 {
-	watch_close(container_of(t, struct watch, timeout));
+	struct watch_initial *in = mem_new(struct watch_initial);
+	auto_buf struct buf prefix = {};
+	in->snap = store_snapshot(c->server->store);
+	object_key(&prefix, c->res, c->route.ns, SPAN_EMPTY);
+	if (list_revision_ahead(c, rev, store_snapshot_rev(in->snap)) == 0 &&
+	    store_iter_init(&in->it, in->snap, buf_span(&prefix), SPAN_EMPTY, 0, &c->err) == 0)
+		return in;
+	store_snapshot_unref(in->snap);
+	free(in);
+	return NULL;
 }
 
-static void on_bookmark(struct loop_timer *t)
+static void begun(struct call *c, int code)
 {
-	struct watch *w = container_of(t, struct watch, bookmark);
-	int64_t rev = store_port_rev(w->c->w->port);
-	if (w->cursor && roomy(w) && rev > w->sent_rev)
-		send_bookmark(w, rev, false);
-	loop_timer_start(t, BOOKMARK_MS);
+	c->answered = true;
+	c->code = code;
+	audit_started(c, code);
+}
+
+static int reply_begin(struct watch *w, struct call *c)
+{
+	static const struct http_req_ops ops = { .drain = on_drain, .hangup = on_hangup, .done = on_done };
+	if (http_req_wants_upgrade(c->http, "websocket")) {
+		int rc = watch_ws_serve(w, c->http, &c->err);
+		if (rc == 0)
+			begun(c, 101);
+		return rc;
+	}
+	begun(c, 200);
+	w->http = c->http;
+	http_req_ops_set(c->http, &ops, w);
+	call_headers(c, 200, accept_content_type(c->want.form, true));
+	http_reply_begin(c->http);
+	return 0;
+}
+
+static void part(struct watch *w, struct call *c);
+
+static int begin(struct call *c)
+{
+	struct list_options opt;
+	struct filter filter;
+	struct watch_initial *initial = NULL;
+	if (filter_read(c, &filter) < 0 || list_options_read(c, &opt) < 0)
+		return -1;
+	/* A revision to come from means changes alone; none (or 0) means what there is first. */
+	bool with_initial = opt.has_initial ? opt.initial : opt.rev == 0;
+	if (with_initial && !(initial = initial_open(c, opt.rev)))
+		return -1;
+	struct watch *w = mem_new(struct watch);
+	w->w = c->w;
+	w->fan = fan_get(c, &filter, opt.include);
+	w->initial = initial;
+	w->bookmarks = call_param_true(c, "allowWatchBookmarks");
+	w->end_mark = opt.has_initial && opt.initial && w->bookmarks;
+	w->sent_rev = opt.rev;
+	list_init(&w->link);
+	list_init(&w->hub_link);
+	loop_timer_init(&w->timeout, w->w->loop, "watch timeout", on_timeout);
+	loop_timer_init(&w->bookmark, w->w->loop, "watch bookmark", on_bookmark);
+	if (reply_begin(w, c) < 0) {
+		watch_free(w);
+		return -1;
+	}
+	list_push(&w->w->watches, &w->link);
+	timers_start(w, opt.timeout_s);
+	if (w->initial) {
+		initial_send(w);
+	} else {
+		w->from_rev = opt.rev ? opt.rev + 1 : 0;
+		watch_follow(w);
+	}
+	struct span node = hub_node_of(c, &filter);
+	if (node.len && !w->ended)
+		hub_join(w, node);
+	part(w, c);
+	return 0;
+}
+
+/* The request is the watch's now, and what the call holds (4 KB) is not needed any more, unless audit is told of the end. With
+ * WebSocket the request is still the call's and ends with the handshake. */
+static void part(struct watch *w, struct call *c)
+{
+	if (c->audit) {
+		w->call = c;
+		c->pending++;
+	} else {
+		w->gauge = c->gauge;
+		c->gauge = NULL;
+	}
+	if (w->ws)
+		return;
+	c->http = NULL;
+	call_release(c);
 }
 
 void watch_begin(struct call *c)
 {
-	static const struct http_req_ops ops = { .drain = on_drain, .hangup = on_hangup, .done = on_done };
-	struct span rv = call_param(c, "resourceVersion"), seconds = call_param(c, "timeoutSeconds");
-	struct span include = call_param(c, "includeObject"), match = call_param(c, "resourceVersionMatch");
-	bool send_initial_events = call_param_true(c, "sendInitialEvents"),
-	     has_initial = call_param(c, "sendInitialEvents").len;
-	int64_t from = 0, timeout_s = 0;
-	struct watch *w = arena_new(&c->arena, struct watch);
-	w->c = c;
-	w->bookmarks = call_param_true(c, "allowWatchBookmarks");
-	w->gv = call_group_version(c, c->res);
-	w->include = include.len ? arena_cstr(&c->arena, include) : NULL;
-	if (rv.len && (!span_to_i64(rv, &from) || from < 0))
-		err_set(&c->err, ERR_INVALID_REQUEST, "invalid resource version \"%.*s\"", SPAN_ARG(rv));
-	else if (seconds.len && (!span_to_i64(seconds, &timeout_s) || timeout_s < 0))
-		err_set(&c->err, ERR_INVALID_REQUEST, "strconv.ParseInt: parsing \"%.*s\": invalid syntax",
-			SPAN_ARG(seconds));
-	else if (has_initial && !span_is(match, "NotOlderThan"))
-		err_set(&c->err, ERR_INVALID_REQUEST,
-			"sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
-	else if (match.len && !has_initial)
-		err_set(&c->err, ERR_INVALID_REQUEST,
-			"resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
-	else
-		(void)filter_read(c, &w->filter); /* sets c->err */
-	if (c->err.class != ERR_NONE) {
+	if (begin(c) < 0)
 		call_fail(c);
-		return;
-	}
-	/* A revision to come from means changes alone; none (or 0) means what there is first. */
-	w->initial = has_initial ? send_initial_events : from == 0;
-	w->end_mark = has_initial && send_initial_events && w->bookmarks;
-	if (w->initial) {
-		auto_buf struct buf prefix = {};
-		object_key(&prefix, c->res, c->route.ns, SPAN_EMPTY);
-		c->snap = store_snapshot(c->server->store);
-		if (from > store_snapshot_rev(c->snap)) {
-			err_set(&c->err, ERR_TIMEOUT, "Timeout: Too large resource version: %lld, current: %lld",
-				(long long)from, (long long)store_snapshot_rev(c->snap));
-			c->err.retry_ms = 1000;
-			call_fail(c);
-			return;
-		}
-		if (store_iter_init(&w->it, c->snap, buf_span(&prefix), SPAN_EMPTY, 0, &c->err) < 0) {
-			call_fail(c);
-			return;
-		}
-	}
-	list_push(&c->w->watches, &w->link);
-	http_req_ops_set(c->http, &ops, w);
-	http_reply_status(c->http, 200);
-	http_reply_header(c->http, "cache-control", SPAN("no-cache, private"));
-	http_reply_header(c->http, "content-type", span_of(accept_content_type(c->want.form, true)));
-	http_reply_begin(c->http);
-	if (!timeout_s) {
-		uint64_t spread;
-		rng_secret(&spread, sizeof(spread));
-		/* Between --min-request-timeout and twice that, so that not all come again at once. */
-		int64_t least_s = MAX(c->server->opt->min_request_timeout_ms / 1000, (int64_t)1);
-		timeout_s = least_s + (int64_t)(spread % (uint64_t)least_s);
-	}
-	loop_timer_init(&w->timeout, c->w->loop, "watch timeout", on_timeout);
-	loop_timer_init(&w->bookmark, c->w->loop, "watch bookmark", on_bookmark);
-	loop_timer_start(&w->timeout, MIN(timeout_s, (int64_t)86400) * 1000);
-	if (w->bookmarks)
-		loop_timer_start(&w->bookmark, BOOKMARK_MS);
-	if (w->initial)
-		send_initial(w);
-	else
-		follow(w, from == 0 ? 0 : from + 1);
 }
 
 void watch_end_all(struct worker *worker)
