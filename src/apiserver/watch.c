@@ -25,8 +25,8 @@ void watch_send(struct watch *w, struct span events)
 {
 	if (w->ws)
 		watch_ws_send(w->ws, events);
-	else if (w->http)
-		http_reply_add(w->http, http_copy(events));
+	else if (w->http) /* by reference: a copy would take a chunk of 4 KB in the stream's queue */
+		http_reply_add(w->http, http_bytes(bytes_of(events)));
 }
 
 static void initial_done(struct watch *w)
@@ -356,6 +356,8 @@ static void part(struct watch *w, struct call *c)
 	}
 	if (w->ws)
 		return;
+	if (!w->call)
+		http_req_shed(c->http);
 	c->http = NULL;
 	call_release(c);
 }

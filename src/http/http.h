@@ -180,6 +180,9 @@ int64_t http_req_length(const struct http_req *r);
 const struct http_peer *http_req_peer(const struct http_req *r);
 struct arena *http_req_arena(struct http_req *r); /* ends after `done` */
 struct loop *http_req_loop(const struct http_req *r);
+/* The request's header, path and arena are not needed any more: their memory (some 5 KB) is given back now and not when the
+ * answer ends, which for a stream may be never. The accessors above answer empty spans from then on; method and peer stay. */
+void http_req_shed(struct http_req *r);
 /* A place on the connection for the handler's use (what a certificate means, say). free_fn runs when the connection
  * ends. */
 void *http_req_conn_data(const struct http_req *r);

@@ -563,7 +563,7 @@ static void session_new(struct http_h2 *h)
 	nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_stream_close);
 	nghttp2_session_callbacks_set_send_data_callback(cb, send_data);
 	nghttp2_option_set_max_deflate_dynamic_table_size(opt, INFLATE_TABLE);
-	if (nghttp2_session_server_new2(&h->session, cb, h, opt) != 0)
+	if (nghttp2_session_server_new3(&h->session, cb, h, opt, http_h2_mem(h->conn->server)) != 0)
 		abort();
 	nghttp2_session_callbacks_del(cb);
 	nghttp2_option_del(opt);

@@ -15,10 +15,13 @@
 #include "http/http_wire.h"
 
 struct http_h1;
+struct http_h2_mem;
 struct http_h2;
 
 enum http_phase { HTTP_OPENING, HTTP_DETECTING, HTTP_V1, HTTP_V2, HTTP_CLOSING };
 enum http_waiting { HTTP_WAIT_NOTHING, HTTP_WAIT_HANDSHAKE, HTTP_WAIT_HEADER, HTTP_WAIT_IDLE, HTTP_WAIT_BODY };
+
+#define HTTP_TRIM_MS 1000
 
 struct http_listener {
 	struct list link;
@@ -40,11 +43,12 @@ struct http_server {
 	void (*stopped)(struct http_server *s, void *arg);
 	void *stopped_arg;
 	struct loop_timer deadline, accept_again, trim;
-	unsigned handshakes;         /* since the last trim */
+	unsigned bursts;             /* handshakes and shed requests since the last trim */
 	struct loop_task stopped_task;
 	unsigned listeners_closing;
 	_Atomic unsigned dealt;      /* sockets on their way to this loop from others */
 	struct http_server_stats stats;
+	struct http_h2_mem *h2_mem;  /* owned; made with the first HTTP/2 connection */
 };
 
 struct http_conn {
@@ -97,6 +101,10 @@ void http_h1_stop(struct http_conn *c);     /* the server stops: the running req
 void http_h1_end(struct http_conn *c);      /* the connection closes: requests end, memory is given back */
 /* A status that this layer answers by itself, then closes. */
 void http_h1_refuse(struct http_conn *c, int status, const char *why);
+
+/* http_h2_mem.c */
+void *http_h2_mem(struct http_server *s); /* a nghttp2_mem */
+void http_h2_mem_free(struct http_server *s);
 
 void http_h2_begin(struct http_conn *c);
 void http_h2_data(struct http_conn *c, struct span data);

@@ -149,6 +149,24 @@ struct loop *http_req_loop(const struct http_req *r)
 	return r->conn->server->loop;
 }
 
+void http_req_shed(struct http_req *r)
+{
+	/* Standard methods need no memory; others are nobody's who streams. */
+	static const char *const methods[] = { "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE" };
+	struct span was = r->method;
+	r->method = SPAN("OTHER");
+	for (size_t i = 0; i < ARRAY_LEN(methods); i++)
+		if (span_is(was, methods[i]))
+			r->method = span_of(methods[i]);
+	r->target = r->path = r->query = r->host = SPAN_EMPTY;
+	r->headers = (struct http_fields){};
+	http_head_done(&r->head);
+	arena_done(&r->arena);
+	/* Many streams at once leave holes between what they keep, as handshakes do. */
+	r->conn->server->bursts++;
+	loop_timer_start(&r->conn->server->trim, HTTP_TRIM_MS);
+}
+
 void *http_req_conn_data(const struct http_req *r)
 {
 	return r->conn->data;

@@ -17,7 +17,7 @@
 
 static const char PREFACE[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 enum { PREFACE_LEN = sizeof(PREFACE) - 1, ACCEPT_TURN = 64, LINGER_MS = 2000, ACCEPT_REST_MS = 50 };
-enum { TRIM_MS = 1000, TRIM_HANDSHAKES = 100 };
+enum { TRIM_BURSTS = 100 };
 
 struct http_limits http_limits_filled(struct http_limits l)
 {
@@ -228,8 +228,8 @@ static void conn_opened(struct http_io *io)
 	struct http_conn *c = container_of(io, struct http_conn, io);
 	if (io->tls) {
 		c->peer.cert = tls_conn_peer(io->tls);
-		c->server->handshakes++;
-		loop_timer_start(&c->server->trim, TRIM_MS);
+		c->server->bursts++;
+		loop_timer_start(&c->server->trim, HTTP_TRIM_MS);
 		struct span alpn = tls_conn_alpn(io->tls);
 		if (alpn.len) {
 			version_known(c, span_is(alpn, "h2"));
@@ -432,13 +432,14 @@ static void listener_ready(struct loop_fd *f, unsigned events)
 }
 
 /* A burst of handshakes (a restart that every client notices) leaves a heap full of holes: 48 KB a connection instead of
- * 26 measured with 1,000 at once. The holes go back to the kernel a second after the last handshake, once. */
+ * 26 measured with 1,000 at once. The holes go back to the kernel a second after the last handshake (or stream that
+ * shed its header), once. */
 static void trim(struct loop_timer *t)
 {
 	struct http_server *s = container_of(t, struct http_server, trim);
-	if (s->handshakes >= TRIM_HANDSHAKES)
+	if (s->bursts >= TRIM_BURSTS)
 		(void)malloc_trim(0);
-	s->handshakes = 0;
+	s->bursts = 0;
 }
 
 static void accept_again(struct loop_timer *t)
@@ -582,6 +583,7 @@ void http_server_free(struct http_server *s)
 	loop_timer_stop(&s->trim);
 	loop_task_cancel(&s->stopped_task);
 	free(s->shared);
+	http_h2_mem_free(s);
 	free(s);
 }
 
