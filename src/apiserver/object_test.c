@@ -92,6 +92,33 @@ static void places(void **state)
 	}
 }
 
+/* Names of every length, with an escaped quote or backslash at every place: eight bytes are looked at at once. */
+static void escapes(void **state)
+{
+	for (int len = 0; len < 40; len++) {
+		for (int at = -1; at < len; at++) {
+			for (int c = 0; c < 2; c++) {
+				auto_buf struct buf name = {}, value = {}, want = {}, got = {};
+				for (int i = 0; i < len; i++)
+					buf_str(&name, i != at ? "x" : c ? "\\\"" : "\\\\");
+				buf_printf(&value, "{\"kind\":\"P\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"%s\"}}",
+					   buf_cstr(&name));
+				buf_printf(&want, "{\"metadata\":{\"name\":\"%s\",\"resourceVersion\":\"7\"}}",
+					   buf_cstr(&name));
+				assert_true(object_write(&got, buf_span(&value), 7, SPAN_EMPTY, SPAN_EMPTY));
+				assert_string_equal(buf_cstr(&got), buf_cstr(&want));
+				/* cut anywhere it is refused, and nothing behind the end is read (sanitizers look) */
+				for (size_t n = 0; n < value.len - 2; n++) {
+					auto_free char *cut = mem_dup(value.ptr, n);
+					buf_trunc(&got, 0);
+					if (object_write(&got, span_make(cut, n), 7, SPAN_EMPTY, SPAN_EMPTY))
+						fail_msg("taken, cut to %zu of %s", n, buf_cstr(&value));
+				}
+			}
+		}
+	}
+}
+
 /* Every fixture of a stored kind: stored, read back and written with a revision, it is what the codec writes for the whole object. */
 static void fixtures(void **state)
 {
@@ -150,6 +177,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(keys),
 		cmocka_unit_test(places),
+		cmocka_unit_test(escapes),
 		cmocka_unit_test(fixtures),
 		cmocka_unit_test(damage),
 	};

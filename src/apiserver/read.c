@@ -14,6 +14,7 @@
 #include "apiserver/server.h"
 
 #define BLOCK (16 * 1024)
+#define AHEAD 8
 #define GZIP_MIN (128 * 1024) /* kube-apiserver's threshold */
 
 int filter_read(struct call *c, struct filter *out)
@@ -65,6 +66,8 @@ struct lister {
 	struct list_options opt;
 	struct filter filter;
 	struct store_iter it;
+	const struct store_item *ahead[AHEAD]; /* borrowed from the snapshot */
+	unsigned n_ahead, ahead_at;
 	struct span prefix, gv, token; /* token: where the next page begins */
 	int64_t now_s, rev, left, remaining;
 	bool first, ended, begun, gzip;
@@ -256,11 +259,26 @@ static int proto_head(struct buf *out, struct lister *l)
 
 /* ---- list: items */
 
+/* The next object of the iterator. They are taken some ahead and their first lines asked for: objects lie all over memory,
+ * and each would be waited for. */
+static const struct store_item *ahead_next(struct lister *l)
+{
+	if (l->ahead_at == l->n_ahead) {
+		l->ahead_at = l->n_ahead = 0;
+		while (l->n_ahead < AHEAD && (l->ahead[l->n_ahead] = store_iter_next(&l->it)))
+			l->n_ahead++;
+		for (unsigned i = 0; i < l->n_ahead; i++)
+			for (size_t at = 0; at < 256; at += 64)
+				__builtin_prefetch((const char *)l->ahead[i]->value + at);
+	}
+	return l->ahead_at < l->n_ahead ? l->ahead[l->ahead_at++] : NULL;
+}
+
 /* The next object that matches, or NULL. */
 static const struct store_item *next_item(struct lister *l)
 {
 	const struct store_item *it;
-	while (l->left && (it = store_iter_next(&l->it))) {
+	while (l->left && (it = ahead_next(l))) {
 		if (l->filter.any) {
 			auto_arena struct arena a = {};
 			if (!filter_match(&l->filter, l->c->res, &a, bytes_span(it->value)))
@@ -530,7 +548,7 @@ static int page_find(struct lister *l, struct span from)
 	while (l->left && (it = next_item(l)))
 		last = it;
 	int64_t found = l->opt.limit - l->left;
-	uint64_t behind = store_iter_left(&l->it);
+	uint64_t behind = store_iter_left(&l->it) + (l->n_ahead - l->ahead_at);
 	if (found == l->opt.limit && behind) {
 		auto_buf struct buf start = {}, token = {};
 		buf_span_add(&start, span_from(store_item_key(last), l->prefix.len));
@@ -540,6 +558,7 @@ static int page_find(struct lister *l, struct span from)
 		l->remaining = l->filter.any ? 0 : (int64_t)behind;
 	}
 	l->left = found;
+	l->n_ahead = l->ahead_at = 0;
 	store_iter_done(&l->it);
 	return store_iter_init(&l->it, c->snap, l->prefix, from,
 			       l->rev == store_snapshot_rev(c->snap) ? 0 : l->rev, &c->err);
