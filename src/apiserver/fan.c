@@ -57,9 +57,8 @@ int fan_object(struct fan *f, const char *type, struct span value, int64_t rev, 
 
 int fan_event(struct fan *f, const struct store_event *e, struct buf *out, struct err *err)
 {
-	auto_arena struct arena a = {};
-	bool now = e->item && filter_match(&f->filter, f->res, &a, bytes_span(e->item->value));
-	bool before = e->prev && filter_match(&f->filter, f->res, &a, bytes_span(e->prev->value));
+	bool now = e->item && filter_match_item(&f->filter, f->res, e->item);
+	bool before = e->prev && filter_match_item(&f->filter, f->res, e->prev);
 	if (now)
 		return fan_object(f, before ? "MODIFIED" : "ADDED", bytes_span(e->item->value), e->rev, out, err);
 	/* It is gone, or no longer what was asked for: the last state that matched, at the revision of its end. */
@@ -208,7 +207,7 @@ struct fan *fan_get(struct call *c, const struct filter *filter, const char *inc
 		if (rc == 0 && fields.len)
 			rc = api_field_selector_parse(&f->arena, arena_span(&f->arena, fields), &f->filter.fields, NULL);
 		assert(rc == 0);
-		f->filter.any = true;
+		filter_set(&f->filter, c->server->store, c->res);
 	}
 	loop_task_init(&f->drop, on_drop);
 	map_put(&c->w->fans, span_make(f->key, f->key_len), f);

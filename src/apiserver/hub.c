@@ -39,14 +39,6 @@ struct span hub_node_of(const struct call *c, const struct filter *f)
 
 /* ---- events */
 
-static struct span node_of(struct arena *a, const struct store_item *it)
-{
-	struct json pod;
-	if (!it || json_parse(a, bytes_span(it->value), JSON_BORROW | JSON_DUPLICATES_LAST, NULL, &pod, NULL) < 0)
-		return SPAN_EMPTY; /* damaged: reading it by name says so */
-	return json_span(json_path(&pod, "spec", "nodeName", (char *)NULL));
-}
-
 static void tell(struct hub *h, struct span name, const struct store_event *e)
 {
 	struct hub_node *node = name.len ? map_get(&h->nodes, name) : NULL;
@@ -84,8 +76,9 @@ static size_t on_events(struct store_watch *cursor, const struct store_batch *b,
 	struct hub *h = arg;
 	for (size_t i = 0; i < b->n; i++) {
 		const struct store_event *e = b->events[i];
-		auto_arena struct arena a = {};
-		struct span now = node_of(&a, e->item), before = node_of(&a, e->prev);
+		struct store *st = h->w->server->store;
+		struct span now = e->item ? podnode_of(st, e->item) : SPAN_EMPTY;
+		struct span before = e->prev ? podnode_of(st, e->prev) : SPAN_EMPTY;
 		tell(h, now, e);
 		if (!span_eq(now, before))
 			tell(h, before, e);

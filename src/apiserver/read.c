@@ -15,6 +15,7 @@
 
 #define BLOCK (16 * 1024)
 #define AHEAD 8
+#define PASS_OVER 500 /* objects that a filter passes over before others have their turn: 1 ms */
 #define GZIP_MIN (128 * 1024) /* kube-apiserver's threshold */
 
 int filter_read(struct call *c, struct filter *out)
@@ -28,8 +29,34 @@ int filter_read(struct call *c, struct filter *out)
 		rc = api_field_selector_parse(&c->arena, fields, &out->fields, &c->err);
 	if (rc == 0 && fields.len)
 		rc = api_field_selector_check(&out->fields, c->res, &c->err);
-	out->any = out->labels.n || out->labels.nothing || out->fields.n;
-	return rc;
+	if (rc < 0)
+		return rc;
+	filter_set(out, c->server->store, c->res);
+	return 0;
+}
+
+void filter_set(struct filter *f, struct store *s, const struct api_resource *res)
+{
+	f->any = f->labels.n || f->labels.nothing || f->fields.n;
+	f->store = s;
+	struct span node;
+	if (!res->group.len && span_is(res->plural, "pods") &&
+	    api_field_selector_exact(&f->fields, SPAN("spec.nodeName"), &node) && node.len) {
+		f->node = node;
+		f->node_alone = f->fields.n == 1 && !f->labels.n && !f->labels.nothing;
+	}
+}
+
+bool filter_match_item(const struct filter *f, const struct api_resource *res, const struct store_item *it)
+{
+	if (!f->any)
+		return true;
+	if (f->node.len && !span_eq(podnode_of(f->store, it), f->node))
+		return false;
+	if (f->node_alone)
+		return true;
+	auto_arena struct arena a = {};
+	return filter_match(f, res, &a, bytes_span(it->value));
 }
 
 bool filter_match(const struct filter *f, const struct api_resource *res, struct arena *a, struct span value)
@@ -69,6 +96,11 @@ struct lister {
 	const struct store_item *ahead[AHEAD]; /* borrowed from the snapshot */
 	unsigned n_ahead, ahead_at;
 	struct span prefix, gv, token; /* token: where the next page begins */
+	struct span last;	       /* key of the last item of the page */
+	struct span from;	       /* key at which it begins; empty: the first */
+	unsigned passed_over;
+	bool tired;  /* next_item stopped for others' sake */
+	bool paging; /* looks for the end of its page, nothing is written yet */
 	int64_t now_s, rev, left, remaining;
 	bool first, ended, begun, gzip;
 	bool chunked;	       /* through chunks; else item by item */
@@ -116,6 +148,7 @@ static void block_send(struct lister *l)
 	l->block = NULL;
 	if (!l->begun)
 		reply_begin(l);
+	l->c->answer_bytes += l->used;
 	if (l->c->http)
 		http_reply_add(l->c->http, http_part(b, span_make(b->data, l->used)));
 	else
@@ -159,6 +192,7 @@ static void put_chunk(struct lister *l, struct chunk *ch)
 		return;
 	}
 	block_send(l);
+	l->c->answer_bytes += ch->data->len;
 	if (l->c->http)
 		http_reply_add(l->c->http, http_bytes(bytes_ref(ch->data)));
 }
@@ -274,15 +308,16 @@ static const struct store_item *ahead_next(struct lister *l)
 	return l->ahead_at < l->n_ahead ? l->ahead[l->ahead_at++] : NULL;
 }
 
-/* The next object that matches, or NULL. */
+/* The next object that matches. NULL: no more, or `tired` is set and the caller goes on after list_rest. */
 static const struct store_item *next_item(struct lister *l)
 {
 	const struct store_item *it;
 	while (l->left && (it = ahead_next(l))) {
-		if (l->filter.any) {
-			auto_arena struct arena a = {};
-			if (!filter_match(&l->filter, l->c->res, &a, bytes_span(it->value)))
+		if (l->filter.any && !filter_match_item(&l->filter, l->c->res, it)) {
+			if (++l->passed_over < PASS_OVER)
 				continue;
+			l->tired = true;
+			return NULL;
 		}
 		if (l->left > 0)
 			l->left--;
@@ -334,7 +369,7 @@ static int item_put(struct lister *l, const struct store_item *it)
 	return 0;
 }
 
-/* The next chunk: from the cache, or made now. NULL at the end, or with c->err set. */
+/* The next chunk: from the cache, or made now. NULL at the end, when tired, or with c->err set. */
 static struct chunk *next_chunk(struct lister *l, bool *out_made)
 {
 	const struct store_item *items[CHUNK_ITEMS_MAX], *it;
@@ -389,6 +424,16 @@ static void list_yield(struct lister *l)
 	loop_post_call(l->c->w->loop, on_turn, l);
 }
 
+static bool list_rest(struct lister *l)
+{
+	if (!l->tired)
+		return false;
+	l->tired = false;
+	l->passed_over = 0;
+	list_yield(l);
+	return true;
+}
+
 static void on_drain(struct http_req *r, void *arg)
 {
 	struct lister *l = arg;
@@ -419,6 +464,8 @@ static void proto_go(struct lister *l)
 			return;
 		}
 	}
+	if (list_rest(l))
+		return;
 	auto_buf struct buf head = {};
 	if (l->c->err.class != ERR_NONE || (!l->begun && proto_head(&head, l) < 0)) {
 		list_fail(l);
@@ -453,6 +500,8 @@ static void chunks_go(struct lister *l)
 			list_fail(l);
 			return;
 		}
+		if (!ch && list_rest(l))
+			return;
 		if (!ch) {
 			put_text(l, SPAN("]}\n"));
 			if (l->gzip) {
@@ -482,6 +531,8 @@ static void items_go(struct lister *l)
 	const struct store_item *it;
 	while (roomy(l)) {
 		it = next_item(l);
+		if (!it && list_rest(l))
+			return;
 		if (it && item_put(l, it) < 0) {
 			list_fail(l);
 			return;
@@ -498,9 +549,15 @@ static void items_go(struct lister *l)
 	/* The queue is full, with whole blocks; the open one goes on when it has drained. */
 }
 
+static void page_go(struct lister *l);
+
 static void list_go(struct lister *l)
 {
-	if (l->c->want.form == FORM_PROTO)
+	if (l->c->answered && !l->begun)
+		l->ended = true; /* its time was up before anything was sent */
+	else if (l->paging)
+		page_go(l);
+	else if (l->c->want.form == FORM_PROTO)
 		proto_go(l);
 	else if (l->chunked)
 		chunks_go(l);
@@ -516,7 +573,12 @@ static void list_yaml(struct lister *l)
 	const struct store_item *it;
 	struct json tree;
 	list_head(&text, l);
-	for (bool first = true; (it = next_item(l)); first = false) {
+	for (bool first = true; (it = next_item(l)) || l->tired; first = first && !it) {
+		if (!it) {
+			l->tired = false;
+			l->passed_over = 0;
+			continue;
+		}
 		struct accepted json = { .form = FORM_JSON, .shape = c->want.shape };
 		auto_arena struct arena a = {};
 		if (!first)
@@ -538,20 +600,25 @@ static void list_yaml(struct lister *l)
 
 /* ---- list: where it begins */
 
-/* A page: looks for its end, so that the head can say where the next one begins. The pass over the items costs their
- * filter and nothing else. */
-static int page_find(struct lister *l, struct span from)
+static void list_start(struct lister *l);
+
+/* A page: looks for its end, so that the head can say where the next one begins. The pass over the items costs their filter
+ * and nothing else. */
+static void page_go(struct lister *l)
 {
 	struct call *c = l->c;
-	const struct store_item *it, *last = NULL;
-	l->left = l->opt.limit;
+	const struct store_item *it;
+	struct span last = l->last;
 	while (l->left && (it = next_item(l)))
-		last = it;
+		last = store_item_key(it);
+	l->last = last; /* borrowed from the snapshot */
+	if (list_rest(l))
+		return;
 	int64_t found = l->opt.limit - l->left;
 	uint64_t behind = store_iter_left(&l->it) + (l->n_ahead - l->ahead_at);
 	if (found == l->opt.limit && behind) {
 		auto_buf struct buf start = {}, token = {};
-		buf_span_add(&start, span_from(store_item_key(last), l->prefix.len));
+		buf_span_add(&start, span_from(last, l->prefix.len));
 		buf_str(&start, "\x01"); /* the first key that can follow: names hold no such byte */
 		continue_write(&token, l->rev, buf_span(&start));
 		l->token = arena_span(&c->arena, buf_span(&token));
@@ -559,20 +626,24 @@ static int page_find(struct lister *l, struct span from)
 	}
 	l->left = found;
 	l->n_ahead = l->ahead_at = 0;
+	l->paging = false;
 	store_iter_done(&l->it);
-	return store_iter_init(&l->it, c->snap, l->prefix, from,
-			       l->rev == store_snapshot_rev(c->snap) ? 0 : l->rev, &c->err);
+	if (store_iter_init(&l->it, c->snap, l->prefix, l->from, l->rev == store_snapshot_rev(c->snap) ? 0 : l->rev,
+			    &c->err) < 0)
+		call_fail(c); /* it could be opened before: not reached */
+	else
+		list_start(l);
 }
 
 /* Does what is to come reach gzip's threshold? Filters may leave less of it. */
-static bool is_big(struct lister *l, struct span from)
+static bool is_big(struct lister *l)
 {
 	struct store_iter it;
 	const struct store_item *item;
 	size_t bytes = 0;
 	if (store_iter_left(&l->it) > GZIP_MIN / 64 && l->left < 0)
 		return true; /* no object is smaller */
-	if (store_iter_init(&it, l->c->snap, l->prefix, from, l->rev == store_snapshot_rev(l->c->snap) ? 0 : l->rev,
+	if (store_iter_init(&it, l->c->snap, l->prefix, l->from, l->rev == store_snapshot_rev(l->c->snap) ? 0 : l->rev,
 			    NULL) < 0)
 		return false;
 	for (int64_t n = l->left; n && bytes < GZIP_MIN && (item = store_iter_next(&it)); n--)
@@ -600,7 +671,7 @@ static void fail_expired(struct call *c, struct span start)
 	call_answer(c, 410, "application/json", &all);
 }
 
-static int list_open(struct lister *l, struct buf *from)
+static int list_open(struct lister *l)
 {
 	struct call *c = l->c;
 	struct span start = SPAN_EMPTY;
@@ -619,10 +690,10 @@ static int list_open(struct lister *l, struct buf *from)
 	object_key(&prefix, c->res, c->route.ns, SPAN_EMPTY);
 	l->prefix = arena_span(&c->arena, buf_span(&prefix));
 	if (start.len) {
-		buf_span_add(from, l->prefix);
-		buf_span_add(from, start);
+		buf_span_add(&prefix, start);
+		l->from = arena_span(&c->arena, buf_span(&prefix));
 	}
-	if (store_iter_init(&l->it, c->snap, l->prefix, buf_span(from), l->rev == current ? 0 : l->rev, &c->err) < 0) {
+	if (store_iter_init(&l->it, c->snap, l->prefix, l->from, l->rev == current ? 0 : l->rev, &c->err) < 0) {
 		if (c->err.class == ERR_EXPIRED && start.len) {
 			fail_expired(c, start);
 			return -1;
@@ -632,32 +703,19 @@ static int list_open(struct lister *l, struct buf *from)
 		return -1;
 	}
 	arena_defer(&c->arena, lister_done, l);
-	l->left = -1;
-	if (l->opt.limit && page_find(l, buf_span(from)) < 0)
-		return -1;
+	l->paging = l->opt.limit;
+	l->left = l->paging ? l->opt.limit : -1;
 	return 0;
 }
 
-void read_list(struct call *c)
+static void list_start(struct lister *l)
 {
-	struct lister *l = arena_new(&c->arena, struct lister);
-	auto_buf struct buf from = {};
-	l->c = c;
-	l->first = true;
-	l->now_s = clock_wall_ns(c->server->clock) / NS_PER_S;
-	l->gv = call_group_version(c, c->res);
-	c->snap = store_snapshot(c->server->store);
-	if (list_open(l, &from) < 0) {
-		if (!c->answered)
-			call_fail(c);
-		return;
-	}
+	struct call *c = l->c;
 	if (c->want.form == FORM_YAML) {
 		list_yaml(l);
 		return;
 	}
-	http_req_ops_set(c->http, &list_ops, l);
-	l->gzip = !c->want.pretty && c->want.shape != SHAPE_TABLE && http_req_accepts_gzip(c->http) && is_big(l, buf_span(&from));
+	l->gzip = !c->want.pretty && c->want.shape != SHAPE_TABLE && http_req_accepts_gzip(c->http) && is_big(l);
 	l->chunked = l->gzip || c->want.form == FORM_PROTO || (c->want.shape == SHAPE_PARTIAL && !c->want.pretty);
 	if (l->chunked) {
 		auto_buf struct buf seed = {};
@@ -665,14 +723,32 @@ void read_list(struct call *c)
 			   SPAN_ARG(c->res->kind));
 		l->seed = span_hash(buf_span(&seed));
 	}
-	if (c->want.form == FORM_PROTO) {
-		proto_go(l);
+	if (c->want.form != FORM_PROTO) {
+		auto_buf struct buf head = {};
+		list_head(&head, l);
+		if (l->chunked)
+			reply_begin(l);
+		put_text(l, buf_span(&head));
+	}
+	list_go(l);
+}
+
+void read_list(struct call *c)
+{
+	struct lister *l = arena_new(&c->arena, struct lister);
+	l->c = c;
+	l->first = true;
+	l->now_s = clock_wall_ns(c->server->clock) / NS_PER_S;
+	l->gv = call_group_version(c, c->res);
+	c->snap = store_snapshot(c->server->store);
+	if (list_open(l) < 0) {
+		if (!c->answered)
+			call_fail(c);
 		return;
 	}
-	auto_buf struct buf head = {};
-	list_head(&head, l);
-	if (l->chunked)
-		reply_begin(l);
-	put_text(l, buf_span(&head));
-	list_go(l);
+	http_req_ops_set(c->http, &list_ops, l);
+	if (l->paging)
+		page_go(l);
+	else
+		list_start(l);
 }

@@ -255,7 +255,7 @@ static int start(struct apiserver *s, const struct files *files, const char *sto
 	s->meter = meter_new(s);
 	s->flow.classes[FLOW_READING].limit = o->max_inflight;
 	s->flow.classes[FLOW_WRITING].limit = o->max_mutating;
-	const struct store_options so = { .dir = store_dir, .clock = s->clock };
+	const struct store_options so = { .dir = store_dir, .clock = s->clock, .detach = podnode_detach };
 	return store_open(&so, &s->store, err);
 }
 

@@ -9,6 +9,7 @@
 #include "apiserver/flow.h"
 #include "apiserver/object.h"
 #include "apiserver/pki.h"
+#include "apiserver/podnode.h"
 #include "apiserver/route.h"
 #include "apiserver/status.h"
 #include "auth/auth.h"
@@ -209,8 +210,15 @@ struct filter {
 	struct api_label_selector labels;
 	struct api_field_selector fields;
 	bool any; /* there is something to match */
+	struct span node; /* pods: spec.nodeName must be this (podnode.h); empty: no such rule */
+	bool node_alone;  /* and that is all */
+	struct store *store;
 };
 int filter_read(struct call *c, struct filter *out);
+/* After the selectors are there: what follows from them. */
+void filter_set(struct filter *f, struct store *s, const struct api_resource *res);
+/* Of a stored object. The other form is for values that are not in the store (any more). */
+bool filter_match_item(const struct filter *f, const struct api_resource *res, const struct store_item *it);
 bool filter_match(const struct filter *f, const struct api_resource *res, struct arena *a, struct span value);
 
 /* ---- feed.c: what the authorizers know, from watches on one thread's port */

@@ -11,6 +11,7 @@
 
 #define BOOKMARK_MS 60000
 #define INITIAL_BYTES (16 * 1024)
+#define PASS_OVER 500 /* objects that a filter passes over before others have their turn: 1 ms */
 
 /* ---- out */
 
@@ -147,6 +148,7 @@ static void initial_send(struct watch *w)
 	const struct store_item *it;
 	auto_buf struct buf out = {};
 	auto_err struct err err = ERR_INIT;
+	unsigned passed_over = 0;
 	while (watch_roomy(w)) {
 		it = store_iter_next(&w->initial->it);
 		if (!it) {
@@ -161,9 +163,12 @@ static void initial_send(struct watch *w)
 			watch_follow(w);
 			return;
 		}
-		auto_arena struct arena a = {};
-		if (!filter_match(&w->fan->filter, w->fan->res, &a, bytes_span(it->value)))
-			continue;
+		if (!filter_match_item(&w->fan->filter, w->fan->res, it)) {
+			if (++passed_over < PASS_OVER)
+				continue;
+			loop_timer_start(&w->bookmark, 0); /* which is not needed yet: it goes on from there */
+			break;
+		}
 		if (fan_object(w->fan, "ADDED", bytes_span(it->value), it->rev, &out, &err) < 0) {
 			watch_fail(w, &err);
 			return;
@@ -219,8 +224,13 @@ static void bookmark_send(struct watch *w)
 
 static void on_bookmark(struct loop_timer *t)
 {
-	bookmark_send(container_of(t, struct watch, bookmark));
-	loop_timer_start(t, BOOKMARK_MS);
+	struct watch *w = container_of(t, struct watch, bookmark);
+	if (w->initial)
+		initial_send(w);
+	else
+		bookmark_send(w);
+	if (w->bookmarks && !w->ended && !loop_timer_running(t))
+		loop_timer_start(t, BOOKMARK_MS);
 }
 
 static void on_timeout(struct loop_timer *t)
