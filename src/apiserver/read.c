@@ -102,7 +102,9 @@ struct lister {
 	bool tired;  /* next_item stopped for others' sake */
 	bool paging; /* looks for the end of its page, nothing is written yet */
 	int64_t now_s, rev, left, remaining;
-	bool first, ended, begun, gzip;
+	bool first, ended, gzip;
+	bool begun;     /* the answer is a stream; else all of it is in the block so far */
+	bool head_done; /* protobuf: all chunks are there and the head is written */
 	bool chunked;	       /* through chunks; else item by item */
 	uint64_t seed;	       /* of chunk keys: form, shape, type, compression */
 	struct bytes *block;   /* owned: being filled */
@@ -192,6 +194,8 @@ static void put_chunk(struct lister *l, struct chunk *ch)
 		return;
 	}
 	block_send(l);
+	if (!l->begun)
+		reply_begin(l);
 	l->c->answer_bytes += ch->data->len;
 	if (l->c->http)
 		http_reply_add(l->c->http, http_bytes(bytes_ref(ch->data)));
@@ -455,7 +459,7 @@ static void proto_go(struct lister *l)
 {
 	struct chunk *ch;
 	bool made;
-	while (!l->begun && (ch = next_chunk(l, &made))) {
+	while (!l->head_done && (ch = next_chunk(l, &made))) {
 		MEM_GROW(l->chunks, l->n_chunks, l->cap_chunks);
 		l->chunks[l->n_chunks++] = ch;
 		l->raw_len += ch->raw_len;
@@ -467,12 +471,14 @@ static void proto_go(struct lister *l)
 	if (list_rest(l))
 		return;
 	auto_buf struct buf head = {};
-	if (l->c->err.class != ERR_NONE || (!l->begun && proto_head(&head, l) < 0)) {
+	if (l->c->err.class != ERR_NONE || (!l->head_done && proto_head(&head, l) < 0)) {
 		list_fail(l);
 		return;
 	}
-	if (!l->begun) {
-		reply_begin(l);
+	if (!l->head_done) {
+		l->head_done = true;
+		if (l->gzip)
+			reply_begin(l);
 		put_text(l, buf_span(&head));
 	}
 	while (roomy(l) && l->at < l->n_chunks) {
@@ -726,7 +732,7 @@ static void list_start(struct lister *l)
 	if (c->want.form != FORM_PROTO) {
 		auto_buf struct buf head = {};
 		list_head(&head, l);
-		if (l->chunked)
+		if (l->gzip)
 			reply_begin(l);
 		put_text(l, buf_span(&head));
 	}
