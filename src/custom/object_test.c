@@ -266,7 +266,7 @@ static void pruning(void **state)
 	auto_buf struct buf got = {};
 	for (unsigned i = 0; i < d.n_found; i++)
 		buf_printf(&got, "%.*s\n", SPAN_ARG(d.found[i]));
-	assert_string_equal(buf_cstr(&got), "duplicate field \"spec.b\"\nunknown field \"spec.l[0].x\"\nunknown field \"spec.b\"\n");
+	assert_string_equal(buf_cstr(&got), "duplicate field \"spec.b\"\nunknown field \"spec.b\"\nunknown field \"spec.l[0].x\"\n");
 	api_resource_unref(row);
 }
 

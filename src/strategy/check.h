@@ -195,7 +195,6 @@ void strategy_keep_in(struct strategy *s, const char *outer, const char *name);
 void strategy_drop(struct strategy *s, const char *name);
 /* Removes a member of a member. */
 void strategy_drop_in(struct strategy *s, const char *outer, const char *name);
-void strategy_warn(struct strategy *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* metadata.generation: 1 on create; on update old's, plus 1 when changed. */
 void strategy_generation(struct strategy *s, bool changed);
 static inline bool strategy_creates(const struct strategy *s)

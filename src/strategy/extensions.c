@@ -222,10 +222,63 @@ static void check_column(struct check *c, const struct path *at, const struct js
 		(void)check_simple_path(c, &PATH(at, "JSONPath"), path);
 }
 
-static void check_crd_version(struct check *c, const struct path *at, const struct json *version)
+/* Upstream's internal form moves to the top what all versions have alike, and its complaints follow: a schema that is the
+ * schema of every version is at spec.validation. */
+struct common {
+	bool schema, subs, columns, fields;
+};
+
+static struct common common_of(const struct json *versions)
 {
-	const struct json *warning = member(version, "deprecationWarning"), *scale = json_path(version, "subresources", "scale",
-		NULL);
+	struct common same = { true, true, true, true };
+	for (uint32_t i = 1; i < json_count(versions); i++) {
+		const struct json *a = &versions->items[0], *b = &versions->items[i];
+		same.schema &= !member_changed(a, b, "schema");
+		same.subs &= !member_changed(a, b, "subresources");
+		same.columns &= !member_changed(a, b, "additionalPrinterColumns");
+		same.fields &= !member_changed(a, b, "selectableFields");
+	}
+	return same;
+}
+
+static void check_schema(struct check *c, const struct path *at, const struct json *version, bool has_status)
+{
+	const struct strategy_crd *crd = c->s->crd;
+	const struct json *schema = json_path(version, "schema", "openAPIV3Schema", NULL);
+	auto_buf struct buf path = {};
+	if (!crd || !schema)
+		return;
+	path_text(&PATH(at, "openAPIV3Schema"), &path);
+	c->n += crd->schema(c->arena, buf_span(&path), schema, has_status, &c->err);
+}
+
+static void check_subresources(struct check *c, const struct path *at, const struct json *version)
+{
+	const struct json *scale = json_path(version, "subresources", "scale", NULL);
+	if (scale)
+		check_scale(c, &PATH(at, "subresources"), scale);
+}
+
+static void check_columns(struct check *c, const struct path *at, const struct json *version)
+{
+	JSON_EACH_INDEX(member(version, "additionalPrinterColumns"), column, i)
+		check_column(c, &PATH_INDEX(&PATH(at, "additionalPrinterColumns"), i), column);
+}
+
+static void check_fields(struct check *c, const struct path *at, const struct json *version)
+{
+	const struct strategy_crd *crd = c->s->crd;
+	const struct json *schema = json_path(version, "schema", "openAPIV3Schema", NULL);
+	auto_buf struct buf path = {};
+	if (!crd || !schema || !member(version, "selectableFields"))
+		return;
+	path_text(&PATH(at, "selectableFields"), &path);
+	c->n += crd->selectable(c->arena, buf_span(&path), member(version, "selectableFields"), schema, &c->err);
+}
+
+static void check_crd_version(struct check *c, const struct path *at, const struct json *version, const struct common *common)
+{
+	const struct json *warning = member(version, "deprecationWarning");
 	const struct path warning_at = PATH(at, "deprecationWarning");
 	struct span name = member_text(version, "name"), text = json_span(warning);
 	check_joined(c, &PATH(at, "name"), name, name, "", api_name_dns1035_label);
@@ -244,10 +297,31 @@ static void check_crd_version(struct check *c, const struct path *at, const stru
 				break;
 			}
 	}
-	if (scale)
-		check_scale(c, &PATH(at, "subresources"), scale);
-	JSON_EACH_INDEX(member(version, "additionalPrinterColumns"), column, i)
-		check_column(c, &PATH_INDEX(&PATH(at, "additionalPrinterColumns"), i), column);
+	if (!common->schema)
+		check_schema(c, &PATH(at, "schema"), version, json_path(version, "subresources", "status", NULL) != NULL);
+	if (!common->subs)
+		check_subresources(c, at, version);
+	if (!common->columns)
+		check_columns(c, at, version);
+	if (!common->fields)
+		check_fields(c, at, version);
+}
+
+/* What all versions have alike, where upstream keeps it then. */
+static void check_common(struct check *c, const struct path *at, const struct json *versions, const struct common *common)
+{
+	const struct json *first = json_count(versions) ? &versions->items[0] : NULL;
+	bool any_status = false;
+	JSON_EACH_ITEM(versions, version)
+		any_status |= json_path(version, "subresources", "status", NULL) != NULL;
+	if (common->schema)
+		check_schema(c, &PATH(at, "validation"), first, any_status);
+	if (common->subs)
+		check_subresources(c, at, first);
+	if (common->columns)
+		check_columns(c, at, first);
+	if (common->fields)
+		check_fields(c, at, first);
 }
 
 static void check_conversion(struct check *c, const struct path *at, const struct json *conversion)
@@ -260,6 +334,8 @@ static void check_conversion(struct check *c, const struct path *at, const struc
 		bad_required(c, &PATH(at, "strategy"), "");
 	else if (!check_one_of(strategy, "None Webhook"))
 		bad_choice(c, &PATH(at, "strategy"), strategy, "None Webhook");
+	else if (c->s->crd && c->s->crd->no_webhook && span_is(strategy, "Webhook"))
+		bad_forbidden(c, &PATH(at, "strategy"), "%s", c->s->crd->no_webhook);
 	if (!span_is(strategy, "Webhook")) {
 		if (client)
 			bad_forbidden(c, &client_at, "should not be set when strategy is not set to Webhook");
@@ -286,7 +362,7 @@ static void check_conversion(struct check *c, const struct path *at, const struc
 		bad_typed(c, &versions_at, "[]string", versions, "must include at least one of v1, v1beta1");
 }
 
-static void check_versions(struct check *c, const struct path *at, const struct json *versions)
+static void check_versions(struct check *c, const struct path *at, const struct json *versions, const struct common *common)
 {
 	unsigned stored = 0;
 	bool unique = true;
@@ -297,7 +373,7 @@ static void check_versions(struct check *c, const struct path *at, const struct 
 		stored += member_true(version, "storage");
 		for (uint32_t k = 0; k < i; k++)
 			unique &= member_changed(&versions->items[k], version, "name");
-		check_crd_version(c, &PATH_INDEX(at, i), version);
+		check_crd_version(c, &PATH_INDEX(at, i), version, common);
 	}
 	const char *type = "[]apiextensions/v1.CustomResourceDefinitionVersion";
 	if (!unique)
@@ -386,10 +462,12 @@ static void check_crd_spec(struct check *c, const struct path *at, const struct 
 		bad_required(c, &PATH(at, "scope"), "");
 	else if (!check_one_of(scope, "Cluster Namespaced"))
 		bad_choice(c, &PATH(at, "scope"), scope, "Cluster Namespaced");
-	check_versions(c, &PATH(at, "versions"), member(spec, "versions"));
+	const struct common common = common_of(member(spec, "versions"));
+	check_versions(c, &PATH(at, "versions"), member(spec, "versions"), &common);
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
 		check_present(c, &names_at, member(spec, "names"), names[i]);
 	check_crd_names(c, &names_at, member(spec, "names"));
+	check_common(c, at, member(spec, "versions"), &common);
 	if (member_true(spec, "preserveUnknownFields") && span_is(json_span(json_path(spec, "conversion", "strategy", NULL)),
 		"Webhook"))
 		bad_string(c, &PATH(&PATH(at, "conversion"), "strategy"), SPAN("Webhook"),

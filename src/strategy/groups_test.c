@@ -201,6 +201,17 @@ static const struct row extension_rows[] = {
 	  "[metadata.name: Invalid value: \"x\": must be spec.names.plural+\".\"+spec.group, spec.group: Invalid value: \"b\": should be a domain "
 	  "with at least one dot, spec.scope: Unsupported value: \"S\": supported values: \"Cluster\", \"Namespaced\", "
 	  "spec.versions[1].schema.openAPIV3Schema: Required value: schemas are required]" },
+	/* what all versions have alike is complained about at the top */
+	{ CRD, "{'metadata':{'name':'as.b.c'},'spec':{" NAMES ",'versions':[{'name':'v1','served':true,'storage':true,'schema':{"
+	  "'openAPIV3Schema':{'type':'object'}},'subresources':{'scale':{'specReplicasPath':'.x','statusReplicasPath':''}},"
+	  "'additionalPrinterColumns':[{'name':'N','type':'text','jsonPath':'x'}]}]}}",
+	  "[spec.subresources.scale.specReplicasPath: Invalid value: \".x\": should be a json path under .spec, "
+	  "spec.subresources.scale.statusReplicasPath: Required value, spec.additionalPrinterColumns[0].type: Invalid value: \"text\": must be "
+	  "one of boolean,date,integer,number,string, spec.additionalPrinterColumns[0].JSONPath: Invalid value: \"x\": must be a simple json "
+	  "path starting with .]" },
+	{ CRD, "{'metadata':{'name':'as.b.c'},'spec':{" NAMES ",'versions':[" VERSION ",{'name':'v2','served':true,'storage':false,'schema':{"
+	  "'openAPIV3Schema':{'type':'object'}},'additionalPrinterColumns':[{'name':'N','type':'text','jsonPath':'.x'}]}]}}",
+	  "spec.versions[1].additionalPrinterColumns[0].type: Invalid value: \"text\": must be one of boolean,date,integer,number,string" },
 	{ "node.k8s.io/v1 RuntimeClass", "{'handler':'A','overhead':{'podFixed':{'cpu':'1500u'}},'scheduling':{'tolerations':[{'key':'a',"
 	  "'operator':'Exists','value':'b'}]}}",
 	  "[handler: Invalid value: \"A\": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start "

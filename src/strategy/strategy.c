@@ -188,6 +188,8 @@ void strategy_prepare(struct strategy *s)
 	}
 	if (s->old)
 		keep_system_fields(s);
+	if (s->custom && s->resource->id == API_RESOURCE_CUSTOM)
+		s->custom->prepare(s, s->custom_arg);
 }
 
 /* ---- validation */
@@ -286,6 +288,8 @@ int strategy_validate(struct strategy *s, struct err *err)
 		check_meta(&c, s->object, META_PLAIN,
 			   s->resource->id == API_RESOURCE_CUSTOM ? api_name_dns1123_subdomain : api_name_path_segment);
 	int rc = conclude(&c, err);
+	if (s->custom && s->resource->id == API_RESOURCE_CUSTOM)
+		return s->custom->validate(s, s->custom_arg, rc, err);
 	if (rc < 0)
 		return rc;
 	if (k && k->warnings && !s->subresource.len)

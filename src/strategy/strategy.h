@@ -24,6 +24,23 @@
 #include "base/base.h"
 #include "json/json.h"
 
+/* What a CustomResourceDefinition says of schemas is checked by whom serves custom resources. Each adds causes and returns their
+ * number; at is the path of the schema, or of the list of fields. */
+struct strategy_crd {
+	unsigned (*schema)(struct arena *a, struct span at, const struct json *schema, bool has_status, struct err *err);
+	unsigned (*selectable)(struct arena *a, struct span at, const struct json *fields, const struct json *schema,
+			       struct err *err);
+	const char *no_webhook; /* why conversion by webhook is forbidden; NULL = it is not */
+};
+
+/* A custom resource has no row here; whom it belongs to does its part, where a kind's own functions would. */
+struct strategy;
+struct strategy_custom {
+	void (*prepare)(struct strategy *s, void *arg);
+	/* Adds causes to err; rc is what was found so far. Returns what strategy_validate is to return. */
+	int (*validate)(struct strategy *s, void *arg, int rc, struct err *err);
+};
+
 struct strategy {
 	struct arena *arena;
 	const struct api_resource *resource;
@@ -35,6 +52,9 @@ struct strategy {
 	const struct span *user_groups;
 	unsigned n_user_groups;
 	const struct json *user_extra; /* object of lists of strings, or NULL */
+	const struct strategy_crd *crd; /* NULL: schemas are not looked at */
+	const struct strategy_custom *custom; /* NULL: of custom resources metadata alone is looked at */
+	void *custom_arg;	       /* borrowed, given to custom */
 	/* out */
 	struct span *warnings;     /* in the arena, in order, each once */
 	unsigned n_warnings, cap_warnings;
@@ -62,6 +82,8 @@ enum strategy_flags {
 	STRATEGY_HAS_GENERATION = 1 << 3,
 };
 unsigned strategy_flags(const struct api_resource *resource);
+/* Appends a warning, for what strategy_custom finds. */
+void strategy_warn(struct strategy *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Makes the message from the causes that err holds (api_fe_add): `Pod "x" is invalid: ...`; for field errors of admission. */
 int strategy_invalid(const struct api_resource *resource, struct span name, struct err *err);
 /* Metadata of an object of any kind, custom ones: 0 or INVALID. Names are subdomains. */
