@@ -1,5 +1,6 @@
 /* One stored object in the shape and form that the client wants. */
 #include "apiserver/server.h"
+#include "apiserver/custom.h"
 
 void table_columns(struct buf *out, const struct api_resource *res)
 {
@@ -64,10 +65,26 @@ static void write_row(struct arena *a, struct buf *out, const struct api_resourc
 	buf_chr(out, '}');
 }
 
+/* Custom resources are read by the schema of today, whatever it was when they were stored. */
+static int custom_answer(struct arena *a, const struct api_resource *res, const struct accepted *want, struct span value,
+			 int64_t rev, bool item, struct buf *out, struct err *err)
+{
+	struct json tree;
+	int rc = object_read(a, res, value, rev, &tree, err);
+	if (rc < 0)
+		return rc;
+	api_encode_json(out, res->type, &tree, want->pretty ? JSON_PRETTY : 0);
+	if (!item)
+		buf_chr(out, '\n');
+	return 0;
+}
+
 int object_answer(struct arena *a, const struct api_resource *res, struct span gv, const struct accepted *want,
 		  struct span value, int64_t rev, bool item, int64_t now_s, const char *include_object, struct buf *out,
 		  struct err *err)
 {
+	if (custom_is(res) && want->form == FORM_JSON && want->shape == SHAPE_OBJECT)
+		return custom_answer(a, res, want, value, rev, item, out, err);
 	bool custom = api_type_flags(res->type) & API_TYPE_CUSTOM;
 	if (want->form == FORM_JSON && want->shape == SHAPE_OBJECT && !want->pretty && !api_converts(res)) {
 		/* The common case: the stored bytes with the revision in its place. */

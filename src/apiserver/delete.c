@@ -7,6 +7,7 @@
 #include "apiserver/delete.h"
 
 #include "apiserver/write.h"
+#include "apiserver/custom.h"
 
 struct deletion {
 	struct call *c;
@@ -136,6 +137,8 @@ static bool deletion_step(struct deletion *d, struct json *object)
 		finalizer_set(c, meta, SPAN("orphan"), span_is(d->policy, "Orphan"));
 		finalizer_set(c, meta, SPAN("foregroundDeletion"), span_is(d->policy, "Foreground"));
 	}
+	apiserver_custom_deleting(c, object);
+	meta = json_getl(object, "metadata"); /* members may have moved */
 	const struct json *finalizers = json_getl(meta, "finalizers");
 	bool held = finalizers && finalizers->n;
 	if (span_is(c->res->storage_kind, "Namespace")) {

@@ -1,6 +1,7 @@
 #include "apiserver/docs.h"
 
 #include "apiserver/discovery.h"
+#include "custom/custom.h"
 #include "openapi/openapi.h"
 
 #include <time.h>
@@ -218,7 +219,7 @@ static void make(struct job *j)
 	struct docset *s = j->set;
 	auto_buf struct buf b = {};
 	if (!s->openapi)
-		s->openapi = openapi_new(s->registry, NULL);
+		s->openapi = openapi_new(s->registry, &(const struct openapi_opts){ .custom = custom_openapi });
 	if (j->which != DOC_V2 && !s->counted)
 		count(s);
 	if (j->which == DOC_V2) {

@@ -1,6 +1,7 @@
 /* What the authorizers know: at start everything that is stored, then every change, through watches of the first thread. And the
  * look-ups of authentication, which read the store's current state. */
 #include "apiserver/server.h"
+#include "apiserver/custom.h"
 
 enum feed { FEED_RBAC, FEED_NODE };
 static const struct feed_row {
@@ -104,11 +105,12 @@ int feed_start(struct worker *w, struct err *err)
 				      &w->feeds[i], err);
 	}
 	store_snapshot_unref(snap);
-	return rc;
+	return rc < 0 ? rc : apiserver_custom_start(w, err);
 }
 
 void feed_stop(struct worker *w)
 {
+	apiserver_custom_stop(w);
 	for (unsigned i = 0; i < n_rows; i++)
 		if (w->feeds[i])
 			store_watch_close(w->feeds[i]);

@@ -2,6 +2,7 @@
 #include "apiserver/impersonate.h"
 #include "apiserver/meter.h"
 #include "apiserver/server.h"
+#include "apiserver/custom.h"
 #include "apiserver/virtual.h"
 
 /* ---- calls */
@@ -490,12 +491,14 @@ static void dispatch(struct call *c)
 	bool misplaced = (r->verb == ROUTE_UPDATE || r->verb == ROUTE_PATCH) ? !r->name.len
 			 : r->verb == ROUTE_CREATE			     ? r->name.len && !r->subresource.len
 									     : false;
-	if (misplaced || !(verbs & verb_bit(r->verb))) {
+	if (misplaced)
 		err_set(&c->err, ERR_METHOD_NOT_ALLOWED,
 			"the server does not allow this method on the requested resource");
+	if (misplaced || (!(verbs & verb_bit(r->verb)) && apiserver_custom_allows(c) < 0)) {
 		call_fail(c);
 		return;
 	}
+	apiserver_custom_warn(c);
 	struct span accept = http_req_header_all(c->http, "accept");
 	unsigned can =
 		ACCEPT_YAML | ACCEPT_SHAPES | (api_type_flags(c->res->type) & API_TYPE_CUSTOM ? 0 : ACCEPT_PROTO);

@@ -1,5 +1,7 @@
 #include "apiserver/object.h"
 
+#include "apiserver/custom.h"
+
 void object_key(struct buf *out, const struct api_resource *res, struct span ns, struct span name)
 {
 	buf_str(out, "/registry/");
@@ -205,6 +207,7 @@ int object_read(struct arena *a, const struct api_resource *res, struct span val
 		return err_set(err, ERR_CORRUPT, "stored %.*s cannot be read: %s", SPAN_ARG(res->plural),
 			       err_msg(&why));
 	}
+	apiserver_custom_read(a, res, out);
 	struct json *meta = json_getl(out, "metadata");
 	if (!json_is(meta, JSON_OBJECT))
 		return err_set(err, ERR_CORRUPT, "stored %.*s has no metadata", SPAN_ARG(res->plural));

@@ -1,5 +1,6 @@
 /* Start and stop: files, store, threads, listeners. */
 #include "apiserver/server.h"
+#include "apiserver/custom.h"
 
 #include "apiserver/docs.h"
 #include "apiserver/kubelet.h"
@@ -354,6 +355,7 @@ void apiserver_stop(struct apiserver *s)
 	auth_tokens_free(atomic_load(&s->tokens));
 	auth_rbac_free(s->rbac);
 	auth_node_free(s->nodes);
+	apiserver_custom_free(s);
 	api_registry_box_free(s->registry);
 	chunk_cache_free(s->chunks);
 	free(s->workers);

@@ -48,6 +48,7 @@ struct apiserver {
 	struct audit *audit; /* NULL: none */
 	struct meter *meter;
 	struct docs *docs;
+	struct apiserver_custom *custom; /* of worker 0 */
 };
 
 struct metrics_series;

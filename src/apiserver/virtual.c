@@ -3,6 +3,7 @@
 
 #include "apiserver/sub.h"
 #include "apiserver/write.h"
+#include "apiserver/custom.h"
 
 #define EXPIRATION_LEAST_S 600
 #define EXPIRATION_DEFAULT_S 3600
@@ -351,6 +352,17 @@ static struct json scale_of(struct call *c, const struct json *object)
 			set(c, &m, kept[i], *json_get(meta, span_of(kept[i])));
 	set(c, &spec, "replicas", json_int(json_i64(json_path(object, "spec", "replicas", (char *)NULL), 0)));
 	set(c, &status, "replicas", json_int(json_i64(json_path(object, "status", "replicas", (char *)NULL), 0)));
+	struct custom_view view;
+	if (apiserver_custom_view(c, object, &view)) {
+		set(c, &spec, "replicas", json_int(view.replicas));
+		set(c, &status, "replicas", json_int(view.status_replicas));
+		if (view.selector.len)
+			set(c, &status, "selector", json_str(view.selector));
+		set(c, &scale, "metadata", m);
+		set(c, &scale, "spec", spec);
+		set(c, &scale, "status", status);
+		return scale;
+	}
 	struct api_label_selector sel;
 	auto_buf struct buf text = {};
 	bool map = span_is(c->res->storage_kind, "ReplicationController");
@@ -378,6 +390,15 @@ void scale_get(struct call *c)
 	if (!write_current(c, &key, &object)) {
 		if (c->err.class == ERR_NONE)
 			not_found(c);
+		call_fail(c);
+		return;
+	}
+	struct custom_view view;
+	struct custom_scale paths;
+	if (custom_scale_of(c->res, &paths) && apiserver_custom_view(c, &object, &view) && !view.has_replicas) {
+		auto_buf struct buf quoted = {};
+		api_go_quote(&quoted, paths.spec_replicas);
+		err_set(&c->err, ERR_INTERNAL, "the spec replicas field %s does not exist", buf_cstr(&quoted));
 		call_fail(c);
 		return;
 	}
@@ -414,7 +435,7 @@ static int scale_apply(struct call *c, const struct json *old, struct json *out_
 	set(c, &own, "kind", json_str(ssa.kind));
 	set(c, &meta, "name", json_str(c->route.name));
 	set(c, &own, "metadata", meta);
-	if (replicas) {
+	if (replicas && !apiserver_custom_replicas(c, &own, json_i64(replicas, 0))) {
 		struct json spec = json_object();
 		set(c, &spec, "replicas", *replicas);
 		set(c, &own, "spec", spec);
@@ -462,10 +483,12 @@ static void scale_try(struct call *c)
 			SPAN_ARG(c->route.name), (long long)replicas);
 	if (!apply)
 		object = json_copy(&c->arena, &old);
-	struct json *spec = json_getl(&object, "spec");
-	if (!spec)
-		spec = json_set(&c->arena, &object, SPAN("spec"), json_object());
-	set(c, spec, "replicas", json_int(replicas));
+	if (!apiserver_custom_replicas(c, &object, replicas)) {
+		struct json *spec = json_getl(&object, "spec");
+		if (!spec)
+			spec = json_set(&c->arena, &object, SPAN("spec"), json_object());
+		set(c, spec, "replicas", json_int(replicas));
+	}
 	if (c->err.class != ERR_NONE || write_finish(c, &object, &old, apply) < 0)
 		call_fail(c);
 	else if (c->dry_run || span_eq(bytes_span(c->value), bytes_span(it->value)))

@@ -6,6 +6,7 @@
 #include "apiserver/delete.h"
 #include "apiserver/meter.h"
 #include "apiserver/server.h"
+#include "apiserver/custom.h"
 #include "apiserver/virtual.h"
 #include "apiserver/write.h"
 
@@ -50,6 +51,12 @@ void write_put(struct call *c, struct span key, int64_t seen_rev)
 		auto_buf struct buf ns = {};
 		write_namespace_key(&ns, c->route.ns);
 		store_txn_if(t, buf_span(&ns), STORE_CREATE_REV, STORE_GREATER, 0);
+	}
+	if (!seen_rev && custom_is(c->res)) {
+		/* Nor under a definition that went. */
+		auto_buf struct buf crd = {};
+		apiserver_custom_key(&crd, c->res->plural, c->res->group);
+		store_txn_if(t, buf_span(&crd), STORE_CREATE_REV, STORE_GREATER, 0);
 	}
 	store_txn_put(t, STORE_THEN, key, c->value, 0);
 	write_commit(c, t);
@@ -210,6 +217,8 @@ int write_decode(struct call *c, const struct api_type *type, struct span kind, 
 	if (rc < 0)
 		return err_note(&c->err, "%.*s in version \"%.*s\" cannot be handled as a %.*s", SPAN_ARG(kind),
 				SPAN_ARG(c->res->version), SPAN_ARG(kind));
+	if (type == c->res->type)
+		apiserver_custom_default(c, out);
 	return found_fields(c, &d, how);
 }
 
@@ -228,15 +237,16 @@ static struct span manager_of(struct call *c)
 
 struct api_ssa write_ssa(struct call *c)
 {
-	static const struct span status[] = { SPAN_INIT("status") };
+	static const struct span status[] = { SPAN_INIT("status") }, spec[] = { SPAN_INIT("spec") };
 	bool resets = !c->sub && api_resource_sub(c->res, SPAN("status"));
+	bool resets_spec = c->sub && custom_is(c->res) && span_is(c->sub->name, "status");
 	return (struct api_ssa){
 		.type = c->res->type,
 		.api_version = call_group_version(c, c->res),
 		.kind = c->res->kind,
 		.subresource = c->sub ? c->sub->name : SPAN(""),
-		.reset = resets ? status : NULL,
-		.n_reset = resets ? 1 : 0,
+		.reset = resets ? status : resets_spec ? spec : NULL,
+		.n_reset = resets || resets_spec ? 1 : 0,
 		.now_unix_s = clock_wall_ns(c->server->clock) / NS_PER_S,
 		.convert = api_convert_versions,
 		.resource = c->res,
@@ -259,6 +269,9 @@ int write_finish(struct call *c, struct json *object, const struct json *old, bo
 		.user_uid = c->user.uid,
 		.user_groups = c->user.groups,
 		.n_user_groups = c->user.n_groups,
+		.crd = &apiserver_custom_crd,
+		.custom = &apiserver_custom_fns,
+		.custom_arg = c,
 	};
 	if (!old) {
 		static const struct span cleared[] = { SPAN_INIT("resourceVersion"), SPAN_INIT("selfLink"),
@@ -669,6 +682,7 @@ static int patch_apply(struct call *c, enum patch_kind kind, const struct json *
 		rc = api_decode_tree(&c->arena, c->res->type, out, &d, &c->err);
 	if (rc < 0)
 		return rc;
+	apiserver_custom_default(c, out);
 	return found_fields(c, &d, how);
 }
 
