@@ -86,7 +86,7 @@ int object_answer(struct arena *a, const struct api_resource *res, struct span g
 	if (custom_is(res) && want->form == FORM_JSON && want->shape == SHAPE_OBJECT)
 		return custom_answer(a, res, want, value, rev, item, out, err);
 	bool custom = api_type_flags(res->type) & API_TYPE_CUSTOM;
-	if (want->form == FORM_JSON && want->shape == SHAPE_OBJECT && !want->pretty && !api_converts(res)) {
+	if (want->form == FORM_JSON && want->shape == SHAPE_OBJECT && !want->pretty && object_as_stored(res)) {
 		/* The common case: the stored bytes with the revision in its place. */
 		struct span kind = item && !custom ? SPAN_EMPTY : res->kind;
 		if (!object_write(out, value, rev, kind, gv))

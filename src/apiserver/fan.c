@@ -33,7 +33,7 @@ void fan_frame(const struct fan *f, struct buf *out, const char *type, struct sp
 
 int fan_object(struct fan *f, const char *type, struct span value, int64_t rev, struct buf *out, struct err *err)
 {
-	if (f->want.form == FORM_JSON && f->want.shape == SHAPE_OBJECT && !api_converts(f->res)) {
+	if (f->want.form == FORM_JSON && f->want.shape == SHAPE_OBJECT && object_as_stored(f->res)) {
 		/* The common case, without a copy in between. */
 		size_t before = out->len;
 		buf_str(out, "{\"type\":\"");

@@ -196,6 +196,11 @@ bool object_write(struct buf *out, struct span value, int64_t rev, struct span k
 	return true;
 }
 
+bool object_as_stored(const struct api_resource *res)
+{
+	return !api_converts(res) && !custom_is(res);
+}
+
 int object_read(struct arena *a, const struct api_resource *res, struct span value, int64_t rev, struct json *out,
 		struct err *err)
 {

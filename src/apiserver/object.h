@@ -39,6 +39,9 @@ bool object_write(struct buf *out, struct span value, int64_t rev, struct span k
 /* The same without the end: what comes after is *out_rest, lying in value. */
 bool object_write_head(struct buf *out, struct span value, int64_t rev, struct span kind, struct span api_version,
 		       struct span *out_rest);
+/* Are the stored bytes what readers of res get? Not where another version is stored, nor of custom resources, which are read by
+ * what their definition says today. */
+bool object_as_stored(const struct api_resource *res);
 /* Decodes a stored value into a tree of res' own version, with its resourceVersion. The strings borrow from value and from the
  * arena. */
 int object_read(struct arena *a, const struct api_resource *res, struct span value, int64_t rev, struct json *out,

@@ -359,10 +359,8 @@ static int item_put(struct lister *l, const struct store_item *it)
 	if (!l->first)
 		buf_chr(&l->one, ',');
 	l->first = false;
-	if (c->want.shape == SHAPE_OBJECT && !c->want.pretty && !api_converts(c->res)) {
-		bool custom = api_type_flags(c->res->type) & API_TYPE_CUSTOM;
-		if (!object_write_head(&l->one, bytes_span(it->value), it->rev, custom ? c->res->kind : SPAN_EMPTY,
-				       l->gv, &rest))
+	if (c->want.shape == SHAPE_OBJECT && !c->want.pretty && object_as_stored(c->res)) {
+		if (!object_write_head(&l->one, bytes_span(it->value), it->rev, SPAN_EMPTY, l->gv, &rest))
 			return err_set(&c->err, ERR_CORRUPT, "a stored object of %.*s is damaged",
 				       SPAN_ARG(c->res->plural));
 	} else if (item_encode(l, it, &l->one) < 0) {
