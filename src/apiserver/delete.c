@@ -6,6 +6,7 @@
  *     everything else                                  gone in one transaction */
 #include "apiserver/delete.h"
 
+#include "apiserver/admit.h"
 #include "apiserver/write.h"
 #include "apiserver/custom.h"
 
@@ -238,6 +239,11 @@ static void delete_try(struct call *c)
 			call_fail(c);
 		return;
 	}
+	also_reset(c);
+	if (admit_both(c, ADMISSION_DELETE, NULL, &object) < 0) {
+		call_fail(c);
+		return;
+	}
 	d->gone_uid = uid;
 	old = json_copy(&c->arena, &object);
 	bool at_once = deletion_step(d, &object);
@@ -259,6 +265,7 @@ static void delete_try(struct call *c)
 	struct store_txn *t = store_txn_new();
 	store_txn_if(t, buf_span(&key), STORE_REV, STORE_EQUAL, it->rev);
 	store_txn_delete(t, STORE_THEN, buf_span(&key));
+	also_add(c, t);
 	write_commit(c, t);
 }
 

@@ -276,7 +276,9 @@ int apiserver_start(const struct apiserver_options *o, struct apiserver **out_se
 	s->chunks = chunk_cache_new(CHUNK_CACHE_BYTES);
 	auto_buf struct buf dir = {};
 	buf_printf(&dir, "%.*s/store", SPAN_ARG(o->data_dir));
-	int rc = sockets_open(o, &sockets, err);
+	int rc = admission_set_parse(o->enable_admission, o->disable_admission, &s->admission, err);
+	if (rc == 0)
+		rc = sockets_open(o, &sockets, err);
 	if (rc == 0)
 		rc = files_read(o, &files, err);
 	if (rc == 0)

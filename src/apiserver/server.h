@@ -1,6 +1,7 @@
 /* Inside the API server: what threads share, what a loop thread owns, what a request is. Private to apiserver. */
 #pragma once
 
+#include "admission/admission.h"
 #include "api/api.h"
 #include "apiserver/accept.h"
 #include "apiserver/apiserver.h"
@@ -38,6 +39,7 @@ struct apiserver {
 	struct service_keys keys;
 	struct auth_lookup lookup;
 	struct kubelets *kubelets; /* how they are reached (kubelet.h); owned */
+	struct admission_set admission; /* the plugins that run */
 	struct worker *workers;
 	unsigned n_workers;
 	struct chunk_cache *chunks; /* encoded runs of list items; all threads */
@@ -128,6 +130,8 @@ struct call {
 	struct bytes *value;	     /* encoded; owned */
 	struct store_snapshot *snap; /* what the current try looked at; owned */
 	unsigned tries;
+	struct also *also;	     /* admit.c: what is committed with the object */
+	struct admission *admitted;  /* admit.c: the last request to the plugins, its audit annotations; NULL: none */
 	int success_code;
 	bool dry_run;
 	struct span *warnings;

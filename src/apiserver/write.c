@@ -3,6 +3,7 @@
  *
  *     body → [decode | patch of the current object] → defaults → strategy → managers → validate → commit → answer
  */
+#include "apiserver/admit.h"
 #include "apiserver/delete.h"
 #include "apiserver/meter.h"
 #include "apiserver/server.h"
@@ -10,7 +11,8 @@
 #include "apiserver/virtual.h"
 #include "apiserver/write.h"
 
-#define TRIES_MAX 5
+#define NAMES_MAX 8 /* as upstream: random endings that are tried */
+#define TRIES_MAX 1000 /* each loss means that somebody else's write succeeded, as many as may be in flight at once */
 
 /* ---- commits */
 
@@ -46,7 +48,8 @@ void write_put(struct call *c, struct span key, int64_t seen_rev)
 {
 	struct store_txn *t = store_txn_new();
 	store_txn_if(t, key, STORE_REV, STORE_EQUAL, seen_rev);
-	if (!seen_rev && c->res->namespaced) {
+	also_add(c, t);
+	if (!seen_rev && c->res->namespaced && admit_has(c->server, "NamespaceLifecycle")) {
 		/* Nothing is born in a namespace that went meanwhile. */
 		auto_buf struct buf ns = {};
 		write_namespace_key(&ns, c->route.ns);
@@ -296,15 +299,24 @@ int write_finish(struct call *c, struct json *object, const struct json *old, bo
 				(void)json_remove(meta, kept[i]);
 		}
 	}
+	also_reset(c);
 	strategy_default(&c->arena, c->res, object);
-	strategy_prepare(&s);
+	/* Who set what is what the client sent, with its defaults: what admission and the strategy add has no manager. */
 	if (!tracked) {
 		struct api_ssa ssa = write_ssa(c);
 		api_ssa_update(&c->arena, &ssa, old, object, manager_of(c));
 	}
-	int rc = strategy_validate(&s, &c->err);
+	struct admission *req = admit_begin(c, old ? ADMISSION_UPDATE : ADMISSION_CREATE, object, old);
+	int rc = admit_mutate(c, req);
+	if (rc < 0)
+		return rc;
+	strategy_default(&c->arena, c->res, object);
+	strategy_prepare(&s);
+	rc = strategy_validate(&s, &c->err);
 	for (unsigned i = 0; i < s.n_warnings; i++)
 		call_warn(c, s.warnings[i]);
+	if (rc == 0)
+		rc = admit_validate(c, req);
 	if (rc < 0)
 		return rc;
 	auto_buf struct buf out = {};
@@ -318,31 +330,6 @@ int write_finish(struct call *c, struct json *object, const struct json *old, bo
 
 /* ---- create */
 
-/* NamespaceLifecycle: the namespace is there and not on its way out. */
-static int namespace_lives(struct call *c)
-{
-	if (!c->res->namespaced)
-		return 0;
-	auto_buf struct buf key = {};
-	write_namespace_key(&key, c->route.ns);
-	const struct store_item *it = store_get(c->snap, buf_span(&key));
-	if (!it)
-		return err_set(&c->err, ERR_NOT_FOUND, "namespaces \"%.*s\" not found", SPAN_ARG(c->route.ns));
-	auto_arena struct arena a = {};
-	struct json ns;
-	if (json_parse(&a, bytes_span(it->value), JSON_BORROW, NULL, &ns, NULL) < 0 ||
-	    !json_path(&ns, "metadata", "deletionTimestamp", (char *)NULL))
-		return 0;
-	struct span name = meta_span(&c->object, "name");
-	err_cause_add(&c->err, SPAN("metadata.namespace"), "NamespaceTerminating",
-		      arena_printf(&a, "namespace %.*s is being terminated", SPAN_ARG(c->route.ns)));
-	return err_set(&c->err, ERR_FORBIDDEN,
-		       "%.*s%s%.*s \"%.*s\" is forbidden: unable to create new content in namespace %.*s because it is "
-		       "being terminated",
-		       SPAN_ARG(c->res->plural), c->res->group.len ? "." : "", SPAN_ARG(c->res->group), SPAN_ARG(name),
-		       SPAN_ARG(c->route.ns));
-}
-
 static void create_try(struct call *c)
 {
 	auto_buf struct buf key = {};
@@ -353,10 +340,6 @@ static void create_try(struct call *c)
 		(void)json_set(&c->arena, meta, SPAN("name"), json_str(generated_name(c, base)));
 	c->route.name = json_span(json_getl(meta, "name"));
 	c->snap = store_snapshot(c->server->store);
-	if (namespace_lives(c) < 0) {
-		call_fail(c);
-		return;
-	}
 	object_key(&key, c->res, c->route.ns, c->route.name);
 	struct json object = json_copy(&c->arena, &c->object);
 	/* Validation before existence, as upstream: an invalid object is 422 even when its name is taken. */
@@ -365,7 +348,7 @@ static void create_try(struct call *c)
 		return;
 	}
 	if (store_get(c->snap, buf_span(&key))) {
-		if (generated && c->tries++ < TRIES_MAX) {
+		if (generated && c->tries++ < NAMES_MAX) {
 			store_snapshot_unref(c->snap);
 			c->snap = NULL;
 			create_try(c);
@@ -455,6 +438,7 @@ static void commit_change(struct call *c, struct span key, const struct store_it
 		struct store_txn *t = store_txn_new();
 		store_txn_if(t, key, STORE_REV, STORE_EQUAL, it->rev);
 		store_txn_delete(t, STORE_THEN, key);
+		also_add(c, t);
 		write_commit(c, t);
 		return;
 	}
@@ -478,10 +462,6 @@ static void update_try(struct call *c)
 			return;
 		}
 		c->success_code = 201;
-		if (namespace_lives(c) < 0) {
-			call_fail(c);
-			return;
-		}
 		struct json fresh = json_copy(&c->arena, &c->object);
 		if (write_finish(c, &fresh, NULL, false) < 0)
 			call_fail(c);
@@ -528,8 +508,8 @@ static void update_try(struct call *c)
 
 static void lost_race(struct call *c)
 {
-	struct span rv = meta_span(&c->object, "resourceVersion");
-	if ((rv.len && !span_is(rv, "0")) || ++c->tries >= TRIES_MAX) {
+	/* A version that the client named is compared anew: what was lost may have been a counter, not the object. */
+	if (++c->tries >= TRIES_MAX) {
 		write_conflict(c);
 		call_fail(c);
 		return;
@@ -706,7 +686,7 @@ static void patch_try(struct call *c)
 		}
 		(void)json_set(&c->arena, meta_of(c, &object), SPAN("name"), json_str(c->route.name));
 		c->object = object;
-		if (namespace_lives(c) < 0 || write_finish(c, &object, NULL, true) < 0)
+		if (write_finish(c, &object, NULL, true) < 0)
 			call_fail(c);
 		else if (c->dry_run)
 			write_answer(c, store_snapshot_rev(c->snap));

@@ -1,0 +1,260 @@
+/* Admission's look-ups read the snapshot of the try, so plugins, quotas, strategy and the write itself see one state of the
+ * cluster; what a verdict rests on and must not move meanwhile (a quota's counters) is compared again by the commit.
+ *
+ * Invariant 1: a quota's status.used is written by the transaction that writes the object it counts, and only if the quota is
+ * still at the revision that the check saw. So any number of concurrent creators never exceed it together. */
+#include "apiserver/admit.h"
+
+/* ---- riders of the commit */
+
+struct also {
+	struct also *next;
+	struct span key;
+	int64_t seen_rev;
+	struct bytes *value; /* NULL: deleted */
+};
+
+void also_reset(struct call *c)
+{
+	c->also = NULL; /* the arena has them until the call ends */
+}
+
+static void also_any(struct call *c, struct span key, int64_t seen_rev, struct bytes *value)
+{
+	assert(!also_has(c, key));
+	struct also *new = arena_new(&c->arena, struct also);
+	*new = (struct also){ .next = c->also, .key = arena_span(&c->arena, key), .seen_rev = seen_rev, .value = value };
+	c->also = new;
+}
+
+static void unref_bytes(void *bytes)
+{
+	bytes_unref(bytes);
+}
+
+void also_put(struct call *c, struct span key, int64_t seen_rev, struct bytes *value)
+{
+	arena_defer(&c->arena, unref_bytes, value);
+	also_any(c, key, seen_rev, value);
+}
+
+void also_delete(struct call *c, struct span key, int64_t seen_rev)
+{
+	also_any(c, key, seen_rev, NULL);
+}
+
+bool also_has(const struct call *c, struct span key)
+{
+	for (const struct also *x = c->also; x; x = x->next)
+		if (span_eq(x->key, key))
+			return true;
+	return false;
+}
+
+void also_add(const struct call *c, struct store_txn *t)
+{
+	for (const struct also *x = c->also; x; x = x->next) {
+		store_txn_if(t, x->key, STORE_REV, STORE_EQUAL, x->seen_rev);
+		if (x->value)
+			store_txn_put(t, STORE_THEN, x->key, x->value, 0);
+		else
+			store_txn_delete(t, STORE_THEN, x->key);
+	}
+}
+
+/* ---- look-ups */
+
+/* The resource in the version that plugins know: v1, else the first that is served. */
+static const struct api_resource *resource_of(struct call *c, struct span group, struct span plural)
+{
+	const struct api_resource *r = api_registry_find(c->registry, group, SPAN("v1"), plural);
+	for (unsigned i = 0; !r && i < api_registry_n_versions(c->registry); i++) {
+		const struct api_group_version *gv = api_registry_version(c->registry, i);
+		if (span_eq(gv->group, group))
+			r = api_registry_find(c->registry, group, gv->version, plural);
+	}
+	return r;
+}
+
+static void unref_item(void *item)
+{
+	store_item_unref(item);
+}
+
+/* The tree of an item. Its strings point into the item's bytes, which therefore live as long as the arena. */
+static struct json *tree_of(struct call *c, struct arena *a, const struct api_resource *r, const struct store_item *it)
+{
+	struct json *tree = arena_new(a, struct json);
+	arena_defer(a, unref_item, store_item_ref(it));
+	auto_err struct err err = ERR_INIT;
+	if (object_read(a, r, bytes_span(it->value), it->rev, tree, &err) == 0)
+		return tree;
+	if (c->err.class == ERR_NONE)
+		(void)err_move(&c->err, &err); /* the pass ends with it */
+	return NULL;
+}
+
+static const struct json *look_get(void *arg, struct arena *a, struct span group, struct span plural, struct span ns,
+				   struct span name)
+{
+	struct call *c = arg;
+	const struct api_resource *r = resource_of(c, group, plural);
+	auto_buf struct buf key = {};
+	if (!r || !name.len || span_chr(name, '/') >= 0)
+		return NULL;
+	object_key(&key, r, ns, name);
+	const struct store_item *it = store_get(c->snap, buf_span(&key));
+	return it ? tree_of(c, a, r, it) : NULL;
+}
+
+static const struct json *look_list(void *arg, struct arena *a, struct span group, struct span plural, struct span ns)
+{
+	struct call *c = arg;
+	const struct api_resource *r = resource_of(c, group, plural);
+	auto_buf struct buf prefix = {};
+	struct store_iter it;
+	const struct store_item *item;
+	if (!r)
+		return NULL;
+	object_key(&prefix, r, ns, SPAN_EMPTY);
+	if (!store_count(c->snap, buf_span(&prefix)) ||
+	    store_iter_init(&it, c->snap, buf_span(&prefix), SPAN_EMPTY, 0, &c->err) < 0)
+		return NULL;
+	struct json *list = arena_new(a, struct json);
+	*list = json_array();
+	while ((item = store_iter_next(&it))) {
+		const struct json *tree = tree_of(c, a, r, item);
+		if (tree)
+			(void)json_push(a, list, *tree);
+	}
+	store_iter_done(&it);
+	return list;
+}
+
+static bool look_allows(void *arg, struct arena *a, const struct admission_ask *ask, struct span *out_reason)
+{
+	struct call *c = arg;
+	const struct auth_ask question = {
+		.user = &c->user,
+		.verb = ask->verb,
+		.group = ask->group,
+		.version = ask->version,
+		.resource = ask->resource,
+		.subresource = ask->subresource,
+		.ns = ask->ns,
+		.name = ask->name,
+		.is_resource = true,
+	};
+	return call_decide(c, &question, out_reason) == AUTH_ALLOW;
+}
+
+static const struct api_resource *look_kind(void *arg, struct span group, struct span version, struct span kind)
+{
+	struct call *c = arg;
+	return api_registry_find_kind(c->registry, group, version, kind);
+}
+
+static void look_suffix(void *arg, char *out, size_t len)
+{
+	static const char alphabet[] = "bcdfghjklmnpqrstvwxz2456789";
+	rng_secret(out, len);
+	for (size_t i = 0; i < len; i++)
+		out[i] = alphabet[(uint8_t)out[i] % 27];
+}
+
+/* ---- the passes */
+
+bool admit_has(const struct apiserver *s, const char *plugin)
+{
+	return admission_set_has(&s->admission, span_of(plugin));
+}
+
+struct admission *admit_begin(struct call *c, enum admission_op op, struct json *object, const struct json *old)
+{
+	struct admission_lookup *look = arena_new(&c->arena, struct admission_lookup);
+	struct admission *req = arena_new(&c->arena, struct admission);
+	*look = (struct admission_lookup){
+		.arg = c, .get = look_get, .list = look_list, .allows = look_allows, .kind = look_kind, .random_suffix = look_suffix
+	};
+	if (!c->snap)
+		c->snap = store_snapshot(c->server->store);
+	*req = (struct admission){
+		.arena = &c->arena,
+		.lookup = look,
+		.op = op,
+		.resource = c->res,
+		.subresource = c->sub ? c->sub->name : SPAN(""),
+		.ns = c->route.ns,
+		.name = c->route.name,
+		.object = object,
+		.old = old,
+		.user_name = c->user.name,
+		.groups = c->user.groups,
+		.n_groups = c->user.n_groups,
+		.dry_run = c->dry_run,
+	};
+	/* The namespace of a namespace is itself, as its requests' attributes have it. */
+	if (!c->res->group.len && span_is(c->res->plural, "namespaces"))
+		req->ns = c->route.name;
+	c->admitted = req;
+	return req;
+}
+
+static int finish(struct call *c, struct admission *req, int rc)
+{
+	for (unsigned i = 0; i < req->n_warnings; i++)
+		call_warn(c, req->warnings[i]);
+	/* What a look-up could not read outweighs the verdict that missed it. */
+	return rc < 0 ? rc : -(int)c->err.class;
+}
+
+int admit_mutate(struct call *c, struct admission *req)
+{
+	return finish(c, req, admission_mutate(&c->server->admission, req, &c->err));
+}
+
+/* ResourceQuota comes behind all others, as upstream: nobody is charged for what somebody else refuses. */
+static int charge(struct call *c, struct admission *req)
+{
+	if (!(req->op & (ADMISSION_CREATE | ADMISSION_UPDATE)) || !req->ns.len || !c->res->namespaced ||
+	    !admit_has(c->server, "ResourceQuota"))
+		return 0;
+	const struct json *list = look_list(c, &c->arena, SPAN(""), SPAN("resourcequotas"), req->ns);
+	if (!json_is(list, JSON_ARRAY) || !list->n)
+		return 0;
+	unsigned n = list->n;
+	struct admission_quota *quotas = arena_alloc_n(&c->arena, n, sizeof(*quotas));
+	for (unsigned i = 0; i < n; i++)
+		quotas[i] = (struct admission_quota){ .object = &list->items[i] };
+	int rc = admission_quota_check(req, quotas, n, clock_wall_ns(c->server->clock) / NS_PER_S, &c->err);
+	if (rc < 0 || c->dry_run)
+		return rc;
+	const struct api_resource *res = resource_of(c, SPAN(""), SPAN("resourcequotas"));
+	for (unsigned i = 0; i < n; i++) {
+		if (!quotas[i].changed)
+			continue;
+		struct json tree = json_copy(&c->arena, quotas[i].object);
+		struct json *meta = json_getl(&tree, "metadata"), *status = json_getl(&tree, "status");
+		int64_t rev = 0;
+		auto_buf struct buf key = {}, value = {};
+		(void)span_to_i64(json_span(json_getl(meta, "resourceVersion")), &rev); /* object_read has written it */
+		object_key(&key, res, req->ns, json_span(json_getl(meta, "name")));
+		(void)json_set(&c->arena, status, SPAN("used"), quotas[i].used); /* status.hard is there: it was counted against */
+		object_encode(&value, res, &tree, &c->arena);
+		also_put(c, buf_span(&key), rev, buf_seal(&value));
+	}
+	return 0;
+}
+
+int admit_validate(struct call *c, struct admission *req)
+{
+	int rc = finish(c, req, admission_validate(&c->server->admission, req, &c->err));
+	return rc < 0 ? rc : charge(c, req);
+}
+
+int admit_both(struct call *c, enum admission_op op, struct json *object, const struct json *old)
+{
+	struct admission *req = admit_begin(c, op, object, old);
+	int rc = admit_mutate(c, req);
+	return rc < 0 ? rc : finish(c, req, admission_validate(&c->server->admission, req, &c->err));
+}
