@@ -1,5 +1,6 @@
 /* Small plugins for everything that is no new pod: nodes, storage, ingresses, certificate requests, owners. */
 #include "admission/private.h"
+#include "tls/tls.h"
 
 /* ---- TaintNodesByCondition: nothing is scheduled to a new node before it has said that it is ready. */
 int admission_node_taint(struct admission *req, struct err *err)
@@ -149,6 +150,28 @@ int admission_csr_signing(struct admission *req, struct err *err)
 	    strategy_same(json_getl(now, "conditions"), json_getl(was, "conditions")))
 		return 0;
 	return signer_check(req, "sign", err);
+}
+
+/* ---- CertificateSubjectRestriction: nobody becomes a member of system:masters through the signer of client certificates. */
+int admission_csr_subject(struct admission *req, struct err *err)
+{
+	static const char signer[] = "kubernetes.io/kube-apiserver-client";
+	const struct json *spec = json_getl(req->object, "spec");
+	if (!admission_is(req, "certificates.k8s.io", "certificatesigningrequests") || req->subresource.len ||
+	    !span_is(text_of(spec, "signerName"), signer))
+		return 0;
+	auto_buf struct buf pem = {};
+	auto_cleanup(auto_tls_peer_) struct tls_peer *asked = NULL;
+	auto_err struct err why = ERR_INIT;
+	if (!base64_parse(&pem, BASE64_STD, text_of(spec, "request")) ||
+	    !span_has(buf_span(&pem), SPAN("-----BEGIN CERTIFICATE REQUEST-----")))
+		return admission_forbid(req, err, "failed to parse CSR: PEM block type must be CERTIFICATE REQUEST");
+	if (tls_csr_names(buf_span(&pem), NULL, &asked, &why) < 0)
+		return admission_forbid(req, err, "failed to parse CSR: %s", err_msg(&why));
+	for (unsigned i = 0; i < asked->n_orgs; i++)
+		if (strcmp(asked->orgs[i], "system:masters") == 0)
+			return admission_forbid(req, err, "use of %s signer with system:masters group is not allowed", signer);
+	return 0;
 }
 
 /* ---- OwnerReferencesPermissionEnforcement: who sets owners must be allowed to delete the thing, and who blocks the deletion of an

@@ -127,11 +127,43 @@ static void test_owners(void **state)
 	test_denied = "";
 }
 
+/* O = system:masters and O = devs, both CN = x. */
+#define CSR_MASTERS \
+	"LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KTUlIZ01JR0hBZ0VBTUNVeEZ6QVZCZ05WQkFvTURuTjVjM1JsYlRwdFlYTjBaWE" \
+	"p6TVFvd0NBWURWUVFEREFGNApNRmt3RXdZSEtvWkl6ajBDQVFZSUtvWkl6ajBEQVFjRFFnQUVPYTVUUUNFMjl3SG5DRGxIY3JUNEg2OWQzckE5" \
+	"CldKZVZ6VEpVL3lFM1NaT3B2TEV3QW40LzBGMlBET2lYOWRJKzV3U3ZkYm5haGZWZjF5M0xBRmhGdktBQU1Bb0cKQ0NxR1NNNDlCQU1DQTBnQU" \
+	"1FVUNJRnpkL0cwZEJsODJMZ1p2UmZNT3pSNGNGTzVBWXhxc1dlaUpQSmp6Y3gzUApBaUVBbVgybFMxdVNhSVlkYkVobnJhVm9ZTTlmdGlsRjky" \
+	"REVIYTNIcVl5MC84RT0KLS0tLS1FTkQgQ0VSVElGSUNBVEUgUkVRVUVTVC0tLS0tCg=="
+#define CSR_DEVS \
+	"LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KTUlIV01IMENBUUF3R3pFTk1Bc0dBMVVFQ2d3RVpHVjJjekVLTUFnR0ExVUVBd3" \
+	"dCZURCWk1CTUdCeXFHU000OQpBZ0VHQ0NxR1NNNDlBd0VIQTBJQUJEbXVVMEFoTnZjQjV3ZzVSM0swK0IrdlhkNndQVmlYbGMweVZQOGhOMG1U" \
+	"CnFieXhNQUorUDlCZGp3em9sL1hTUHVjRXIzVzUyb1gxWDljdHl3QllSYnlnQURBS0JnZ3Foa2pPUFFRREFnTkoKQURCR0FpRUF4NU9ySFAyUG" \
+	"l4dm9SMXdVRGQ3WStubVBiRGx1TGtWL242QysyQnhNcTl3Q0lRRHVVRGgwcWRtZApKbVU1b3cwQmFxdk43ZEIxK3N5MkM2emlmRlRRK09IWlFB" \
+	"PT0KLS0tLS1FTkQgQ0VSVElGSUNBVEUgUkVRVUVTVC0tLS0tCg=="
+#define CLIENT_SIGNER "kubernetes.io/kube-apiserver-client"
+static void test_subject(void **state)
+{
+#define ASKS(signer, csr) "{'spec':{'signerName':'" signer "','request':'" csr "'}}"
+	static const struct row rows[] = {
+		{ "certificates.k8s.io/v1 CertificateSigningRequest", ASKS(CLIENT_SIGNER, CSR_DEVS) },
+		{ "certificates.k8s.io/v1 CertificateSigningRequest", ASKS("example.com/x", CSR_MASTERS) },
+		{ "certificates.k8s.io/v1 CertificateSigningRequest", ASKS(CLIENT_SIGNER, CSR_MASTERS),
+		  "certificatesigningrequests.certificates.k8s.io \"x\" is forbidden: use of kubernetes.io/kube-apiserver-client signer with "
+		  "system:masters group is not allowed" },
+		{ "certificates.k8s.io/v1 CertificateSigningRequest", ASKS(CLIENT_SIGNER, "eHl6"),
+		  "certificatesigningrequests.certificates.k8s.io \"x\" is forbidden: failed to parse CSR: PEM block type must be CERTIFICATE "
+		  "REQUEST" },
+		{ "certificates.k8s.io/v1 CertificateSigningRequest", ASKS(CLIENT_SIGNER, CSR_MASTERS), .old = ASKS(CLIENT_SIGNER, CSR_DEVS) },
+		{ "certificates.k8s.io/v1 CertificateSigningRequest", ASKS(CLIENT_SIGNER, CSR_MASTERS), .sub = "status" },
+	};
+	RUN_ROWS("CertificateSubjectRestriction", rows);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_node_taint), cmocka_unit_test(test_storage),	cmocka_unit_test(test_ingress),
-		cmocka_unit_test(test_certificates), cmocka_unit_test(test_owners),
+		cmocka_unit_test(test_certificates), cmocka_unit_test(test_subject), cmocka_unit_test(test_owners),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

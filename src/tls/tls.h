@@ -189,6 +189,9 @@ int tls_csr_make(const struct tls_cert_params *p, const struct tls_key *key, str
 int tls_csr_read(struct span pem, const char *where, struct tls_peer **out_asked, struct tls_key **out_key,
 	struct err *err);
 
+/* The names that a certificate request asks for, whatever its key and signature are worth. */
+int tls_csr_names(struct span pem, const char *where, struct tls_peer **out_asked, struct err *err);
+
 /* ---- signatures, hashes ---- */
 
 /* Signs in JOSE form: ES256 gives r and s, 32 bytes each (RFC 7518 section 3.4), RS256 PKCS 1 v1.5 (section 3.3).

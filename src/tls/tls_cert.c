@@ -350,6 +350,30 @@ int tls_csr_make(const struct tls_cert_params *p, const struct tls_key *key, str
 	return 0;
 }
 
+static struct tls_peer *asked_names(X509_REQ *req)
+{
+	struct tls_peer *asked = peer_new();
+	subject_read(asked, X509_REQ_get_subject_name(req));
+	STACK_OF(X509_EXTENSION) *exts = X509_REQ_get_extensions(req);
+	GENERAL_NAMES *alt = exts ? X509V3_get_d2i(exts, NID_subject_alt_name, NULL, NULL) : NULL;
+	alt_names_read(asked, alt);
+	GENERAL_NAMES_free(alt);
+	sk_X509_EXTENSION_pop_free(exts, X509_EXTENSION_free);
+	ERR_clear_error();
+	return asked;
+}
+
+int tls_csr_names(struct span pem, const char *where, struct tls_peer **out_asked, struct err *err)
+{
+	ERR_clear_error();
+	auto_bio BIO *bio = tls_pem_bio(pem);
+	auto_req X509_REQ *req = PEM_read_bio_X509_REQ(bio, NULL, tls_no_passphrase, NULL);
+	if (!req)
+		return tls_pem_err(err, pem, where, 0, "certificate request");
+	*out_asked = asked_names(req);
+	return 0;
+}
+
 int tls_csr_read(struct span pem, const char *where, struct tls_peer **out_asked, struct tls_key **out_key,
 	struct err *err)
 {
@@ -373,15 +397,7 @@ int tls_csr_read(struct span pem, const char *where, struct tls_peer **out_asked
 	int rc = tls_key_read(buf_span(&key_pem), where, &key, err);
 	if (rc < 0)
 		return rc;
-	struct tls_peer *asked = peer_new();
-	subject_read(asked, X509_REQ_get_subject_name(req));
-	STACK_OF(X509_EXTENSION) *exts = X509_REQ_get_extensions(req);
-	GENERAL_NAMES *alt = exts ? X509V3_get_d2i(exts, NID_subject_alt_name, NULL, NULL) : NULL;
-	alt_names_read(asked, alt);
-	GENERAL_NAMES_free(alt);
-	sk_X509_EXTENSION_pop_free(exts, X509_EXTENSION_free);
-	ERR_clear_error();
-	*out_asked = asked;
+	*out_asked = asked_names(req);
 	*out_key = key;
 	return 0;
 }

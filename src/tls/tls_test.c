@@ -575,6 +575,10 @@ static void test_requests(void **state)
 	auto_cleanup(auto_tls_peer_) struct tls_peer *asked = NULL;
 	auto_cleanup(auto_tls_key_) struct tls_key *key = NULL;
 	assert_int_equal(tls_csr_read(buf_span(&pem), "csr", &asked, &key, &err), 0);
+	auto_cleanup(auto_tls_peer_) struct tls_peer *names = NULL;
+	assert_int_equal(tls_csr_names(buf_span(&pem), "csr", &names, &err), 0);
+	assert_string_equal(names->subject, asked->subject);
+	assert_int_equal(names->n_orgs, asked->n_orgs);
 	assert_string_equal(asked->cn, "system:node:node-1");
 	assert_string_equal(asked->orgs[0], "system:nodes");
 	assert_string_equal(asked->dns_names[0], "node-1");
