@@ -237,15 +237,16 @@ static struct span forbidden_labels(struct arena *a, const struct json *now, con
 
 static int check_node(struct admission *req, struct span node, struct err *err)
 {
-	struct span name = req->name.len ? req->name : name_of(req->object), bad;
+	struct span name = req->name.len ? req->name : name_of(req->object);
 	const struct json *spec = json_getl(req->object, "spec"), *old_spec = json_getl(req->old, "spec");
 	const struct json *source = json_getl(spec, "configSource");
+	struct span bad = forbidden_labels(req->arena, json_getl(meta_of(req->object), "labels"),
+					   json_getl(meta_of(req->old), "labels"));
 	if (!span_eq(name, node))
 		return FORBID(req, err, node, "is not allowed to modify node \"%.*s\"", SPAN_ARG(name));
 	if (req->op == ADMISSION_CREATE) {
 		if (source)
 			return FORBID(req, err, node, "is not allowed to create pods with a non-nil configSource");
-		bad = forbidden_labels(req->arena, json_getl(meta_of(req->object), "labels"), NULL);
 		if (bad.len)
 			return FORBID(req, err, node, "is not allowed to set the following labels: %.*s", SPAN_ARG(bad));
 	}
@@ -255,7 +256,6 @@ static int check_node(struct admission *req, struct span node, struct err *err)
 		return FORBID(req, err, node, "is not allowed to update configSource to a new non-nil configSource");
 	if (!strategy_same(json_getl(spec, "taints"), json_getl(old_spec, "taints")))
 		return FORBID(req, err, node, "is not allowed to modify taints");
-	bad = forbidden_labels(req->arena, json_getl(meta_of(req->object), "labels"), json_getl(meta_of(req->old), "labels"));
 	if (bad.len)
 		return admission_forbid(req, err, "is not allowed to modify labels: %.*s", SPAN_ARG(bad));
 	if (!strategy_same(json_getl(meta_of(req->object), "ownerReferences"), json_getl(meta_of(req->old), "ownerReferences")))
@@ -324,12 +324,12 @@ static int check_token(struct admission *req, struct span node, struct err *err)
 	struct span audience = count_of(audiences) ? json_span(&audiences->items[0]) : SPAN("");
 	if (pod_wants(req, pod, audience))
 		return 0;
-	struct admission_ask ask = { .verb = SPAN("request-serviceaccounts-token-audience"), .version = SPAN("*"), .resource = audience,
-				     .ns = req->ns, .name = req->name };
+	struct admission_ask ask = { .verb = SPAN("request-serviceaccounts-token-audience"), .version = SPAN("*"),
+				     .resource = audience, .ns = req->ns, .name = req->name };
 	if (req->lookup->allows && admission_allows(req, &ask))
 		return 0;
-	return admission_forbid(req, err, "audience \"%.*s\" not found in pod spec volume, %.*s is not authorized to request tokens for "
-				"this audience", SPAN_ARG(audience), SPAN_ARG(req->user_name));
+	return admission_forbid(req, err, "audience \"%.*s\" not found in pod spec volume, %.*s is not authorized to "
+				"request tokens for this audience", SPAN_ARG(audience), SPAN_ARG(req->user_name));
 }
 
 static struct span own_name(const struct admission *req)

@@ -50,7 +50,7 @@ static inline const struct json *annotation_of(const struct json *object, const 
 }
 static inline uint32_t count_of(const struct json *v)
 {
-	return json_is(v, JSON_ARRAY) || json_is(v, JSON_OBJECT) ? v->n : 0;
+	return v && (v->kind == JSON_ARRAY || v->kind == JSON_OBJECT) ? v->n : 0;
 }
 /* Member `key` as an object or array of the object; made when absent. */
 struct json *admission_object(struct arena *a, struct json *object, const char *key);
