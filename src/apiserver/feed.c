@@ -1,5 +1,6 @@
 /* What the authorizers know: at start everything that is stored, then every change, through watches of the first thread. And the
  * look-ups of authentication, which read the store's current state. */
+#include "apiserver/seed.h"
 #include "apiserver/server.h"
 #include "apiserver/custom.h"
 
@@ -105,11 +106,14 @@ int feed_start(struct worker *w, struct err *err)
 				      &w->feeds[i], err);
 	}
 	store_snapshot_unref(snap);
-	return rc < 0 ? rc : apiserver_custom_start(w, err);
+	if (rc == 0)
+		rc = apiserver_custom_start(w, err);
+	return rc < 0 ? rc : aggregate_start(w, err);
 }
 
 void feed_stop(struct worker *w)
 {
+	aggregate_stop(w);
 	apiserver_custom_stop(w);
 	for (unsigned i = 0; i < n_rows; i++)
 		if (w->feeds[i])

@@ -1,4 +1,5 @@
 /* Start and stop: files, store, threads, listeners. */
+#include "apiserver/seed.h"
 #include "apiserver/server.h"
 #include "apiserver/custom.h"
 
@@ -13,68 +14,6 @@
 #include <unistd.h>
 
 #define STOP_MS 10000
-
-/* ---- what every cluster has */
-
-struct waiting {
-	pthread_mutex_t lock;
-	pthread_cond_t cond;
-	unsigned left;
-	struct err err;
-};
-
-static void on_seeded(struct store_call *sc, void *arg)
-{
-	struct waiting *w = arg;
-	pthread_mutex_lock(&w->lock);
-	if (sc->err.class != ERR_NONE && w->err.class == ERR_NONE)
-		(void)err_move(&w->err, &sc->err);
-	w->left--;
-	pthread_cond_signal(&w->cond);
-	pthread_mutex_unlock(&w->lock);
-}
-
-/* The namespaces that kube-apiserver makes; those that are there stay as they are. */
-static int seed_namespaces(struct apiserver *s, struct api_registry *reg, struct err *err)
-{
-	static const char *const names[] = { "default", "kube-system", "kube-public", "kube-node-lease" };
-	const struct api_resource *res = api_registry_find(reg, SPAN(""), SPAN("v1"), SPAN("namespaces"));
-	struct waiting w = { .lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER, .err = ERR_INIT };
-	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		auto_arena struct arena a = {};
-		auto_buf struct buf text = {}, value = {}, key = {};
-		char now[40];
-		uint8_t id[16];
-		char uid[37];
-		rng_secret(id, sizeof(id));
-		text_uuid(id, uid);
-		time_format(now, clock_wall_ns(s->clock) / NS_PER_S, 0, 0);
-		buf_printf(&text,
-			   "{\"metadata\":{\"name\":\"%s\",\"uid\":\"%s\",\"creationTimestamp\":\"%s\",\"labels\":{"
-			   "\"kubernetes.io/metadata.name\":\"%s\"}},\"spec\":{\"finalizers\":[\"kubernetes\"]},\"status\":{"
-			   "\"phase\":\"Active\"}}",
-			   names[i], uid, now, names[i]);
-		struct json tree;
-		int rc = api_decode_json(&a, res->type, buf_span(&text), NULL, &tree, err);
-		if (rc < 0)
-			return rc;
-		object_encode(&value, res, &tree, &a);
-		object_key(&key, res, SPAN_EMPTY, span_of(names[i]));
-		struct store_txn *t = store_txn_new();
-		auto_bytes struct bytes *bytes = buf_seal(&value);
-		store_txn_if(t, buf_span(&key), STORE_CREATE_REV, STORE_EQUAL, 0);
-		store_txn_put(t, STORE_THEN, buf_span(&key), bytes, 0);
-		pthread_mutex_lock(&w.lock);
-		w.left++;
-		pthread_mutex_unlock(&w.lock);
-		store_commit(s->store, t, NULL, on_seeded, &w);
-	}
-	pthread_mutex_lock(&w.lock);
-	while (w.left)
-		pthread_cond_wait(&w.cond, &w.lock);
-	pthread_mutex_unlock(&w.lock);
-	return w.err.class != ERR_NONE ? err_move(err, &w.err) : 0;
-}
 
 /* ---- threads */
 
@@ -290,7 +229,7 @@ int apiserver_start(const struct apiserver_options *o, struct apiserver **out_se
 	if (rc == 0)
 		rc = start(s, &files, buf_cstr(&dir), err);
 	if (rc == 0)
-		rc = seed_namespaces(s, reg, err);
+		rc = seed_start(s, err);
 	s->n_workers = o->threads ? MIN(o->threads, (unsigned)APISERVER_THREADS_MAX) : 1;
 	s->workers = mem_zalloc(sizeof(*s->workers) * s->n_workers);
 	if (rc == 0)

@@ -6,6 +6,7 @@
 #include "apiserver/admit.h"
 #include "apiserver/delete.h"
 #include "apiserver/meter.h"
+#include "apiserver/guard.h"
 #include "apiserver/server.h"
 #include "apiserver/custom.h"
 #include "apiserver/virtual.h"
@@ -308,6 +309,9 @@ int write_finish(struct call *c, struct json *object, const struct json *old, bo
 	}
 	struct admission *req = admit_begin(c, old ? ADMISSION_UPDATE : ADMISSION_CREATE, object, old);
 	int rc = admit_mutate(c, req);
+	if (rc < 0)
+		return rc;
+	rc = guard_rbac(c, object, old);
 	if (rc < 0)
 		return rc;
 	strategy_default(&c->arena, c->res, object);
