@@ -7,6 +7,7 @@
 #include "apiserver/delete.h"
 
 #include "apiserver/admit.h"
+#include "apiserver/service.h"
 #include "apiserver/write.h"
 #include "apiserver/custom.h"
 
@@ -262,6 +263,7 @@ static void delete_try(struct call *c)
 			write_put(c, buf_span(&key), it->rev);
 		return;
 	}
+	service_release(c, &old);
 	struct store_txn *t = store_txn_new();
 	store_txn_if(t, buf_span(&key), STORE_REV, STORE_EQUAL, it->rev);
 	store_txn_delete(t, STORE_THEN, buf_span(&key));

@@ -2,7 +2,11 @@
  * look again while any lost its race (another server of the same store) or asked for another look. */
 #include "apiserver/seed.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
 
 #define ROUNDS_MAX 16
 #define CA_MAX (1 << 20)
@@ -143,6 +147,51 @@ static int seed_priorities(struct seeding *g)
 			   "critical pods that must run in the cluster, but can be moved to another node if necessary.\"}"));
 }
 
+/* The range of the options as ServiceCIDR "kubernetes"; ready from the start, as nobody else declares it so. */
+static int seed_ranges(struct seeding *g)
+{
+	const struct api_resource *res = resource(g, "networking.k8s.io", "servicecidrs");
+	static const struct span name = SPAN_INIT("kubernetes");
+	const struct store_item *it = stored(g, res, SPAN(""), name);
+	struct json tree, ready = json_object(), list = json_array(), conditions = json_array(), *spec, *status;
+	struct span rest = g->s->opt->service_cluster_ip_range, one;
+	struct arena *a = &g->arena;
+	if (!it) {
+		while (span_cut(&rest, ',', &one))
+			(void)json_push(a, &list, json_str(one));
+		int rc = api_decode_json(a, res->type, SPAN("{\"metadata\":{\"name\":\"kubernetes\"},\"spec\":{}}"), NULL, &tree, &g->err);
+		if (rc < 0)
+			return rc;
+		spec = json_getl(&tree, "spec");
+		json_setl(a, spec, "cidrs", list);
+		g->again = true; /* its status comes with the next round: creation has none */
+		return put(g, res, SPAN(""), name, &tree, NULL, 0);
+	}
+	int rc = object_read(a, res, bytes_span(it->value), it->rev, &tree, &g->err);
+	const struct json *had = json_path(&tree, "status", "conditions", NULL);
+	if (rc < 0 || (had && had->n))
+		return rc;
+	char now[40];
+	size_t n = time_format(now, clock_wall_ns(g->s->clock) / NS_PER_S, 0, 0);
+	json_setl(a, &ready, "type", json_cstr("Ready"));
+	json_setl(a, &ready, "status", json_cstr("True"));
+	json_setl(a, &ready, "lastTransitionTime", json_str(arena_span(a, span_make(now, n))));
+	json_setl(a, &ready, "reason", json_cstr(""));
+	json_setl(a, &ready, "message", json_cstr("Kubernetes default Service CIDR is ready"));
+	(void)json_push(a, &conditions, ready);
+	status = json_setl(a, &tree, "status", json_object());
+	json_setl(a, status, "conditions", conditions);
+	auto_buf struct buf key = {}, value = {};
+	struct store_txn *t = store_txn_new();
+	object_key(&key, res, SPAN(""), name);
+	object_encode(&value, res, &tree, a);
+	auto_bytes struct bytes *bytes = buf_seal(&value);
+	store_txn_if(t, buf_span(&key), STORE_REV, STORE_EQUAL, it->rev);
+	store_txn_put(t, STORE_THEN, buf_span(&key), bytes, 0);
+	submit(g, t);
+	return 0;
+}
+
 static int seed_policy_object(struct seeding *g, enum auth_rbac_kind kind, const struct api_resource *res, unsigned i)
 {
 	struct json wanted = auth_policy_object(kind, i, &g->arena), was, out;
@@ -243,6 +292,107 @@ static int seed_authentication(struct seeding *g)
 	return put(g, res, ns, name, &tree, it ? &was : NULL, it ? it->rev : 0);
 }
 
+/* ---- Service kubernetes */
+
+/* Where others reach us: --advertise-address, a bind address that is one, else the first IPv4 address that is not loopback. */
+static struct span advertised(struct seeding *g)
+{
+	const struct apiserver_options *o = g->s->opt;
+	struct ifaddrs *all = NULL;
+	char text[INET_ADDRSTRLEN] = "";
+	struct api_ip ip;
+	static const struct api_ip any = {};
+	if (o->advertise_address.len)
+		return o->advertise_address;
+	if (api_ip_parse(o->bind_address, &ip) && memcmp(ip.bytes, any.bytes, ip.len) != 0 && !(ip.len == 4 && ip.bytes[0] == 127) &&
+	    !span_is(o->bind_address, "::1"))
+		return o->bind_address;
+	if (getifaddrs(&all) < 0)
+		return SPAN("");
+	for (const struct ifaddrs *i = all; i && !*text; i = i->ifa_next)
+		if (i->ifa_addr && i->ifa_addr->sa_family == AF_INET && (i->ifa_flags & IFF_UP) && !(i->ifa_flags & IFF_LOOPBACK)) {
+			struct sockaddr_in in;
+			memcpy(&in, i->ifa_addr, sizeof(in));
+			(void)inet_ntop(AF_INET, &in.sin_addr, text, sizeof(text));
+		}
+	freeifaddrs(all);
+	return arena_span(&g->arena, span_of(text));
+}
+
+/* Makes the object, or gives the stored one the members of `text` named by `member` when they differ. */
+static int keep(struct seeding *g, const struct api_resource *res, const char *member, const char *second, struct span text)
+{
+	static const struct span ns = SPAN_INIT("default"), name = SPAN_INIT("kubernetes");
+	const struct store_item *it = stored(g, res, ns, name);
+	struct json wanted, was;
+	if (!it)
+		return make(g, res, ns, name, text);
+	int rc = api_decode_json(&g->arena, res->type, text, NULL, &wanted, &g->err);
+	if (rc == 0)
+		rc = object_read(&g->arena, res, bytes_span(it->value), it->rev, &was, &g->err);
+	if (rc < 0)
+		return rc;
+	struct json tree = json_copy(&g->arena, &was);
+	strategy_default(&g->arena, res, &wanted);
+	bool same = true;
+	for (const char *key = member; key; key = key == member ? second : NULL) {
+		const struct json *now = json_get(&wanted, span_of(key));
+		same = same && strategy_same(now, json_get(&was, span_of(key)));
+		if (now)
+			(void)json_set(&g->arena, &tree, span_of(key), *now);
+	}
+	return same ? 0 : put(g, res, ns, name, &tree, &was, it->rev);
+}
+
+static int seed_service(struct seeding *g)
+{
+	const struct api_resource *res = resource(g, "", "services"), *ips = resource(g, "networking.k8s.io", "ipaddresses");
+	static const struct span ns = SPAN_INIT("default"), name = SPAN_INIT("kubernetes");
+	struct span rest = g->s->opt->service_cluster_ip_range, range;
+	struct arena *a = &g->arena;
+	struct api_ip ip;
+	unsigned bits;
+	char text[46];
+	if (stored(g, res, ns, name))
+		return 0;
+	(void)span_cut(&rest, ',', &range);
+	(void)api_cidr_parse(range, &ip, &bits); /* checked at start */
+	(void)api_ip_mask(&ip, bits);
+	ip.bytes[ip.len - 1]++; /* a range has eight addresses at least */
+	struct span address = arena_span(a, span_make(text, api_ip_print(&ip, text)));
+	const char *family = ip.len == 4 ? "IPv4" : "IPv6";
+	int rc = make(g, ips, SPAN(""), address,
+		arena_printf(a, "{\"metadata\":{\"name\":\"%.*s\",\"labels\":{\"ipaddress.kubernetes.io/ip-family\":\"%s\","
+			     "\"ipaddress.kubernetes.io/managed-by\":\"ipallocator.k8s.io\"}},\"spec\":{\"parentRef\":{\"resource\":"
+			     "\"services\",\"namespace\":\"default\",\"name\":\"kubernetes\"}}}", SPAN_ARG(address), family));
+	return rc < 0 ? rc : make(g, res, ns, name,
+		arena_printf(a, "{\"metadata\":{\"name\":\"kubernetes\",\"namespace\":\"default\",\"labels\":{\"component\":\"apiserver\","
+			     "\"provider\":\"kubernetes\"}},\"spec\":{\"type\":\"ClusterIP\",\"clusterIP\":\"%.*s\",\"clusterIPs\":[\"%.*s\"],"
+			     "\"ipFamilies\":[\"%s\"],\"ipFamilyPolicy\":\"SingleStack\",\"sessionAffinity\":\"None\",\"ports\":[{\"name\":"
+			     "\"https\",\"port\":443,\"protocol\":\"TCP\",\"targetPort\":%u}]}}", SPAN_ARG(address), SPAN_ARG(address),
+			     family, g->s->port));
+}
+
+static int seed_endpoints(struct seeding *g)
+{
+	struct span at = advertised(g);
+	struct arena *a = &g->arena;
+	struct api_ip ip;
+	if (!api_ip_parse(at, &ip)) {
+		log_warn("no address to advertise: Service kubernetes has no endpoints");
+		return 0;
+	}
+	int rc = keep(g, resource(g, "", "endpoints"), "subsets", NULL,
+		arena_printf(a, "{\"metadata\":{\"name\":\"kubernetes\",\"namespace\":\"default\",\"labels\":{"
+			     "\"endpointslice.kubernetes.io/skip-mirror\":\"true\"}},\"subsets\":[{\"addresses\":[{\"ip\":\"%.*s\"}],"
+			     "\"ports\":[{\"name\":\"https\",\"port\":%u,\"protocol\":\"TCP\"}]}]}", SPAN_ARG(at), g->s->port));
+	return rc < 0 ? rc : keep(g, resource(g, "discovery.k8s.io", "endpointslices"), "endpoints", "ports",
+		arena_printf(a, "{\"metadata\":{\"name\":\"kubernetes\",\"namespace\":\"default\",\"labels\":{"
+			     "\"kubernetes.io/service-name\":\"kubernetes\"}},\"addressType\":\"%s\",\"endpoints\":[{\"addresses\":[\"%.*s\"],"
+			     "\"conditions\":{\"ready\":true}}],\"ports\":[{\"name\":\"https\",\"port\":%u,\"protocol\":\"TCP\"}]}",
+			     ip.len == 4 ? "IPv4" : "IPv6", SPAN_ARG(at), g->s->port));
+}
+
 static int rounds(struct seeding *g, int (*round)(struct seeding *g), const char *what, struct err *err)
 {
 	for (unsigned i = 0; i < ROUNDS_MAX; i++) {
@@ -265,23 +415,38 @@ static int rounds(struct seeding *g, int (*round)(struct seeding *g), const char
 	return err_set(err, ERR_STALE, "making %s: somebody else keeps changing it", what);
 }
 
-int seed_start(struct apiserver *s, struct err *err)
+struct step {
+	int (*round)(struct seeding *g);
+	const char *what;
+};
+
+static int run(struct apiserver *s, const struct step *steps, size_t n, struct err *err)
 {
-	static const struct {
-		int (*round)(struct seeding *g);
-		const char *what;
-	} steps[] = { { seed_namespaces, "namespaces" },
-		      { seed_priorities, "system priority classes" },
-		      { seed_policy, "the bootstrap policy" },
-		      { seed_aggregated, "aggregated cluster roles" },
-		      { seed_authentication, "extension-apiserver-authentication" } };
 	struct api_registry_cache cache = {};
 	struct seeding g = { .s = s, .reg = api_registry_get(s->registry, &cache), .lock = PTHREAD_MUTEX_INITIALIZER,
 			     .cond = PTHREAD_COND_INITIALIZER, .err = ERR_INIT };
 	int rc = 0;
-	for (size_t i = 0; i < ARRAY_LEN(steps) && rc == 0; i++)
+	for (size_t i = 0; i < n && rc == 0; i++)
 		rc = rounds(&g, steps[i].round, steps[i].what, err);
 	arena_done(&g.arena);
 	api_registry_cache_done(&cache);
 	return rc;
+}
+
+int seed_start(struct apiserver *s, struct err *err)
+{
+	static const struct step steps[] = { { seed_namespaces, "namespaces" },
+					     { seed_ranges, "the range of service addresses" },
+					     { seed_priorities, "system priority classes" },
+					     { seed_policy, "the bootstrap policy" },
+					     { seed_aggregated, "aggregated cluster roles" },
+					     { seed_authentication, "extension-apiserver-authentication" } };
+	return run(s, steps, ARRAY_LEN(steps), err);
+}
+
+int seed_kubernetes(struct apiserver *s, struct err *err)
+{
+	static const struct step steps[] = { { seed_service, "Service kubernetes" },
+					     { seed_endpoints, "the endpoints of Service kubernetes" } };
+	return run(s, steps, ARRAY_LEN(steps), err);
 }

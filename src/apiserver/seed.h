@@ -7,6 +7,9 @@
  * kube-system's extension-apiserver-authentication. What is there already stays, RBAC as auth_policy_reconcile says. */
 int seed_start(struct apiserver *s, struct err *err);
 
+/* Once the port is known: Service `kubernetes` in default with the first address of the range, its Endpoints and EndpointSlice. */
+int seed_kubernetes(struct apiserver *s, struct err *err);
+
 /* ---- aggregate.c: ClusterRoles that are made of others follow them */
 /* Plans one round over a snapshot: calls submit with a transaction for each role whose rules differ from what its
  * selectors give. Roles may be made of aggregated ones: rounds until one submits nothing. */

@@ -2,6 +2,7 @@
 #include "apiserver/seed.h"
 #include "apiserver/server.h"
 #include "apiserver/custom.h"
+#include "apiserver/service.h"
 
 #include "apiserver/docs.h"
 #include "apiserver/kubelet.h"
@@ -223,6 +224,8 @@ int apiserver_start(const struct apiserver_options *o, struct apiserver **out_se
 	if (rc == 0)
 		rc = kubelet_open(o, &s->kubelets, err); /* keys, while we may read them */
 	if (rc == 0)
+		rc = service_options(o, err);
+	if (rc == 0)
 		rc = io_mkdirs(AT_FDCWD, buf_cstr(&dir), 0700, err);
 	if (rc == 0 && o->user.len)
 		rc = drop(o, buf_cstr(&dir), err);
@@ -238,6 +241,8 @@ int apiserver_start(const struct apiserver_options *o, struct apiserver **out_se
 		rc = worker_init(s, i, err);
 	if (rc == 0)
 		rc = first_init(s, &sockets, &files, err);
+	if (rc == 0)
+		rc = seed_kubernetes(s, err);
 	files_done(&files);
 	for (unsigned i = 0; i < s->n_workers && rc == 0; i++) {
 		struct worker *w = &s->workers[i];

@@ -9,6 +9,7 @@
 #include "apiserver/guard.h"
 #include "apiserver/server.h"
 #include "apiserver/custom.h"
+#include "apiserver/service.h"
 #include "apiserver/virtual.h"
 #include "apiserver/write.h"
 
@@ -316,6 +317,9 @@ int write_finish(struct call *c, struct json *object, const struct json *old, bo
 		return rc;
 	strategy_default(&c->arena, c->res, object);
 	strategy_prepare(&s);
+	rc = service_allocate(c, object, old);
+	if (rc < 0)
+		return rc;
 	rc = strategy_validate(&s, &c->err);
 	for (unsigned i = 0; i < s.n_warnings; i++)
 		call_warn(c, s.warnings[i]);
@@ -439,6 +443,13 @@ static void commit_change(struct call *c, struct span key, const struct store_it
 		return;
 	}
 	if (is_finished(object)) {
+		struct json was;
+		also_reset(c); /* what the update would have claimed */
+		if (object_read(&c->arena, c->res, bytes_span(it->value), it->rev, &was, &c->err) < 0) {
+			call_fail(c);
+			return;
+		}
+		service_release(c, &was);
 		struct store_txn *t = store_txn_new();
 		store_txn_if(t, key, STORE_REV, STORE_EQUAL, it->rev);
 		store_txn_delete(t, STORE_THEN, key);
