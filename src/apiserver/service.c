@@ -360,7 +360,8 @@ static bool condition_ready(const struct json *cidr)
 /* Every range that may be used: the ready ServiceCIDRs, by name. */
 static const struct json *ranges_of(struct call *c)
 {
-	return c->admitted->lookup->list(c->admitted->lookup->arg, &c->arena, SPAN("networking.k8s.io"), SPAN("servicecidrs"), SPAN(""));
+	const struct admission_lookup *look = c->admitted->lookup;
+	return look->list(look->arg, &c->arena, SPAN("networking.k8s.io"), SPAN("servicecidrs"), SPAN(""));
 }
 
 static bool contains(struct span cidr, const struct api_ip *ip)
@@ -432,8 +433,9 @@ static int claim_address(struct call *c, const struct json *object, struct span 
 	json_setl(a, &parent, "resource", json_cstr("services"));
 	json_setl(a, &parent, "namespace", json_str(c->route.ns));
 	json_setl(a, &parent, "name", json_str(text(json_getl(object, "metadata"), "name")));
-	struct span head = arena_printf(a, "{\"metadata\":{\"name\":\"%.*s\",\"labels\":{\"ipaddress.kubernetes.io/ip-family\":\"%.*s\","
-					"\"ipaddress.kubernetes.io/managed-by\":\"ipallocator.k8s.io\"}},\"spec\":{}}",
+	struct span head = arena_printf(a, "{\"metadata\":{\"name\":\"%.*s\",\"labels\":{"
+					   "\"ipaddress.kubernetes.io/ip-family\":\"%.*s\","
+					   "\"ipaddress.kubernetes.io/managed-by\":\"ipallocator.k8s.io\"}},\"spec\":{}}",
 					SPAN_ARG(name), SPAN_ARG(family_of(name)));
 	int rc = api_decode_json(a, res->type, head, NULL, &tree, &c->err);
 	if (rc < 0)
