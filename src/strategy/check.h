@@ -197,6 +197,9 @@ void strategy_drop(struct strategy *s, const char *name);
 void strategy_drop_in(struct strategy *s, const char *outer, const char *name);
 /* metadata.generation: 1 on create; on update old's, plus 1 when changed. */
 void strategy_generation(struct strategy *s, bool changed);
+/* Is a top-level member another than old's, as Go would see it: what the type omits when empty and explicit zeros are the same.
+ * False on create. */
+bool strategy_part_changed(const struct strategy *s, const char *name);
 static inline bool strategy_creates(const struct strategy *s)
 {
 	return !s->old;

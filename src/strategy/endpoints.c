@@ -112,8 +112,8 @@ static void prepare_endpoint_slice(struct strategy *s)
 {
 	bool changed = false;
 	static const char *const parts[] = { "addressType", "endpoints", "ports" };
-	for (size_t i = 0; s->old && i < ARRAY_LEN(parts); i++)
-		changed |= member_changed(s->object, s->old, parts[i]);
+	for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+		changed |= strategy_part_changed(s, parts[i]);
 	changed |= s->old && member_changed(member(s->object, "metadata"), member(s->old, "metadata"), "labels");
 	strategy_generation(s, changed);
 	/* hints for nodes belong to a feature that is off in 1.33: they stay where they were stored */

@@ -187,7 +187,7 @@ static void default_ingress_class(struct arena *a, struct json *object)
 
 static void prepare_spec_generation(struct strategy *s)
 {
-	strategy_generation(s, s->old && member_changed(s->object, s->old, "spec"));
+	strategy_generation(s, strategy_part_changed(s, "spec"));
 }
 
 /* domain/path, as a controller names itself: IsDomainPrefixedPath. */

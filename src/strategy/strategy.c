@@ -1,5 +1,6 @@
 /* The walk over the rows of kinds.def: what BeforeCreate and BeforeUpdate of k8s.io/apiserver do, in their order. */
 #include "strategy/check.h"
+#include "strategy/pod.h"
 
 #define KIND(name) extern const struct strategy_kind strategy_kind_##name;
 #define TYPE(name) extern const struct strategy_type strategy_type_##name;
@@ -120,6 +121,15 @@ void strategy_generation(struct strategy *s, bool changed)
 		json_setl(s->arena, strategy_meta(s), "generation", json_int(was + 1));
 }
 
+bool strategy_part_changed(const struct strategy *s, const char *name)
+{
+	const struct json *now = json_get(s->object, span_of(name)), *was = json_get(s->old, span_of(name));
+	const struct api_field *field = api_type_field(s->resource->type, span_of(name));
+	if (!s->old)
+		return false;
+	return field ? !pod_same(api_field_type(field), now, was) : !strategy_same(now, was);
+}
+
 void prepare_nothing(struct strategy *s)
 {
 }
@@ -135,7 +145,7 @@ void prepare_status(struct strategy *s)
 void prepare_generation(struct strategy *s)
 {
 	prepare_status(s);
-	strategy_generation(s, !strategy_creates(s) && member_changed(s->object, s->old, "spec"));
+	strategy_generation(s, strategy_part_changed(s, "spec"));
 }
 
 void prepare_status_only(struct strategy *s)

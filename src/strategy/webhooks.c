@@ -65,12 +65,12 @@ static void default_policy_binding(struct arena *a, struct json *object)
 /* ---- prepare */
 static void prepare_webhooks(struct strategy *s)
 {
-	strategy_generation(s, s->old && member_changed(s->object, s->old, "webhooks"));
+	strategy_generation(s, strategy_part_changed(s, "webhooks"));
 }
 
 static void prepare_policy_binding(struct strategy *s)
 {
-	strategy_generation(s, s->old && member_changed(s->object, s->old, "spec"));
+	strategy_generation(s, strategy_part_changed(s, "spec"));
 }
 
 /* ---- clients */
