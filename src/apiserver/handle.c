@@ -499,6 +499,8 @@ static void dispatch(struct call *c)
 		return;
 	}
 	apiserver_custom_warn(c);
+	if (!r->group.len && span_is(r->resource, "endpoints")) /* as upstream: every verb of a deprecated version warns */
+		call_warn(c, SPAN("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"));
 	struct span accept = http_req_header_all(c->http, "accept");
 	unsigned can =
 		ACCEPT_YAML | ACCEPT_SHAPES | (api_type_flags(c->res->type) & API_TYPE_CUSTOM ? 0 : ACCEPT_PROTO);
