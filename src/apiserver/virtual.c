@@ -1,5 +1,6 @@
 /* The review kinds answer with what was sent and a status; a TokenRequest with a signed token. */
 #include "apiserver/virtual.h"
+#include "apiserver/admit.h"
 
 #include "apiserver/sub.h"
 #include "apiserver/write.h"
@@ -325,7 +326,10 @@ void virtual_create(struct call *c)
 	if (!json_is(json_getl(&c->object, "spec"), JSON_OBJECT))
 		set(c, &c->object, "spec", json_object());
 	if (!row) {
-		token_request(c);
+		if (admit_both(c, ADMISSION_CREATE, &c->object, NULL) < 0)
+			call_fail(c);
+		else
+			token_request(c);
 		return;
 	}
 	struct json status = json_object();

@@ -278,6 +278,14 @@ int write_finish(struct call *c, struct json *object, const struct json *old, bo
 		.custom = &apiserver_custom_fns,
 		.custom_arg = c,
 	};
+	struct json extra = json_object();
+	for (unsigned i = 0; i < c->user.n_extra; i++) {
+		struct json *values = json_set(&c->arena, &extra, c->user.extra[i].key, json_array());
+		for (unsigned k = 0; k < c->user.extra[i].n_values; k++)
+			(void)json_push(&c->arena, values, json_str(c->user.extra[i].values[k]));
+	}
+	if (c->user.n_extra)
+		s.user_extra = &extra;
 	if (!old) {
 		static const struct span cleared[] = { SPAN_INIT("resourceVersion"), SPAN_INIT("selfLink"),
 						       SPAN_INIT("deletionTimestamp"),
