@@ -188,6 +188,11 @@ static int session_start(struct child *c, struct err *err)
 
 static int cgroup_enter(struct child *c, struct err *err)
 {
+	if (c->plan->late_cgroups) {
+		struct sync_msg m = {};
+		if (runtime_sync_recv(c->sync, &m, NULL) != 1 || m.kind != SYNC_GO)
+			return err_set(err, ERR_CANCELLED, "the runtime gave up"); /* it knows why */
+	}
 	int r = sys_cgroup_enter(&c->plan->cgroup, false, err);
 	if (r == 0 && c->plan->config->ns[SYS_NS_CGROUP].wanted && !c->plan->config->ns[SYS_NS_CGROUP].path &&
 	    unshare(CLONE_NEWCGROUP) < 0)
@@ -201,6 +206,8 @@ static int step_run(struct child *c, const struct step *s, struct err *err)
 	switch (s->kind) {
 	case STEP_SESSION: return session_start(c, err);
 	case STEP_MAPS: return maps_wait(c, err);
+	case STEP_NETWORK:
+		return c->plan->late_cgroups && unshare(CLONE_NEWNET) < 0 ? err_sys(err, "unshare") : 0;
 	case STEP_CGROUP: return cgroup_enter(c, err);
 	case STEP_JOIN: return namespace_join(c, (enum sys_ns)s->index, err);
 	case STEP_TIME: return time_set(c, err);

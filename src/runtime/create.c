@@ -129,19 +129,30 @@ static bool in_user_namespace(void)
 	return !span_has(buf_span(&text), SPAN("4294967295"));
 }
 
-static int cgroups_make(struct runtime_plan *plan, struct err *err)
+/* The groups are made in two parts. A v2 group is there before the clone, because to be born in it costs nothing and to move into
+ * it costs a grace period of the kernel. Those of v1 (ten hierarchies on some machines, a third of a millisecond) are made while
+ * the first process, on the other processor, makes its network namespace and whatever else comes before CGROUP. */
+static int cgroups_begin(struct runtime_plan *plan, struct err *err)
 {
 	struct config *c = plan->config;
 	int r = sys_cgroup_locate(plan->arena, c->cgroup_path, plan->opts.systemd_cgroup, plan->opts.id, &plan->cgroup,
 				  err);
 	if (r < 0)
 		return r;
-	uint32_t wanted = sys_cgroup_limits_need(&c->limits);
+	plan->cgroups_wanted = sys_cgroup_limits_need(&c->limits);
 	if (sys_cgroup_pure_v2()) /* what statistics and later updates need */
-		wanted |= 1u << SYS_CG_CPU | 1u << SYS_CG_MEMORY | 1u << SYS_CG_PIDS | 1u << SYS_CG_BLKIO |
-			  1u << SYS_CG_CPUSET | 1u << SYS_CG_HUGETLB;
-	bool rootless = geteuid() != 0 || in_user_namespace();
-	r = sys_cgroup_make(&plan->cgroup, wanted, rootless, false, err);
+		plan->cgroups_wanted |= 1u << SYS_CG_CPU | 1u << SYS_CG_MEMORY | 1u << SYS_CG_PIDS |
+					1u << SYS_CG_BLKIO | 1u << SYS_CG_CPUSET | 1u << SYS_CG_HUGETLB;
+	plan->rootless = geteuid() != 0 || in_user_namespace();
+	plan->late_cgroups = !plan->rootless && plan->cgroup.n > 1 && runtime_plan_may_wait_for_cgroups(plan);
+	return plan->late_cgroups ? sys_cgroup_make_v2(&plan->cgroup, plan->cgroups_wanted, false, err) : 0;
+}
+
+static int cgroups_make(struct runtime_plan *plan, struct err *err)
+{
+	struct config *c = plan->config;
+	bool rootless = plan->rootless;
+	int r = sys_cgroup_make(&plan->cgroup, plan->cgroups_wanted, rootless, false, err);
 	if (r < 0)
 		return r;
 	r = sys_cgroup_limits_set(&plan->cgroup, &c->limits, err);
@@ -302,7 +313,8 @@ static int process_make(struct runtime_plan *plan, int dir, struct runtime_conta
 				.child = birth_run,
 				.arg = &birth };
 	for (int i = 0; i < SYS_NS_COUNT; i++)
-		if (c->ns[i].wanted && !c->ns[i].path && i != SYS_NS_CGROUP && i != SYS_NS_TIME)
+		if (c->ns[i].wanted && !c->ns[i].path && i != SYS_NS_CGROUP && i != SYS_NS_TIME &&
+		    !(i == SYS_NS_NETWORK && plan->late_cgroups))
 			w.flags |= sys_ns_rows[i].flag;
 	int r = runtime_clone_process(&w, ours, &out->pid, &out->pidfd, err);
 	fd_close(&theirs);
@@ -335,7 +347,9 @@ static int build(struct runtime_plan *plan, int dir, struct runtime_container *o
 			return err_note(err, "config.json");
 	}
 	r = r < 0 ? r : step("cgroups", err);
-	r = r < 0 ? r : cgroups_make(plan, err);
+	r = r < 0 ? r : cgroups_begin(plan, err);
+	if (r == 0 && !plan->late_cgroups)
+		r = cgroups_make(plan, err);
 	r = r < 0 ? r : step("sources", err);
 	if (r == 0 && geteuid() == 0 && !c->ns[SYS_NS_MOUNT].path)
 		r = runtime_rootfs_sources_open(plan, false, err);
@@ -346,6 +360,12 @@ static int build(struct runtime_plan *plan, int dir, struct runtime_container *o
 		r = start_socket_make(plan, dir, err);
 	r = r < 0 ? r : step("clone", err);
 	r = r < 0 ? r : process_make(plan, dir, out, &sync, err);
+	r = r < 0 ? r : step("v1 cgroups", err);
+	if (r == 0 && plan->late_cgroups) {
+		r = cgroups_make(plan, err);
+		if (r == 0) /* gone: what it said is heard below */
+			(void)runtime_sync_send(sync, SYNC_GO, 0, 0, NULL, -1);
+	}
 	r = r < 0 ? r : step("id maps", err);
 	if (r == 0 && plan->userns_new)
 		r = sys_ns_maps_write(out->pid, c->uids, c->n_uids, c->gids, c->n_gids, err);

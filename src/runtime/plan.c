@@ -54,6 +54,12 @@ static bool filled(const char *s)
 	return s && *s;
 }
 
+bool runtime_plan_may_wait_for_cgroups(const struct runtime_plan *plan)
+{
+	const struct config *c = plan->config;
+	return plan->mountns_new && !c->ns[SYS_NS_USER].wanted && !c->ns[SYS_NS_CGROUP].path;
+}
+
 static void steps_make(struct runtime_plan *plan)
 {
 	const struct config *c = plan->config;
@@ -64,14 +70,18 @@ static void steps_make(struct runtime_plan *plan)
 	 * cgroup namespace must belong to the user namespace. */
 	if (c->ns[SYS_NS_USER].wanted)
 		put(plan, STEP_MAPS, 0);
-	put(plan, STEP_CGROUP, 0);
+	bool cgroup_early = !runtime_plan_may_wait_for_cgroups(plan);
+	if (cgroup_early)
+		put(plan, STEP_CGROUP, 0);
 	for (size_t ns = 0; ns < SYS_NS_COUNT; ns++)
 		if (c->ns[ns].path && ns != SYS_NS_USER && ns != SYS_NS_PID)
 			put(plan, STEP_JOIN, ns);
 	if (c->ns[SYS_NS_TIME].wanted && !c->ns[SYS_NS_TIME].path)
 		put(plan, STEP_TIME, 0);
-	if (c->ns[SYS_NS_NETWORK].wanted && !c->ns[SYS_NS_NETWORK].path)
+	if (c->ns[SYS_NS_NETWORK].wanted && !c->ns[SYS_NS_NETWORK].path) {
+		put(plan, STEP_NETWORK, 0);
 		put(plan, STEP_LOOPBACK, 0);
+	}
 	if (!plan->opts.no_new_keyring)
 		put(plan, STEP_KEYRING, 0);
 	if (filled(c->hostname))
@@ -86,6 +96,8 @@ static void steps_make(struct runtime_plan *plan)
 		put(plan, STEP_LABELS, 0);
 	if (plan->mountns_new)
 		put(plan, STEP_PROPAGATION, 0);
+	if (!cgroup_early)
+		put(plan, STEP_CGROUP, 0);
 	put(plan, STEP_SOURCES, 0);
 	put(plan, STEP_ROOT_ATTACH, 0);
 	for (size_t i = 0; i < c->n_mounts; i++)

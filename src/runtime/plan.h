@@ -15,6 +15,7 @@
 #define STEPS(X)                                                                                                       \
 	X(SESSION, "start a session")                                                                                  \
 	X(MAPS, "become root of the user namespace")                                                                   \
+	X(NETWORK, "make a network namespace")                                                                         \
 	X(CGROUP, "enter the cgroup")                                                                                  \
 	X(JOIN, "join namespace")                                                                                      \
 	X(TIME, "set time offsets")                                                                                    \
@@ -65,9 +66,12 @@ struct runtime_plan {
 	bool own_dev; /* /dev is the container's own, not a bind mount of somebody's */
 	/* Made by create.c before the clone and inherited: */
 	struct sys_cgroup cgroup;
+	uint32_t cgroups_wanted; /* controllers, on v2 */
+	bool rootless;
 	int ns_fd[SYS_NS_COUNT]; /* of joined namespaces; -1 */
 	int root_tree;		 /* unattached copy of the root mount; -1 with the old mount interface */
 	bool old_mounts;	 /* the kernel has no open_tree and move_mount for us */
+	bool late_cgroups;	 /* the first process waits at CGROUP until the v1 groups are there */
 	int listen_fd;		 /* where `start` knocks; -1 for `run` */
 	int console_fd;		 /* connected console socket; -1 */
 	struct span filter;	 /* seccomp program; empty = none */
@@ -76,6 +80,10 @@ struct runtime_plan {
 	struct sys_cgroup_device *rules; /* with the defaults */
 	size_t n_rules;
 };
+
+/* True when nothing before CGROUP in the plan's order changes the rights or names by which the first process enters its
+ * groups: then it can be born before they are made. */
+bool runtime_plan_may_wait_for_cgroups(const struct runtime_plan *plan);
 
 /* ---- sync.c: one datagram a message; a message may carry one descriptor */
 enum sync_kind {

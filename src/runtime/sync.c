@@ -28,7 +28,7 @@ int runtime_sync_recv(int sock, struct sync_msg *out, int *out_fd)
 	unsigned n_fds;
 	ssize_t n = sys_message_recv(sock, out, sizeof(*out), &fd, 1, &n_fds, 0);
 	if (n < 0)
-		return errno == ECONNRESET ? 0 : -1;
+		return -1;
 	if (n == 0)
 		return 0;
 	if (out_fd)

@@ -415,6 +415,22 @@ static int dir_prepare(struct sys_cgroup_dir *d, uint32_t wanted, bool share, st
 	return 0;
 }
 
+/* What was there before us, or is not there at all, is not ours to remove. */
+static void made_keep(struct sys_cgroup *cg)
+{
+	unsigned kept = 0;
+	for (unsigned i = 0; i < cg->n; i++) {
+		struct sys_cgroup_dir *d = &cg->dirs[i];
+		if (d->made) {
+			cg->dirs[kept++] = *d;
+			continue;
+		}
+		fd_close(&d->fd);
+		fd_close(&d->tasks_fd);
+	}
+	cg->n = kept;
+}
+
 int sys_cgroup_make(struct sys_cgroup *cg, uint32_t wanted, bool may_lack, bool share, struct err *err)
 {
 	unsigned kept = 0;
@@ -422,7 +438,7 @@ int sys_cgroup_make(struct sys_cgroup *cg, uint32_t wanted, bool may_lack, bool 
 	for (unsigned i = 0; i < cg->n; i++) {
 		struct sys_cgroup_dir *d = &cg->dirs[i];
 		auto_err struct err why = ERR_INIT;
-		r = dir_prepare(d, wanted, share, &why);
+		r = d->v2 && d->fd >= 0 ? 0 : dir_prepare(d, wanted, share, &why);
 		if (r < 0 && may_lack &&
 		    (why.errnum == EACCES || why.errnum == EPERM || why.errnum == EROFS || why.errnum == ENOENT)) {
 			if (d->made)
@@ -434,20 +450,28 @@ int sys_cgroup_make(struct sys_cgroup *cg, uint32_t wanted, bool may_lack, bool 
 		}
 		if (r < 0) {
 			err_move(err, &why);
-			cg->dirs[kept] =
-				*d; /* this one too: its folder may be there already. Later ones have nothing yet. */
-			for (unsigned k = 0; k <= kept; k++) {
-				fd_close(&cg->dirs[k].fd);
-				fd_close(&cg->dirs[k].tasks_fd);
-				if (cg->dirs[k].made)
-					rmdir(cg->dirs[k].path);
-			}
-			cg->n = 0;
+			made_keep(cg);
 			return r;
 		}
-		cg->dirs[kept++] = *d;
+		if (kept != i) {
+			cg->dirs[kept] = *d;
+			*d = (struct sys_cgroup_dir){ .fd = -1, .tasks_fd = -1 };
+		}
+		kept++;
 	}
 	cg->n = kept;
+	return 0;
+}
+
+int sys_cgroup_make_v2(struct sys_cgroup *cg, uint32_t wanted, bool share, struct err *err)
+{
+	for (unsigned i = 0; i < cg->n; i++) {
+		int r = cg->dirs[i].v2 ? dir_prepare(&cg->dirs[i], wanted, share, err) : 0;
+		if (r < 0) {
+			made_keep(cg);
+			return r;
+		}
+	}
 	return 0;
 }
 
@@ -479,7 +503,16 @@ int sys_cgroup_enter(const struct sys_cgroup *cg, bool v2_too, struct err *err)
 		const struct sys_cgroup_dir *d = &cg->dirs[i];
 		if (d->v2 && !v2_too)
 			continue;
-		if (d->v2 ? sys_file_write(d->fd, "cgroup.procs", "0", 1) < 0 : write(d->tasks_fd, "0", 1) != 1)
+		int r;
+		if (d->fd < 0) {
+			char file[PATH_MAX];
+			snprintf(file, sizeof(file), "%s/%s", d->path, d->v2 ? "cgroup.procs" : "tasks");
+			r = sys_file_write(AT_FDCWD, file, "0", 1);
+		} else {
+			r = d->v2 ? sys_file_write(d->fd, "cgroup.procs", "0", 1)
+				  : (int)write(d->tasks_fd, "0", 1) - 1;
+		}
+		if (r < 0)
 			return err_sys(err, "enter cgroup %s", d->path);
 	}
 	return 0;

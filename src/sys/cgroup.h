@@ -71,14 +71,16 @@ int sys_cgroup_add(struct arena *a, struct sys_cgroup *cg, const char *name, con
 		   struct err *err);
 /* Makes the folders, enables on v2 what `wanted` (bits) names, fills cpuset on v1. may_lack: a hierarchy where we may not
  * write (rootless) is dropped from *cg instead of being an error. A group that holds processes is IN_USE unless
- * share. On failure everything made is removed. */
+ * share. On failure cg holds just what was made, for sys_cgroup_remove. What sys_cgroup_make_v2 made is left as it is. */
 int sys_cgroup_make(struct sys_cgroup *cg, uint32_t wanted, bool may_lack, bool share, struct err *err);
+/* Only the v2 folder, for clone3; sys_cgroup_make makes the others later. */
+int sys_cgroup_make_v2(struct sys_cgroup *cg, uint32_t wanted, bool share, struct err *err);
 /* Opens the folders of a running container. A missing one is skipped (n shrinks). */
 int sys_cgroup_open(struct sys_cgroup *cg, struct err *err);
 /* For clone3: the v2 folder, or -1. */
 int sys_cgroup_v2_fd(const struct sys_cgroup *cg);
 /* Moves the calling process, which has one thread, into every v1 folder, and the v2 one when v2_too. Writing "0" to
- * `tasks` spares the kernel's global lock that `cgroup.procs` takes. */
+ * `tasks` spares the kernel's global lock that `cgroup.procs` takes. Folders that are not open are found by their names. */
 int sys_cgroup_enter(const struct sys_cgroup *cg, bool v2_too, struct err *err);
 /* Removes the folders and all below them. Processes in them: IN_USE after waiting up to wait_ms. */
 int sys_cgroup_remove(struct sys_cgroup *cg, int wait_ms, struct err *err);

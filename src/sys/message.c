@@ -45,7 +45,9 @@ ssize_t sys_message_recv(int sock, void *data, size_t cap, int *fds, unsigned ca
 	*out_n_fds = 0;
 	do
 		n = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC | flags);
-	while (n < 0 && errno == EINTR);
+	/* A peer that ended with a message of ours unread resets the line, and that is told once, before what it has sent:
+	 * the next call has its last word. */
+	while (n < 0 && (errno == EINTR || errno == ECONNRESET));
 	if (n < 0)
 		return -1;
 	bool too_many = (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0;

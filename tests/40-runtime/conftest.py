@@ -198,7 +198,9 @@ def processes_with(text):
     for p in pathlib.Path("/proc").iterdir():
         if p.name.isdigit():
             try:
-                if text in (p / "cmdline").read_bytes().decode(errors="replace"):
+                words = (p / "cmdline").read_bytes().decode(errors="replace")
+                # Under cgroup v1 the kernel starts systemd's agent with the name of every group that became empty.
+                if text in words and "cgroups-agent" not in words:
                     found.append(int(p.name))
             except OSError:
                 pass
