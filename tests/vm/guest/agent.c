@@ -131,9 +131,11 @@ static void cgroup_prepare(struct agent *a)
 {
 	char line[400] = "", below[600];
 	FILE *f = fopen("/proc/self/cgroup", "re");
-	if (!f || !fgets(line, sizeof(line), f) || strncmp(line, "0::/", 4))
-		die(a->port, "/proc/self/cgroup says '%s', not cgroup v2", line);
+	if (!f || !fgets(line, sizeof(line), f))
+		die(a->port, "/proc/self/cgroup cannot be read");
 	fclose(f);
+	if (strncmp(line, "0::/", 4) != 0) /* booted with v1: a group may hold processes and groups there */
+		return;
 	snprintf(a->cgroup, sizeof(a->cgroup), "/sys/fs/cgroup%s", strtok(line + 3, "\n"));
 	snprintf(below, sizeof(below), "%s/vm-agent", a->cgroup);
 	if ((mkdir(below, 0755) < 0 && errno != EEXIST) || cgroup_enter(below) < 0)
@@ -142,7 +144,7 @@ static void cgroup_prepare(struct agent *a)
 
 static void command_exec(struct agent *a)
 {
-	if (cgroup_enter(a->cgroup) < 0) {
+	if (*a->cgroup && cgroup_enter(a->cgroup) < 0) {
 		fprintf(stderr, "vm: %s: %s\n", a->cgroup, strerror(errno));
 		_exit(126);
 	}
