@@ -170,6 +170,8 @@ int runtime_lifecycle_poststart(const struct config *c, const struct runtime_pla
 /* linux.seccomp becomes a filter in the arena, taken from cache_dir when it was compiled before. */
 int runtime_seccomp_compile(struct arena *a, const struct json *profile, const char *cache_dir,
 			    struct span *out_program, unsigned *out_flags, bool *out_notify, struct err *err);
+/* shrink.c: a program of the same meaning and fewer instructions into out; false when it finds none. */
+bool runtime_shrink_filter(struct arena *a, struct span program, struct buf *out);
 /* Sends the listener to linux.seccomp.listenerPath with the state around it. */
 int runtime_seccomp_listener_send(const struct json *profile, int listener, const struct state *s,
 				  enum runtime_state_status status, struct err *err);

@@ -1,8 +1,9 @@
 /* linux.seccomp → a filter, compiled once and kept.
  *
- * Compiling Docker's profile takes 12 ms, loading the result a fraction of one. The cache holds, per file, the whole profile as
- * canonical text with the compiler's version and the machine before the program: equal text is what counts, the hash is only
- * the file's name, so no collision can give somebody a wrong filter. Files of others than us are not believed.
+ * Compiling Docker's profile takes 12 ms, loading the result a fraction of one, and less when it was made smaller
+ * (shrink.c). The cache holds, per file, the whole profile as canonical text with the compiler's version and the machine
+ * before the program: equal text is what counts, the hash is only the file's name, so no collision can give somebody a
+ * wrong filter. Files of others than us are not believed.
  *
  *     "KNSC" version, length of the text, length of the program (4 bytes each, this machine's order), text, program
  *
@@ -24,7 +25,7 @@
 
 #include "runtime/plan.h"
 
-#define CACHE_VERSION 1
+#define CACHE_VERSION 2
 #define PROFILE_MAX (1 << 20)
 
 static const struct {
@@ -368,7 +369,7 @@ int runtime_seccomp_compile(struct arena *a, const struct json *profile, const c
 		*out_program = SPAN_EMPTY; /* allows everything: no filter */
 		return 0;
 	}
-	auto_buf struct buf text = {}, program = {};
+	auto_buf struct buf text = {}, program = {}, smaller = {};
 	const struct scmp_version *v = seccomp_version();
 	buf_printf(&text, "%u.%u.%u %x ", v->major, v->minor, v->micro, seccomp_arch_native());
 	json_write(&text, profile, JSON_SORTED);
@@ -380,9 +381,11 @@ int runtime_seccomp_compile(struct arena *a, const struct json *profile, const c
 	r = profile_compile(a, profile, &program, err);
 	if (r < 0)
 		return r;
+	struct span best = runtime_shrink_filter(a, buf_span(&program), &smaller) ? buf_span(&smaller)
+										   : buf_span(&program);
 	if (dir >= 0)
-		cache_write(dir, name, buf_span(&text), buf_span(&program));
-	*out_program = arena_span(a, buf_span(&program));
+		cache_write(dir, name, buf_span(&text), best);
+	*out_program = arena_span(a, best);
 	return 0;
 }
 
