@@ -34,7 +34,7 @@ int monitor_recv(int sock, struct monitor_head *out, void *payload, size_t cap, 
 	int got[MONITOR_SPAWN_FDS];
 	unsigned n_fds;
 	ssize_t n = sys_message_recv(sock, packet, sizeof(packet), got, ARRAY_LEN(got), &n_fds, 0);
-	if (n == 0 || (n < 0 && errno == ECONNRESET))
+	if (n == 0)
 		return err_set(err, ERR_GONE, "the monitor is gone");
 	if (n < 0)
 		return err_sys(err, "hear from the monitor");

@@ -134,10 +134,10 @@ static void child_begin(struct run *m, bool build, struct err *err)
 int monitor_run_start(struct run *m, struct err *err)
 {
 	auto_err struct err why = ERR_INIT;
+	if (m->phase == MONITOR_RUNNING || m->phase == MONITOR_ENDED)
+		return err_set(err, ERR_IN_USE, "the container was started already");
 	if (m->phase == MONITOR_BUILDING || m->child >= 0)
 		return err_set(err, ERR_IN_USE, "the container is being built or started");
-	if (m->phase != MONITOR_CREATED)
-		return err_set(err, ERR_IN_USE, "the container was started already");
 	bool build = !m->pid; /* a held exec begins only now */
 	child_begin(m, build, &why);
 	if (why.class)

@@ -14,5 +14,6 @@ ssize_t sys_message_send(int sock, const struct iovec *iov, unsigned n_iov, cons
 
 /* recvmsg of one message of at most cap bytes and cap_fds descriptors, which are close-on-exec and the caller's.
  * Returns the bytes, 0 at the end, -1 and errno. A message with more bytes or more descriptors than there is room for
- * is thrown away whole, its descriptors closed: EMSGSIZE. */
+ * is thrown away whole, its descriptors closed: EMSGSIZE. A reset by a peer that ended with messages of ours unread is passed
+ * over: what it had sent comes, then the end. */
 ssize_t sys_message_recv(int sock, void *data, size_t cap, int *fds, unsigned cap_fds, unsigned *out_n_fds, int flags);

@@ -64,8 +64,8 @@ class Connection:
     def recv(self, fds=0):
         try:
             data, anc, _, _ = self.sock.recvmsg(16384 + 16, socket.CMSG_SPACE(4 * 64))
-        except ConnectionResetError:
-            raise Gone
+        except ConnectionResetError:  # it ended with a request of ours unread; what it had sent comes after this
+            data, anc, _, _ = self.sock.recvmsg(16384 + 16, socket.CMSG_SPACE(4 * 64))
         got = []
         for level, kind, d in anc:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:

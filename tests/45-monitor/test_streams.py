@@ -166,8 +166,9 @@ def test_stdin(env):
     a.send(STDIN, payload=b"hello\n")
     a.until(1, b"hello\n")
     a.call(CLOSE_STDIN)
-    with pytest.raises(Refused, match="closed"):
+    with pytest.raises((Refused, Gone)) as e:  # on a slow machine it has ended meanwhile, and the monitor too
         a.call(CLOSE_STDIN)
+    assert e.type is Gone or "closed" in e.value.text
     assert a.to_end() == {1: b"hello\n", 2: b"end of input\n"}
 
 
