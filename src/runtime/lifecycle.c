@@ -128,11 +128,13 @@ int runtime_start(const char *root, const char *id, const struct runtime_opts *o
 	if (!ready)
 		return err_set(err, ERR_UPSTREAM, "the container's first process ended before it could start");
 	r = poststart(c, &s, err);
-	if (r < 0) { /* runtime.md, lifecycle: an error, and the container is stopped */
-		(void)runtime_lifecycle_kill(&s, SIGKILL, true, NULL);
-		return r;
+	if (r < 0) { /* runtime.md, Lifecycle, step 9: an error, the container is stopped, and goes on to be destroyed (12, 13) */
+		auto_err struct err why = ERR_INIT;
+		fd_close(&dir); /* with its lock, which delete takes */
+		if (runtime_delete(root, id, true, opts, &why) < 0 && opts->warn)
+			opts->warn(err_msg(&why));
 	}
-	return 0;
+	return r;
 }
 
 int runtime_lifecycle_kill(const struct state *s, int sig, bool all, struct err *err)

@@ -61,7 +61,8 @@ void runtime_plan_print(const struct runtime_plan *plan, struct buf *out);
 /* Builds. On failure: no process, mount, cgroup, folder or file of it remains. Errors read "unable to start container process: ..."
  * when it is the program that cannot be executed. */
 int runtime_create(struct runtime_plan *plan, struct runtime_container *out, struct err *err);
-/* Lets a created container's program run; returns when it runs or could not be executed (which is the error). */
+/* Lets a created container's program run; returns when it runs or could not be executed (which is the error). When a poststart
+ * hook fails the container is killed and deleted. */
 int runtime_start(const char *root, const char *id, const struct runtime_opts *opts, struct err *err);
 /* Removes what a stopped container left, runs its poststop hooks. With force a running one is killed first. */
 int runtime_delete(const char *root, const char *id, bool force, const struct runtime_opts *opts, struct err *err);

@@ -334,10 +334,21 @@ def test_a_failing_poststop_hook_is_a_warning(rt):
 
 
 def test_a_failing_poststart_hook_stops_the_container(rt):
-    hooks(rt, ["poststart"], code=4)
+    """runtime.md, Lifecycle, step 9: an error, and on to step 12: destroyed, and the poststop hooks run."""
+    log = hooks(rt, ["poststart", "poststop"], code=4)
     rt.create("sleep", "1000")
-    assert "poststart hook" in rt.start(check=1).err
-    rt.wait_status("stopped")
+    pid = rt.state()["pid"]
+    r = rt.start(check=1)
+    assert "poststart hook #0" in r.err and "exit status 4" in r.err
+    assert [json.loads(l.split(" ", 1)[1])["status"] for l in log.read_text().splitlines()] == ["running", "stopped"]
+    status = pathlib.Path(f"/proc/{pid}/status")
+    assert not status.exists() or "zombie" in status.read_text()  # its parent, process 1, may not have reaped it yet
+    assert not rt.root.joinpath(rt.id).exists()
+    assert "does not exist" in rt.call("state", rt.id, check=1).err
+    log.unlink()
+    assert "poststart hook #0" in rt.run("sleep", "1000", check=1).err
+    assert [l.split(" ")[0] for l in log.read_text().splitlines()] == ["poststart", "poststop"]
+    assert not rt.root.joinpath(rt.id).exists()
 
 
 def test_hook_timeout(rt):
