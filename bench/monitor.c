@@ -1,0 +1,208 @@
+/* Row 3 of the goals (memory of a monitor) and the monitor's part of row 22 (exit to restarted).
+ *
+ * usage: bench-monitor [ROUNDS]      as root, from the source tree
+ *
+ *     start      SPAWN sent -> STARTED heard: the spawner clones, the monitor builds, the program runs
+ *     restart    the first process is killed -> the end is on disk and told -> the runtime's state and groups are removed ->
+ *                SPAWN -> STARTED: what an engine has to do for "restart: always", without its back-off
+ *     memory     private memory of MANY monitors at rest, the largest
+ * No peer has the same shape; the published figure for containerd's shim is 8 MB. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bundle.h"
+#include "monitor/monitor.h"
+#include "runtime/runtime.h"
+
+#define MANY 20
+
+static char dir[64] = "/tmp/knarr-bench-XXXXXX";
+static int spawner = -1;
+
+static double now_ms(void)
+{
+	return (double)clock_mono_ns(clock_real()) / 1e6;
+}
+
+static int by_value(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+	return x < y ? -1 : x > y;
+}
+
+static void row(const char *title, double *ms, int n)
+{
+	qsort(ms, (size_t)n, sizeof(*ms), by_value);
+	printf("%-28s p50 %7.2f ms  p99 %7.2f ms  min %7.2f ms\n", title, ms[n / 2], ms[n * 99 / 100], ms[0]);
+}
+
+static void fail(const char *what, const struct err *err)
+{
+	fprintf(stderr, "bench: %s: %s\n", what, err_msg(err));
+	exit(1);
+}
+
+static pid_t spawner_start(const char *program)
+{
+	int pair[2];
+	char fd[16];
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) < 0)
+		abort();
+	snprintf(fd, sizeof(fd), "%d", pair[1]);
+	pid_t pid = fork();
+	if (pid == 0) {
+		close(pair[0]);
+		execl(program, "knarr-run", "spawn", "--fd", fd, (char *)NULL);
+		_exit(127);
+	}
+	close(pair[1]);
+	spawner = pair[0];
+	return pid;
+}
+
+struct container {
+	char id[32], state[128];
+	struct monitor_spawned monitor;
+	pid_t first;
+};
+
+static void up(struct container *c, const char *bundle, int number)
+{
+	auto_err struct err err = ERR_INIT;
+	char root[128];
+	snprintf(c->id, sizeof(c->id), "bench-%d-%d", (int)getpid(), number);
+	snprintf(c->state, sizeof(c->state), "%s/s-%d", dir, number);
+	snprintf(root, sizeof(root), "%s/runtime", dir);
+	mkdir(c->state, 0700);
+	auto_fd int state = open(c->state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	auto_fd int b = open(bundle, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct monitor_spawn s = { .id = c->id,
+				   .root = root,
+				   .state_dir = state,
+				   .bundle = b,
+				   .log_dir = state,
+				   .log_name = "log",
+				   .format = MONITOR_LOG_DOCKER };
+	if (monitor_spawn(spawner, &s, &c->monitor, &err) < 0)
+		fail("spawn", &err);
+	for (;;) {
+		struct monitor_head h;
+		char text[MONITOR_TEXT_MAX];
+		if (monitor_recv(c->monitor.control, &h, text, sizeof(text), NULL, 0, NULL, &err) < 0)
+			fail("hear of the start", &err);
+		if (h.op == MONITOR_ERROR)
+			fprintf(stderr, "bench: start: %.*s\n", (int)h.len, text), exit(1);
+		if (h.op == MONITOR_STARTED) {
+			c->first = h.a;
+			return;
+		}
+	}
+}
+
+/* Until the end is on disk and told. */
+static void end_hear(struct container *c)
+{
+	auto_err struct err err = ERR_INIT;
+	struct monitor_head h = {};
+	struct monitor_state s;
+	while (h.op != MONITOR_STATE)
+		if (monitor_recv(c->monitor.control, &h, &s, sizeof(s), NULL, 0, NULL, &err) < 0)
+			fail("hear of the end", &err);
+}
+
+static void down(struct container *c)
+{
+	auto_err struct err err = ERR_INIT;
+	char root[128];
+	struct runtime_opts o = {};
+	snprintf(root, sizeof(root), "%s/runtime", dir);
+	if (runtime_delete(root, c->id, false, &o, &err) < 0)
+		fail("delete", &err);
+	close(c->monitor.control);
+	close(c->monitor.pidfd);
+}
+
+static long private_kb(pid_t pid)
+{
+	char path[64], line[256];
+	long private = 0, anonymous = 0, kb;
+	snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", pid);
+	FILE *f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "Private_Clean: %ld", &kb) == 1 || sscanf(line, "Private_Dirty: %ld", &kb) == 1)
+			private += kb;
+		if (sscanf(line, "Anonymous: %ld", &kb) == 1)
+			anonymous = kb;
+	}
+	if (f)
+		fclose(f);
+	return MIN(private, anonymous); /* pages of the program file are the page cache's */
+}
+
+int main(int argc, char **argv)
+{
+	int rounds = argc > 1 ? (int)strtol(argv[1], NULL, 10) : 200, number = 0;
+	char program[4096], bundle[128];
+	ssize_t n = readlink("/proc/self/exe", program, sizeof(program) - 32);
+	if (geteuid() != 0) {
+		puts("bench: containers with all namespaces need root");
+		return 77;
+	}
+	if (n <= 0 || rounds < 10 || !mkdtemp(dir))
+		return 1;
+	program[n] = 0;
+	snprintf(strrchr(program, '/'), 32, "/src/app/knarr-run");
+	snprintf(bundle, sizeof(bundle), "%s/bundle", dir);
+	bench_bundle_make(bundle, "/pause", true, NULL);
+	pid_t child = spawner_start(program);
+	double *start = mem_alloc((size_t)rounds * sizeof(double)), *again = mem_alloc((size_t)rounds * sizeof(double));
+	struct container c;
+	for (int i = 0; i < rounds; i++) {
+		double t = now_ms();
+		up(&c, bundle, number++);
+		start[i] = now_ms() - t;
+		t = now_ms();
+		kill(c.first, SIGKILL);
+		end_hear(&c);
+		down(&c);
+		up(&c, bundle, number++);
+		again[i] = now_ms() - t;
+		kill(c.first, SIGKILL);
+		end_hear(&c);
+		down(&c);
+	}
+	row("spawn to started", start, rounds);
+	row("killed to restarted", again, rounds);
+	struct container many[MANY];
+	long most = 0;
+	for (int i = 0; i < MANY; i++)
+		up(&many[i], bundle, number++);
+	usleep(300000); /* the children that built are gone: they share pages while they live */
+	for (int i = 0; i < MANY; i++)
+		most = MAX(most, private_kb(many[i].monitor.pid));
+	for (int i = 0; i < MANY; i++) {
+		kill(many[i].first, SIGKILL);
+		end_hear(&many[i]);
+		down(&many[i]);
+	}
+	close(spawner);
+	waitpid(child, NULL, 0);
+	printf("%-28s %ld KB, the largest of %d (goal 100)\n", "private memory at rest", most, MANY);
+	printf("ratio: killed to restarted %.2f ms (goal for the whole engine 10)\n", again[rounds / 2]);
+	char *rm[] = { (char *)"rm", (char *)"-rf", dir, NULL };
+	if (vfork() == 0) {
+		execvp(rm[0], rm);
+		_exit(127);
+	}
+	wait(NULL);
+	return 0;
+}
