@@ -145,6 +145,7 @@ static int cgroups_begin(struct runtime_plan *plan, struct err *err)
 					1u << SYS_CG_BLKIO | 1u << SYS_CG_CPUSET | 1u << SYS_CG_HUGETLB;
 	plan->rootless = geteuid() != 0 || in_user_namespace();
 	plan->late_cgroups = !plan->rootless && plan->cgroup.n > 1 && runtime_plan_may_wait_for_cgroups(plan);
+	plan->cgroup.by_name = plan->late_cgroups;
 	return plan->late_cgroups ? sys_cgroup_make_v2(&plan->cgroup, plan->cgroups_wanted, false, err) : 0;
 }
 

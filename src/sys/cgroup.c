@@ -342,14 +342,17 @@ static int controllers_enable(int dir, uint32_t wanted, struct err *err)
 	return 0;
 }
 
-/* Makes d->path below d->mount one level after another and leaves it open in d->fd. */
-static int dir_make(struct sys_cgroup_dir *d, uint32_t wanted, struct err *err)
+/* Makes d->path below d->mount one level after another and leaves it open in d->fd (see by_name). */
+static int dir_make(struct sys_cgroup_dir *d, uint32_t wanted, bool by_name, struct err *err)
 {
+	const uint32_t held = wanted | 1u << SYS_CG_DEVICES | 1u << SYS_CG_PIDS | 1u << SYS_CG_FREEZER;
 	struct span rest = span_from(span_of(d->path), strlen(d->mount)), part;
 	bool cpuset = !d->v2 && (d->controllers & (1u << SYS_CG_CPUSET));
 	/* The usual case first: everything but the last level is there already. */
 	if (!cpuset && !(d->v2 && (wanted & d->controllers)) && mkdir(d->path, 0755) == 0) {
 		d->made = true;
+		if (by_name && !d->v2 && !(d->controllers & held))
+			return 0;
 		d->fd = open(d->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		return d->fd < 0 ? err_sys(err, "open cgroup %s", d->path) : 0;
 	}
@@ -397,17 +400,17 @@ static bool holds_process(int dir, const char *file)
 	return fd >= 0 && read(fd, &c, 1) == 1;
 }
 
-static int dir_prepare(struct sys_cgroup_dir *d, uint32_t wanted, bool share, struct err *err)
+static int dir_prepare(struct sys_cgroup_dir *d, uint32_t wanted, bool share, bool by_name, struct err *err)
 {
 	int errnum = 0;
 	if (FAILPOINT_ERR("sys.cgroup.make", &errnum))
 		return err_sys_num(err, errnum, "make cgroup %s", d->path);
-	int r = dir_make(d, wanted, err);
+	int r = dir_make(d, wanted, by_name, err);
 	if (r < 0)
 		return r;
 	if (!d->made && !share && holds_process(d->fd, "cgroup.procs"))
 		return err_set(err, ERR_IN_USE, "container's cgroup is not empty: %s holds processes", d->path);
-	if (!d->v2) {
+	if (!d->v2 && !by_name) {
 		d->tasks_fd = openat(d->fd, "tasks", O_WRONLY | O_CLOEXEC);
 		if (d->tasks_fd < 0)
 			return err_sys(err, "open %s/tasks", d->path);
@@ -438,7 +441,7 @@ int sys_cgroup_make(struct sys_cgroup *cg, uint32_t wanted, bool may_lack, bool 
 	for (unsigned i = 0; i < cg->n; i++) {
 		struct sys_cgroup_dir *d = &cg->dirs[i];
 		auto_err struct err why = ERR_INIT;
-		r = d->v2 && d->fd >= 0 ? 0 : dir_prepare(d, wanted, share, &why);
+		r = d->v2 && d->fd >= 0 ? 0 : dir_prepare(d, wanted, share, cg->by_name, &why);
 		if (r < 0 && may_lack &&
 		    (why.errnum == EACCES || why.errnum == EPERM || why.errnum == EROFS || why.errnum == ENOENT)) {
 			if (d->made)
@@ -466,7 +469,7 @@ int sys_cgroup_make(struct sys_cgroup *cg, uint32_t wanted, bool may_lack, bool 
 int sys_cgroup_make_v2(struct sys_cgroup *cg, uint32_t wanted, bool share, struct err *err)
 {
 	for (unsigned i = 0; i < cg->n; i++) {
-		int r = cg->dirs[i].v2 ? dir_prepare(&cg->dirs[i], wanted, share, err) : 0;
+		int r = cg->dirs[i].v2 ? dir_prepare(&cg->dirs[i], wanted, share, cg->by_name, err) : 0;
 		if (r < 0) {
 			made_keep(cg);
 			return r;
@@ -504,7 +507,7 @@ int sys_cgroup_enter(const struct sys_cgroup *cg, bool v2_too, struct err *err)
 		if (d->v2 && !v2_too)
 			continue;
 		int r;
-		if (d->fd < 0) {
+		if (d->v2 ? d->fd < 0 : d->tasks_fd < 0) {
 			char file[PATH_MAX];
 			snprintf(file, sizeof(file), "%s/%s", d->path, d->v2 ? "cgroup.procs" : "tasks");
 			r = sys_file_write(AT_FDCWD, file, "0", 1);

@@ -52,6 +52,8 @@ struct sys_cgroup_dir {
 #define SYS_CGROUP_DIRS 20
 struct sys_cgroup {
 	unsigned n;
+	bool by_name; /* set before sys_cgroup_make: processes enter by the folders' names, and only folders that limits, the
+			 device rules and the listing of processes need are held open */
 	struct sys_cgroup_dir dirs[SYS_CGROUP_DIRS];
 };
 
