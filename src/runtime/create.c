@@ -144,6 +144,10 @@ static int cgroups_begin(struct runtime_plan *plan, struct err *err)
 		plan->cgroups_wanted |= 1u << SYS_CG_CPU | 1u << SYS_CG_MEMORY | 1u << SYS_CG_PIDS |
 					1u << SYS_CG_BLKIO | 1u << SYS_CG_CPUSET | 1u << SYS_CG_HUGETLB;
 	plan->rootless = geteuid() != 0 || in_user_namespace();
+	if (plan->opts.systemd_cgroup && plan->opts.warn && sys_cgroup_pure_v2() && access("/run/systemd/system", F_OK) == 0)
+		plan->opts.warn("--systemd-cgroup: the scope is made without systemd, which may take controllers (cpu, io, "
+				"cpuset) and with them limits away when it reloads, unless its slice holds a unit with "
+				"Delegate=yes");
 	plan->late_cgroups = !plan->rootless && plan->cgroup.n > 1 && runtime_plan_may_wait_for_cgroups(plan);
 	plan->cgroup.by_name = plan->late_cgroups;
 	return plan->late_cgroups ? sys_cgroup_make_v2(&plan->cgroup, plan->cgroups_wanted, false, err) : 0;
