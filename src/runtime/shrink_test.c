@@ -154,8 +154,9 @@ static void small_profiles(void **state)
 	static const char *const texts[] = {
 		"{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[\"getpriority\"],\"action\":\"SCMP_ACT_ERRNO\"}]}",
 		"{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"syscalls\":[{\"names\":[\"read\",\"write\"],\"action\":\"SCMP_ACT_ALLOW\"}]}",
-		"{\"defaultAction\":\"SCMP_ACT_KILL_PROCESS\",\"architectures\":[\"SCMP_ARCH_AARCH64\",\"SCMP_ARCH_X86_64\"],"
-		"\"syscalls\":[{\"names\":[\"ioctl\"],\"action\":\"SCMP_ACT_TRACE\",\"errnoRet\":7,\"args\":[{\"index\":1,\"value\":21505,\"op\":\"SCMP_CMP_NE\"}]}]}",
+		("{\"defaultAction\":\"SCMP_ACT_KILL_PROCESS\",\"architectures\":[\"SCMP_ARCH_AARCH64\",\"SCMP_ARCH_X86_64\"],"
+		 "\"syscalls\":[{\"names\":[\"ioctl\"],\"action\":\"SCMP_ACT_TRACE\",\"errnoRet\":7,\"args\":[{\"index\":1,\"value\":21505,"
+		 "\"op\":\"SCMP_CMP_NE\"}]}]}"),
 	};
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
 		auto_arena struct arena a = {};
