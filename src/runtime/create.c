@@ -129,6 +129,39 @@ static bool in_user_namespace(void)
 	return !span_has(buf_span(&text), SPAN("4294967295"));
 }
 
+/* systemd's slices are systemd's: controllers that no unit of its own needs in one are taken away when it reloads, and
+ * with them the limits of groups that somebody else made there. So a scope is asked for, where somebody can be asked. */
+static bool scope_wanted(const struct runtime_plan *plan)
+{
+	if (!plan->opts.systemd_cgroup || !sys_cgroup_pure_v2() || access("/run/systemd/system", F_OK) < 0)
+		return false;
+	if (!plan->rootless && runtime_plan_may_wait_for_cgroups(plan) && plan->cgroup.n == 1 &&
+	    span_ends(span_of(plan->cgroup.dirs[0].path), SPAN(".scope")))
+		return true;
+	if (plan->opts.warn)
+		plan->opts.warn("--systemd-cgroup: the scope is made without systemd, which may take controllers and with "
+				"them limits away when it reloads, unless its slice holds a unit with Delegate=yes");
+	return false;
+}
+
+/* The limits are set on a group in the scope: those of the scope's own are systemd's, and it writes them anew when it
+ * reloads. What is below a unit with Delegate=yes it leaves alone. The process moves before controllers are enabled. */
+static int scope_make(struct runtime_plan *plan, pid_t pid, struct err *err)
+{
+	struct sys_cgroup_dir *d = &plan->cgroup.dirs[0];
+	char text[16];
+	int n = snprintf(text, sizeof(text), "%d", pid);
+	int r = sys_scope_start(d->path, d->mount, pid, arena_printf(plan->arena, "container %s", plan->opts.id).ptr, err);
+	if (r < 0)
+		return r;
+	d->path = arena_printf(plan->arena, "%s/container", d->path).ptr;
+	if (mkdir(d->path, 0755) < 0)
+		return err_sys(err, "make cgroup %s", d->path);
+	if (sys_file_write(AT_FDCWD, arena_printf(plan->arena, "%s/cgroup.procs", d->path).ptr, text, (size_t)n) < 0)
+		return err_sys(err, "move the first process to cgroup %s", d->path);
+	return 0;
+}
+
 /* The groups are made in two parts. A v2 group is there before the clone, because to be born in it costs nothing and to move into
  * it costs a grace period of the kernel. Those of v1 (ten hierarchies on some machines, a third of a millisecond) are made while
  * the first process, on the other processor, makes its network namespace and whatever else comes before CGROUP. */
@@ -144,12 +177,11 @@ static int cgroups_begin(struct runtime_plan *plan, struct err *err)
 		plan->cgroups_wanted |= 1u << SYS_CG_CPU | 1u << SYS_CG_MEMORY | 1u << SYS_CG_PIDS |
 					1u << SYS_CG_BLKIO | 1u << SYS_CG_CPUSET | 1u << SYS_CG_HUGETLB;
 	plan->rootless = geteuid() != 0 || in_user_namespace();
-	if (plan->opts.systemd_cgroup && plan->opts.warn && sys_cgroup_pure_v2() && access("/run/systemd/system", F_OK) == 0)
-		plan->opts.warn("--systemd-cgroup: the scope is made without systemd, which may take controllers (cpu, io, "
-				"cpuset) and with them limits away when it reloads, unless its slice holds a unit with "
-				"Delegate=yes");
-	plan->late_cgroups = !plan->rootless && plan->cgroup.n > 1 && runtime_plan_may_wait_for_cgroups(plan);
+	plan->scope = scope_wanted(plan);
+	plan->late_cgroups = plan->scope || (!plan->rootless && plan->cgroup.n > 1 && runtime_plan_may_wait_for_cgroups(plan));
 	plan->cgroup.by_name = plan->late_cgroups;
+	if (plan->scope)
+		return 0;
 	return plan->late_cgroups ? sys_cgroup_make_v2(&plan->cgroup, plan->cgroups_wanted, false, err) : 0;
 }
 
@@ -157,7 +189,7 @@ static int cgroups_make(struct runtime_plan *plan, struct err *err)
 {
 	struct config *c = plan->config;
 	bool rootless = plan->rootless;
-	int r = sys_cgroup_make(&plan->cgroup, plan->cgroups_wanted, rootless, false, err);
+	int r = sys_cgroup_make(&plan->cgroup, plan->cgroups_wanted, rootless, plan->scope, err);
 	if (r < 0)
 		return r;
 	r = sys_cgroup_limits_set(&plan->cgroup, &c->limits, err);
@@ -366,6 +398,8 @@ static int build(struct runtime_plan *plan, int dir, struct runtime_container *o
 	r = r < 0 ? r : step("clone", err);
 	r = r < 0 ? r : process_make(plan, dir, out, &sync, err);
 	r = r < 0 ? r : step("v1 cgroups", err);
+	if (r == 0 && plan->scope)
+		r = scope_make(plan, out->pid, err);
 	if (r == 0 && plan->late_cgroups) {
 		r = cgroups_make(plan, err);
 		if (r == 0) /* gone: what it said is heard below */

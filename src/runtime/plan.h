@@ -71,6 +71,7 @@ struct runtime_plan {
 	int ns_fd[SYS_NS_COUNT]; /* of joined namespaces; -1 */
 	int root_tree;		 /* unattached copy of the root mount; -1 with the old mount interface */
 	bool old_mounts;	 /* the kernel has no open_tree and move_mount for us */
+	bool scope;		 /* the v2 group is a scope that systemd makes, around the first process */
 	bool late_cgroups;	 /* the first process waits at CGROUP until the v1 groups are there */
 	int listen_fd;		 /* where `start` knocks; -1 for `run` */
 	int console_fd;		 /* connected console socket; -1 */

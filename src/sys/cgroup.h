@@ -64,8 +64,8 @@ void sys_cgroup_done(struct sys_cgroup *cg);
 /* Where the container's folders are. path is config.json's cgroupsPath: absolute = from the root of each hierarchy,
  * relative = below the group that this process is in (v2: beside it, because a group with processes can have no controllers
  * below it), empty = the id there. With systemd it
- * is "slice:prefix:name" and means /<slice expanded>/prefix-name.scope, the path that systemd would use; it is made
- * by writing the cgroup file system, systemd is not asked. Names with ".." are INVALID. */
+ * is "slice:prefix:name" and means /<slice expanded>/prefix-name.scope, the path that systemd would use (scope.h asks it
+ * to make it; sys_cgroup_make writes the folder all the same). Names with ".." are INVALID. */
 int sys_cgroup_locate(struct arena *a, const char *path, bool systemd, const char *id, struct sys_cgroup *out,
 		      struct err *err);
 /* One more known folder (from a container's state). */

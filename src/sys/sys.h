@@ -9,6 +9,7 @@
  * rlimit.h   names of limits, signals
  * cgroup.h   control groups, v1, v2 and both at once
  * filter.h   seccomp filters as bytes
+ * scope.h    scopes of systemd
  * process.h  processes by descriptor, facts of /proc about them
  *
  * All of it works in the static program: libc alone, no thread, nothing remembered between calls unless said. */
@@ -25,3 +26,4 @@
 #include "sys/cgroup.h"
 #include "sys/filter.h"
 #include "sys/process.h"
+#include "sys/scope.h"

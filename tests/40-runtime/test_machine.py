@@ -6,6 +6,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+import time
 
 import pytest
 
@@ -71,35 +72,56 @@ def test_apparmor_label_is_not_written_to_a_false_proc(rt, profile):
 
 
 def test_scope_in_a_slice_keeps_its_limits(rt):
-    """`slice:prefix:name` is the folder that systemd would make. systemd is not asked. When it reloads, or starts and stops units in
-    a slice, it takes away the controllers that no unit of its own needs there; a unit with Delegate=yes needs all of them, so that
-    one in the slice keeps every container's limits. (Without one the runtime warns.)"""
+    """`slice:prefix:name` is a scope that systemd makes, with Delegate=yes: it leaves what is below alone when it reloads, or starts
+    and stops units in the same slice. (The scope's own limits it would write anew.)"""
     need_systemd()
     word = rt.id
     rt.set("linux.cgroupsPath", f"knarr-{word}.slice:t:{word}")
     rt.set("linux.resources", {"memory": {"limit": 64 << 20}, "cpu": {"quota": 50000, "period": 100000}, "pids": {"limit": 20}})
     rt.args("sleep", "1000")
     rt.save()
-    subprocess.run(["systemctl", "start", f"knarr-{word}.slice"], check=True)
+    scope = CGROUP / f"knarr.slice/knarr-{word}.slice/t-{word}.scope"
+    group = scope / "container"
+
+    def shown(what):
+        return subprocess.run(["systemctl", "show", "-P", what, scope.name], capture_output=True, text=True).stdout.strip()
     try:
-        subprocess.run(["systemd-run", "--quiet", f"--unit=keep-{word}.service", f"--slice=knarr-{word}.slice", "-p", "Delegate=yes",
-                        "/bin/sleep", "1000"], check=True)
-        assert "Delegate=yes" in rt.quiet("--systemd-cgroup", "create", rt.id).err
+        assert rt.quiet("--systemd-cgroup", "create", rt.id).err == ""
+        assert (group / "cgroup.procs").read_text().split() == [str(rt.state()["pid"])]
         rt.start()
-        scope = CGROUP / f"knarr.slice/knarr-{word}.slice/t-{word}.scope"
 
         def limits():
-            return [(scope / f).read_text().strip() for f in ("memory.max", "cpu.max", "pids.max")]
+            return [(group / f).read_text().strip() for f in ("memory.max", "cpu.max", "pids.max")]
         want = [str(64 << 20), "50000 100000", "20"]
         assert limits() == want
         subprocess.run(["systemctl", "daemon-reload"], check=True)
         subprocess.run(["systemd-run", "--quiet", "--wait", f"--slice=knarr-{word}.slice", "/bin/true"], check=True)
         assert rt.state()["status"] == "running" and limits() == want
+        assert shown("Delegate") == "yes" and shown("Slice") == f"knarr-{word}.slice" and rt.id in shown("Description")
+        rt.call("update", "--memory", str(48 << 20), rt.id, check=0)
+        assert (group / "memory.max").read_text().strip() == str(48 << 20)
+        assert rt.call("exec", rt.id, "/ct", "exit", "4").code == 4
         rt.delete()
+        # The name at once again, and one whose program cannot run: nothing stays.
+        for words, code in ((("exit", "3"), 3), (("exit", "0"), 0)):
+            rt.args(*words)
+            rt.save()
+            assert rt.quiet("--systemd-cgroup", "run", rt.id, check=None).code == code
+        rt.config["process"]["args"] = ["/nothing"]
+        rt.save()
+        assert "/nothing" in rt.quiet("--systemd-cgroup", "run", rt.id, check=1).err
+        for n in range(1, 60):  # each step of the parent, after the scope is there too
+            r = rt.quiet("--systemd-cgroup", "run", rt.id, check=None, env={"KNARR_FAIL": f"runtime.create=EIO@{n}"})
+            if "Input/output error" not in r.err:
+                break
+        assert 3 < n < 59
+        until = time.time() + 5
+        while scope.exists() and time.time() < until:
+            time.sleep(0.05)
         assert not scope.exists()
     finally:
         rt.delete()
-        subprocess.run(["systemctl", "stop", f"keep-{word}.service", f"knarr-{word}.slice"], check=True)
+        subprocess.run(["systemctl", "stop", f"knarr-{word}.slice"], check=True)
 
 
 def test_inside_a_delegated_unit(rt):
