@@ -64,8 +64,9 @@ def cgroup_folders():
     return found
 
 
-def mounts():
-    return pathlib.Path("/proc/self/mountinfo").read_text().count("\n")
+def mounts(tmp):
+    """Mounts that have to do with a test's folder. Others come and go with what else the machine does."""
+    return pathlib.Path("/proc/self/mountinfo").read_text().count(str(tmp))
 
 
 class Result:
@@ -179,14 +180,14 @@ class Runtime:
 @pytest.fixture
 def rt(helpers):
     tmp = pathlib.Path(tempfile.mkdtemp(prefix="knarr-rt-"))
-    before_groups, before_mounts = cgroup_folders(), mounts()
+    before_groups, before_mounts = cgroup_folders(), mounts(tmp)
     r = Runtime(tmp, helpers)
     yield r
     r.prefix = []
     r.quiet("delete", "--force", r.id, check=None)
     left = [p for p in (r.root.iterdir() if r.root.exists() else []) if p.name != "seccomp"]
     groups = {g for g in cgroup_folders() - before_groups if r.id in g and not g.endswith(".slice")}
-    now_mounts = mounts()
+    now_mounts = mounts(tmp)
     shutil.rmtree(tmp, ignore_errors=True)
     assert not left, f"state left: {left}"
     assert not groups, f"cgroups left: {groups}"

@@ -9,7 +9,7 @@ from conftest import LONG, cgroup_folders, mounts, processes_with
 
 
 def snapshot(rt):
-    return ({g for g in cgroup_folders() if rt.id in g}, mounts(), len(processes_with(rt.id)),
+    return ({g for g in cgroup_folders() if rt.id in g}, mounts(rt.tmp), len(processes_with(rt.id)),
             [p.name for p in rt.root.iterdir() if p.name != "seccomp"] if rt.root.exists() else [],
             sorted(p.name for p in rt.tmp.iterdir() if p.name != "state"))
 
