@@ -62,7 +62,7 @@ enum tar_format tar_format_of(struct span head);
  * gzip is inflated by ISA-L when libisal.so.2 can be opened (three times as fast), else by zlib; both give
  * the same bytes and refuse the same streams. */
 struct tar_inflate;
-void tar_inflate_new(struct tar_source *from, uint64_t limit_bytes, struct tar_inflate **out_inflate); /* from: borrowed */
+void tar_inflate_new(struct tar_source *from, uint64_t limit_bytes, struct tar_inflate **out_inflate); /* borrows from */
 struct tar_source *tar_inflate_source(struct tar_inflate *i);
 enum tar_format tar_inflate_format(const struct tar_inflate *i); /* known after the first pull */
 void tar_inflate_free(struct tar_inflate *i); /* accepts NULL */
