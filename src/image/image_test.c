@@ -1,0 +1,533 @@
+#include <ftw.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <sys/wait.h>
+#include <cmocka.h>
+#include "image/private.h"
+
+#define OK(call)                                                                                                       \
+	do {                                                                                                           \
+		auto_err struct err err = ERR_INIT;                                                                    \
+		int rc_ = (call);                                                                                      \
+		if (rc_ < 0)                                                                                           \
+			fail_msg("%s: %s", #call, err_msg(&err));                                                      \
+	} while (0)
+#define FAILS(class, words, call)                                                                                      \
+	do {                                                                                                           \
+		auto_err struct err err = ERR_INIT;                                                                    \
+		int rc_ = (call);                                                                                      \
+		if (rc_ != -(int)(class) || !strstr(err_msg(&err), words))                                                  \
+			fail_msg("%s: wanted %s \"%s\", got %d \"%s\"", #call, err_class_name(class), words, rc_, err_msg(&err)); \
+	} while (0)
+
+/* ---- names ---- */
+
+static void test_refs(void **state)
+{
+	static const struct {
+		const char *text, *full, *familiar; /* full NULL: familiar holds the error's words */
+	} rows[] = {
+		{ "nginx", "docker.io/library/nginx", "nginx" },
+		{ "nginx:1.25", "docker.io/library/nginx:1.25", "nginx:1.25" },
+		{ "me/app", "docker.io/me/app", "me/app" },
+		{ "library/nginx", "docker.io/library/nginx", "nginx" },
+		{ "index.docker.io/nginx", "docker.io/library/nginx", "nginx" },
+		{ "docker.io/library/nginx:a", "docker.io/library/nginx:a", "nginx:a" },
+		{ "docker.io/library/a/b", "docker.io/library/a/b", "library/a/b" },
+		{ "localhost/x", "localhost/x", "localhost/x" },
+		{ "localhost:5000/x:1", "localhost:5000/x:1", "localhost:5000/x:1" },
+		{ "LOCAL/x", "LOCAL/x", "LOCAL/x" },
+		{ "192.168.1.1:5000/a/b_c.d-e__f--g", "192.168.1.1:5000/a/b_c.d-e__f--g", "192.168.1.1:5000/a/b_c.d-e__f--g" },
+		{ "[2001:db8::1]:5000/x:t", "[2001:db8::1]:5000/x:t", "[2001:db8::1]:5000/x:t" },
+		{ "quay.io/a:T_a.g-1", "quay.io/a:T_a.g-1", "quay.io/a:T_a.g-1" },
+		{ "a@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+			"docker.io/library/a@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+			"a@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855" },
+		{ "a:t@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+			"docker.io/library/a:t@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+			"a:t@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855" },
+		{ "foo/foo_bar.com:8080", "docker.io/foo/foo_bar.com:8080", "foo/foo_bar.com:8080" },
+		{ "", NULL, "invalid reference format" },
+		{ "Nginx", NULL, "invalid reference format: repository name (Nginx) must be lowercase" },
+		{ "me/App:x", NULL, "repository name (me/App) must be lowercase" },
+		{ "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", NULL,
+			"invalid repository name (e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855), cannot specify 64-byte "
+			"hexadecimal strings" },
+		{ "a:", NULL, "invalid reference format" },
+		{ ":a", NULL, "invalid reference format" },
+		{ "a b", NULL, "invalid reference format" },
+		{ "-a", NULL, "invalid reference format" },
+		{ "a-", NULL, "invalid reference format" },
+		{ "a..b", NULL, "invalid reference format" },
+		{ "a___b", NULL, "invalid reference format" },
+		{ "a//b", NULL, "invalid reference format" },
+		{ "/a", NULL, "invalid reference format" },
+		{ "a/", NULL, "invalid reference format" },
+		{ "a:.x", NULL, "invalid reference format" },
+		{ "foo_bar.com:8080/x", NULL, "invalid reference format" },
+		{ "-x.com/a", NULL, "invalid reference format" },
+		{ "x.com:/a", NULL, "invalid reference format" },
+		{ "a@sha256:12", NULL, "invalid reference format" },
+		{ "a@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b8", NULL, "invalid checksum digest length" },
+		{ "a@sha999:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", NULL, "unsupported digest algorithm" },
+		{ "a@1sha:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", NULL, "invalid reference format" },
+		{ "../a", NULL, "invalid reference format" },
+		{ "a/../b", NULL, "invalid reference format" },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		auto_arena struct arena a = {};
+		auto_err struct err err = ERR_INIT;
+		struct image_ref r;
+		int rc = image_ref_parse(span_of(rows[i].text), &a, &r, &err);
+		if (!rows[i].full) {
+			if (rc != -ERR_INVALID_REQUEST || !strstr(err_msg(&err), rows[i].familiar))
+				fail_msg("\"%s\": wanted \"%s\", got %d \"%s\"", rows[i].text, rows[i].familiar, rc, err_msg(&err));
+			continue;
+		}
+		if (rc < 0)
+			fail_msg("\"%s\": %s", rows[i].text, err_msg(&err));
+		struct span full = image_ref_text(&r, &a), familiar = image_ref_familiar(&r, &a);
+		if (!span_is(full, rows[i].full) || !span_is(familiar, rows[i].familiar))
+			fail_msg("\"%s\": \"%.*s\" \"%.*s\"", rows[i].text, SPAN_ARG(full), SPAN_ARG(familiar));
+	}
+	auto_arena struct arena a = {};
+	struct image_ref r;
+	char longest[300];
+	memset(longest, 'a', sizeof(longest));
+	longest[2] = '/';
+	OK(image_ref_parse(span_make(longest, 255), &a, &r, &err));
+	FAILS(ERR_INVALID_REQUEST, "repository name must not be more than 255 characters",
+		image_ref_parse(span_make(longest, 256), &a, &r, &err));
+}
+
+static void test_digests(void **state)
+{
+	struct image_digest d;
+	FAILS(ERR_INVALID_REQUEST, "invalid checksum digest format", image_digest_parse(SPAN("x"), &d, &err));
+	FAILS(ERR_INVALID_REQUEST, "invalid checksum digest format",
+		image_digest_parse(SPAN("sha256:E3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"), &d, &err));
+	d = image_digest_of(SPAN(""));
+	assert_string_equal(d.text, "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+	char one[65], two[65];
+	image_chain("", &d, one);
+	assert_string_equal(one, d.text + 7);
+	image_chain(one, &d, two);
+	auto_buf struct buf both = {};
+	buf_printf(&both, "%s %s", d.text, d.text);
+	struct image_digest want = image_digest_of(buf_span(&both));
+	assert_string_equal(two, want.text + 7);
+}
+
+/* ---- platforms, manifests ---- */
+
+static void test_platforms(void **state)
+{
+	static const struct {
+		const char *text, *os, *arch, *variant;
+	} rows[] = {
+		{ "linux/amd64", "linux", "amd64", "" }, { "linux/arm/v7", "linux", "arm", "v7" }, { "arm64", "linux", "arm64", "" },
+		{ "linux/arm", "linux", "arm", "v7" }, { "linux/aarch64", "linux", "arm64", "" }, { "linux/arm64/v8", "linux", "arm64", "" },
+		{ "linux/arm/6", "linux", "arm", "v6" }, { "armel", "linux", "arm", "v6" }, { "windows/amd64", "windows", "amd64", "" },
+		{ "Linux/x86_64", "linux", "amd64", "" },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct image_platform p;
+		OK(image_platform_parse(span_of(rows[i].text), &p, &err));
+		if (strcmp(p.os, rows[i].os) || strcmp(p.arch, rows[i].arch) || strcmp(p.variant, rows[i].variant))
+			fail_msg("%s: %s/%s/%s", rows[i].text, p.os, p.arch, p.variant);
+	}
+	static const char *const bad[] = { "linux/", "/amd64", "a/b/c/d", "what", "linux//v7", "lin ux/amd64" };
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		struct image_platform p;
+		FAILS(ERR_INVALID_REQUEST, "invalid argument", image_platform_parse(span_of(bad[i]), &p, &err));
+	}
+	static const struct {
+		const char *want;
+		int best;
+	} choice[] = { { "linux/amd64", 0 }, { "linux/arm64", 3 }, { "linux/arm/v7", 2 }, { "linux/arm/v6", 1 }, { "linux/arm/v8", 2 },
+		{ "linux/s390x", -1 }, { "linux/arm/v5", -1 } };
+	struct image_descriptor items[] = { { .platform = { "linux", "amd64", "" } }, { .platform = { "linux", "arm", "v6" } },
+		{ .platform = { "linux", "arm", "v7" } }, { .platform = { "linux", "arm64", "v8" } },
+		{ .platform = { "unknown", "unknown", "" }, .attestation = true } };
+	const struct image_manifest index = { .kind = IMAGE_INDEX, .items = items, .n = ARRAY_LEN(items) };
+	for (size_t i = 0; i < ARRAY_LEN(choice); i++) {
+		struct image_platform p;
+		const struct image_descriptor *d = NULL;
+		OK(image_platform_parse(span_of(choice[i].want), &p, &err));
+		auto_err struct err err = ERR_INIT;
+		int rc = image_index_choose(&index, &p, &d, &err);
+		int got = rc < 0 ? -1 : (int)(d - items);
+		if (got != choice[i].best)
+			fail_msg("%s: entry %d, wanted %d", choice[i].want, got, choice[i].best);
+		if (rc < 0)
+			assert_non_null(strstr(err_msg(&err), "no matching manifest for linux/"));
+	}
+}
+
+#define D1 "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+static void test_manifests(void **state)
+{
+	auto_arena struct arena a = {};
+	struct image_manifest m;
+	struct image_config c;
+	OK(image_manifest_parse(SPAN("{\"schemaVersion\":2,\"config\":{\"digest\":\"" D1 "\",\"size\":2,\"mediaType\":\"c\"},\"layers\":[{\"digest\":\"" D1
+				     "\",\"size\":3}]}"), span_of(IMAGE_TYPE_OCI_MANIFEST), &a, &m, &err));
+	assert_int_equal(m.kind, IMAGE_MANIFEST);
+	assert_int_equal(m.n, 1);
+	assert_int_equal(m.items[0].size, 3);
+	assert_true(span_is(m.media_type, IMAGE_TYPE_OCI_MANIFEST));
+	OK(image_manifest_parse(SPAN("{\"manifests\":[{\"digest\":\"" D1 "\",\"size\":2,\"platform\":{\"os\":\"linux\",\"architecture\":\"arm\","
+				     "\"variant\":\"v7\"}}]}"), SPAN_EMPTY, &a, &m, &err));
+	assert_string_equal(m.items[0].platform.variant, "v7");
+	static const struct {
+		const char *text;
+		int class;
+	} bad[] = {
+		{ "", ERR_CORRUPT }, { "[]", ERR_CORRUPT }, { "{\"schemaVersion\":1,\"layers\":[]}", ERR_UNSUPPORTED },
+		{ "{\"layers\":[]}", ERR_CORRUPT }, { "{\"layers\":[],\"manifests\":[]}", ERR_CORRUPT },
+		{ "{\"mediaType\":\"application/vnd.oci.image.index.v1+json\",\"layers\":[]}", ERR_CORRUPT },
+		{ "{\"manifests\":[{\"digest\":\"" D1 "\",\"size\":-1}]}", ERR_CORRUPT },
+		{ "{\"manifests\":[{\"digest\":\"sha256:00\",\"size\":1}]}", ERR_CORRUPT },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		FAILS((enum err_class)bad[i].class, "", image_manifest_parse(span_of(bad[i].text), SPAN_EMPTY, &a, &m, &err));
+	OK(image_config_parse(SPAN("{\"os\":\"linux\",\"architecture\":\"amd64\",\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"" D1 "\"]}}"), &a, &c, &err));
+	assert_int_equal(c.n_diffs, 1);
+	FAILS(ERR_CORRUPT, "rootfs", image_config_parse(SPAN("{\"rootfs\":{\"type\":\"other\"}}"), &a, &c, &err));
+	FAILS(ERR_CORRUPT, "digest", image_config_parse(SPAN("{\"rootfs\":{\"diff_ids\":[1]}}"), &a, &c, &err));
+}
+
+/* ---- the store ---- */
+
+static char top[64];
+
+static struct image_store *opened(void)
+{
+	struct image_store *s = NULL;
+	OK(image_store_open(top, &s, &err));
+	return s;
+}
+
+static int store_setup(void **state)
+{
+	snprintf(top, sizeof(top), "/tmp/knarr-image-XXXXXX");
+	return mkdtemp(top) ? 0 : -1;
+}
+
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+	return remove(path);
+}
+
+static int store_teardown(void **state)
+{
+	return nftw(top, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* An image of one file; text makes it differ. */
+static struct image_digest imported(struct image_store *s, const char *text, const char *ref)
+{
+	auto_buf struct buf b = {};
+	struct tar_buf_sink sink;
+	struct tar_writer w;
+	tar_buf_sink_init(&sink, &b);
+	tar_writer_init(&w, &sink.sink);
+	const struct tar_entry e = { .kind = TAR_FILE, .path = SPAN("file"), .mode = 0644, .size = strlen(text) };
+	OK(tar_write(&w, &e, &err));
+	OK(tar_write_data(&w, span_of(text), &err));
+	OK(tar_write_end(&w, &err));
+	tar_writer_done(&w);
+	struct tar_memory_source m;
+	tar_memory_source_init(&m, buf_span(&b));
+	const struct image_import_params p = { .ref = span_of(ref), .config = SPAN("{\"Cmd\":[\"/file\"]}") };
+	struct image_digest id;
+	OK(image_import(s, &m.source, &p, &id, &err));
+	return id;
+}
+
+static void test_blobs(void **state)
+{
+	struct image_store *s = opened();
+	struct image_digest d, want = image_digest_of(SPAN("hello world"));
+	struct image_ingest *i;
+	uint64_t have, size;
+	OK(image_ingest_begin(s, &want, &i, &have, &err));
+	OK(image_ingest_add(i, SPAN("hello "), &err));
+	struct image_ingest *second; /* of the same digest at the same time: a file of its own */
+	OK(image_ingest_begin(s, &want, &second, &have, &err));
+	assert_int_equal(have, 0);
+	image_ingest_drop(second, true);
+	image_ingest_drop(i, true);
+	image_store_close(s);
+	s = opened();
+	OK(image_ingest_begin(s, &want, &i, &have, &err)); /* taken up again */
+	assert_int_equal(have, 6);
+	OK(image_ingest_add(i, SPAN("world"), &err));
+	assert_false(image_blob_has(s, &want));
+	OK(image_ingest_commit(i, &d, &err));
+	assert_true(image_blob_has(s, &want));
+	OK(image_ingest_begin(s, &want, &i, &have, &err));
+	OK(image_ingest_add(i, SPAN("lies"), &err));
+	FAILS(ERR_CORRUPT, "what came hashes to", image_ingest_commit(i, &d, &err));
+	OK(image_ingest_begin(s, &want, &i, &have, &err));
+	assert_int_equal(have, 0); /* nothing of the lie is left */
+	image_ingest_drop(i, false);
+	/* Damage is noticed: at each whole read, at the first opening after a start. */
+	char path[200];
+	snprintf(path, sizeof(path), "%s/blobs/sha256/%s", top, want.text + 7);
+	image_store_close(s);
+	OK(io_write_file(AT_FDCWD, path, SPAN("hello WORLD"), 0600, &err));
+	s = opened();
+	int fd;
+	FAILS(ERR_CORRUPT, "damaged", image_blob_open(s, &want, &fd, &size, &err));
+	assert_false(image_blob_has(s, &want));
+	auto_buf struct buf b = {};
+	FAILS(ERR_NOT_FOUND, "not found", image_blob_read(s, &want, &b, 100, &err));
+	struct image_store *two;
+	FAILS(ERR_IN_USE, "another process", image_store_open(top, &two, &err));
+	image_store_close(s);
+}
+
+static void removed(struct image_store *s, const char *what, const struct image_remove_params *p, const char *wanted)
+{
+	auto_arena struct arena a = {};
+	auto_buf struct buf b = {};
+	auto_err struct err err = ERR_INIT;
+	struct image_removed *list;
+	size_t n;
+	static const struct image_remove_params none;
+	if (image_remove(s, span_of(what), p ? p : &none, &a, &list, &n, &err) < 0)
+		buf_str(&b, err_msg(&err));
+	else
+		for (size_t i = 0; i < n; i++)
+			buf_printf(&b, "%s %.*s\n", list[i].deleted ? "Deleted:" : "Untagged:", SPAN_ARG(list[i].what));
+	/* a trailing '*' in wanted: the beginning is compared */
+	size_t len = strlen(wanted);
+	bool same = len && wanted[len - 1] == '*' ? strncmp(buf_cstr(&b), wanted, len - 1) == 0 : strcmp(buf_cstr(&b), wanted) == 0;
+	if (!same)
+		fail_msg("remove %s: wanted\n%s\ngot\n%s", what, wanted, buf_cstr(&b));
+}
+
+static char running_word[] = "r", stopped_word[] = "s";
+
+static bool in_use(void *arg, const struct image_digest *id, bool only_running, char container[65], bool *running)
+{
+	const char *kind = arg;
+	if (only_running && *kind != 'r')
+		return false;
+	snprintf(container, 65, "c0ffee%058d", 0);
+	*running = *kind == 'r';
+	return true;
+}
+
+static void test_names(void **state)
+{
+	struct image_store *s = opened();
+	struct image_digest a = imported(s, "a", "app:1"), b = imported(s, "b", "");
+	struct image_digest found;
+	OK(image_tag(s, &a, SPAN("localhost:5000/x"), &err));
+	OK(image_tag(s, &a, SPAN("app:2"), &err));
+	FAILS(ERR_INVALID_REQUEST, "refusing to create a tag with a digest reference", image_tag(s, &a, SPAN("a@" D1), &err));
+	FAILS(ERR_NOT_FOUND, "No such image: nothing:latest", image_find(s, SPAN("nothing"), &found, &err));
+	FAILS(ERR_NOT_FOUND, "No such image: app:3", image_find(s, SPAN("app:3"), &found, &err));
+	FAILS(ERR_NOT_FOUND, "No such image: " D1, image_find(s, SPAN(D1), &found, &err));
+	OK(image_find(s, span_make(b.text + 7, 12), &found, &err));
+	assert_true(image_digest_eq(&found, &b));
+	OK(image_find(s, SPAN("docker.io/library/app:2"), &found, &err));
+	assert_true(image_digest_eq(&found, &a));
+	auto_arena struct arena arena = {};
+	struct image_info *list;
+	size_t n;
+	OK(image_list(s, &arena, &list, &n, &err));
+	assert_int_equal(n, 2);
+	image_store_close(s);
+	s = opened(); /* all of it is on disk */
+	struct image_info info;
+	struct image_config config;
+	struct image_manifest m;
+	OK(image_inspect(s, &a, &arena, &info, &config, &m, &err));
+	assert_int_equal(info.n_tags, 3);
+	assert_true(span_is(info.tags[0], "app:1") && span_is(info.tags[2], "localhost:5000/x:latest"));
+	struct image_history *h;
+	OK(image_history(s, &a, &arena, &h, &n, &err));
+	assert_int_equal(n, 1);
+	assert_true(span_is(h[0].comment, "Imported from -"));
+
+	char want[300];
+	static const struct image_remove_params by_running = { .used = in_use, .arg = running_word }, by_stopped = { .used = in_use, .arg = stopped_word },
+		forced_running = { .force = true, .used = in_use, .arg = running_word }, forced = { .force = true, .used = in_use, .arg = stopped_word };
+	snprintf(want, sizeof(want), "conflict: unable to delete %.12s (must be forced) - image is referenced in multiple repositories", a.text + 7);
+	removed(s, a.text, NULL, want);
+	removed(s, "app:1", &by_running, "Untagged: app:1\n"); /* others are left: nobody minds */
+	removed(s, "localhost:5000/x", NULL, "Untagged: localhost:5000/x:latest\n");
+	snprintf(want, sizeof(want), "conflict: unable to remove repository reference \"app:2\" (must force) - container c0ffee000000 is using its "
+		"referenced image %.12s", a.text + 7);
+	removed(s, "app:2", &by_stopped, want);
+	snprintf(want, sizeof(want), "conflict: unable to delete %.12s (cannot be forced) - image is being used by running container c0ffee000000",
+		a.text + 7);
+	removed(s, a.text, &forced_running, want);
+	snprintf(want, sizeof(want), "conflict: unable to delete %.12s (must be forced) - image is being used by stopped container c0ffee000000",
+		b.text + 7);
+	removed(s, b.text, &by_stopped, want);
+	snprintf(want, sizeof(want), "Untagged: app:2\nDeleted: %s\nDeleted: sha256:*", a.text);
+	removed(s, a.text, &forced, want);
+	removed(s, "app:2", NULL, "No such image: app:2");
+	char top_chain[65];
+	OK(image_top(s, &b, top_chain, &err));
+	assert_true(image_chain_used(top_chain, s));
+	unsigned blobs;
+	uint64_t bytes;
+	usleep(30000);
+	OK(image_gc(s, 0, &blobs, &bytes, &err));
+	assert_int_equal(blobs, 3); /* manifest, configuration, layer */
+	OK(image_inspect(s, &b, &arena, &info, &config, &m, &err));
+	struct image_removed *gone;
+	OK(image_prune(s, false, &(struct image_remove_params){}, &arena, &gone, &n, &err));
+	assert_int_equal(n, 2);
+	assert_false(image_chain_used(top_chain, s));
+	image_store_close(s);
+}
+
+static void test_parents(void **state)
+{
+	struct image_store *s = opened();
+	struct image_digest base = imported(s, "base", ""), child = imported(s, "child", "child"), ignored;
+	auto_arena struct arena a = {};
+	struct image_info info;
+	struct image_config config;
+	struct image_manifest m;
+	OK(image_inspect(s, &child, &a, &info, &config, &m, &err));
+	OK(image_register(s, &info.manifest, &base, NULL, NULL, &ignored, &err));
+	char want[300];
+	snprintf(want, sizeof(want), "conflict: unable to delete %.12s (cannot be forced) - image has dependent child images", base.text + 7);
+	removed(s, base.text, NULL, want);
+	snprintf(want, sizeof(want), "Untagged: child:latest\nDeleted: %s\nDeleted: *", child.text);
+	removed(s, "child", NULL, want); /* the nameless parent goes along */
+	FAILS(ERR_NOT_FOUND, "No such image", image_find(s, image_digest_span(&base), &ignored, &err));
+	image_store_close(s);
+}
+
+static void report_lines(const struct image_progress *p, void *arg)
+{
+	buf_printf(arg, "%.*s\n", SPAN_ARG(p->status));
+}
+
+static void test_save_load(void **state)
+{
+	struct image_store *s = opened();
+	struct image_digest a = imported(s, "one", "one:1"), b = imported(s, "two", "host.example/two:x"), found;
+	auto_buf struct buf saved = {}, again = {}, lines = {};
+	struct tar_buf_sink sink;
+	tar_buf_sink_init(&sink, &saved);
+	const struct span names[] = { SPAN("one:1"), SPAN("host.example/two:x") };
+	OK(image_save(s, names, 2, &sink.sink, &err));
+	tar_buf_sink_init(&sink, &again);
+	OK(image_save(s, names, 2, &sink.sink, &err));
+	assert_true(span_eq(buf_span(&saved), buf_span(&again))); /* the same images, the same bytes */
+	FAILS(ERR_NOT_FOUND, "No such image: none:latest", image_save(s, &SPAN("none"), 1, &sink.sink, &err));
+	removed(s, "one:1", NULL, "Untagged: one:1\nDeleted: *");
+	removed(s, "host.example/two:x", NULL, "Untagged: host.example/two:x\nDeleted: *");
+	usleep(30000);
+	OK(image_gc(s, 0, NULL, NULL, &err));
+	assert_false(image_blob_has(s, &a));
+	struct tar_memory_source m;
+	tar_memory_source_init(&m, buf_span(&saved));
+	const struct image_reporter r = { .fn = report_lines, .arg = &lines };
+	OK(image_load(s, &m.source, NULL, &r, &err));
+	assert_string_equal(buf_cstr(&lines), "Loaded image: one:1\nLoaded image: host.example/two:x\n");
+	OK(image_find(s, SPAN("one:1"), &found, &err));
+	assert_true(image_digest_eq(&found, &a));
+	OK(image_find(s, SPAN("host.example/two:x"), &found, &err));
+	assert_true(image_digest_eq(&found, &b));
+	/* One bit anywhere in the archive: refused, or what is loaded is what was saved. */
+	unsigned refused = 0;
+	for (size_t at = 600; at < saved.len; at += 487) {
+		saved.ptr[at] ^= 1;
+		tar_memory_source_init(&m, buf_span(&saved));
+		refused += image_load(s, &m.source, NULL, NULL, NULL) < 0;
+		saved.ptr[at] ^= 1;
+	}
+	assert_true(refused > 10);
+	tar_memory_source_init(&m, SPAN("no archive"));
+	FAILS(ERR_CORRUPT, "archive", image_load(s, &m.source, NULL, NULL, &err));
+	FAILS(ERR_CORRUPT, "archive", image_import(s, (tar_memory_source_init(&m, SPAN("no archive")), &m.source), &(struct image_import_params){}, &found,
+		&err));
+	image_store_close(s);
+}
+
+/* Death at each step of load and tag; then everything that was answered is there and the store works. */
+static void test_kill(void **state)
+{
+	struct image_store *s = opened();
+	struct image_digest a = imported(s, "one", "one:1"), found;
+	auto_buf struct buf saved = {};
+	struct tar_buf_sink sink;
+	tar_buf_sink_init(&sink, &saved);
+	OK(image_save(s, &SPAN("one:1"), 1, &sink.sink, &err));
+	removed(s, "one:1", NULL, "Untagged: one:1\nDeleted: *");
+	usleep(30000);
+	OK(image_gc(s, 0, NULL, NULL, &err));
+	image_store_close(s);
+	static const char *const points[] = { "image.ingest.before_sync", "image.ingest.synced", "image.ingest.renamed", "image.load.taken",
+		"image.store.written", "io.write_file.before_rename" };
+	int deaths = 0;
+	for (size_t i = 0; i < ARRAY_LEN(points); i++)
+		for (int passage = 1;; passage++) {
+			int status;
+			pid_t pid = fork();
+			if (pid == 0) {
+				char spec[100];
+				snprintf(spec, sizeof(spec), "%s=kill@%d", points[i], passage);
+				struct tar_memory_source m;
+				tar_memory_source_init(&m, buf_span(&saved));
+				struct image_store *c;
+				if (fail_arm(spec) < 0 || image_store_open(top, &c, NULL) < 0 || image_load(c, &m.source, NULL, NULL, NULL) < 0 ||
+				    image_tag(c, &a, SPAN("two"), NULL) < 0)
+					_exit(9);
+				_exit(0);
+			}
+			assert_int_equal(waitpid(pid, &status, 0), pid);
+			bool killed = WIFSIGNALED(status);
+			if (!killed && status)
+				fail_msg("%s@%d: status %x", points[i], passage, status);
+			deaths += killed;
+			s = opened();
+			bool there = image_find(s, SPAN("one:1"), &found, NULL) == 0;
+			if (!killed && !there)
+				fail_msg("%s@%d: the image is not there", points[i], passage);
+			auto_arena struct arena arena = {};
+			struct image_info *list;
+			size_t n;
+			OK(image_list(s, &arena, &list, &n, &err));
+			for (size_t k = 0; k < n; k++)
+				if (list[k].size == 0)
+					fail_msg("%s@%d: a half-made image", points[i], passage);
+			struct image_removed *gone;
+			OK(image_prune(s, true, &(struct image_remove_params){}, &arena, &gone, &n, &err));
+			usleep(25000);
+			OK(image_gc(s, 0, NULL, NULL, &err));
+			unsigned left;
+			OK(image_gc(s, 0, &left, NULL, &err));
+			assert_int_equal(left, 0);
+			assert_false(image_blob_has(s, &a));
+			image_store_close(s);
+			if (!killed)
+				break;
+		}
+	assert_true(deaths >= 15);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_refs), cmocka_unit_test(test_digests), cmocka_unit_test(test_platforms), cmocka_unit_test(test_manifests),
+		cmocka_unit_test_setup_teardown(test_blobs, store_setup, store_teardown),
+		cmocka_unit_test_setup_teardown(test_names, store_setup, store_teardown),
+		cmocka_unit_test_setup_teardown(test_parents, store_setup, store_teardown),
+		cmocka_unit_test_setup_teardown(test_save_load, store_setup, store_teardown),
+		cmocka_unit_test_setup_teardown(test_kill, store_setup, store_teardown),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

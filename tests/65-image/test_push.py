@@ -1,0 +1,119 @@
+"""Pushing, archives, names."""
+import time
+
+import pytest
+from conftest import *
+
+
+@pytest.mark.parametrize("compress", ["+gzip", "+zstd", ""])
+def test_push(store, fake, registry, tmp_path, compress):
+    f = fake()
+    i = Image(base_layer(), top_layer(), compress=compress)
+    f.add(i, "src/app", "1")
+    store("pull", f"{f.host}/src/app:1")
+    name = f"{registry}/pushed/app{compress.replace('+', '-')}"
+    store("tag", f"{f.host}/src/app:1", name + ":v1")
+    out = store("push", name + ":v1")
+    short = [x[7:19] for x in i.layers]
+    assert out[0] == f"The push refers to repository [{name}]"
+    assert [x for x in out if "Pushed" in x] == [f"{x}: Pushed" for x in short]
+    assert out[-1] == f"v1: digest: {i.digest} size: {len(i.manifest_bytes)}"
+    seen = json.loads(skopeo("inspect", "--tls-verify=false", f"docker://{name}:v1"))
+    assert seen["Digest"] == i.digest and seen["Layers"] == i.layers
+    assert [x for x in store("push", name + ":v1") if "already" in x] == [f"{x}: Layer already exists" for x in short]
+    # into another repository of the same registry: taken over there
+    store("tag", name + ":v1", f"{registry}/other{compress[1:]}/app:v2")
+    assert f"{short[0]}: Mounted from {name.split('/', 1)[1]}" in store("push", f"{registry}/other{compress[1:]}/app:v2")
+    # and back again into an empty store
+    fresh = Store(tmp_path / "fresh")
+    assert fresh("pull", f"{name}:v1")[-1] == i.config
+    assert fresh("pull", f"{registry}/other{compress[1:]}/app:v2")[-1] == i.config
+
+
+def test_push_words(store, registry, fake):
+    assert store.fails("push", f"{registry}/nothing:1") == f"NOT_FOUND: An image does not exist locally with the tag: {registry}/nothing"
+    f = fake()
+    i = Image(top_layer())
+    f.add(i, "x", "1")
+    store("pull", f"{f.host}/x:1")
+    f.hook = lambda h: "/blobs/" in h.path and (h.error(403, "DENIED", "requested access to the resource is denied") or True)
+    assert store.fails("push", f"{f.host}/x:1") == "FORBIDDEN: denied: requested access to the resource is denied"
+
+
+@pytest.mark.parametrize("kind", ["docker-archive", "oci-archive"])
+@pytest.mark.parametrize("compress", ["+gzip", ""])
+def test_load_from_skopeo(any_store, tmp_path, kind, compress):
+    i = Image(base_layer(), top_layer(), compress=compress)
+    d = folder(i, tmp_path / "l")
+    skopeo("copy", f"dir:{d}", f"{kind}:{tmp_path}/a.tar:example.test/app:7")
+    out = any_store("load", tmp_path / "a.tar")
+    assert "Loaded image: example.test/app:7" in out
+    info, = any_store.list()
+    assert info["id"] == i.config
+    with any_store.mounted("example.test/app:7") as root:
+        assert (root / "data/new").read_text() == "new" and not (root / "data/old").exists()
+
+
+@pytest.mark.parametrize("kind", ["docker-archive", "oci-archive"])
+def test_save_for_skopeo(store, fake, tmp_path, kind):
+    f = fake()
+    i = Image(base_layer(), top_layer())
+    f.add(i, "app", "1")
+    store("pull", f"{f.host}/app:1")
+    store("tag", f"{f.host}/app:1", "example.test/app:2")
+    store("save", tmp_path / "s.tar", "example.test/app:2")
+    ref = f"{kind}:{tmp_path}/s.tar" + (":example.test/app:2" if kind == "docker-archive" else "")
+    seen = json.loads(skopeo("inspect", "--config", ref))
+    assert seen["rootfs"]["diff_ids"] == [digest(base_layer()), digest(top_layer())]
+    skopeo("copy", ref, f"dir:{tmp_path}/d")
+    fresh = Store(tmp_path / "fresh")
+    assert fresh("load", tmp_path / "s.tar")[-1] == "Loaded image: example.test/app:2"
+    assert fresh.list()[0]["manifest"] == store.list()[0]["manifest"]
+
+
+def test_load_bad(store, tmp_path):
+    a = tmp_path / "a.tar"
+    a.write_bytes(tar_of(entry("x", b"1")))
+    assert store.fails("load", a) == "INVALID_REQUEST: not an image archive: it has neither manifest.json nor index.json"
+    a.write_bytes(b"")
+    assert "INVALID_REQUEST" in store.fails("load", a)
+    a.write_bytes(tar_of(entry("manifest.json", b'[{"Config":"../../etc/passwd","Layers":[]}]')))
+    assert "configuration that is missing" in store.fails("load", a)
+    a.write_bytes(tar_of(entry("manifest.json", b'[{"Config":"c","Layers":["l"]}]'), entry("c", b"{}"), entry("l", kind=tarfile.SYMTYPE, linkname="l")))
+    assert "layer l is missing" in store.fails("load", a)
+    a.write_bytes(tar_of(entry("blobs/sha256/" + "0" * 64, b"x")))
+    assert "has digest" in store.fails("load", a)
+
+
+@pytest.mark.parametrize("compress", ["", "+gzip", "+zstd"])
+def test_import_and_changes(any_store, tmp_path, compress):
+    (tmp_path / "root.tar").write_bytes(COMPRESS[compress](base_layer()))
+    any_store("import", tmp_path / "root.tar", "made:1", env={"KNARR_CONFIG": '{"Cmd":["/bin/sh"]}'})
+    any_store("prepare", "c1", "made:1")
+    target = tmp_path / "mnt"
+    any_store("mount-snapshot", "c1", target)
+    try:
+        run = subprocess.run(["chroot", target, "/bin/sh", "-c", "/bin/busybox rm data/old; echo hi > etc/motd; /bin/busybox mkdir -p new/dir"],
+                             capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
+        assert any_store("changes", "c1") == ["C /data", "D /data/old", "C /etc", "A /etc/motd", "A /new", "A /new/dir"]
+    finally:
+        any_store("umount", target)
+
+
+def test_gc(store, fake):
+    f = fake()
+    a, b = Image(base_layer(), top_layer()), Image(base_layer(), tar_of(entry("other", b"1")))
+    f.add(a, "a", "1")
+    f.add(b, "b", "1")
+    store("pull", f"{f.host}/a:1")
+    store("pull", f"{f.host}/b:1")
+    time.sleep(0.05)
+    assert store("gc") == ["blobs 0 layers 0"]
+    out = store("rmi", f"{f.host}/a:1")
+    assert out[0] == f"Untagged: {f.host}/a:1" and f"Deleted: {a.config}" in out and f"Untagged: {f.host}/a@{a.digest}" in out
+    assert store("gc") == ["blobs 3 layers 1"]
+    with store.mounted(f"{f.host}/b:1") as root:
+        assert (root / "other").exists() and (root / "bin/busybox").exists()
+    store("rmi", f"{f.host}/b:1")
+    assert store("gc") == ["blobs 4 layers 2"]
