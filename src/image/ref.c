@@ -213,7 +213,13 @@ struct span image_ref_familiar_name(const struct image_ref *r, struct arena *a)
 	if (!span_is(r->domain, "docker.io"))
 		return image_ref_name(r, a);
 	struct span short_path = span_starts(r->path, SPAN("library/")) ? span_from(r->path, 8) : r->path;
-	return span_chr(short_path, '/') < 0 || short_path.len == r->path.len ? short_path : r->path;
+	if (span_chr(short_path, '/') >= 0)
+		short_path = r->path; /* library/a/b is only short without its domain */
+	/* docker.io/x.y/z: without the domain it would read as a host. (distribution/reference shortens it all the same.) */
+	struct span first, rest;
+	if (span_split(short_path, '/', &first, &rest) && (span_chr(first, '.') >= 0 || span_is(first, "localhost")))
+		return image_ref_name(r, a);
+	return short_path;
 }
 
 struct span image_ref_familiar(const struct image_ref *r, struct arena *a)
