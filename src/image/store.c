@@ -2,7 +2,7 @@
  *
  *     names (sorted by text) ──┐
  *                              ├─ id ─ record ─ manifest blob ─ config blob, layer blobs ; chains = its unpacked layers
- *     images.json holds both; it is replaced as a whole (docs/decisions/0501)
+ *     images.json holds both; it is replaced as a whole (docs/decisions/0601)
  *
  * Invariants
  * 1. images.json on disk is what memory says whenever the mutex is free: a change that cannot be written is undone.

@@ -401,7 +401,7 @@ def test_insecure_tls_on_loopback(store, fake, tmp_path):
 
 
 def test_mirror(store, fake):
-    """docker.io through a mirror; one that lacks the image is passed over (and the hub cannot be reached from here)."""
+    """docker.io through a mirror."""
     f = fake()
     i = Image(top_layer())
     f.add(i, "library/nginx", "latest")
