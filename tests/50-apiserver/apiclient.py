@@ -73,6 +73,10 @@ class Server:
             h["Accept"] = accept
         return self.call("GET", path, headers=h)
 
+    def account(self, ns):
+        """What the controller of service accounts makes, and pods are not admitted without."""
+        self.call("POST", "/api/v1/namespaces/%s/serviceaccounts" % ns, {"metadata": {"name": "default"}})
+
     def json(self, method, path, body=None, code=None, **headers):
         r = self.call(method, path, body, {k.replace("_", "-"): v for k, v in headers.items()})
         if code is not None and r.status != code:
