@@ -189,7 +189,7 @@ def node(s, name, port, address="127.0.0.1", kind="InternalIP"):
 
 @contextlib.contextmanager
 def fake_kubelet(s, address="127.0.0.1"):
-    """tests/helpers/kubelet.c, on every address of the machine; the server is started with credentials for it if it does not run
+    """tests/50-apiserver/kubelet.c, on every address of the machine; the server is started with credentials for it if it does not run
     yet. Gives its port."""
     make_certificates(s.dir, address)
     s.flags += (f"--kubelet-client-certificate={s.dir}/client.crt", f"--kubelet-client-key={s.dir}/client.key",
