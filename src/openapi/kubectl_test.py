@@ -67,8 +67,9 @@ spec: {size: 3, port: http, maybe: null}
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    kubectls = sorted({os.path.realpath(p) for p in
-                       [shutil.which('kubectl') or ''] + glob.glob('/usr/bin/kubectl*') + glob.glob('/usr/lib/google-cloud-sdk/bin/kubectl.*')
+    found = shutil.which('kubectl') or ''
+    beside = os.path.dirname(os.path.realpath(found)) if found else '/usr/bin'
+    kubectls = sorted({os.path.realpath(p) for p in [found] + glob.glob('/usr/bin/kubectl*') + glob.glob(beside + '/kubectl.*')
                        if p and os.access(p, os.X_OK)})
     if not kubectls:
         print('no kubectl on this machine')

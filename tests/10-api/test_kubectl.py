@@ -12,9 +12,11 @@ import pytest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TOOL = os.path.join(ROOT, os.environ.get("BUILD", "build"), "src", "api", "api-tool")
+# Some packages keep other versions beside the program that the name leads to.
+FOUND = shutil.which("kubectl")
+BESIDE = FOUND and os.path.join(os.path.dirname(os.path.realpath(FOUND)), "kubectl.1.33")
 KUBECTL = os.environ.get("KUBECTL") or next(
-    (k for k in (shutil.which("kubectl.1.33"), "/usr/lib/google-cloud-sdk/bin/kubectl.1.33", shutil.which("kubectl"))
-     if k and os.path.exists(k)), None)
+    (k for k in (shutil.which("kubectl.1.33"), BESIDE, FOUND) if k and os.path.exists(k)), None)
 LONG = os.environ.get("KNARR_TEST_LONG") == "1"
 
 pytestmark = [
