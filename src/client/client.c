@@ -104,11 +104,15 @@ void client_path(struct buf *out, const struct client_kind *k, struct span ns, s
 		buf_printf(out, "/%s", sub);
 }
 
-unsigned client_backoff(struct client *c, unsigned failures, unsigned base_ms, unsigned max_ms)
+uint64_t client_doubled_ms(unsigned failures, unsigned base_ms, unsigned max_ms)
 {
 	uint64_t ms = failures > 31 ? max_ms : (uint64_t)base_ms << (failures ? failures - 1 : 0);
-	if (ms > max_ms)
-		ms = max_ms;
+	return ms < max_ms ? ms : max_ms;
+}
+
+unsigned client_backoff(struct client *c, unsigned failures, unsigned base_ms, unsigned max_ms)
+{
+	uint64_t ms = client_doubled_ms(failures, base_ms, max_ms);
 	return (unsigned)(ms + rng_below(&c->rng, ms / 2 + 1));
 }
 

@@ -53,7 +53,7 @@ struct client_recorder {
 	unsigned n_out;
 	struct client_call *call;
 	struct loop_timer wait;
-	uint64_t serial, dropped;
+	uint64_t serial;
 };
 
 /* ---- what is remembered */
@@ -157,7 +157,6 @@ static struct outgoing *outgoing_new(struct client_recorder *r)
 		struct outgoing *first = LIST_FIRST(&r->out, struct outgoing, link);
 		struct outgoing *victim = r->call ? LIST_ENTRY(first->link.next, struct outgoing, link) : first;
 		outgoing_free(r, victim);
-		r->dropped++;
 	}
 	struct outgoing *o = mem_new(struct outgoing);
 	*o = (struct outgoing){};

@@ -9,7 +9,7 @@
 #include "client/split.h"
 
 #define ITEM_MAX (32u << 20)
-#define PAGE 500
+#define PAGE "500"
 #define BACKOFF_MS 50
 #define BACKOFF_MAX_MS 30000
 #define CALM_MS 10000 /* a watch that held so long was a success: the next failure waits the least again */
@@ -77,13 +77,13 @@ static void item_free(struct item *it)
 	free(it);
 }
 
-static bool item_state(struct item *it, struct span rv)
+/* rv fits: who calls has looked. */
+static void item_state(struct client_informer *inf, struct item *it, struct span text, struct span rv)
 {
-	if (rv.len >= sizeof(it->rv_text))
-		return false;
 	memcpy(it->rv_text, rv.ptr, rv.len);
 	it->pub.rv = span_make(it->rv_text, rv.len);
-	return true;
+	it->pub.json = inf->p.no_bytes ? NULL : bytes_of(text);
+	it->pub.generation = inf->generation;
 }
 
 static void tell_removed(struct client_informer *inf, struct item *it)
@@ -125,25 +125,20 @@ static int state_take(struct client_informer *inf, struct span text, bool gone, 
 		it->pub.generation = inf->generation;
 		return 0;
 	}
+	bool same = it && span_eq(it->pub.uid, uid); /* else one that had its name before */
 	inf->telling = true;
-	if (it && (gone || !span_eq(it->pub.uid, uid))) {
-		if (!gone || span_eq(it->pub.uid, uid)) {
-			tell_removed(inf, it);
-			it = NULL;
-		}
+	if (it && gone == same) {
+		tell_removed(inf, it);
+		it = NULL;
 	}
 	if (!gone && !inf->dead && it) {
 		auto_bytes struct bytes *old = it->pub.json;
-		it->pub.json = inf->p.no_bytes ? NULL : bytes_of(text);
-		(void)item_state(it, rv);
-		it->pub.generation = inf->generation;
+		item_state(inf, it, text, rv);
 		if (inf->p.changed)
 			inf->p.changed(inf, &it->pub, old, &object, inf->p.arg);
 	} else if (!gone && !inf->dead) {
 		it = item_new(ns, name, uid);
-		it->pub.json = inf->p.no_bytes ? NULL : bytes_of(text);
-		(void)item_state(it, rv);
-		it->pub.generation = inf->generation;
+		item_state(inf, it, text, rv);
 		map_put(&inf->items, it->pub.key, it);
 		if (inf->p.added)
 			inf->p.added(inf, &it->pub, &object, inf->p.arg);
@@ -405,7 +400,7 @@ static void list_page(struct client_informer *inf)
 {
 	auto_buf struct buf path = {};
 	client_path(&path, &inf->p.kind, inf->p.ns, SPAN_EMPTY, NULL);
-	query_add(&path, "limit", SPAN("500"));
+	query_add(&path, "limit", SPAN(PAGE));
 	if (inf->more.len) {
 		query_add(&path, "continue", buf_span(&inf->more));
 	} else {

@@ -24,5 +24,7 @@ struct client {
 unsigned client_headers(struct client *c, struct arena *a, const char *accept, const char *content_type,
 			struct http_field out[static 16]);
 struct span client_full_path(struct client *c, struct arena *a, struct span path);
+/* base * 2^(failures - 1), at most max; base for none. */
+uint64_t client_doubled_ms(unsigned failures, unsigned base_ms, unsigned max_ms);
 /* Waits between failures: base doubled, at most max, with up to half added by chance. */
 unsigned client_backoff(struct client *c, unsigned failures, unsigned base_ms, unsigned max_ms);

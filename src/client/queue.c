@@ -1,5 +1,5 @@
 /* Work queues: a key is waiting, running, or both; never twice in one of them. */
-#include "client/client.h"
+#include "client/private.h"
 
 #define BASE_MS 5
 #define MAX_MS 1000000
@@ -135,9 +135,8 @@ void client_job_done(struct client_job *job, enum client_result result)
 	x->running = false;
 	q->n_running--;
 	if (result == CLIENT_RETRY) {
-		unsigned n = job->failures++;
-		uint64_t ms = n > 31 ? q->p.max_ms : (uint64_t)q->p.base_ms << n;
-		client_queue_add_after(q, job->key, (int64_t)(ms < q->p.max_ms ? ms : q->p.max_ms));
+		job->failures++;
+		client_queue_add_after(q, job->key, (int64_t)client_doubled_ms(job->failures, q->p.base_ms, q->p.max_ms));
 	} else {
 		job->failures = 0;
 	}

@@ -20,7 +20,7 @@ struct client_split {
 	char key[32];         /* longer keys are cut: none that matters is */
 	unsigned key_len;
 	unsigned depth;       /* open braces and brackets */
-	bool in_string, escaped, in_key, after_colon, in_items, in_scalar;
+	bool in_string, escaped, in_key, after_colon, in_items;
 	bool taking;          /* the value goes to held */
 	size_t limit;         /* of one value */
 };
