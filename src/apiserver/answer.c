@@ -88,8 +88,7 @@ int object_answer(struct arena *a, const struct api_resource *res, struct span g
 	bool custom = api_type_flags(res->type) & API_TYPE_CUSTOM;
 	if (want->form == FORM_JSON && want->shape == SHAPE_OBJECT && !want->pretty && object_as_stored(res)) {
 		/* The common case: the stored bytes with the revision in its place. */
-		struct span kind = item && !custom ? SPAN_EMPTY : res->kind;
-		if (!object_write(out, value, rev, kind, gv))
+		if (!object_write(out, value, rev, item ? SPAN_EMPTY : res->kind, gv))
 			return err_set(err, ERR_CORRUPT, "a stored object of %.*s is damaged", SPAN_ARG(res->plural));
 		if (!item)
 			buf_chr(out, '\n');

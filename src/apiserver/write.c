@@ -529,15 +529,21 @@ static void update_try(struct call *c)
 		commit_change(c, buf_span(&key), it, &object);
 }
 
-static void lost_race(struct call *c)
+/* After a lost race: the change is computed anew, until there were too many. */
+static void try_again(struct call *c, void (*try)(struct call *c))
 {
-	/* A version that the client named is compared anew: what was lost may have been a counter, not the object. */
 	if (++c->tries >= TRIES_MAX) {
 		write_conflict(c);
 		call_fail(c);
 		return;
 	}
-	update_try(c);
+	try(c);
+}
+
+static void update_again(struct call *c)
+{
+	/* A version that the client named is compared anew: what was lost may have been a counter, not the object. */
+	try_again(c, update_try);
 }
 
 static void update_begin(struct call *c)
@@ -559,7 +565,7 @@ static void update_begin(struct call *c)
 	}
 	c->success_code = 200;
 	c->written = write_answer;
-	c->again = lost_race;
+	c->again = update_again;
 	update_try(c);
 }
 
@@ -747,12 +753,7 @@ static void patch_try(struct call *c)
 
 static void patch_again(struct call *c)
 {
-	if (++c->tries >= TRIES_MAX) {
-		write_conflict(c);
-		call_fail(c);
-		return;
-	}
-	patch_try(c);
+	try_again(c, patch_try);
 }
 
 static void patch_begin(struct call *c)
