@@ -12,6 +12,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 #include <cmocka.h>
+#include "base/calls_test.h"
 #include "snapshot/private.h"
 
 /* "d PATH", "f PATH CONTENTS", "s PATH TARGET", "h PATH TARGET", "c PATH MAJOR:MINOR", "p PATH"; one a line. */
@@ -148,17 +149,3 @@ static struct snapshot_store *opened(const char *sub, enum snapshot_backend back
 	return s;
 }
 
-#define OK(call)                                                                                                       \
-	do {                                                                                                           \
-		auto_err struct err err = ERR_INIT;                                                                    \
-		int rc_ = (call);                                                                                      \
-		if (rc_ < 0)                                                                                           \
-			fail_msg("%s: %s", #call, err_msg(&err));                                                      \
-	} while (0)
-#define FAILS(class, words, call)                                                                                      \
-	do {                                                                                                           \
-		auto_err struct err err = ERR_INIT;                                                                    \
-		int rc_ = (call);                                                                                      \
-		if (rc_ != -(class) || !strstr(err_msg(&err), words))                                                  \
-			fail_msg("%s: wanted %s \"%s\", got %d \"%s\"", #call, err_class_name(class), words, rc_, err_msg(&err)); \
-	} while (0)
