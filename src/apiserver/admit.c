@@ -5,6 +5,8 @@
  * still at the revision that the check saw. So any number of concurrent creators never exceed it together. */
 #include "apiserver/admit.h"
 
+#include "apiserver/look.h"
+
 /* ---- riders of the commit */
 
 struct also {
@@ -76,22 +78,14 @@ static const struct api_resource *resource_of(struct call *c, struct span group,
 	return r;
 }
 
-static void unref_item(void *item)
+/* The tree of an item; the pass ends with an error if it cannot be read. */
+static const struct json *tree_of(struct call *c, struct arena *a, const struct api_resource *r, const struct store_item *it)
 {
-	store_item_unref(item);
-}
-
-/* The tree of an item. Its strings point into the item's bytes, which therefore live as long as the arena. */
-static struct json *tree_of(struct call *c, struct arena *a, const struct api_resource *r, const struct store_item *it)
-{
-	struct json *tree = arena_new(a, struct json);
-	arena_defer(a, unref_item, store_item_ref(it));
 	auto_err struct err err = ERR_INIT;
-	if (object_read(a, r, bytes_span(it->value), it->rev, tree, &err) == 0)
-		return tree;
-	if (c->err.class == ERR_NONE)
-		(void)err_move(&c->err, &err); /* the pass ends with it */
-	return NULL;
+	const struct json *tree = look_tree(c->w, a, r, it, &err);
+	if (!tree && c->err.class == ERR_NONE)
+		(void)err_move(&c->err, &err);
+	return tree;
 }
 
 static const struct json *look_get(void *arg, struct arena *a, struct span group, struct span plural, struct span ns,

@@ -6,6 +6,7 @@
 
 #include "apiserver/docs.h"
 #include "apiserver/kubelet.h"
+#include "apiserver/look.h"
 #include "apiserver/meter.h"
 #include "apiserver/privileges.h"
 #include "apiserver/relay.h"
@@ -125,6 +126,7 @@ static void worker_done(struct worker *w)
 	http_server_free(w->local);
 	if (w->port)
 		store_port_close(w->port);
+	look_free(w);
 	if (w->loop)
 		loop_free(w->loop);
 	api_registry_cache_done(&w->registry);

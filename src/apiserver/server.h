@@ -74,6 +74,7 @@ struct worker {
 	struct hub *pods_hub;	      /* hub.c; NULL: nobody asks for the pods of one node */
 	struct store_watch *feeds[8]; /* of worker 0 */
 	struct relay_pool *relays;    /* NULL until something was passed on (relay.h) */
+	struct look_cache *looks;     /* NULL until something was looked up (look.h) */
 	struct store_watch *roles;    /* of worker 0: aggregate.c */
 	unsigned serving;	      /* http servers that have not ended yet */
 };
