@@ -384,13 +384,18 @@ int api_fieldset_parse(struct arena *a, const struct json *fields_v1, const stru
 static struct span pe_key(struct arena *a, const struct api_pe *pe)
 {
 	static const char letters[] = "fkvi";
+	if (pe->kind == API_PE_FIELD) { /* nearly all are; a buffer for each would be a malloc for each */
+		char *text = arena_alloc(a, pe->field.len + 2);
+		text[0] = letters[API_PE_FIELD];
+		text[1] = ':';
+		if (pe->field.len)
+			memcpy(text + 2, pe->field.ptr, pe->field.len);
+		return (struct span){ text, pe->field.len + 2 };
+	}
 	auto_buf struct buf b = {};
 	buf_chr(&b, letters[pe->kind]);
 	buf_chr(&b, ':');
-	if (pe->kind == API_PE_FIELD)
-		buf_span_add(&b, pe->field);
-	else
-		json_write(&b, &pe->value, JSON_HTML);
+	json_write(&b, &pe->value, JSON_HTML);
 	return arena_span(a, buf_span(&b));
 }
 

@@ -214,6 +214,9 @@ static const struct api_fieldset *without_reset(struct arena *a, const struct ap
 }
 
 /* ---- typed views */
+
+#define OBJECT_GUESS 2000 /* bytes of a usual object: spares its buffer five moves */
+
 /* An object as upstream's typed value sees it: the members that Go always writes are there. */
 static struct json view_as(struct arena *a, const struct api_type *type, const struct json *object)
 {
@@ -221,6 +224,7 @@ static struct json view_as(struct arena *a, const struct api_type *type, const s
 	if (api_type_flags(type) & API_TYPE_CUSTOM)
 		return *object;
 	auto_buf struct buf text = {};
+	buf_reserve(&text, OBJECT_GUESS);
 	api_encode_json(&text, type, object, 0);
 	if (json_parse(a, arena_span(a, buf_span(&text)), JSON_DUPLICATES_LAST, NULL, &out, NULL) < 0)
 		return *object;

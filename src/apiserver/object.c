@@ -143,6 +143,7 @@ void object_encode(struct buf *out, const struct api_resource *res, struct json 
 	static const struct span early[] = { SPAN_INIT("name"), SPAN_INIT("generateName"), SPAN_INIT("namespace"),
 					     SPAN_INIT("selfLink"), SPAN_INIT("uid") };
 	auto_buf struct buf gv = {};
+	buf_reserve(out, 2000); /* a usual object's bytes: spares the buffer five moves */
 	if (res->storage_group.len)
 		buf_printf(&gv, "%.*s/", SPAN_ARG(res->storage_group));
 	buf_span_add(&gv, res->storage_version);
