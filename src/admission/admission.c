@@ -162,6 +162,13 @@ int admission_forbid(const struct admission *req, struct err *err, const char *f
 	return admission_forbid_name(req, name.len ? name : SPAN("Unknown"), err, why);
 }
 
+int admission_missing(struct admission *req, struct span resource, struct span name, struct err *err)
+{
+	req->missing_resource = resource;
+	req->missing_name = name;
+	return err_set(err, ERR_NOT_FOUND, "%.*s \"%.*s\" not found", SPAN_ARG(resource), SPAN_ARG(name));
+}
+
 void admission_warn(struct admission *req, struct span text)
 {
 	if (req->n_warnings == req->cap_warnings) {
@@ -252,7 +259,7 @@ int admission_lifecycle(struct admission *req, struct err *err)
 		return 0;
 	const struct json *ns = admission_get(req, "", "namespaces", SPAN_EMPTY, req->ns);
 	if (!ns)
-		return err_set(err, ERR_NOT_FOUND, "namespaces \"%.*s\" not found", SPAN_ARG(req->ns));
+		return admission_missing(req, SPAN("namespaces"), req->ns, err);
 	if (!span_is(text_of(json_getl(ns, "status"), "phase"), "Terminating"))
 		return 0;
 	int rc = admission_forbid(req, err, "unable to create new content in namespace %.*s because it is being terminated",

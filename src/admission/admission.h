@@ -106,6 +106,9 @@ struct admission {
 	unsigned n_warnings, cap_warnings;
 	struct admission_annotation *audit; /* whole keys: "pod-security.kubernetes.io/audit-violations" */
 	unsigned n_audit, cap_audit;
+	/* Of a NOT_FOUND that is about another object than the request's (its namespace, the pod of a kubelet's token): what the
+	 * details of the Status name. Of the core group; empty for none. */
+	struct span missing_resource, missing_name;
 };
 
 /* ---- which plugins run */

@@ -21,10 +21,10 @@ static int unexpected(const struct admission *req, struct err *err)
 	return admission_forbid(req, err, "unexpected operation \"%s\"", op);
 }
 
-static int pod_of(const struct admission *req, struct span name, const struct json **out, struct err *err)
+static int pod_of(struct admission *req, struct span name, const struct json **out, struct err *err)
 {
 	*out = admission_get(req, "", "pods", req->ns, name);
-	return *out ? 0 : err_set(err, ERR_NOT_FOUND, "pods \"%.*s\" not found", SPAN_ARG(name));
+	return *out ? 0 : admission_missing(req, SPAN("pods"), name, err);
 }
 
 static struct span node_of(const struct json *pod)
@@ -71,7 +71,7 @@ static int check_owner(struct admission *req, struct span node, struct err *err)
 		return FORBID(req, err, node, "must not set blockOwnerDeletion on an owner reference");
 	const struct json *object = admission_get(req, "", "nodes", SPAN_EMPTY, node);
 	if (!object)
-		return err_set(err, ERR_NOT_FOUND, "nodes \"%.*s\" not found", SPAN_ARG(node));
+		return admission_missing(req, SPAN("nodes"), node, err);
 	struct span uid = text_of(meta_of(object), "uid"), given = text_of(owner, "uid");
 	if (!span_eq(uid, given))
 		return admission_forbid(req, err, "node %.*s UID mismatch: expected %.*s got %.*s", SPAN_ARG(node), SPAN_ARG(given),

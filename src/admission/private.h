@@ -20,6 +20,8 @@ int admission_forbid(const struct admission *req, struct err *err, const char *f
 	__attribute__((format(printf, 3, 4)));
 /* The same with another name: PodSecurity and namespaces take the request's as it is. */
 int admission_forbid_name(const struct admission *req, struct span name, struct err *err, struct span why);
+/* `namespaces "x" not found`, of another object (of the core group) than the request's: its details name that one. */
+int admission_missing(struct admission *req, struct span resource, struct span name, struct err *err);
 void admission_warn(struct admission *req, struct span text);
 void admission_audit(struct admission *req, const char *key, struct span value);
 bool admission_is(const struct admission *req, const char *group, const char *plural);

@@ -198,6 +198,10 @@ static int finish(struct call *c, struct admission *req, int rc)
 {
 	for (unsigned i = 0; i < req->n_warnings; i++)
 		call_warn(c, req->warnings[i]);
+	if (rc < 0 && req->missing_name.len) {
+		c->about = arena_new(&c->arena, struct status_details);
+		*c->about = (struct status_details){ .name = req->missing_name, .kind = req->missing_resource };
+	}
 	/* What a look-up could not read outweighs the verdict that missed it. */
 	return rc < 0 ? rc : -(int)c->err.class;
 }
@@ -240,9 +244,14 @@ static int charge(struct call *c, struct admission *req)
 	return 0;
 }
 
+int admit_check(struct call *c, struct admission *req)
+{
+	return finish(c, req, admission_validate(&c->server->admission, req, &c->err));
+}
+
 int admit_validate(struct call *c, struct admission *req)
 {
-	int rc = finish(c, req, admission_validate(&c->server->admission, req, &c->err));
+	int rc = admit_check(c, req);
 	return rc < 0 ? rc : charge(c, req);
 }
 
@@ -250,5 +259,5 @@ int admit_both(struct call *c, enum admission_op op, struct json *object, const 
 {
 	struct admission *req = admit_begin(c, op, object, old);
 	int rc = admit_mutate(c, req);
-	return rc < 0 ? rc : finish(c, req, admission_validate(&c->server->admission, req, &c->err));
+	return rc < 0 ? rc : admit_check(c, req);
 }

@@ -16,7 +16,9 @@
 struct admission *admit_begin(struct call *c, enum admission_op op, struct json *object, const struct json *old);
 int admit_mutate(struct call *c, struct admission *req);
 int admit_validate(struct call *c, struct admission *req);
-/* Both passes and no quota: deletions, and sub-resources that store nothing of their own (Binding, Eviction, TokenRequest). */
+/* The second pass without the quotas: for actions that store nothing of their own (Binding, Eviction, TokenRequest). */
+int admit_check(struct call *c, struct admission *req);
+/* Both passes and no quota: deletions, evictions. */
 int admit_both(struct call *c, enum admission_op op, struct json *object, const struct json *old);
 /* Is a plugin on? */
 bool admit_has(const struct apiserver *s, const char *plugin);

@@ -2,6 +2,7 @@
  * sets spec.nodeName, annotations and the condition PodScheduled, and nothing else. */
 #include "apiserver/sub.h"
 
+#include "apiserver/admit.h"
 #include "apiserver/write.h"
 
 static void bind_try(struct call *c);
@@ -76,7 +77,8 @@ static void bind_try(struct call *c)
 {
 	struct json pod;
 	auto_buf struct buf key = {}, value = {};
-	c->snap = store_snapshot(c->server->store);
+	if (!c->snap) /* the first try has admission's */
+		c->snap = store_snapshot(c->server->store);
 	const struct store_item *it = sub_object(c, SPAN(""), "pods", c->route.ns, c->route.name, &pod);
 	if (c->err.class == ERR_NONE && !it)
 		err_set(&c->err, ERR_NOT_FOUND, "pods \"%.*s\" not found", SPAN_ARG(c->route.name));
@@ -124,10 +126,20 @@ void bind_create(struct call *c)
 	if (!c->sub)
 		c->route.name = json_span(json_path(&c->object, "metadata", "name", (char *)NULL));
 	struct json *meta = json_getl(&c->object, "metadata");
-	if (meta)
-		(void)json_setl(&c->arena, meta, "namespace", json_str(c->route.ns));
+	if (!meta)
+		meta = json_set(&c->arena, &c->object, SPAN("metadata"), json_object());
+	(void)json_setl(&c->arena, meta, "namespace", json_str(c->route.ns));
+	struct admission *req = admit_begin(c, ADMISSION_CREATE, &c->object, NULL);
+	if (admit_mutate(c, req) < 0) {
+		call_fail(c);
+		return;
+	}
 	if (validate(c) < 0) {
 		sub_fail_unknown(c);
+		return;
+	}
+	if (admit_check(c, req) < 0) {
+		call_fail(c);
 		return;
 	}
 	c->written = bind_written;

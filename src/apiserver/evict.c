@@ -6,6 +6,7 @@
  * crash between two steps leaves a budget that is one short until its controller drops the name from disruptedPods, as upstream. */
 #include "apiserver/sub.h"
 
+#include "apiserver/admit.h"
 #include "apiserver/delete.h"
 #include "apiserver/write.h"
 
@@ -328,6 +329,10 @@ void evict_create(struct call *c)
 	e->options = options ? *options : json_object();
 	e->has_rv = json_path(options, "preconditions", "resourceVersion", (char *)NULL);
 	c->dry_run = c->dry_run || (dry && dry->n);
+	if (admit_both(c, ADMISSION_CREATE, &c->object, NULL) < 0) {
+		call_fail(c);
+		return;
+	}
 	c->state = e;
 	c->again = evict_again;
 	evict_try(c);

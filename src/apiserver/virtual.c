@@ -173,6 +173,13 @@ static void review_rules(struct call *c, struct json *status)
 
 /* ---- tokens */
 
+static int missing(struct call *c, const char *plural, struct span name)
+{
+	c->about = arena_new(&c->arena, struct status_details);
+	*c->about = (struct status_details){ .name = name, .kind = span_of(plural) };
+	return err_set(&c->err, ERR_NOT_FOUND, "%s \"%.*s\" not found", plural, SPAN_ARG(name));
+}
+
 static int bound_object(struct call *c, const struct json *ref, struct auth_bound *out)
 {
 	static const struct {
@@ -185,8 +192,7 @@ static int bound_object(struct call *c, const struct json *ref, struct auth_boun
 		int64_t deletion_s;
 		struct span ns = span_is(kind, "Node") ? SPAN("") : c->route.ns;
 		if (!lookup_uid(c->server, span_of(kinds[i].plural), ns, name, &c->arena, &found, &deletion_s))
-			return err_set(&c->err, ERR_NOT_FOUND, "%s \"%.*s\" not found", kinds[i].plural,
-				       SPAN_ARG(name));
+			return missing(c, kinds[i].plural, name);
 		if (uid.len && !span_eq(uid, found))
 			return err_set(
 				&c->err, ERR_STALE,
@@ -202,6 +208,50 @@ static int bound_object(struct call *c, const struct json *ref, struct auth_boun
 		       SPAN_ARG(c->route.name), SPAN_ARG(kind));
 }
 
+static int token_invalid(struct call *c, const char *field, struct span value, const char *why)
+{
+	err_cause_add(&c->err, span_of(field), "FieldValueInvalid",
+		      arena_printf(&c->arena, "Invalid value: %.*s: %s", SPAN_ARG(value), why));
+	static struct status_details about = { .group = SPAN_INIT("authentication.k8s.io"), .kind = SPAN_INIT("TokenRequest") };
+	c->about = &about;
+	return err_set(&c->err, ERR_INVALID, "TokenRequest.authentication.k8s.io \"\" is invalid: %s: Invalid value: %.*s: %s", field,
+		       SPAN_ARG(value), why);
+}
+
+/* Both fields are the path's; absent ones get its values. */
+static int token_names(struct call *c)
+{
+	struct json *meta = json_getl(&c->object, "metadata");
+	const struct {
+		const char *key, *field, *why;
+		struct span want;
+	} rows[] = {
+		{ "name", "metadata.name", "must match the service account name if specified", c->route.name },
+		{ "namespace", "metadata.namespace", "must match the service account namespace if specified", c->route.ns },
+	};
+	if (!json_is(meta, JSON_OBJECT))
+		meta = json_set(&c->arena, &c->object, SPAN("metadata"), json_object());
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct span is = member(meta, rows[i].key);
+		if (is.len && !span_eq(is, rows[i].want))
+			return token_invalid(c, rows[i].field, arena_printf(&c->arena, "\"%.*s\"", SPAN_ARG(is)), rows[i].why);
+		set(c, meta, rows[i].key, json_str(rows[i].want));
+	}
+	set(c, meta, "creationTimestamp", json_str(write_now(c)));
+	return 0;
+}
+
+static int token_check(struct call *c, int64_t asked_s)
+{
+	struct span seconds = arena_printf(&c->arena, "%lld", (long long)asked_s);
+	if (asked_s < EXPIRATION_LEAST_S)
+		return token_invalid(c, "spec.expirationSeconds", seconds, "may not specify a duration less than 10 minutes");
+	if (asked_s > INT64_C(1) << 32)
+		return token_invalid(c, "spec.expirationSeconds", seconds, "may not specify a duration larger than 2^32 seconds");
+	return 0;
+}
+
+/* Upstream's order: admission's first pass, the account, names, limits, admission's second, the object that it is bound to. */
 static void token_request(struct call *c)
 {
 	struct json *spec = json_getl(&c->object, "spec"), *auds = json_getl(spec, "audiences");
@@ -210,32 +260,24 @@ static void token_request(struct call *c)
 	unsigned n = 0;
 	int64_t deletion_s, expires_s, asked_s = json_i64(seconds, EXPIRATION_DEFAULT_S);
 	struct auth_bound bound = {};
-	if (!lookup_uid(c->server, SPAN("serviceaccounts"), c->route.ns, c->route.name, &c->arena, &sa_uid,
-			&deletion_s)) {
-		not_found(c);
-	} else if (asked_s < EXPIRATION_LEAST_S) {
-		err_cause_add(&c->err, SPAN("spec.expirationSeconds"), "FieldValueInvalid",
-			      arena_printf(&c->arena,
-					   "Invalid value: %lld: may not specify a duration less than 10 minutes",
-					   (long long)asked_s));
-		err_set(&c->err, ERR_INVALID,
-			"TokenRequest.authentication.k8s.io \"\" is invalid: spec.expirationSeconds: Invalid value: "
-			"%lld: may not specify "
-			"a duration less than 10 minutes",
-			(long long)asked_s);
-	} else if (asked_s > INT64_C(1) << 32) {
-		err_set(&c->err, ERR_INVALID,
-			"TokenRequest.authentication.k8s.io \"\" is invalid: spec.expirationSeconds: Invalid value: "
-			"%lld: may not specify "
-			"a duration larger than 2^32 seconds",
-			(long long)asked_s);
-	} else if (ref) {
-		(void)bound_object(c, ref, &bound); /* sets c->err */
-	}
-	if (c->err.class != ERR_NONE) {
+	struct admission *req = admit_begin(c, ADMISSION_CREATE, &c->object, NULL);
+	int rc = admit_mutate(c, req);
+	if (rc == 0 && !lookup_uid(c->server, SPAN("serviceaccounts"), c->route.ns, c->route.name, &c->arena, &sa_uid, &deletion_s))
+		rc = not_found(c);
+	if (rc == 0)
+		rc = token_names(c);
+	if (rc == 0)
+		rc = token_check(c, asked_s);
+	if (rc == 0)
+		rc = admit_check(c, req);
+	if (rc == 0 && ref)
+		rc = bound_object(c, ref, &bound);
+	if (rc < 0) {
 		call_fail(c);
 		return;
 	}
+	spec = json_getl(&c->object, "spec"); /* a new member moves the others */
+	auds = json_getl(spec, "audiences");
 	if (json_is(auds, JSON_ARRAY)) {
 		audiences = arena_alloc_n(&c->arena, auds->n, sizeof(*audiences));
 		JSON_EACH_ITEM(auds, item)
@@ -255,8 +297,9 @@ static void token_request(struct call *c)
 	struct json status = json_object();
 	set(c, &status, "token", json_str(arena_span(&c->arena, buf_span(&token))));
 	set(c, &status, "expirationTimestamp", json_str(arena_span(&c->arena, span_make(when, len))));
+	const struct auth_issuer *i = &c->server->issuer;
 	if (!n)
-		set(c, spec, "audiences", list_of(c, &c->server->issuer.issuer, 1));
+		set(c, spec, "audiences", i->n_audiences ? list_of(c, i->audiences, i->n_audiences) : list_of(c, &i->issuer, 1));
 	set(c, spec, "expirationSeconds", json_int(asked_s));
 	set(c, &c->object, "status", status);
 	answer_tree(c, 201, c->sub->type, &c->object, SPAN("authentication.k8s.io/v1"), SPAN("TokenRequest"));
@@ -326,10 +369,7 @@ void virtual_create(struct call *c)
 	if (!json_is(json_getl(&c->object, "spec"), JSON_OBJECT))
 		set(c, &c->object, "spec", json_object());
 	if (!row) {
-		if (admit_both(c, ADMISSION_CREATE, &c->object, NULL) < 0)
-			call_fail(c);
-		else
-			token_request(c);
+		token_request(c);
 		return;
 	}
 	struct json status = json_object();
