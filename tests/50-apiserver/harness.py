@@ -85,7 +85,7 @@ class Server:
         """On the port of the last time, so that clients find the server again."""
         log = open(f"{self.dir}/log", "wb")
         self.process = subprocess.Popen(
-            [self.knarr, "apiserver", "--disable-admission-plugins=ServiceAccount,StorageObjectInUseProtection", "--data-dir", f"{self.dir}/data", "--secure-port", str(self.port), "--bind-address",
+            [self.knarr, "apiserver", "--data-dir", f"{self.dir}/data", "--secure-port", str(self.port), "--bind-address",
              "127.0.0.1", "--token-auth-file", f"{self.dir}/tokens", *self.flags, *flags], stderr=log, stdout=log)
         log.close()
         for _ in range(400):
