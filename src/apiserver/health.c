@@ -4,40 +4,60 @@
 
 enum { LIVEZ = 1, READYZ = 2, HEALTHZ = 4, EVERYWHERE = 7 };
 
-static bool ping(struct apiserver *s)
+/* What is wrong, in words for whoever asks for this check alone; NULL when all is well. */
+typedef const char *check_fn(struct call *c);
+
+/* That somebody answers says it. */
+static const char *done(struct call *c)
 {
-	return true;
+	return NULL;
 }
 
-static bool store_writes(struct apiserver *s)
-{
-	struct store_status st;
-	store_status(s->store, &st);
-	return st.last_error == 0;
-}
-
-static bool store_ready(struct apiserver *s)
+static const char *store_writes(struct call *c)
 {
 	struct store_status st;
-	store_status(s->store, &st);
-	return st.last_error == 0 && st.disk_used_bytes <= st.quota_bytes;
+	store_status(c->server->store, &st);
+	return st.last_error ? arena_printf(&c->arena, "the store refused the last write: %s", err_class_name(st.last_error)).ptr
+			     : NULL;
 }
 
-static bool staying(struct apiserver *s)
+static const char *store_ready(struct call *c)
 {
-	return !atomic_load(&s->leaving);
+	struct store_status st;
+	store_status(c->server->store, &st);
+	if (st.disk_used_bytes > st.quota_bytes)
+		return arena_printf(&c->arena, "the store has used %llu of %llu bytes", (unsigned long long)st.disk_used_bytes,
+				    (unsigned long long)st.quota_bytes).ptr;
+	return store_writes(c);
 }
 
+static const char *staying(struct call *c)
+{
+	return atomic_load(&c->server->leaving) ? "process is shutting down" : NULL;
+}
+
+/* In upstream's order. Its further hooks are of what is not here: API priority and fairness, the aggregator, CEL, the identity
+ * leases of several servers, tracking of legacy tokens. */
 static const struct check {
 	const char *name;
 	unsigned where;
-	bool (*good)(struct apiserver *s);
+	check_fn *wrong;
 } checks[] = {
-	{ "ping", EVERYWHERE, ping },
+	{ "ping", EVERYWHERE, done },
+	{ "log", EVERYWHERE, done }, /* a line is written before its request goes on: there is no buffer that could stop moving */
 	{ "etcd", EVERYWHERE, store_writes },
 	{ "etcd-readiness", READYZ, store_ready },
-	{ "informer-sync", READYZ, ping },
-	{ "poststarthook/start-system-namespaces-controller", EVERYWHERE, ping },
+	{ "informer-sync", READYZ, done },
+	{ "poststarthook/generic-apiserver-start-informers", EVERYWHERE, done },
+	{ "poststarthook/start-apiextensions-informers", EVERYWHERE, done },
+	{ "poststarthook/start-apiextensions-controllers", EVERYWHERE, done },
+	{ "poststarthook/crd-informer-synced", EVERYWHERE, done },
+	{ "poststarthook/start-system-namespaces-controller", EVERYWHERE, done },
+	{ "poststarthook/start-cluster-authentication-info-controller", EVERYWHERE, done },
+	{ "poststarthook/rbac/bootstrap-roles", EVERYWHERE, done },
+	{ "poststarthook/scheduling/bootstrap-system-priority-classes", EVERYWHERE, done },
+	{ "poststarthook/bootstrap-controller", EVERYWHERE, done },
+	{ "poststarthook/start-kubernetes-service-cidr-controller", EVERYWHERE, done },
 	{ "shutdown", READYZ, staying },
 };
 
@@ -91,7 +111,7 @@ static void all(struct call *c, const char *name, unsigned where)
 			continue;
 		if (excluded(c, checks[i].name)) {
 			buf_printf(&b, "[+]%s excluded: ok\n", checks[i].name);
-		} else if (checks[i].good(c->server)) {
+		} else if (!checks[i].wrong(c)) {
 			buf_printf(&b, "[+]%s ok\n", checks[i].name);
 		} else {
 			buf_printf(&b, "[-]%s failed: reason withheld\n", checks[i].name);
@@ -125,9 +145,14 @@ bool health_handle(struct call *c, const struct span *seg, size_t n)
 		for (size_t k = 0; k < ARRAY_LEN(checks); k++) {
 			if (!(checks[k].where & roots[i].where) || !span_is(buf_span(&name), checks[k].name))
 				continue;
-			bool good = checks[k].good(c->server);
-			buf_str(&b, good ? "ok" : "internal server error: reason withheld\n");
-			call_answer(c, good ? 200 : 500, "text/plain; charset=utf-8", &b);
+			const char *wrong = checks[k].wrong(c);
+			if (wrong) {
+				buf_printf(&b, "internal server error: %s\n", wrong);
+				http_reply_header(c->http, "x-content-type-options", SPAN("nosniff"));
+			} else {
+				buf_str(&b, "ok");
+			}
+			call_answer(c, wrong ? 500 : 200, "text/plain; charset=utf-8", &b);
 			return true;
 		}
 	}
