@@ -463,7 +463,7 @@ static int scale_apply(struct call *c, const struct json *old, struct json *out_
 {
 	struct json patch, own = json_object(), meta = json_object(), checked;
 	struct span manager;
-	int rc = write_apply_patch(c, &patch, &manager);
+	int rc = patch_apply_read(c, &patch, &manager);
 	if (rc < 0)
 		return rc;
 	struct api_ssa ssa = write_ssa(c), as_scale = { .type = c->sub->type,
@@ -500,7 +500,7 @@ static void scale_try(struct call *c)
 {
 	auto_buf struct buf key = {};
 	struct json old, scale, object;
-	bool apply = write_is_apply(c);
+	bool apply = patch_is_apply(c);
 	const struct store_item *it = write_current(c, &key, &old);
 	if (!it) {
 		if (c->err.class == ERR_NONE)
@@ -510,7 +510,7 @@ static void scale_try(struct call *c)
 	}
 	struct json was = scale_of(c, &old);
 	int rc = apply				      ? scale_apply(c, &old, &object, &scale)
-		 : c->route.verb == ROUTE_PATCH ? write_patch_tree(c, c->sub->type, &was, &scale)
+		 : c->route.verb == ROUTE_PATCH ? patch_tree(c, c->sub->type, &was, &scale)
 						: write_decode(c, c->sub->type, SPAN("Scale"), &scale);
 	if (rc < 0) {
 		call_fail(c);

@@ -14,12 +14,28 @@ void write_put(struct call *c, struct span key, int64_t seen_rev);
 void write_commit(struct call *c, struct store_txn *txn);
 void write_answer(struct call *c, int64_t rev); /* c->value as the object */
 int write_conflict(struct call *c);
-/* A JSON, merge or strategic patch of a tree of that type (Scale); the result is checked. */
-int write_patch_tree(struct call *c, const struct api_type *type, const struct json *old, struct json *out);
-/* Is it a server-side apply? Then: its patch, and who applies. */
-bool write_is_apply(struct call *c);
-int write_apply_patch(struct call *c, struct json *out_patch, struct span *out_manager);
 /* Server-side apply's view of the call: the resource's type and version, the sub-resource. */
 struct api_ssa write_ssa(struct call *c);
 struct span write_now(struct call *c);
 void write_namespace_key(struct buf *out, struct span ns);
+
+/* ---- what updates and patches share */
+enum write_fields { FIELDS_WARN, FIELDS_STRICT, FIELDS_IGNORE }; /* ?fieldValidation= */
+int write_field_validation(struct call *c, enum write_fields *out);
+int write_found_fields(struct call *c, const struct api_decode *d, enum write_fields how); /* the warnings */
+/* apiVersion, kind and namespace of an object must be the request's, or absent. */
+int write_kind_agree(struct call *c, const struct json *object);
+int write_namespace_agree(struct call *c, struct json *object);
+struct json *write_meta(struct call *c, struct json *object); /* metadata, made when absent */
+/* Commits c->value over `it`, deletes what has lost its last finalizer, or answers at once when nothing changed. */
+void write_change(struct call *c, struct span key, const struct store_item *it, const struct json *object);
+/* After a lost race: the change is computed anew, until there were too many. */
+void write_again(struct call *c, void (*try)(struct call *c));
+
+/* ---- patch.c */
+void patch_begin(struct call *c); /* the body is there */
+/* A JSON, merge or strategic patch of a tree of that type (Scale); the result is checked. */
+int patch_tree(struct call *c, const struct api_type *type, const struct json *old, struct json *out);
+/* Is it a server-side apply? Then: its patch, and who applies. */
+bool patch_is_apply(struct call *c);
+int patch_apply_read(struct call *c, struct json *out_patch, struct span *out_manager);
