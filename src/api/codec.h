@@ -40,6 +40,11 @@ int api_decode_yaml(struct arena *a, const struct api_type *t, struct span text,
 /* The same checks on a tree that is there already (parsed YAML, a patched object); changes it in place. */
 int api_decode_tree(struct arena *a, const struct api_type *t, struct json *tree, struct api_decode *d, struct err *err);
 
+/* JSON that has no type (a patch): only repeated fields are found; the last value of each stays. d is wanted. */
+int api_decode_any(struct arena *a, struct span text, struct api_decode *d, struct json *out, struct err *err);
+/* Adds an entry to found, unless it is there or the list is full. Copied. */
+void api_decode_note(struct arena *a, struct api_decode *d, struct span what);
+
 /* Go's JSON of the typed object: field order, omitempty, zero values that Go always writes ("creationTimestamp":null,
  * "status":{}), map keys sorted, HTML escapes. Appended to out; no newline. Objects of custom resources: keys
  * sorted at every level. The tree need not be in order. style: 0 or JSON_PRETTY. */

@@ -557,6 +557,46 @@ int api_decode_json(struct arena *a, const struct api_type *t, struct span text,
 	return rc;
 }
 
+/* Depth is the parser's: 200 at most. */
+static void walk_any(struct walk *w, struct json *v, const struct place *at)
+{
+	struct place here = { .up = at };
+	if (v->kind == JSON_OBJECT) {
+		merge_repeated(w, v, at);
+		here.kind = KEY;
+		JSON_EACH_MEMBER(v, m) {
+			here.name = json_key(m);
+			walk_any(w, &m->value, &here);
+		}
+	}
+	here.kind = ITEM;
+	JSON_EACH_ITEM(v, item) {
+		here.index = (uint32_t)(item - v->items);
+		walk_any(w, item, &here);
+	}
+}
+
+int api_decode_any(struct arena *a, struct span text, struct api_decode *d, struct json *out, struct err *err)
+{
+	struct json tree;
+	int rc = json_parse(a, text, JSON_BORROW | JSON_DUPLICATES_KEEP | JSON_REPLACE_BAD_UTF8, &limits, &tree, err);
+	if (rc < 0)
+		return rc;
+	struct walk w = { .a = a, .d = d, .err = err };
+	walk_any(&w, &tree, NULL);
+	if (d->strict && d->n_found)
+		return strict_error(d, err);
+	*out = tree;
+	return 0;
+}
+
+void api_decode_note(struct arena *a, struct api_decode *d, struct span what)
+{
+	struct walk w = { .a = a, .d = d, .cap_found = d->n_found };
+	if (d->n_found < FOUND_MAX)
+		note_found(&w, what);
+}
+
 /* The message as the API server gives it: sigs.k8s.io/yaml's own words without what its Unmarshal puts in front. */
 static struct span yaml_words(const struct err *err)
 {

@@ -148,6 +148,30 @@ static void strict_names_what_it_found(void **state)
 			    "\"spec.containers[1].name\", unknown field \"spec.containers[1].imagee\", duplicate field \"metadata.labels.a\"");
 }
 
+static void repeated_fields_without_a_type(void **state)
+{
+	auto_arena struct arena a = {};
+	auto_err struct err err = ERR_INIT;
+	auto_buf struct buf b = {};
+	struct json v;
+	struct api_decode d = {};
+	struct span in = SPAN("[{\"a\":1,\"a\":{\"b\":1,\"b\":2}},{\"a\":1,\"c\":[{\"d\":1,\"d\":null}]}]");
+	static const char *const want[] = { "duplicate field \"[0].a\"", "duplicate field \"[0].a.b\"", "duplicate field \"[1].c[0].d\"" };
+	assert_int_equal(api_decode_any(&a, in, &d, &v, &err), 0);
+	assert_int_equal(d.n_found, ARRAY_LEN(want));
+	for (size_t i = 0; i < ARRAY_LEN(want); i++)
+		if (!span_is(d.found[i], want[i]))
+			fail_msg("want %s, have %.*s", want[i], SPAN_ARG(d.found[i]));
+	json_write(&b, &v, 0);
+	assert_string_equal(buf_cstr(&b), "[{\"a\":{\"b\":2}},{\"a\":1,\"c\":[{\"d\":null}]}]");
+	api_decode_note(&a, &d, SPAN("more"));
+	api_decode_note(&a, &d, SPAN("more"));
+	assert_int_equal(d.n_found, ARRAY_LEN(want) + 1);
+	d = (struct api_decode){ .strict = true };
+	assert_int_equal(api_decode_any(&a, SPAN("{\"a\":1,\"a\":2}"), &d, &v, &err), -ERR_INVALID_REQUEST);
+	assert_string_equal(err_msg(&err), "strict decoding error: duplicate field \"a\"");
+}
+
 static void yaml_is_strict_in_its_own_words(void **state)
 {
 	auto_arena struct arena a = {};
@@ -317,6 +341,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rows_come_out),
 		cmocka_unit_test(strict_names_what_it_found),
+		cmocka_unit_test(repeated_fields_without_a_type),
 		cmocka_unit_test(yaml_is_strict_in_its_own_words),
 		cmocka_unit_test(plain_quantities_are_canonical),
 		cmocka_unit_test(found_is_bounded),

@@ -35,20 +35,77 @@ static int patch_kind_of(struct call *c, enum patch_kind *out)
 		       custom ? "" : ", application/strategic-merge-patch+json");
 }
 
-static int patch_parse(struct call *c, enum patch_kind kind, struct json *out)
+/* ---- the patch itself */
+
+/* A patch as it was sent, and what strict validation has to say of it before it is applied. */
+struct patch {
+	enum patch_kind kind;
+	enum write_fields how;
+	struct json tree;
+	struct span *found; /* repeated fields; of a JSON patch unknown ones too */
+	unsigned n_found;
+	struct span yaml_words; /* of a server-side apply: keys that are there twice; empty for none */
+};
+
+/* What upstream's jsonPatchOp does not know. */
+static void operations_check(struct call *c, struct json *tree, struct api_decode *d)
 {
-	int rc;
-	if (kind == PATCH_APPLY)
-		rc = yaml_parse(&c->arena, c->body, 0, NULL, out, &c->err);
-	else
-		rc = json_parse(&c->arena, c->body, JSON_BORROW | JSON_DUPLICATES_LAST, NULL, out, &c->err);
+	static const char *const known[] = { "op", "path", "from", "value" };
+	JSON_EACH_ITEM(tree, op)
+		JSON_EACH_MEMBER(op, m) {
+			bool is_known = false;
+			for (size_t i = 0; i < ARRAY_LEN(known); i++)
+				is_known = is_known || span_is(json_key(m), known[i]);
+			if (!is_known)
+				api_decode_note(&c->arena, d,
+						arena_printf(&c->arena, "unknown field \"[%u].%.*s\"", (unsigned)(op - tree->items),
+							     SPAN_ARG(json_key(m))));
+		}
+}
+
+static int json_read(struct call *c, struct patch *p)
+{
 	auto_buf struct buf words = {};
-	if (rc < 0 && kind != PATCH_APPLY && json_go_complaint(&words, c->body))
+	struct api_decode d = {};
+	int rc = api_decode_any(&c->arena, c->body, &d, &p->tree, &c->err);
+	if (rc < 0 && json_go_complaint(&words, c->body))
 		return err_set(&c->err, ERR_INVALID_REQUEST, "error decoding patch: %s", buf_cstr(&words));
 	if (rc < 0)
 		return err_note(&c->err, "error decoding patch");
+	if (p->kind == PATCH_JSON)
+		operations_check(c, &p->tree, &d);
+	for (unsigned i = 0; i < d.n_found && p->kind == PATCH_JSON; i++)
+		d.found[i] = arena_printf(&c->arena, "json patch %.*s", SPAN_ARG(d.found[i]));
+	p->found = d.found;
+	p->n_found = d.n_found;
 	return 0;
 }
+
+static int yaml_read(struct call *c, struct patch *p)
+{
+	auto_err struct err strict_err = ERR_INIT;
+	bool strict = p->how != FIELDS_IGNORE;
+	if (strict && yaml_parse(&c->arena, c->body, YAML_STRICT, NULL, &p->tree, &strict_err) == 0)
+		return 0;
+	if (yaml_parse(&c->arena, c->body, 0, NULL, &p->tree, &c->err) < 0)
+		return err_note(&c->err, "error decoding patch");
+	if (strict)
+		p->yaml_words = arena_span(&c->arena, span_of(err_msg(&strict_err)));
+	return 0;
+}
+
+static int patch_read(struct call *c, struct patch *out)
+{
+	*out = (struct patch){};
+	int rc = patch_kind_of(c, &out->kind);
+	if (rc == 0)
+		rc = write_field_validation(c, &out->how);
+	if (rc == 0)
+		rc = out->kind == PATCH_APPLY ? yaml_read(c, out) : json_read(c, out);
+	return rc;
+}
+
+/* ---- applying it */
 
 /* Changes a copy of old; strategic needs the type. */
 static int patch_copy(struct call *c, enum patch_kind kind, const struct api_type *type, const struct json *patch,
@@ -70,23 +127,94 @@ static int patch_copy(struct call *c, enum patch_kind kind, const struct api_typ
 	return err_set(&c->err, ERR_INVALID, "the server rejected our request due to an error in our request");
 }
 
+/* ---- what strict validation says of the outcome */
+
+/* The patch as Go's %+v prints the map that it is; how deep is bounded by the parser. */
+static void go_value(struct buf *b, const struct json *v)
+{
+	if (v->kind == JSON_OBJECT) {
+		buf_str(b, "map[");
+		JSON_EACH_MEMBER(v, m) {
+			if (m != v->members)
+				buf_chr(b, ' ');
+			buf_span_add(b, json_key(m));
+			buf_chr(b, ':');
+			go_value(b, &m->value);
+		}
+		buf_chr(b, ']');
+	} else if (v->kind == JSON_ARRAY) {
+		buf_chr(b, '[');
+		JSON_EACH_ITEM(v, item) {
+			if (item != v->items)
+				buf_chr(b, ' ');
+			go_value(b, item);
+		}
+		buf_chr(b, ']');
+	} else if (v->kind == JSON_STRING) {
+		buf_span_add(b, json_span(v));
+	} else if (v->kind == JSON_NULL) {
+		buf_str(b, "<nil>");
+	} else {
+		json_write(b, v, 0);
+	}
+}
+
+/* Upstream names neither kind nor object, but shows the whole outcome (of a strategic patch: the patch). */
+static int refuse_outcome(struct call *c, const struct patch *p, const struct api_type *type, const struct json *old,
+			  struct span why)
+{
+	auto_buf struct buf shown = {}, quoted = {};
+	struct json outcome;
+	if (p->kind == PATCH_STRATEGIC) {
+		struct json sorted = json_copy(&c->arena, &p->tree);
+		json_sort(&sorted);
+		go_value(&shown, &sorted);
+	} else {
+		/* Once more, as the check has changed the first; it went well then. */
+		(void)patch_copy(c, p->kind, type, &p->tree, old, &outcome);
+		json_write(&shown, &outcome, JSON_HTML);
+	}
+	api_go_quote(&quoted, buf_span(&shown));
+	struct span text = arena_printf(&c->arena, "Invalid value: %s: %.*s", buf_cstr(&quoted), SPAN_ARG(why));
+	err_done(&c->err);
+	c->generic = true;
+	err_cause_add(&c->err, SPAN("patch"), "FieldValueInvalid", text);
+	return err_set(&c->err, ERR_INVALID, " \"\" is invalid: patch: %.*s", SPAN_ARG(text));
+}
+
+/* Types, unknown fields and what the patch itself had. */
+static int outcome_check(struct call *c, const struct patch *p, const struct api_type *type, const struct json *old,
+			 struct json *out)
+{
+	struct api_decode d = {};
+	auto_buf struct buf all = {};
+	if (api_decode_tree(&c->arena, type, out, &d, &c->err) < 0) {
+		if (p->kind == PATCH_APPLY)
+			return -(int)c->err.class;
+		struct span why = arena_span(&c->arena, span_of(err_msg(&c->err)));
+		return refuse_outcome(c, p, type, old, why);
+	}
+	struct api_decode both = { .found = p->found, .n_found = p->n_found };
+	for (unsigned i = 0; i < d.n_found; i++)
+		api_decode_note(&c->arena, &both, d.found[i]);
+	if (p->how == FIELDS_WARN && p->yaml_words.len)
+		call_warn(c, p->yaml_words);
+	if (p->how == FIELDS_STRICT && p->yaml_words.len)
+		return err_set(&c->err, ERR_INVALID_REQUEST, "error strict decoding YAML: %.*s", SPAN_ARG(p->yaml_words));
+	if (p->kind == PATCH_APPLY || p->how != FIELDS_STRICT || !both.n_found)
+		return write_found_fields(c, &both, p->how);
+	for (unsigned i = 0; i < both.n_found; i++)
+		buf_printf(&all, "%s%.*s", i ? ", " : "strict decoding error: ", SPAN_ARG(both.found[i]));
+	return refuse_outcome(c, p, type, old, buf_span(&all));
+}
+
 int patch_tree(struct call *c, const struct api_type *type, const struct json *old, struct json *out)
 {
-	enum patch_kind kind;
-	enum write_fields how;
-	struct json patch;
-	int rc = patch_kind_of(c, &kind);
+	struct patch p;
+	int rc = patch_read(c, &p);
 	if (rc == 0)
-		rc = write_field_validation(c, &how);
-	if (rc == 0)
-		rc = patch_parse(c, kind, &patch);
-	if (rc < 0)
-		return rc;
-	struct api_decode d = { .strict = how == FIELDS_STRICT };
-	rc = patch_copy(c, kind, type, &patch, old, out);
-	if (rc == 0)
-		rc = api_decode_tree(&c->arena, type, out, &d, &c->err);
-	return rc < 0 ? rc : write_found_fields(c, &d, how);
+		rc = patch_copy(c, p.kind, type, &p.tree, old, out);
+	return rc < 0 ? rc : outcome_check(c, &p, type, old, out);
 }
 
 int patch_apply_read(struct call *c, struct json *out_patch, struct span *out_manager)
@@ -96,7 +224,11 @@ int patch_apply_read(struct call *c, struct json *out_patch, struct span *out_ma
 		return err_set(&c->err, ERR_INVALID,
 			       "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply "
 			       "patch");
-	return patch_parse(c, PATCH_APPLY, out_patch);
+	struct patch p;
+	int rc = patch_read(c, &p);
+	if (rc == 0)
+		*out_patch = p.tree;
+	return rc;
 }
 
 bool patch_is_apply(struct call *c)
@@ -105,11 +237,10 @@ bool patch_is_apply(struct call *c)
 	return c->route.verb == ROUTE_PATCH && span_eq_nocase(type, span_of(patch_types[PATCH_APPLY]));
 }
 
-static int patch_apply(struct call *c, enum patch_kind kind, const struct json *patch, const struct json *old,
-		       struct json *out)
+static int patch_apply(struct call *c, const struct patch *p, const struct json *old, struct json *out)
 {
 	int rc;
-	if (kind == PATCH_APPLY) {
+	if (p->kind == PATCH_APPLY) {
 		struct span manager = call_param(c, "fieldManager");
 		if (!manager.len)
 			return err_set(
@@ -117,37 +248,31 @@ static int patch_apply(struct call *c, enum patch_kind kind, const struct json *
 				"PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required "
 				"for apply patch");
 		struct api_ssa ssa = write_ssa(c);
-		rc = api_ssa_apply(&c->arena, &ssa, old, patch, manager, call_param_true(c, "force"), out, &c->err);
+		rc = api_ssa_apply(&c->arena, &ssa, old, &p->tree, manager, call_param_true(c, "force"), out, &c->err);
 	} else {
-		rc = patch_copy(c, kind, c->res->type, patch, old, out);
+		rc = patch_copy(c, p->kind, c->res->type, &p->tree, old, out);
 	}
-	if (rc < 0)
-		return rc;
-	enum write_fields how;
-	rc = write_field_validation(c, &how);
-	struct api_decode d = { .strict = how == FIELDS_STRICT };
 	if (rc == 0)
-		rc = api_decode_tree(&c->arena, c->res->type, out, &d, &c->err);
-	if (rc < 0)
-		return rc;
-	apiserver_custom_default(c, out);
-	return write_found_fields(c, &d, how);
+		rc = outcome_check(c, p, c->res->type, old, out);
+	if (rc == 0)
+		apiserver_custom_default(c, out);
+	return rc;
 }
 
 static void patch_try(struct call *c)
 {
 	auto_buf struct buf key = {};
-	struct json old, patch, object;
-	enum patch_kind kind;
-	if (patch_kind_of(c, &kind) < 0 || patch_parse(c, kind, &patch) < 0) {
+	struct json old, object;
+	struct patch p;
+	if (patch_read(c, &p) < 0) {
 		call_fail(c);
 		return;
 	}
 	const struct store_item *it = write_current(c, &key, &old);
-	if (!it && kind == PATCH_APPLY && !c->sub && c->err.class == ERR_NONE) {
+	if (!it && p.kind == PATCH_APPLY && !c->sub && c->err.class == ERR_NONE) {
 		/* Apply makes what is not there. */
 		c->success_code = 201;
-		if (patch_apply(c, kind, &patch, NULL, &object) < 0 || write_kind_agree(c, &object) < 0 ||
+		if (patch_apply(c, &p, NULL, &object) < 0 || write_kind_agree(c, &object) < 0 ||
 		    write_namespace_agree(c, &object) < 0) {
 			call_fail(c);
 			return;
@@ -169,7 +294,7 @@ static void patch_try(struct call *c)
 		return;
 	}
 	c->success_code = 200;
-	if (patch_apply(c, kind, &patch, &old, &object) < 0 || write_kind_agree(c, &object) < 0 ||
+	if (patch_apply(c, &p, &old, &object) < 0 || write_kind_agree(c, &object) < 0 ||
 	    write_namespace_agree(c, &object) < 0) {
 		call_fail(c);
 		return;
@@ -184,7 +309,7 @@ static void patch_try(struct call *c)
 	else if ((rv.len && (!span_to_i64(rv, &wanted) || wanted != it->rev)) ||
 		 (uid.len && !span_eq(uid, meta_span(&old, "uid"))))
 		write_conflict(c);
-	if (c->err.class != ERR_NONE || write_finish(c, &object, &old, kind == PATCH_APPLY) < 0)
+	if (c->err.class != ERR_NONE || write_finish(c, &object, &old, p.kind == PATCH_APPLY) < 0)
 		call_fail(c);
 	else
 		write_change(c, buf_span(&key), it, &object);
