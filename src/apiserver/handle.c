@@ -231,7 +231,7 @@ int call_token_user(struct call *c, struct span token, const struct span *want, 
 	if (auth_tokens_find(atomic_load(&s->tokens), token, &c->arena, out_user))
 		return 0;
 	int64_t now_s = clock_wall_ns(s->clock) / NS_PER_S;
-	int rc = auth_token_check(&s->issuer, &s->lookup, token, now_s, want, n_want, &c->arena, out_user,
+	int rc = auth_token_check(issuer_now(s), &s->lookup, token, now_s, want, n_want, &c->arena, out_user,
 				  out_audiences, out_n, &stale, err);
 	if (rc == -ERR_NOT_FOUND)
 		rc = auth_bootstrap_check(&s->lookup, token, now_s, &c->arena, out_user, err);

@@ -54,12 +54,12 @@ static void openid(struct call *c, bool keys)
 {
 	auto_buf struct buf b = {}, uri = {};
 	if (keys) {
-		auth_openid_jwks(&c->server->issuer, &b);
+		auth_openid_jwks(issuer_now(c->server), &b);
 		call_answer(c, 200, "application/jwk-set+json", &b);
 		return;
 	}
-	buf_printf(&uri, "%.*s/openid/v1/jwks", SPAN_ARG(c->server->issuer.issuer));
-	auth_openid_config(&c->server->issuer, buf_span(&uri), &b);
+	buf_printf(&uri, "%.*s/openid/v1/jwks", SPAN_ARG(issuer_now(c->server)->issuer));
+	auth_openid_config(issuer_now(c->server), buf_span(&uri), &b);
 	call_answer(c, 200, "application/json", &b);
 }
 

@@ -190,3 +190,43 @@ void pki_service_keys_done(struct service_keys *k)
 		tls_key_unref(k->verify[i]);
 	*k = (struct service_keys){};
 }
+
+int pki_issuing_new(const struct apiserver_options *o, const struct files *f, struct issuing **out, struct err *err)
+{
+	struct issuing *i = mem_new(struct issuing);
+	int rc = pki_service_keys(o, f, &i->keys, err);
+	if (rc < 0) {
+		free(i);
+		return rc;
+	}
+	i->issuer = (struct auth_issuer){ .issuer = o->issuers.items[0],
+					  .accepted = o->issuers.items + 1,
+					  .n_accepted = o->issuers.n - 1,
+					  .audiences = o->audiences.items,
+					  .n_audiences = o->audiences.n,
+					  .verify = i->keys.verify,
+					  .n_verify = i->keys.n_verify,
+					  .sign = i->keys.sign,
+					  .max_expiration_s = o->sa_max_expiration_ms / 1000,
+					  .extend = o->sa_extend_expiration };
+	*out = i;
+	return 0;
+}
+
+void pki_issuing_free(struct issuing *i)
+{
+	if (!i)
+		return;
+	pki_service_keys_done(&i->keys);
+	free(i);
+}
+
+bool pki_issuing_same(const struct issuing *a, const struct issuing *b)
+{
+	if (a->keys.n_verify != b->keys.n_verify || !tls_key_same(a->keys.sign, b->keys.sign))
+		return false;
+	for (unsigned i = 0; i < a->keys.n_verify; i++)
+		if (!tls_key_same(a->keys.verify[i], b->keys.verify[i]))
+			return false;
+	return true;
+}

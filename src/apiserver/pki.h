@@ -20,3 +20,12 @@ int pki_tls(const struct apiserver_options *o, const struct files *f, struct clo
 /* The keys of service account tokens: given, or one of our own that signs and verifies. */
 int pki_service_keys(const struct apiserver_options *o, const struct files *f, struct service_keys *out, struct err *err);
 void pki_service_keys_done(struct service_keys *k);
+/* Who issues tokens, and with which keys: one block that threads share and that is replaced as a whole when keys change. */
+struct issuing {
+	struct auth_issuer issuer; /* its keys are those below */
+	struct service_keys keys;
+};
+int pki_issuing_new(const struct apiserver_options *o, const struct files *f, struct issuing **out, struct err *err);
+void pki_issuing_free(struct issuing *i); /* accepts NULL */
+/* Do both have the same public keys in the same order? */
+bool pki_issuing_same(const struct issuing *a, const struct issuing *b);

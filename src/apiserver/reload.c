@@ -67,6 +67,26 @@ static int tokens_again(struct apiserver *s, const struct files *f, struct err *
 	return rc;
 }
 
+static void issuing_free(void *arg)
+{
+	pki_issuing_free(arg);
+}
+
+static int service_keys_again(struct apiserver *s, const struct files *f, struct err *err)
+{
+	struct issuing *fresh;
+	int rc = pki_issuing_new(s->opt, f, &fresh, err);
+	if (rc < 0)
+		return rc;
+	if (pki_issuing_same(atomic_load(&s->issuing), fresh)) {
+		pki_issuing_free(fresh);
+		return 0;
+	}
+	reload_retire(s, issuing_free, atomic_exchange(&s->issuing, fresh));
+	log_info("service account keys changed", kv_u64("verify", fresh->keys.n_verify));
+	return 0;
+}
+
 static void policy_free(void *arg)
 {
 	audit_policy_free(arg);
@@ -117,6 +137,7 @@ void reload_run(struct apiserver *s)
 	} parts[] = {
 		{ "certificates", tls_again },
 		{ "static tokens", tokens_again },
+		{ "service account keys", service_keys_again },
 		{ "audit policy", policy_again },
 	};
 	struct files f;
@@ -140,14 +161,14 @@ static void on_quiet(struct loop_timer *t)
 	reload_run(container_of(t, struct reload, quiet)->s);
 }
 
-/* Others may write in these folders too. Names that begin with two dots are how a mounted Secret is swapped; the last three are
+/* Others may write in these folders too. Names that begin with two dots are how a mounted Secret is swapped; the last four are
  * what we would have made ourselves. */
 static bool ours(const struct apiserver_options *o, struct span file, uint32_t mask)
 {
-	static const char *const own[] = { "ca.crt", "apiserver.crt", "apiserver.key" };
+	static const char *const own[] = { "ca.crt", "apiserver.crt", "apiserver.key", "sa.key" };
 	if (mask & IN_Q_OVERFLOW || span_starts(file, SPAN("..")))
 		return true;
-	for (unsigned i = 0; i < FILE_SA_SIGN; i++) {
+	for (unsigned i = 0; i < FILE_COUNT; i++) {
 		struct span path = files_path(o, i);
 		if (path.len && span_eq(span_from(path, (size_t)(span_rchr(path, '/') + 1)), file))
 			return true;
@@ -194,7 +215,7 @@ int reload_start(struct worker *w, const struct files *f, struct err *err)
 	loop_timer_init(&r->quiet, w->loop, "reload", on_quiet);
 	r->quiet.background = true;
 	tls_sha256(buf_span(&f->text[FILE_CLIENT_CA]), r->ca_sum);
-	for (unsigned i = 0; i < FILE_SA_SIGN; i++) {
+	for (unsigned i = 0; i < FILE_COUNT; i++) {
 		struct span path = files_path(s->opt, i);
 		ptrdiff_t slash = span_rchr(path, '/');
 		if (path.len)
@@ -204,7 +225,7 @@ int reload_start(struct worker *w, const struct files *f, struct err *err)
 						  : span_sub(path, 0, (size_t)slash));
 	}
 	auto_buf struct buf own = {};
-	if (s->opt->tls_cert_file.len)
+	if (s->opt->tls_cert_file.len && s->opt->sa_signing_key_file.len)
 		return 0;
 	int rc = pki_dir(s->opt, &own, err);
 	if (rc == 0)

@@ -170,19 +170,11 @@ static int start(struct apiserver *s, const struct files *files, const char *sto
 	if (rc < 0)
 		return rc;
 	tls_slot_put(&s->tls, ctx);
-	rc = pki_service_keys(o, files, &s->keys, err);
+	struct issuing *issuing;
+	rc = pki_issuing_new(o, files, &issuing, err);
 	if (rc < 0)
 		return rc;
-	s->issuer = (struct auth_issuer){ .issuer = o->issuers.items[0],
-					  .accepted = o->issuers.items + 1,
-					  .n_accepted = o->issuers.n - 1,
-					  .audiences = o->audiences.items,
-					  .n_audiences = o->audiences.n,
-					  .verify = s->keys.verify,
-					  .n_verify = s->keys.n_verify,
-					  .sign = s->keys.sign,
-					  .max_expiration_s = o->sa_max_expiration_ms / 1000,
-					  .extend = o->sa_extend_expiration };
+	atomic_store(&s->issuing, issuing);
 	if (o->token_auth_file.len) {
 		struct auth_tokens *tokens;
 		rc = auth_tokens_parse(buf_span(&files->text[FILE_TOKENS]), o->token_auth_file.ptr, &tokens, err);
@@ -298,7 +290,7 @@ void apiserver_stop(struct apiserver *s)
 	if (store_close(s->store, &err) < 0)
 		log_error("closing the store", kv_err(&err));
 	tls_slot_done(&s->tls);
-	pki_service_keys_done(&s->keys);
+	pki_issuing_free(atomic_load(&s->issuing));
 	kubelet_close(s->kubelets);
 	auth_tokens_free(atomic_load(&s->tokens));
 	auth_rbac_free(s->rbac);

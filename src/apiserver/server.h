@@ -35,8 +35,7 @@ struct apiserver {
 	struct auth_rbac *rbac;
 	struct auth_node *nodes;
 	_Atomic(struct auth_tokens *) tokens; /* NULL: none; replaced as a whole (reload.c) */
-	struct auth_issuer issuer;
-	struct service_keys keys;
+	_Atomic(struct issuing *) issuing; /* replaced as a whole (reload.c); read once for one purpose */
 	struct auth_lookup lookup;
 	struct kubelets *kubelets; /* how they are reached (kubelet.h); owned */
 	struct admission_set admission; /* the plugins that run */
@@ -52,6 +51,11 @@ struct apiserver {
 	struct docs *docs;
 	struct apiserver_custom *custom; /* of worker 0 */
 };
+
+static inline const struct auth_issuer *issuer_now(struct apiserver *s)
+{
+	return &atomic_load(&s->issuing)->issuer;
+}
 
 struct metrics_series;
 

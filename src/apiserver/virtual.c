@@ -287,7 +287,8 @@ static void token_request(struct call *c)
 	auto_buf struct buf token = {};
 	rng_secret(jti, sizeof(jti));
 	int64_t now_s = clock_wall_ns(c->server->clock) / NS_PER_S;
-	if (auth_token_issue(&c->server->issuer, c->route.ns, c->route.name, sa_uid, ref ? &bound : NULL, audiences, n,
+	const struct auth_issuer *i = issuer_now(c->server);
+	if (auth_token_issue(i, c->route.ns, c->route.name, sa_uid, ref ? &bound : NULL, audiences, n,
 			     asked_s, now_s, jti, &token, &expires_s, &c->err) < 0) {
 		call_fail(c);
 		return;
@@ -297,7 +298,6 @@ static void token_request(struct call *c)
 	struct json status = json_object();
 	set(c, &status, "token", json_str(arena_span(&c->arena, buf_span(&token))));
 	set(c, &status, "expirationTimestamp", json_str(arena_span(&c->arena, span_make(when, len))));
-	const struct auth_issuer *i = &c->server->issuer;
 	if (!n)
 		set(c, spec, "audiences", i->n_audiences ? list_of(c, i->audiences, i->n_audiences) : list_of(c, &i->issuer, 1));
 	set(c, spec, "expirationSeconds", json_int(asked_s));
