@@ -13,106 +13,12 @@
 #include "apiserver/service.h"
 
 #include "apiserver/admit.h"
+#include "apiserver/claims.h"
 #include "apiserver/seed.h"
 
-#define WANTED_MAX 512
 #define PROBES_MAX (1 << 20)
 
-struct wanted {
-	struct span ips[2];
-	unsigned n_ips, n_ports;
-	int ports[WANTED_MAX];
-};
-
-/* ---- reading Services */
-
-static const struct json *spec_of(const struct json *service)
-{
-	return json_getl(service, "spec");
-}
-
-static struct span text(const struct json *object, const char *key)
-{
-	return json_span(json_get(object, span_of(key)));
-}
-
-static bool type_is(const struct json *service, const char *type)
-{
-	return span_is(text(spec_of(service), "type"), type);
-}
-
-static unsigned count(const struct json *list)
-{
-	return json_is(list, JSON_ARRAY) ? list->n : 0;
-}
-
-static bool is_headless(const struct json *service)
-{
-	const struct json *ips = json_getl(spec_of(service), "clusterIPs");
-	return count(ips) && span_is(json_span(&ips->items[0]), "None");
-}
-
-static bool has_node_ports(const struct json *service)
-{
-	return type_is(service, "NodePort") || type_is(service, "LoadBalancer");
-}
-
-static bool has_health_port(const struct json *service)
-{
-	return type_is(service, "LoadBalancer") && span_is(text(spec_of(service), "externalTrafficPolicy"), "Local");
-}
-
-static bool port_in(const struct wanted *w, int port)
-{
-	for (unsigned i = 0; i < w->n_ports; i++)
-		if (w->ports[i] == port)
-			return true;
-	return false;
-}
-
-static bool ip_in(const struct wanted *w, struct span ip)
-{
-	for (unsigned i = 0; i < w->n_ips; i++)
-		if (span_eq(w->ips[i], ip))
-			return true;
-	return false;
-}
-
-static void want_port(struct wanted *w, int64_t port)
-{
-	if (port > 0 && port < 65536 && w->n_ports < WANTED_MAX && !port_in(w, (int)port))
-		w->ports[w->n_ports++] = (int)port;
-}
-
-static struct wanted wanted_of(const struct json *service)
-{
-	struct wanted w = {};
-	if (!service || type_is(service, "ExternalName"))
-		return w;
-	if (!is_headless(service))
-		JSON_EACH_ITEM(json_getl(spec_of(service), "clusterIPs"), ip)
-			if (w.n_ips < 2)
-				w.ips[w.n_ips++] = json_span(ip);
-	if (has_node_ports(service))
-		JSON_EACH_ITEM(json_getl(spec_of(service), "ports"), p)
-			want_port(&w, json_i64(json_getl(p, "nodePort"), 0));
-	if (has_health_port(service))
-		want_port(&w, json_i64(json_getl(spec_of(service), "healthCheckNodePort"), 0));
-	return w;
-}
-
 /* ---- ranges */
-
-static bool ports_read(struct span range, int *out_low, int *out_high)
-{
-	struct span low, high;
-	int64_t a, b;
-	if (!span_split(range, '-', &low, &high) || !span_to_i64(low, &a) || !span_to_i64(high, &b) || a < 1 || b < a || b > 65535)
-		return false;
-	*out_low = (int)a;
-	*out_high = (int)b;
-	return true;
-}
 
 int service_options(const struct apiserver_options *o, struct err *err)
 {
@@ -129,15 +35,10 @@ int service_options(const struct apiserver_options *o, struct err *err)
 	}
 	if (!n || n > 2 || (n == 2 && four != 1))
 		return err_set(err, ERR_USAGE, "--service-cluster-ip-range must be one range, or one of each IP family");
-	if (!ports_read(o->service_node_port_range, &low, &high))
+	if (!claims_port_range(o->service_node_port_range, &low, &high))
 		return err_set(err, ERR_USAGE, "--service-node-port-range: \"%.*s\" is no range such as 30000-32767",
 			       SPAN_ARG(o->service_node_port_range));
 	return 0;
-}
-
-static struct span family_of(struct span ip_or_cidr)
-{
-	return span_chr(ip_or_cidr, ':') >= 0 ? SPAN("IPv6") : SPAN("IPv4");
 }
 
 /* The i-th configured family; empty beyond. */
@@ -146,7 +47,7 @@ static struct span family_at(struct call *c, unsigned i)
 	struct span rest = c->server->opt->service_cluster_ip_range, one;
 	while (span_cut(&rest, ',', &one))
 		if (!i--)
-			return family_of(one);
+			return claims_family(one);
 	return SPAN("");
 }
 
@@ -161,7 +62,7 @@ static int complain(struct call *c, const struct json *object, const char *field
 {
 	err_cause_add(&c->err, span_of(field), "FieldValueInvalid",
 		      arena_printf(&c->arena, "Invalid value: %s: %.*s", value, SPAN_ARG(why)));
-	return strategy_invalid(c->res, text(json_getl(object, "metadata"), "name"), &c->err);
+	return strategy_invalid(c->res, text_of(json_getl(object, "metadata"), "name"), &c->err);
 }
 
 static const char *quoted(struct call *c, struct span value)
@@ -200,7 +101,7 @@ static bool same(const struct json *a, const struct json *b, const char *key)
 /* A PreferDualStack Service is not changed by a cluster that has become dual-stack meanwhile. */
 static bool prefers_as_before(const struct json *service, const struct json *old)
 {
-	struct span now = text(spec_of(service), "ipFamilyPolicy"), was = text(spec_of(old), "ipFamilyPolicy");
+	struct span now = text_of(spec_of(service), "ipFamilyPolicy"), was = text_of(spec_of(old), "ipFamilyPolicy");
 	return old && span_is(now, "PreferDualStack") && (!was.len || span_is(was, "PreferDualStack")) && same(service, old, "type") &&
 	       !type_is(service, "ExternalName") && same(service, old, "clusterIPs") && same(service, old, "ipFamilies");
 }
@@ -209,7 +110,7 @@ static void policy_default(struct call *c, struct json *service, const struct js
 {
 	struct json *spec = json_getl(service, "spec");
 	const struct json *selector = json_getl(spec, "selector");
-	struct span was = text(spec_of(old), "ipFamilyPolicy");
+	struct span was = text_of(spec_of(old), "ipFamilyPolicy");
 	if (json_getl(spec, "ipFamilyPolicy"))
 		return;
 	if (!was.len)
@@ -220,7 +121,7 @@ static void policy_default(struct call *c, struct json *service, const struct js
 
 static void cut(struct json *list)
 {
-	while (count(list) > 1)
+	while (count_of(list) > 1)
 		json_remove_at(list, list->n - 1);
 }
 
@@ -229,7 +130,7 @@ static int families_agree(struct call *c, struct json *service, const struct jso
 	struct json *spec = json_getl(service, "spec");
 	struct json *families = list_in(c, spec, "ipFamilies");
 	const struct json *ips = json_getl(spec, "clusterIPs");
-	struct span policy = text(spec, "ipFamilyPolicy");
+	struct span policy = text_of(spec, "ipFamilyPolicy");
 	bool single = span_is(policy, "SingleStack");
 	if (old && single) {
 		if (same(service, old, "clusterIPs"))
@@ -237,21 +138,21 @@ static int families_agree(struct call *c, struct json *service, const struct jso
 		if (same(service, old, "ipFamilies"))
 			cut(families);
 	} else if (old) {
-		if (count(ips) && count(ips) < count(json_getl(spec_of(old), "clusterIPs")))
+		if (count_of(ips) && count_of(ips) < count_of(json_getl(spec_of(old), "clusterIPs")))
 			return complain(c, service, "spec.ipFamilyPolicy", quoted(c, policy),
 					SPAN("must be 'SingleStack' to release the secondary cluster IP"));
-		if (count(families) && count(families) < count(json_getl(spec_of(old), "ipFamilies")))
+		if (count_of(families) && count_of(families) < count_of(json_getl(spec_of(old), "ipFamilies")))
 			return complain(c, service, "spec.ipFamilyPolicy", quoted(c, policy),
 					SPAN("must be 'SingleStack' to release the secondary IP family"));
 	}
-	if (single && count(ips) == 2)
+	if (single && count_of(ips) == 2)
 		return complain(c, service, "spec.ipFamilyPolicy", quoted(c, policy), SPAN("must be 'RequireDualStack' or "
 				"'PreferDualStack' when multiple cluster IPs are specified"));
-	if (single && count(families) == 2)
+	if (single && count_of(families) == 2)
 		return complain(c, service, "spec.ipFamilyPolicy", quoted(c, policy), SPAN("must be 'RequireDualStack' or "
 				"'PreferDualStack' when multiple IP families are specified"));
-	for (unsigned i = count(families); i < count(ips) && !is_headless(service); i++) {
-		struct span family = family_of(json_span(&ips->items[i]));
+	for (unsigned i = count_of(families); i < count_of(ips) && !is_headless(service); i++) {
+		struct span family = claims_family(json_span(&ips->items[i]));
 		if (!family_served(c, family))
 			return complain(c, service, i ? "spec.clusterIPs[1]" : "spec.clusterIPs[0]", go_list(c, ips),
 					arena_printf(&c->arena, "%.*s is not configured on this cluster", SPAN_ARG(family)));
@@ -268,20 +169,20 @@ static int families_init(struct call *c, struct json *service, const struct json
 		return rc;
 	struct json *spec = json_getl(service, "spec"), *families = list_in(c, spec, "ipFamilies");
 	const struct json *selector = json_getl(spec, "selector");
-	struct span policy = text(spec, "ipFamilyPolicy");
+	struct span policy = text_of(spec, "ipFamilyPolicy");
 	bool single = span_is(policy, "SingleStack"), dual = family_at(c, 1).len > 0;
 	/* Headless without selector: somebody else writes the endpoints, of whatever family. */
 	bool free_hand = is_headless(service) && !(json_is(selector, JSON_OBJECT) && selector->n);
 	if (!free_hand && span_is(policy, "RequireDualStack") && !dual)
 		return complain(c, service, "spec.ipFamilyPolicy", quoted(c, policy),
 				SPAN("this cluster is not configured for dual-stack services"));
-	for (unsigned i = 0; i < count(families) && !free_hand; i++)
+	for (unsigned i = 0; i < count_of(families) && !free_hand; i++)
 		if (!family_served(c, json_span(&families->items[i])))
 			return complain(c, service, i ? "spec.ipFamilies[1]" : "spec.ipFamilies[0]",
 					quoted(c, json_span(&families->items[i])), SPAN("not configured on this cluster"));
-	if (!count(families))
+	if (!count_of(families))
 		(void)json_push(&c->arena, families, json_str(family_at(c, 0)));
-	if (!single && count(families) == 1 && (dual || free_hand))
+	if (!single && count_of(families) == 1 && (dual || free_hand))
 		(void)json_push(&c->arena, families, json_str(other_family(json_span(&families->items[0]))));
 	return 0;
 }
@@ -300,44 +201,11 @@ static const struct store_item *address_item(struct call *c, struct span ip, str
 	return store_get(c->snap, buf_span(key));
 }
 
-/* The canonical text of an address: the name of its IPAddress. */
+/* The name of its IPAddress. */
 static struct span canonical(struct call *c, struct span ip)
 {
-	struct api_ip parsed;
-	char out[46];
-	if (!api_ip_parse(ip, &parsed))
-		return ip;
-	size_t n = api_ip_print(&parsed, out);
-	return arena_span(&c->arena, span_make(out, n));
-}
-
-static uint64_t low_bits(const struct api_ip *ip)
-{
-	uint64_t v = 0;
-	for (unsigned i = ip->len == 4 ? 0 : 8; i < ip->len; i++)
-		v = v << 8 | ip->bytes[i];
-	return v;
-}
-
-static struct api_ip plus(struct api_ip base, uint64_t n)
-{
-	uint64_t v = low_bits(&base) + n;
-	for (unsigned i = base.len, least = base.len == 4 ? 0 : 8; i-- > least; v >>= 8)
-		base.bytes[i] = (uint8_t)v;
-	return base;
-}
-
-/* How many may be given: behind the network's own address, IPv4 before the broadcast. Wide IPv6 ranges count up to 2^62. */
-static uint64_t hosts(const struct api_ip *base, unsigned bits)
-{
-	unsigned free_bits = base->len * 8u - bits;
-	return (UINT64_C(1) << (free_bits > 62 ? 62 : free_bits)) - (base->len == 4 ? 2 : 1);
-}
-
-static uint64_t band(uint64_t size, uint64_t step, uint64_t most)
-{
-	uint64_t offset = size < 16 ? 0 : size / step;
-	return offset && offset < 16 ? 16 : offset > most ? most : offset;
+	const char *name = claims_name(&c->arena, ip);
+	return name ? span_of(name) : ip;
 }
 
 static uint64_t random_below(uint64_t n)
@@ -352,8 +220,8 @@ static bool condition_ready(const struct json *cidr)
 	if (json_path(cidr, "metadata", "deletionTimestamp", NULL))
 		return false;
 	JSON_EACH_ITEM(json_path(cidr, "status", "conditions", NULL), cond)
-		if (span_is(text(cond, "type"), "Ready"))
-			return span_is(text(cond, "status"), "True");
+		if (span_is(text_of(cond, "type"), "Ready"))
+			return span_is(text_of(cond, "status"), "True");
 	return false;
 }
 
@@ -364,18 +232,6 @@ static const struct json *ranges_of(struct call *c)
 	return look->list(look->arg, &c->arena, SPAN("networking.k8s.io"), SPAN("servicecidrs"), SPAN(""));
 }
 
-static bool contains(struct span cidr, const struct api_ip *ip)
-{
-	struct api_ip base, masked = *ip;
-	unsigned bits;
-	if (!api_cidr_parse(cidr, &base, &bits) || base.len != ip->len)
-		return false;
-	(void)api_ip_mask(&masked, bits);
-	(void)api_ip_mask(&base, bits);
-	return memcmp(masked.bytes, base.bytes, base.len) == 0 &&
-	       low_bits(ip) - low_bits(&base) - 1 < hosts(&base, bits);
-}
-
 static bool is_in_a_range(struct call *c, struct span ip)
 {
 	struct api_ip parsed;
@@ -383,7 +239,7 @@ static bool is_in_a_range(struct call *c, struct span ip)
 		return false;
 	JSON_EACH_ITEM(ranges_of(c), cidr)
 		JSON_EACH_ITEM(json_path(cidr, "spec", "cidrs", NULL), range)
-			if (condition_ready(cidr) && contains(json_span(range), &parsed))
+			if (condition_ready(cidr) && claims_in(json_span(range), &parsed))
 				return true;
 	return false;
 }
@@ -394,7 +250,7 @@ static bool pick_between(struct call *c, const struct api_ip *base, uint64_t low
 	uint64_t n = high - low, at = n ? random_below(n) : 0;
 	for (uint64_t i = 0; i < n && i < PROBES_MAX; i++, at = at + 1 == n ? 0 : at + 1) {
 		char name[46];
-		struct api_ip ip = plus(*base, 1 + low + at);
+		struct api_ip ip = claims_plus(*base, 1 + low + at);
 		struct span s = span_make(name, api_ip_print(&ip, name));
 		if (address_item(c, s, &key))
 			continue;
@@ -410,11 +266,11 @@ static bool pick_address(struct call *c, struct span family, struct span *out)
 		JSON_EACH_ITEM(json_path(cidr, "spec", "cidrs", NULL), range) {
 			struct api_ip base;
 			unsigned bits;
-			if (!condition_ready(cidr) || !span_eq(family_of(json_span(range)), family) ||
+			if (!condition_ready(cidr) || !span_eq(claims_family(json_span(range)), family) ||
 			    !api_cidr_parse(json_span(range), &base, &bits))
 				continue;
 			(void)api_ip_mask(&base, bits);
-			uint64_t size = hosts(&base, bits), offset = band(size, 16, 256);
+			uint64_t size = claims_hosts(&base, bits), offset = claims_reserved(size, 16, 256);
 			if (pick_between(c, &base, offset, size, out) || pick_between(c, &base, 0, offset, out))
 				return true;
 		}
@@ -426,37 +282,26 @@ static int claim_address(struct call *c, const struct json *object, struct span 
 	const struct api_resource *res = resource_of(c, "ipaddresses");
 	struct arena *a = &c->arena;
 	struct span name = canonical(c, ip);
-	struct json tree, parent = json_object();
+	struct json tree = claims_address(a, name, c->route.ns, text_of(json_getl(object, "metadata"), "name"));
 	auto_buf struct buf key = {};
 	auto_bytes struct bytes *value = NULL;
 	(void)address_item(c, name, &key);
-	json_setl(a, &parent, "resource", json_cstr("services"));
-	json_setl(a, &parent, "namespace", json_str(c->route.ns));
-	json_setl(a, &parent, "name", json_str(text(json_getl(object, "metadata"), "name")));
-	struct span head = arena_printf(a, "{\"metadata\":{\"name\":\"%.*s\",\"labels\":{"
-					   "\"ipaddress.kubernetes.io/ip-family\":\"%.*s\","
-					   "\"ipaddress.kubernetes.io/managed-by\":\"ipallocator.k8s.io\"}},\"spec\":{}}",
-					SPAN_ARG(name), SPAN_ARG(family_of(name)));
-	int rc = api_decode_json(a, res->type, head, NULL, &tree, &c->err);
-	if (rc < 0)
-		return rc;
-	json_setl(a, json_getl(&tree, "spec"), "parentRef", parent);
-	rc = seed_object(c->server, res, a, &tree, NULL, SPAN("kube-apiserver"), &value, &c->err);
+	int rc = seed_object(c->server, res, a, &tree, NULL, SPAN("kube-apiserver"), &value, &c->err);
 	if (rc == 0)
 		also_put(c, buf_span(&key), 0, bytes_ref(value));
 	return rc;
 }
 
-static int addresses(struct call *c, struct json *object, const struct wanted *had)
+static int addresses(struct call *c, struct json *object, const struct claims *had)
 {
 	struct json *spec = json_getl(object, "spec"), *ips = list_in(c, spec, "clusterIPs");
 	const struct json *families = json_getl(spec, "ipFamilies");
 	auto_buf struct buf key = {};
-	for (unsigned i = 0; i < count(families) && i < 2; i++) {
+	for (unsigned i = 0; i < count_of(families) && i < 2; i++) {
 		struct span ip;
-		if (i < count(ips)) {
+		if (i < count_of(ips)) {
 			ip = json_span(&ips->items[i]);
-			if (ip_in(had, ip))
+			if (claims_have_ip(had, ip))
 				continue;
 			const char *why = !is_in_a_range(c, ip) ? "the provided network does not match the current range" :
 					  address_item(c, canonical(c, ip), &key) ? "provided IP is already allocated" : NULL;
@@ -491,7 +336,7 @@ static void claim_port(struct call *c, const struct json *object, int port)
 	auto_buf struct buf key = {}, value = {};
 	(void)port_item(c, port, &key);
 	buf_printf(&value, "{\"namespace\":\"%.*s\",\"name\":\"%.*s\"}", SPAN_ARG(c->route.ns),
-		   SPAN_ARG(text(json_getl(object, "metadata"), "name")));
+		   SPAN_ARG(text_of(json_getl(object, "metadata"), "name")));
 	also_put(c, buf_span(&key), 0, buf_seal(&value));
 }
 
@@ -506,8 +351,8 @@ static bool pick_port(struct call *c, int *out)
 {
 	auto_buf struct buf key = {};
 	int low = 0, high = 0;
-	(void)ports_read(c->server->opt->service_node_port_range, &low, &high); /* checked at start */
-	unsigned size = (unsigned)(high - low + 1), offset = (unsigned)band(size, 32, 128);
+	(void)claims_port_range(c->server->opt->service_node_port_range, &low, &high); /* checked at start */
+	unsigned size = (unsigned)(high - low + 1), offset = (unsigned)claims_reserved(size, 32, 128);
 	for (unsigned pass = 0; pass < 2; pass++) {
 		unsigned from = pass ? 0 : offset, n = pass ? offset : size - offset, at = n ? (unsigned)random_below(n) : 0;
 		for (unsigned i = 0; i < n; i++, at = at + 1 == n ? 0 : at + 1) {
@@ -524,7 +369,7 @@ static const char *port_refused(struct call *c, int port)
 {
 	auto_buf struct buf key = {};
 	int low = 0, high = 0;
-	(void)ports_read(c->server->opt->service_node_port_range, &low, &high);
+	(void)claims_port_range(c->server->opt->service_node_port_range, &low, &high);
 	if (port < low || port > high)
 		return arena_printf(&c->arena, "provided port is not in the valid range. The range of valid ports is %d-%d", low,
 				    high).ptr;
@@ -541,12 +386,12 @@ static int shared_port(const struct json *ports, const struct json *port)
 	return 0;
 }
 
-static int node_ports(struct call *c, struct json *object, const struct json *old, const struct wanted *had)
+static int node_ports(struct call *c, struct json *object, const struct json *old, const struct claims *had)
 {
 	struct json *ports = json_path(object, "spec", "ports", NULL);
 	bool give = type_is(object, "NodePort") ||
 		    json_truth(json_getl(spec_of(object), "allocateLoadBalancerNodePorts"), true);
-	for (unsigned i = 0; i < count(ports); i++) {
+	for (unsigned i = 0; i < count_of(ports); i++) {
 		struct json *p = &ports->items[i];
 		int port = (int)json_i64(json_getl(p, "nodePort"), 0);
 		if (!port && !give)
@@ -555,7 +400,8 @@ static int node_ports(struct call *c, struct json *object, const struct json *ol
 			port = shared_port(ports, p);
 		if (!port && !pick_port(c, &port))
 			return err_set(&c->err, ERR_INTERNAL, "failed to allocate a nodePort: range is full");
-		bool mine = port_in(had, port) || claimed(c, port); /* of another protocol of this Service; validation knows the rest */
+		/* mine: of another protocol of this Service; validation knows the rest */
+		bool mine = claims_have_port(had, port) || claimed(c, port);
 		const char *why = mine ? NULL : port_refused(c, port);
 		if (why)
 			return complain(c, object, arena_printf(&c->arena, "spec.ports[%u].nodePort", i).ptr,
@@ -567,13 +413,13 @@ static int node_ports(struct call *c, struct json *object, const struct json *ol
 	return 0;
 }
 
-static int health_port(struct call *c, struct json *object, const struct wanted *had)
+static int health_port(struct call *c, struct json *object, const struct claims *had)
 {
 	struct json *spec = json_getl(object, "spec");
 	int port = (int)json_i64(json_getl(spec, "healthCheckNodePort"), 0);
 	if (!port && !pick_port(c, &port))
 		return err_set(&c->err, ERR_INTERNAL, "failed to allocate a HealthCheck NodePort 0: range is full");
-	if (port_in(had, port))
+	if (claims_have_port(had, port))
 		return 0;
 	const char *why = port_refused(c, port);
 	if (why)
@@ -590,16 +436,16 @@ static bool is_service(const struct call *c)
 	return !c->res->group.len && span_is(c->res->plural, "services");
 }
 
-static void release(struct call *c, const struct wanted *had, const struct wanted *has)
+static void release(struct call *c, const struct claims *had, const struct claims *has)
 {
 	auto_buf struct buf key = {};
 	for (unsigned i = 0; i < had->n_ips; i++) {
-		const struct store_item *it = ip_in(has, had->ips[i]) ? NULL : address_item(c, canonical(c, had->ips[i]), &key);
+		const struct store_item *it = claims_have_ip(has, had->ips[i]) ? NULL : address_item(c, canonical(c, had->ips[i]), &key);
 		if (it && !also_has(c, buf_span(&key)))
 			also_delete(c, buf_span(&key), it->rev);
 	}
 	for (unsigned i = 0; i < had->n_ports; i++) {
-		const struct store_item *it = port_in(has, had->ports[i]) ? NULL : port_item(c, had->ports[i], &key);
+		const struct store_item *it = claims_have_port(has, had->ports[i]) ? NULL : port_item(c, had->ports[i], &key);
 		if (it && !also_has(c, buf_span(&key)))
 			also_delete(c, buf_span(&key), it->rev);
 	}
@@ -612,7 +458,7 @@ static bool is_readable(const struct json *service)
 	const struct json *policy = json_getl(spec, "ipFamilyPolicy");
 	struct span p = json_span(policy);
 	struct api_ip ip;
-	if (count(ips) > 2 || count(json_getl(spec, "ipFamilies")) > 2 || (count(ips) && !text(spec, "clusterIP").len) ||
+	if (count_of(ips) > 2 || count_of(json_getl(spec, "ipFamilies")) > 2 || (count_of(ips) && !text_of(spec, "clusterIP").len) ||
 	    (policy && !span_is(p, "SingleStack") && !span_is(p, "PreferDualStack") && !span_is(p, "RequireDualStack")))
 		return false;
 	JSON_EACH_ITEM(ips, item)
@@ -626,7 +472,7 @@ static bool is_readable(const struct json *service)
 
 int service_allocate(struct call *c, struct json *object, const struct json *old)
 {
-	struct wanted had = wanted_of(old), has;
+	struct claims had = claims_of(old), has;
 	int rc = 0;
 	if (!is_service(c) || c->sub || !is_readable(object))
 		return 0;
@@ -641,14 +487,14 @@ int service_allocate(struct call *c, struct json *object, const struct json *old
 		rc = health_port(c, object, &had);
 	if (rc < 0)
 		return rc;
-	has = wanted_of(object);
+	has = claims_of(object);
 	release(c, &had, &has);
 	return 0;
 }
 
 void service_release(struct call *c, const struct json *old)
 {
-	const struct wanted had = wanted_of(old), has = {};
+	const struct claims had = claims_of(old), has = {};
 	if (is_service(c))
 		release(c, &had, &has);
 }
