@@ -123,6 +123,20 @@ bool claims_in(struct span cidr, const struct api_ip *ip)
 
 /* ---- ports */
 
+void claims_port_key(struct buf *out, int port)
+{
+	buf_printf(out, "/registry/ranges/servicenodeports/%05d", port);
+}
+
+void claims_port_value(struct buf *out, struct span ns, struct span service)
+{
+	struct json_out o = { .buf = out };
+	json_out_begin(&o);
+	json_out_kspan(&o, "namespace", ns);
+	json_out_kspan(&o, "name", service);
+	json_out_end(&o);
+}
+
 bool claims_port_range(struct span range, int *out_low, int *out_high)
 {
 	struct span low, high;

@@ -34,6 +34,9 @@ uint64_t claims_reserved(uint64_t size, uint64_t step, uint64_t most);
 struct api_ip claims_plus(struct api_ip base, uint64_t n); /* the n-th address behind it; below 2^64 */
 /* Is it one that may be given of that range? */
 bool claims_in(struct span cidr, const struct api_ip *ip);
+/* A node port's place in the store, and what stands there: whose it is. Appended. */
+void claims_port_key(struct buf *out, int port);
+void claims_port_value(struct buf *out, struct span ns, struct span service);
 /* "30000-32767" */
 bool claims_port_range(struct span range, int *out_low, int *out_high);
 

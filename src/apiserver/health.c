@@ -54,6 +54,7 @@ static const struct check {
 	{ "poststarthook/crd-informer-synced", EVERYWHERE, done },
 	{ "poststarthook/start-system-namespaces-controller", EVERYWHERE, done },
 	{ "poststarthook/start-cluster-authentication-info-controller", EVERYWHERE, done },
+	{ "poststarthook/start-service-ip-repair-controllers", EVERYWHERE, done },
 	{ "poststarthook/rbac/bootstrap-roles", EVERYWHERE, done },
 	{ "poststarthook/scheduling/bootstrap-system-priority-classes", EVERYWHERE, done },
 	{ "poststarthook/bootstrap-controller", EVERYWHERE, done },

@@ -133,7 +133,7 @@ static int serving_files(const struct apiserver_options *o, int64_t now_s, struc
 }
 
 int pki_tls(const struct apiserver_options *o, const struct files *f, struct clock *clock, struct tls_ctx **out_ctx,
-	    struct err *err)
+	    struct bytes **out_authorities, struct err *err)
 {
 	auto_buf struct buf cert = {}, key = {}, own_ca = {};
 	bool given = o->tls_cert_file.len;
@@ -152,7 +152,10 @@ int pki_tls(const struct apiserver_options *o, const struct files *f, struct clo
 					     .client_auth = bundle.len ? TLS_CLIENT_ASK : TLS_CLIENT_NONE,
 					     .alpn = TLS_ALPN_HTTP };
 	rc = tls_server_new(&p, out_ctx, err);
-	return rc < 0 ? err_note(err, "serving certificate") : 0;
+	if (rc < 0)
+		return err_note(err, "serving certificate");
+	*out_authorities = bytes_of(bundle);
+	return 0;
 }
 
 int pki_service_keys(const struct apiserver_options *o, const struct files *f, struct service_keys *out, struct err *err)

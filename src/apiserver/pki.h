@@ -13,10 +13,11 @@ struct service_keys {
 
 /* The folder of what we make: --cert-dir or DATA-DIR/pki; appended, and made if it is missing. */
 int pki_dir(const struct apiserver_options *o, struct buf *out, struct err *err);
-/* What listeners present and whom they believe. Without --tls-cert-file a CA and a serving certificate of our own are made in the
- * folder, the latter anew when it ends within 30 days or lacks an address that it should have. */
+/* What listeners present and whom they believe, the latter as PEM too (a reference; may be empty). Without --tls-cert-file a CA
+ * and a serving certificate of our own are made in the folder, the latter anew when it ends within 30 days or lacks an address
+ * that it should have. */
 int pki_tls(const struct apiserver_options *o, const struct files *f, struct clock *clock, struct tls_ctx **out_ctx,
-	    struct err *err);
+	    struct bytes **out_authorities, struct err *err);
 /* The keys of service account tokens: given, or one of our own that signs and verifies. */
 int pki_service_keys(const struct apiserver_options *o, const struct files *f, struct service_keys *out, struct err *err);
 void pki_service_keys_done(struct service_keys *k);

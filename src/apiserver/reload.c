@@ -3,6 +3,8 @@
  * for a moment of quiet. */
 #include "apiserver/reload.h"
 
+#include "apiserver/seed.h"
+
 #include <sys/inotify.h>
 
 #define QUIET_MS 300
@@ -19,7 +21,6 @@ struct reload {
 	struct loop_timer quiet;
 	struct folder folders[FOLDERS_MAX];
 	unsigned n;
-	uint8_t ca_sum[32]; /* of the authorities that connections were checked against */
 };
 
 /* ---- retiring */
@@ -114,18 +115,19 @@ static void renew(void *arg)
 static int tls_again(struct apiserver *s, const struct files *f, struct err *err)
 {
 	struct tls_ctx *ctx;
-	uint8_t sum[32];
-	int rc = pki_tls(s->opt, f, s->clock, &ctx, err);
+	auto_bytes struct bytes *authorities = NULL;
+	int rc = pki_tls(s->opt, f, s->clock, &ctx, &authorities, err);
 	if (rc < 0)
 		return rc;
 	tls_slot_put(&s->tls, ctx);
 	/* A connection was checked once, against the authorities of its time: with others it must come again. */
-	tls_sha256(buf_span(&f->text[FILE_CLIENT_CA]), sum);
-	if (s->reload && memcmp(sum, s->reload->ca_sum, sizeof(sum)) != 0) {
-		memcpy(s->reload->ca_sum, sum, sizeof(sum));
-		for (unsigned i = 0; i < s->n_workers; i++)
-			loop_post_call(s->workers[i].loop, renew, &s->workers[i]);
-	}
+	if (span_eq(bytes_span(authorities), bytes_span(s->authorities)))
+		return 0;
+	bytes_unref(s->authorities);
+	s->authorities = take(&authorities);
+	for (unsigned i = 0; i < s->n_workers; i++)
+		loop_post_call(s->workers[i].loop, renew, &s->workers[i]);
+	seed_again(&s->workers[0], SEED_AUTHENTICATION); /* extension servers and kubelets hear of them by a ConfigMap */
 	return 0;
 }
 
@@ -206,7 +208,7 @@ static void folder_watch(struct reload *r, struct loop *l, struct span path)
 	r->n++;
 }
 
-int reload_start(struct worker *w, const struct files *f, struct err *err)
+int reload_start(struct worker *w, struct err *err)
 {
 	struct apiserver *s = w->server;
 	struct reload *r = mem_new(struct reload);
@@ -214,7 +216,6 @@ int reload_start(struct worker *w, const struct files *f, struct err *err)
 	r->s = s;
 	loop_timer_init(&r->quiet, w->loop, "reload", on_quiet);
 	r->quiet.background = true;
-	tls_sha256(buf_span(&f->text[FILE_CLIENT_CA]), r->ca_sum);
 	for (unsigned i = 0; i < FILE_COUNT; i++) {
 		struct span path = files_path(s->opt, i);
 		ptrdiff_t slash = span_rchr(path, '/');

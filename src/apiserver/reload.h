@@ -5,8 +5,8 @@
 #include "apiserver/server.h"
 
 /* Watches the folders of the files that flags name (and of our own certificates), so that what is rotated is obeyed
- * without a signal. f: what was read at start. */
-int reload_start(struct worker *w, const struct files *f, struct err *err);
+ * without a signal. */
+int reload_start(struct worker *w, struct err *err);
 void reload_stop(struct worker *w);
 /* Reads everything again. What cannot be read, or is no good, stays as it was; the log says so. */
 void reload_run(struct apiserver *s);

@@ -3,18 +3,17 @@
 #include "apiserver/seed.h"
 
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netinet/in.h>
 
 #define ROUNDS_MAX 16
-#define CA_MAX (1 << 20)
 
 struct seeding {
 	struct apiserver *s;
 	struct api_registry *reg; /* borrowed */
 	struct store_snapshot *snap;
+	struct store_port *port; /* at run time: nobody waits for what is written; NULL: rounds do */
 	struct arena arena; /* of this round */
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
@@ -40,9 +39,19 @@ static void on_commit(struct store_call *sc, void *arg)
 	pthread_mutex_unlock(&g->lock);
 }
 
+static void on_late(struct store_call *sc, void *arg)
+{
+	if (sc->err.class != ERR_NONE)
+		log_error("making anew what every cluster has", kv_err(&sc->err));
+}
+
 static void submit(void *arg, struct store_txn *t)
 {
 	struct seeding *g = arg;
+	if (g->port) {
+		store_commit(g->s->store, t, g->port, on_late, NULL);
+		return;
+	}
 	pthread_mutex_lock(&g->lock);
 	g->left++;
 	pthread_mutex_unlock(&g->lock);
@@ -254,25 +263,13 @@ static int seed_aggregated(struct seeding *g)
 /* The authorities that extension servers and kubelets believe: kube-system's ConfigMap extension-apiserver-authentication. */
 static int seed_authentication(struct seeding *g)
 {
-	const struct apiserver_options *o = g->s->opt;
 	const struct api_resource *res = resource(g, "", "configmaps");
 	static const struct span ns = SPAN_INIT("kube-system"), name = SPAN_INIT("extension-apiserver-authentication");
-	auto_buf struct buf path = {}, ca = {};
-	if (o->client_ca_file.len)
-		buf_span_add(&path, o->client_ca_file);
-	else if (o->cert_dir.len)
-		buf_printf(&path, "%.*s/ca.crt", SPAN_ARG(o->cert_dir));
-	else
-		buf_printf(&path, "%.*s/pki/ca.crt", SPAN_ARG(o->data_dir));
-	int rc = io_read_file(AT_FDCWD, buf_cstr(&path), &ca, CA_MAX, &g->err);
-	if (rc == -ERR_NOT_FOUND && !o->client_ca_file.len) { /* its own certificates were given: there is no authority to name */
-		err_done(&g->err);
+	struct span pem = arena_span(&g->arena, bytes_span(g->s->authorities));
+	int rc = 0;
+	if (!pem.len) /* its own certificates were given: there is no authority to name */
 		return 0;
-	}
-	if (rc < 0)
-		return rc;
 	struct json tree = json_object(), meta = json_object(), data = json_object(), was;
-	struct span pem = arena_span(&g->arena, buf_span(&ca));
 	const struct store_item *it = stored(g, res, ns, name);
 	if (it) {
 		rc = object_read(&g->arena, res, bytes_span(it->value), it->rev, &was, &g->err);
@@ -449,4 +446,23 @@ int seed_kubernetes(struct apiserver *s, struct err *err)
 	static const struct step steps[] = { { seed_service, "Service kubernetes" },
 					     { seed_endpoints, "the endpoints of Service kubernetes" } };
 	return run(s, steps, ARRAY_LEN(steps), err);
+}
+
+void seed_again(struct worker *w, enum seed_part part)
+{
+	static int (*const rounds_of[SEED_PART_COUNT][2])(struct seeding *g) = {
+		[SEED_NAMESPACES] = { seed_namespaces },
+		[SEED_AUTHENTICATION] = { seed_authentication },
+		[SEED_KUBERNETES] = { seed_service, seed_endpoints },
+	};
+	struct apiserver *s = w->server;
+	struct seeding g = { .s = s, .reg = api_registry_get(s->registry, &w->registry), .port = w->port, .err = ERR_INIT };
+	g.snap = store_snapshot(s->store);
+	for (size_t i = 0; i < 2 && rounds_of[part][i] && g.err.class == ERR_NONE; i++)
+		(void)rounds_of[part][i](&g); /* its error is in g.err */
+	store_snapshot_unref(g.snap);
+	arena_done(&g.arena);
+	if (g.err.class != ERR_NONE)
+		log_error("making anew what every cluster has", kv_err(&g.err));
+	err_done(&g.err);
 }

@@ -10,6 +10,11 @@ int seed_start(struct apiserver *s, struct err *err);
 /* Once the port is known: Service `kubernetes` in default with the first address of the range, its Endpoints and EndpointSlice. */
 int seed_kubernetes(struct apiserver *s, struct err *err);
 
+/* At run time, on worker 0's thread: makes anew what of it somebody deleted or changed. Nobody waits for the writes; one that
+ * loses a race lost it to a change that brings the next look (repair.c). */
+enum seed_part { SEED_NAMESPACES, SEED_AUTHENTICATION, SEED_KUBERNETES, SEED_PART_COUNT };
+void seed_again(struct worker *w, enum seed_part part);
+
 /* ---- aggregate.c: ClusterRoles that are made of others follow them */
 /* Plans one round over a snapshot: calls submit with a transaction for each role whose rules differ from what its
  * selectors give. Roles may be made of aggregated ones: rounds until one submits nothing. */

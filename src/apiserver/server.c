@@ -11,6 +11,7 @@
 #include "apiserver/privileges.h"
 #include "apiserver/relay.h"
 #include "apiserver/reload.h"
+#include "apiserver/repair.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -52,6 +53,7 @@ static void on_stopped(struct http_server *hs, void *arg)
 		return;
 	if (w->index == 0) {
 		feed_stop(w);
+		repair_stop(w);
 		reload_stop(w);
 	}
 	relay_free(w);
@@ -95,7 +97,7 @@ static int worker_init(struct apiserver *s, unsigned i, struct err *err)
 }
 
 /* Worker 0 has the listeners, and what there is one of. */
-static int first_init(struct apiserver *s, struct sockets *from, const struct files *f, struct err *err)
+static int first_init(struct apiserver *s, struct sockets *from, struct err *err)
 {
 	struct worker *w = &s->workers[0];
 	struct http_server *others[APISERVER_THREADS_MAX];
@@ -117,7 +119,9 @@ static int first_init(struct apiserver *s, struct sockets *from, const struct fi
 	}
 	if (rc == 0)
 		rc = feed_start(w, err);
-	return rc < 0 ? rc : reload_start(w, f, err);
+	if (rc == 0)
+		rc = repair_start(w, err);
+	return rc < 0 ? rc : reload_start(w, err);
 }
 
 static void worker_done(struct worker *w)
@@ -166,7 +170,7 @@ static int start(struct apiserver *s, const struct files *files, const char *sto
 {
 	const struct apiserver_options *o = s->opt;
 	struct tls_ctx *ctx;
-	int rc = pki_tls(o, files, s->clock, &ctx, err);
+	int rc = pki_tls(o, files, s->clock, &ctx, &s->authorities, err);
 	if (rc < 0)
 		return rc;
 	tls_slot_put(&s->tls, ctx);
@@ -234,7 +238,7 @@ int apiserver_start(const struct apiserver_options *o, struct apiserver **out_se
 	for (unsigned i = 0; i < s->n_workers && rc == 0; i++)
 		rc = worker_init(s, i, err);
 	if (rc == 0)
-		rc = first_init(s, &sockets, &files, err);
+		rc = first_init(s, &sockets, err);
 	if (rc == 0)
 		rc = seed_kubernetes(s, err);
 	files_done(&files);
@@ -290,6 +294,7 @@ void apiserver_stop(struct apiserver *s)
 	if (store_close(s->store, &err) < 0)
 		log_error("closing the store", kv_err(&err));
 	tls_slot_done(&s->tls);
+	bytes_unref(s->authorities);
 	pki_issuing_free(atomic_load(&s->issuing));
 	kubelet_close(s->kubelets);
 	auth_tokens_free(atomic_load(&s->tokens));

@@ -43,6 +43,7 @@ struct apiserver {
 	unsigned n_workers;
 	struct chunk_cache *chunks; /* encoded runs of list items; all threads */
 	unsigned port;
+	struct bytes *authorities; /* whose client certificates are believed, as PEM; of worker 0 once threads run; owned */
 	struct reload *reload; /* of worker 0; NULL when stopping */
 	atomic_bool leaving;   /* announced: /readyz fails */
 	struct flow flow;
@@ -80,6 +81,7 @@ struct worker {
 	struct relay_pool *relays;    /* NULL until something was passed on (relay.h) */
 	struct look_cache *looks;     /* NULL until something was looked up (look.h) */
 	struct store_watch *roles;    /* of worker 0: aggregate.c */
+	struct repair *repair;	      /* of worker 0: repair.c */
 	unsigned serving;	      /* http servers that have not ended yet */
 };
 

@@ -327,7 +327,7 @@ static int addresses(struct call *c, struct json *object, const struct claims *h
 static const struct store_item *port_item(struct call *c, int port, struct buf *key)
 {
 	buf_trunc(key, 0);
-	buf_printf(key, "/registry/ranges/servicenodeports/%05d", port);
+	claims_port_key(key, port);
 	return store_get(c->snap, buf_span(key));
 }
 
@@ -335,8 +335,7 @@ static void claim_port(struct call *c, const struct json *object, int port)
 {
 	auto_buf struct buf key = {}, value = {};
 	(void)port_item(c, port, &key);
-	buf_printf(&value, "{\"namespace\":\"%.*s\",\"name\":\"%.*s\"}", SPAN_ARG(c->route.ns),
-		   SPAN_ARG(text_of(json_getl(object, "metadata"), "name")));
+	claims_port_value(&value, c->route.ns, text_of(json_getl(object, "metadata"), "name"));
 	also_put(c, buf_span(&key), 0, buf_seal(&value));
 }
 

@@ -1,0 +1,305 @@
+/* Upstream's repair loops (RepairIPAddress, the port allocator's, kubernetesservice, systemnamespaces, the cluster's authentication
+ * info), as one pass in slices: a slice looks at SLICE objects of one snapshot and gives the loop back. What it writes is a
+ * compare-and-set on what it saw and nobody waits for it; who loses the race is seen by the next pass. */
+#include "apiserver/repair.h"
+
+#include "apiserver/claims.h"
+#include "apiserver/seed.h"
+
+#define EVERY_MS (3 * 60 * 1000)
+#define FIRST_MS 1000 /* after the start: what a restored or damaged store lacks */
+#define SLICE 256
+#define LEAKED_MS (60 * 1000) /* an address may be written before its Service by another server */
+
+enum phase { SERVICES, ADDRESSES, PHASE_COUNT };
+
+struct watched {
+	struct repair *r;
+	struct store_watch *watch;
+	enum seed_part part;
+};
+
+struct repair {
+	struct worker *w;
+	struct loop_timer timer;
+	enum phase phase;
+	struct buf next; /* the key from which the pass goes on; empty: its phase begins */
+	struct store_watch *addresses;
+	struct watched parts[SEED_PART_COUNT * 2];
+	unsigned n_parts;
+};
+
+static const struct api_resource *resource(struct repair *r, const char *group, const char *plural)
+{
+	struct worker *w = r->w;
+	return api_registry_find(api_registry_get(w->server->registry, &w->registry), span_of(group), SPAN("v1"), span_of(plural));
+}
+
+static void on_written(struct store_call *sc, void *arg)
+{
+	if (sc->err.class != ERR_NONE)
+		log_error("repairing", kv_err(&sc->err));
+}
+
+/* ---- Services: what they claim is theirs in the store too */
+
+static void address_put(struct repair *r, struct arena *a, struct span name, struct span ns, struct span service,
+			const struct store_item *instead)
+{
+	const struct api_resource *res = resource(r, "networking.k8s.io", "ipaddresses");
+	struct json tree = claims_address(a, name, ns, service);
+	auto_buf struct buf key = {};
+	auto_bytes struct bytes *value = NULL;
+	auto_err struct err err = ERR_INIT;
+	if (seed_object(r->w->server, res, a, &tree, NULL, SPAN("kube-apiserver"), &value, &err) < 0) {
+		log_error("cluster IP cannot be repaired", kv_span("ip", name), kv_err(&err));
+		return;
+	}
+	log_warn(instead ? "IPAddress has a wrong reference; repairing" : "cluster IP is not allocated; repairing", kv_span("ip", name),
+		 kv_span("namespace", ns), kv_span("service", service));
+	struct store_txn *t = store_txn_new();
+	object_key(&key, res, SPAN(""), name);
+	store_txn_if(t, buf_span(&key), STORE_REV, STORE_EQUAL, instead ? instead->rev : 0);
+	store_txn_put(t, STORE_THEN, buf_span(&key), value, 0);
+	store_commit(r->w->server->store, t, r->w->port, on_written, NULL);
+}
+
+/* Is there a Service that has this address? */
+static bool is_held(struct repair *r, struct arena *a, struct store_snapshot *snap, const struct json *address, struct span name)
+{
+	const struct json *ref = json_getl(spec_of(address), "parentRef");
+	const struct api_resource *res = resource(r, "", "services");
+	auto_buf struct buf key = {};
+	struct json service;
+	if (!span_is(text_of(ref, "resource"), "services") || !text_of(ref, "name").len)
+		return false;
+	object_key(&key, res, text_of(ref, "namespace"), text_of(ref, "name"));
+	const struct store_item *it = store_get(snap, buf_span(&key));
+	if (!it || object_read(a, res, bytes_span(it->value), it->rev, &service, NULL) < 0)
+		return it; /* what cannot be read is not taken from */
+	struct claims c = claims_of(&service);
+	for (unsigned i = 0; i < c.n_ips; i++) {
+		const char *canonical = claims_name(a, c.ips[i]);
+		if (canonical && span_is(name, canonical))
+			return true;
+	}
+	return false;
+}
+
+static void address_check(struct repair *r, struct arena *a, struct store_snapshot *snap, struct span ip, struct span ns,
+			  struct span service)
+{
+	const struct api_resource *res = resource(r, "networking.k8s.io", "ipaddresses");
+	const char *name = claims_name(a, ip);
+	auto_buf struct buf key = {};
+	struct json address;
+	if (!name)
+		return;
+	object_key(&key, res, SPAN(""), span_of(name));
+	const struct store_item *it = store_get(snap, buf_span(&key));
+	if (!it) {
+		address_put(r, a, span_of(name), ns, service, NULL);
+		return;
+	}
+	if (object_read(a, res, bytes_span(it->value), it->rev, &address, NULL) < 0 || claims_address_fits(&address, ns, service))
+		return;
+	if (is_held(r, a, snap, &address, span_of(name)))
+		log_warn("cluster IP was assigned to multiple services; please recreate service", kv_str("ip", name),
+			 kv_span("namespace", ns), kv_span("service", service));
+	else
+		address_put(r, a, span_of(name), ns, service, it);
+}
+
+static void port_check(struct repair *r, struct store_snapshot *snap, int port, struct span ns, struct span service)
+{
+	auto_buf struct buf key = {}, wanted = {};
+	claims_port_key(&key, port);
+	claims_port_value(&wanted, ns, service);
+	const struct store_item *it = store_get(snap, buf_span(&key));
+	if (it && span_eq(bytes_span(it->value), buf_span(&wanted)))
+		return;
+	log_warn(it ? "node port was assigned to multiple services; please recreate service" : "node port is not allocated; repairing",
+		 kv_i64("port", port), kv_span("namespace", ns), kv_span("service", service));
+	if (it)
+		return;
+	struct store_txn *t = store_txn_new();
+	auto_bytes struct bytes *value = buf_seal(&wanted);
+	store_txn_if(t, buf_span(&key), STORE_REV, STORE_EQUAL, 0);
+	store_txn_put(t, STORE_THEN, buf_span(&key), value, 0);
+	store_commit(r->w->server->store, t, r->w->port, on_written, NULL);
+}
+
+static void service_check(struct repair *r, struct store_snapshot *snap, const struct api_resource *res,
+			  const struct store_item *it)
+{
+	auto_arena struct arena a = {};
+	struct json service;
+	struct span ns, name;
+	if (!object_key_read(store_item_key(it), res, &ns, &name) ||
+	    object_read(&a, res, bytes_span(it->value), it->rev, &service, NULL) < 0)
+		return;
+	struct claims c = claims_of(&service);
+	for (unsigned i = 0; i < c.n_ips; i++)
+		address_check(r, &a, snap, c.ips[i], ns, name);
+	for (unsigned i = 0; i < c.n_ports; i++)
+		port_check(r, snap, c.ports[i], ns, name);
+}
+
+/* ---- addresses that nobody has */
+
+static void leak_check(struct repair *r, struct store_snapshot *snap, const struct api_resource *res, const struct store_item *it)
+{
+	auto_arena struct arena a = {};
+	struct json address;
+	struct span ns, name;
+	struct apiserver *s = r->w->server;
+	if (clock_wall_ns(s->clock) / NS_PER_MS - it->at_ms < LEAKED_MS || !object_key_read(store_item_key(it), res, &ns, &name) ||
+	    object_read(&a, res, bytes_span(it->value), it->rev, &address, NULL) < 0)
+		return;
+	const struct json *labels = json_path(&address, "metadata", "labels", NULL);
+	if (!span_is(text_of(labels, "ipaddress.kubernetes.io/managed-by"), "ipallocator.k8s.io") ||
+	    is_held(r, &a, snap, &address, name))
+		return;
+	log_warn("IPAddress appears to have leaked: cleaning up", kv_span("ip", name));
+	struct store_txn *t = store_txn_new();
+	store_txn_if(t, store_item_key(it), STORE_REV, STORE_EQUAL, it->rev);
+	store_txn_delete(t, STORE_THEN, store_item_key(it));
+	store_commit(s->store, t, r->w->port, on_written, NULL);
+}
+
+/* ---- the pass */
+
+static void slice(struct repair *r)
+{
+	static const struct {
+		const char *group, *plural;
+		void (*check)(struct repair *r, struct store_snapshot *snap, const struct api_resource *res, const struct store_item *it);
+	} phases[PHASE_COUNT] = {
+		[SERVICES] = { "", "services", service_check },
+		[ADDRESSES] = { "networking.k8s.io", "ipaddresses", leak_check },
+	};
+	const struct api_resource *res = resource(r, phases[r->phase].group, phases[r->phase].plural);
+	auto_buf struct buf prefix = {};
+	struct store_iter it;
+	const struct store_item *item = NULL;
+	auto_err struct err err = ERR_INIT;
+	struct store_snapshot *snap = store_snapshot(r->w->server->store);
+	object_key(&prefix, res, SPAN_EMPTY, SPAN_EMPTY);
+	if (store_iter_init(&it, snap, buf_span(&prefix), buf_span(&r->next), 0, &err) == 0) {
+		for (unsigned i = 0; i < SLICE && (item = store_iter_next(&it)); i++)
+			phases[r->phase].check(r, snap, res, item);
+		if (item)
+			item = store_iter_next(&it);
+		buf_trunc(&r->next, 0);
+		if (item)
+			buf_span_add(&r->next, store_item_key(item));
+		store_iter_done(&it);
+	} else {
+		log_error("looking for what is to be repaired", kv_err(&err));
+	}
+	if (!item)
+		r->phase = (r->phase + 1) % PHASE_COUNT;
+	store_snapshot_unref(snap);
+}
+
+static void on_timer(struct loop_timer *t)
+{
+	struct repair *r = container_of(t, struct repair, timer);
+	bool begins = r->phase == SERVICES && !r->next.len;
+	for (unsigned i = 0; begins && i < SEED_PART_COUNT; i++)
+		seed_again(r->w, (enum seed_part)i);
+	slice(r);
+	bool over = r->phase == SERVICES && !r->next.len;
+	loop_timer_start(t, over ? EVERY_MS : 1);
+}
+
+/* ---- events */
+
+/* One that went with its Service, or with a change of it, is nobody's any more; one that was taken away comes back at once. */
+static size_t on_addresses(struct store_watch *watch, const struct store_batch *b, void *arg)
+{
+	struct repair *r = arg;
+	const struct api_resource *res = resource(r, "networking.k8s.io", "ipaddresses"), *services = resource(r, "", "services");
+	for (size_t i = 0; i < b->n; i++) {
+		const struct store_event *e = b->events[i];
+		auto_arena struct arena a = {};
+		auto_buf struct buf key = {};
+		struct json address;
+		if (e->item || !e->prev || object_read(&a, res, bytes_span(e->prev->value), e->prev->rev, &address, NULL) < 0)
+			continue;
+		const struct json *ref = json_getl(spec_of(&address), "parentRef");
+		if (!span_is(text_of(ref, "resource"), "services") || !text_of(ref, "name").len)
+			continue;
+		object_key(&key, services, text_of(ref, "namespace"), text_of(ref, "name"));
+		struct store_snapshot *snap = store_snapshot(r->w->server->store);
+		const struct store_item *it = store_get(snap, buf_span(&key));
+		if (it)
+			service_check(r, snap, services, it);
+		store_snapshot_unref(snap);
+	}
+	return b->n;
+}
+
+static size_t on_part(struct store_watch *watch, const struct store_batch *b, void *arg)
+{
+	struct watched *p = arg;
+	seed_again(p->r->w, p->part);
+	return b->n;
+}
+
+static void on_expired(struct store_watch *watch, void *arg)
+{
+	/* It takes every event at once: it cannot fall behind the ring by itself. */
+	log_error("a watch of what is repaired fell behind");
+	abort();
+}
+
+int repair_start(struct worker *w, struct err *err)
+{
+	static const struct store_watch_fns address_fns = { .events = on_addresses, .expired = on_expired };
+	static const struct store_watch_fns part_fns = { .events = on_part, .expired = on_expired };
+	static const struct {
+		const char *group, *plural, *ns, *name;
+		enum seed_part part;
+	} rows[] = {
+		{ "", "namespaces", "", "kube-node-lease", SEED_NAMESPACES },
+		{ "", "configmaps", "kube-system", "extension-apiserver-authentication", SEED_AUTHENTICATION },
+		{ "", "services", "default", "kubernetes", SEED_KUBERNETES },
+		{ "", "endpoints", "default", "kubernetes", SEED_KUBERNETES },
+		{ "discovery.k8s.io", "endpointslices", "default", "kubernetes", SEED_KUBERNETES },
+	};
+	_Static_assert(ARRAY_LEN(rows) <= SEED_PART_COUNT * 2, "room for them");
+	struct repair *r = mem_new(struct repair);
+	w->repair = r;
+	r->w = w;
+	loop_timer_init(&r->timer, w->loop, "repair", on_timer);
+	r->timer.background = true;
+	loop_timer_start(&r->timer, FIRST_MS);
+	auto_buf struct buf prefix = {};
+	object_key(&prefix, resource(r, "networking.k8s.io", "ipaddresses"), SPAN_EMPTY, SPAN_EMPTY);
+	int rc = store_watch_open(w->port, buf_span(&prefix), false, 0, &address_fns, r, &r->addresses, err);
+	for (size_t i = 0; i < ARRAY_LEN(rows) && rc == 0; i++) {
+		auto_buf struct buf key = {};
+		struct watched *p = &r->parts[i];
+		*p = (struct watched){ .r = r, .part = rows[i].part };
+		object_key(&key, resource(r, rows[i].group, rows[i].plural), span_of(rows[i].ns), span_of(rows[i].name));
+		rc = store_watch_open(w->port, buf_span(&key), true, 0, &part_fns, p, &p->watch, err);
+		r->n_parts += rc == 0;
+	}
+	return rc;
+}
+
+void repair_stop(struct worker *w)
+{
+	struct repair *r = w->repair;
+	w->repair = NULL;
+	if (!r)
+		return;
+	loop_timer_stop(&r->timer);
+	if (r->addresses)
+		store_watch_close(r->addresses);
+	for (unsigned i = 0; i < r->n_parts; i++)
+		store_watch_close(r->parts[i].watch);
+	buf_done(&r->next);
+	free(r);
+}
