@@ -5,7 +5,8 @@
  *     create.c    the parent's side                  sync.c     messages between parent and first process
  *     child.c     the first process, step by step    seccomp.c  profile → filter, kept
  *     rootfs.c    the steps about mounts and nodes   exec.c     one more process in a container
- *     final.c     who the process becomes, exec      console.c  terminals */
+ *     final.c     who the process becomes, exec      console.c  terminals
+ *     protect.c   our program file, unwritable       early.c    the same before the C library starts */
 #pragma once
 
 #include "runtime/config.h"

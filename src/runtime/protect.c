@@ -5,9 +5,10 @@
  * a file on a read-only mount. The mount is a copy of the one our file is on, made for this process alone, attached nowhere,
  * so nobody can remount it; the flag stays with the open file as long as it lives.
  *
- * Cost, measured: 0.1-0.2 ms for the second exec. Skipped when the file is on a read-only mount already (an installation may
- * bind it so), or is a sealed memory file; the engine's spawner pays it once, because its children are clones. Without
- * open_tree and mount_setattr (before 5.12, or not root) a memory file with all seals does the same for more time. */
+ * Usually it was done before main (early.c, which says what that saves) and this only looks. Skipped when the file is on a
+ * read-only mount already (an installation may bind it so), or is a sealed memory file; the engine's spawner pays it once,
+ * because its children are clones. Without open_tree and mount_setattr (before 5.12, or not root) a memory file with all
+ * seals does the same for more time. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -24,11 +25,14 @@
 
 extern char **environ;
 
-static bool is_safe(int self)
+static bool is_read_only(void)
 {
 	struct statvfs fs;
-	if (fstatvfs(self, &fs) == 0 && (fs.f_flag & ST_RDONLY))
-		return true;
+	return statvfs("/proc/self/exe", &fs) == 0 && (fs.f_flag & ST_RDONLY);
+}
+
+static bool is_sealed(int self)
+{
 	int seals = fcntl(self, F_GET_SEALS);
 	return seals >= 0 && (seals & SEALS) == SEALS;
 }
@@ -61,10 +65,12 @@ static int memory_copy(int self, struct err *err)
 
 int runtime_self_protect(char **argv, struct err *err)
 {
+	if (is_read_only())
+		return 0;
 	auto_fd int self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 	if (self < 0)
 		return err_sys(err, "open /proc/self/exe");
-	if (is_safe(self))
+	if (is_sealed(self))
 		return 0;
 	auto_fd int copy = mount_copy();
 	if (copy < 0)

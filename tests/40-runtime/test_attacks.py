@@ -99,11 +99,27 @@ def test_program_cannot_be_overwritten_by_the_image(rt, own_program):
     rt.config["process"]["args"] = ["/proc/self/exe", "runtime", "--version"]
     rt.save()
     code, out, err = call(rt, own_program, "run", rt.id)
-    # It may run; what runs is on a read-only mount.
-    rt.config["process"]["args"] = ["/ct", "exec", "/proc/self/exe"]
+    assert code == 0 and "knarr-runc version" in out, err  # it may run; what runs is on a read-only mount
     os.symlink("/proc/self/exe", rt.rootfs / "link")
-    rt.save()
+    for program in ("/link", "/proc/1/exe"):
+        rt.config["process"]["args"] = [program, "runtime", "--version"]
+        rt.save()
+        code, out, err = call(rt, own_program, "run", rt.id)
+        assert code == 0 and "knarr-runc version" in out, err
     assert sha(own_program) == before
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
+@pytest.mark.parametrize("words", [["run"], ["run", "--keep"]], ids=" ".join)
+def test_the_protection_is_there_before_the_library_starts(rt, own_program, words):
+    """src/runtime/early.c: the copy is executed by the first instructions, so that the C library starts once."""
+    rt.save()
+    trace = rt.tmp / "trace"
+    subprocess.run(["strace", "-e", "trace=execve,execveat,arch_prctl,open_tree", "-o", str(trace), str(own_program), "runtime",
+                    "--root", str(rt.root), *words, rt.id], cwd=rt.bundle, check=True)
+    calls = [line.split("(")[0] for line in trace.read_text().splitlines() if "(" in line]
+    rt.delete()
+    assert calls[:3] == ["execve", "open_tree", "execveat"] and calls.count("arch_prctl") == 1, trace.read_text()
 
 
 def test_the_protected_program_is_on_a_read_only_mount(rt, own_program):
