@@ -10,7 +10,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "json/json.h"
 #include "monitor/build.h"
 #include "monitor/record.h"
 #include "runtime/runtime.h"
@@ -79,41 +78,24 @@ static void opts_fill(const struct monitor_spawn *s, struct runtime_opts *out)
 }
 
 /* Where the kernel counts what it killed for lack of memory in this container: memory.events on v2, memory.oom_control on
- * v1, where an eventfd is told (memcg-v1: "Memory Threshold", OOM control). The group is found as the runtime found it, from
- * config.json. Where memory is not controlled there is nothing to report. */
-static void memory_watch(struct arena *a, const struct monitor_spawn *s, const char *bundle)
+ * v1, where an eventfd is told (memcg-v1: "Memory Threshold", OOM control). Where memory is not controlled there is nothing to
+ * report. */
+static void memory_watch(struct arena *a, const struct monitor_spawn *s)
 {
-	auto_buf struct buf text = {};
-	struct json v;
-	const char *name = s->config ? s->config : "config.json";
-	auto_fd int dir = open(bundle, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (dir < 0 || io_read_file(dir, name, &text, 16 << 20, NULL) < 0 ||
-	    json_parse(a, buf_span(&text), JSON_BORROW | JSON_DUPLICATES_LAST, NULL, &v, NULL) < 0)
-		return;
-	const struct json *path = json_path(&v, "linux", "cgroupsPath", NULL);
 	auto_sys_cgroup struct sys_cgroup cg = {};
-	if (sys_cgroup_locate(a, path ? arena_cstr(a, json_span(path)) : "", s->flags & MONITOR_SYSTEMD_CGROUP, s->id,
-			      &cg, NULL) < 0)
-		return;
-	const struct sys_cgroup_dir *d = sys_cgroup_find(&cg, SYS_CG_MEMORY);
-	char file[PATH_MAX];
-	bool v2 = !d; /* on v2 controllers are known only when the folder is made: look for the file */
-	for (unsigned i = 0; !d && i < cg.n; i++)
-		if (cg.dirs[i].v2)
-			d = &cg.dirs[i];
-	if (!d || snprintf(file, sizeof(file), "%s/%s", d->path,
-			   v2 || d->v2 ? "memory.events" : "memory.oom_control") >= (int)sizeof(file))
-		return;
-	auto_fd int counter = open(file, O_RDONLY | O_CLOEXEC);
+	const struct sys_cgroup_dir *d = runtime_cgroup_open(a, s->root, s->id, &cg, NULL) < 0
+						 ? NULL /* it ended and was deleted at once */
+						 : sys_cgroup_find(&cg, SYS_CG_MEMORY);
+	auto_fd int counter = !d ? -1 : openat(d->fd, d->v2 ? "memory.events" : "memory.oom_control", O_RDONLY | O_CLOEXEC);
 	if (counter < 0)
 		return;
 	report(BUILD_MEMORY, 0, 0, 0, "", counter);
-	if (v2 || d->v2)
+	if (d->v2)
 		return;
+	char text[32];
 	auto_fd int event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	int len = snprintf(file, sizeof(file), "%d %d", event, counter);
-	auto_fd int group = open(d->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (event >= 0 && group >= 0 && sys_file_write(group, "cgroup.event_control", file, (size_t)len) == 0)
+	int len = snprintf(text, sizeof(text), "%d %d", event, counter);
+	if (event >= 0 && sys_file_write(d->fd, "cgroup.event_control", text, (size_t)len) == 0)
 		report(BUILD_MEMORY_EVENT, 0, 0, 0, "", event);
 }
 
@@ -154,7 +136,7 @@ void monitor_build_run(const struct monitor_spawn *s, const int stdio[3], uint16
 		fail(&err);
 	report(BUILD_MADE, c.pid, c.terminal >= 0, monitor_record_ticks(c.pid), "", c.terminal);
 	if (!exec)
-		memory_watch(&a, s, bundle);
+		memory_watch(&a, s);
 	_exit(0);
 }
 

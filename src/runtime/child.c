@@ -6,13 +6,11 @@
 #include <fcntl.h>
 #include <linux/if.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/personality.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -85,16 +83,6 @@ static int loopback_up(struct child *c, struct err *err)
 	return 0;
 }
 
-static int keyring_make(struct child *c, struct err *err)
-{
-	char name[300];
-	/* A session keyring of one's own: else the container would share the caller's keys. */
-	snprintf(name, sizeof(name), "_ses.%.250s", c->plan->opts.id);
-	if (sys_keyctl_join_session(name) < 0 && errno != ENOSYS && errno != EPERM)
-		return err_sys(err, "join session keyring %s", name);
-	return 0;
-}
-
 /* /proc/sys of the host shows the namespaces of whoever looks. */
 static int sysctl_write(struct child *c, const struct config_pair *s, struct err *err)
 {
@@ -106,27 +94,6 @@ static int sysctl_write(struct child *c, const struct config_pair *s, struct err
 	if (sys_file_write(AT_FDCWD, buf_cstr(&path), s->value, strlen(s->value)) < 0)
 		return err_sys(err, "linux.sysctl: write \"%s\" to %s", s->value, buf_cstr(&path));
 	return 0;
-}
-
-/* The attribute file is opened through the host's /proc: a container's own could be anything (CVE-2019-16884). */
-static int label_open(struct child *c, struct err *err)
-{
-	const struct config_process *p = c->plan->config->process;
-	bool apparmor = p->apparmor && *p->apparmor;
-	const char *file = apparmor ? "/proc/self/attr/apparmor/exec" : "/proc/self/attr/exec";
-	if (apparmor && access("/sys/kernel/security/apparmor", F_OK) < 0 &&
-	    access("/sys/module/apparmor/parameters/enabled", F_OK) < 0)
-		return err_set(err, ERR_UNSUPPORTED,
-			       "process.apparmorProfile: \"%s\" is wanted, but the kernel has no AppArmor",
-			       p->apparmor);
-	if (!apparmor && access("/sys/fs/selinux/enforce", F_OK) < 0)
-		return err_set(err, ERR_UNSUPPORTED,
-			       "process.selinuxLabel: \"%s\" is wanted, but SELinux is disabled or not supported",
-			       p->selinux);
-	c->label_fd = open(file, O_WRONLY | O_CLOEXEC);
-	if (c->label_fd < 0 && apparmor)
-		c->label_fd = open("/proc/self/attr/exec", O_WRONLY | O_CLOEXEC);
-	return c->label_fd < 0 ? err_sys(err, "open %s", file) : 0;
 }
 
 /* ---- hooks */
@@ -172,18 +139,9 @@ static int before_exec(void *arg, struct err *err)
 
 static int session_start(struct child *c, struct err *err)
 {
-	sigset_t none;
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	umask(0);
-	if (setsid() < 0 && errno != EPERM) /* EPERM: leader of a group already, which a fresh process is not */
-		return err_sys(err, "setsid");
-	/* Somebody in a pid namespace that we share could look into us before the exec. */
-	if (c->plan->config->ns[SYS_NS_PID].path || !c->plan->config->ns[SYS_NS_PID].wanted)
-		if (geteuid() == 0 && !c->plan->config->ns[SYS_NS_USER].wanted &&
-		    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
-			return err_sys(err, "become undumpable");
-	return 0;
+	const struct config_namespace *ns = c->plan->config->ns;
+	bool shares_pids = ns[SYS_NS_PID].path || !ns[SYS_NS_PID].wanted;
+	return runtime_birth_session(shares_pids && geteuid() == 0 && !ns[SYS_NS_USER].wanted, err);
 }
 
 static int cgroup_enter(struct child *c, struct err *err)
@@ -212,7 +170,7 @@ static int step_run(struct child *c, const struct step *s, struct err *err)
 	case STEP_JOIN: return namespace_join(c, (enum sys_ns)s->index, err);
 	case STEP_TIME: return time_set(c, err);
 	case STEP_LOOPBACK: return loopback_up(c, err);
-	case STEP_KEYRING: return keyring_make(c, err);
+	case STEP_KEYRING: return runtime_birth_keyring(c->plan->opts.id, err);
 	case STEP_HOSTNAME:
 		return sethostname(config->hostname, strlen(config->hostname)) < 0
 			       ? err_sys(err, "hostname: \"%s\"", config->hostname)
@@ -223,7 +181,7 @@ static int step_run(struct child *c, const struct step *s, struct err *err)
 			       : 0;
 	case STEP_SYSCTL: return sysctl_write(c, &config->sysctl[s->index], err);
 	case STEP_OOM_SCORE: return runtime_final_oom_score(config->process->oom_score, warn_cb, c, err);
-	case STEP_LABELS: return label_open(c, err);
+	case STEP_LABELS: return runtime_birth_label_open(config->process, &c->label_fd, err);
 	case STEP_PROPAGATION:
 		return mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0 ? err_sys(err, "make all mounts slaves") : 0;
 	case STEP_SOURCES: {
@@ -251,15 +209,6 @@ static int step_run(struct child *c, const struct step *s, struct err *err)
 	return err_set(err, ERR_INTERNAL, "no such step");
 }
 
-static int scheduling_set(const struct config_process *p, struct err *err)
-{
-	if (p->has_scheduler && sys_sched_setattr(0, &p->scheduler) < 0)
-		return err_sys(err, "process.scheduler: set policy %u", p->scheduler.policy);
-	if (p->has_ioprio && sys_ioprio_set(1, 0, p->ioprio) < 0)
-		return err_sys(err, "process.ioPriority: set");
-	return 0;
-}
-
 static int build(struct child *c, struct final *f, struct err *err)
 {
 	struct runtime_plan *plan = c->plan;
@@ -283,7 +232,7 @@ static int build(struct child *c, struct final *f, struct err *err)
 			return err_note(err, "%s", buf_cstr(&name));
 		}
 	}
-	int r = scheduling_set(config->process, err);
+	int r = runtime_birth_scheduling(config->process, err);
 	if (r == 0 && config->has_personality && personality(config->personality) < 0)
 		r = err_sys(err, "linux.personality");
 	if (r < 0)
@@ -292,18 +241,12 @@ static int build(struct child *c, struct final *f, struct err *err)
 	*f = (struct final){
 		.process = config->process,
 		.filter = plan->filter,
-		.filter_flags = plan->filter_flags,
-		.filter_notify = plan->filter_notify,
 		.in_userns = config->ns[SYS_NS_USER].wanted,
 		.keep_fds = plan->opts.preserve_fds,
 		.sync = c->sync,
 		.listen_fd = plan->listen_fd,
 		.label_fd = c->label_fd,
 	};
-	if (c->label_fd >= 0)
-		f->label = config->process->apparmor && *config->process->apparmor
-				   ? arena_printf(plan->arena, "exec %s", config->process->apparmor).ptr
-				   : config->process->selinux;
 	if (config->n_hooks[HOOK_START_CONTAINER]) {
 		f->before = before_exec;
 		f->before_arg = c;

@@ -86,7 +86,7 @@ int runtime_cli_run(int argc, char **argv, struct err *err)
 		return r;
 	int status = runtime_cli_wait(&c);
 	if (!keep) {
-		r = runtime_plan_delete(plan, c.pid, err);
+		r = runtime_lifecycle_plan_delete(plan, c.pid, err);
 		if (r < 0)
 			return r;
 	}
@@ -124,17 +124,7 @@ int runtime_cli_kill(int argc, char **argv, struct err *err)
 	int sig = sys_signal_by_name(span_of(name));
 	if (sig < 0)
 		return err_set(err, ERR_USAGE, "unknown signal \"%s\"", name);
-	struct state s;
-	auto_fd int dir = -1;
-	r = runtime_state_read(&runtime_cli.arena, runtime_cli.root, id, &s, &dir, err);
-	if (r < 0)
-		return r;
-	/* Without a pid namespace of its own the container does not die with its first process. */
-	if (sig == SIGKILL && !s.has_pid_ns && s.cgroup.n)
-		all = true;
-	if (runtime_state_status(dir, &s) == STATE_STOPPED && !all)
-		return err_set(err, ERR_NOT_FOUND, "container not running");
-	return runtime_lifecycle_kill(&s, sig, all, err);
+	return runtime_kill(runtime_cli.root, id, sig, all, err);
 }
 
 int runtime_cli_delete(int argc, char **argv, struct err *err)
@@ -154,23 +144,9 @@ int runtime_cli_delete(int argc, char **argv, struct err *err)
 
 static int freeze(int argc, char **argv, bool on, struct err *err)
 {
-	struct state s;
-	auto_fd int dir = -1;
 	int r = runtime_cli_parse(NULL, 0, &argc, &argv, err);
 	r = r < 0 ? r : runtime_cli_count(argc, 1, 1, err);
-	r = r < 0 ? r : runtime_state_read(&runtime_cli.arena, runtime_cli.root, argv[0], &s, &dir, err);
-	if (r < 0)
-		return r;
-	enum runtime_state_status status = runtime_state_status(dir, &s);
-	if (on && status != STATE_RUNNING && status != STATE_CREATED)
-		return err_set(err, ERR_IN_USE, "container not running or created: %s",
-			       runtime_state_status_names[status]);
-	if (!on && status != STATE_PAUSED)
-		return err_set(err, ERR_IN_USE, "container not paused");
-	r = sys_cgroup_open(&s.cgroup, err);
-	r = r < 0 ? r : sys_cgroup_freeze(&s.cgroup, on, err);
-	sys_cgroup_done(&s.cgroup);
-	return r;
+	return r < 0 ? r : runtime_freeze(runtime_cli.root, argv[0], on, err);
 }
 
 int runtime_cli_pause(int argc, char **argv, struct err *err)

@@ -198,18 +198,13 @@ int runtime_cli_ps(int argc, char **argv, struct err *err)
 {
 	const char *format = "table";
 	const struct cli_option options[] = { { "format f", CLI_TEXT, &format, NULL } };
-	struct state s;
-	auto_fd int dir = -1;
+	auto_sys_cgroup struct sys_cgroup cg = {};
 	int r = runtime_cli_parse(options, ARRAY_LEN(options), &argc, &argv, err);
 	r = r < 0 ? r : runtime_cli_count(argc, 1, -1, err);
-	r = r < 0 ? r : runtime_state_read(&runtime_cli.arena, runtime_cli.root, argv[0], &s, &dir, err);
-	if (r < 0)
-		return r;
+	r = r < 0 ? r : runtime_cgroup_open(&runtime_cli.arena, runtime_cli.root, argv[0], &cg, err);
 	pid_t *pids;
 	size_t n;
-	r = sys_cgroup_open(&s.cgroup, err);
-	r = r < 0 ? r : sys_cgroup_pids(&runtime_cli.arena, &s.cgroup, &pids, &n, err);
-	sys_cgroup_done(&s.cgroup);
+	r = r < 0 ? r : sys_cgroup_pids(&runtime_cli.arena, &cg, &pids, &n, err);
 	if (r < 0)
 		return r;
 	if (!strcmp(format, "table"))

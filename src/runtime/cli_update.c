@@ -91,15 +91,5 @@ int runtime_cli_update(int argc, char **argv, struct err *err)
 		if (r < 0)
 			return r;
 	}
-	struct state s;
-	auto_fd int dir = -1;
-	r = runtime_state_read(&runtime_cli.arena, runtime_cli.root, argv[0], &s, &dir, err);
-	if (r < 0)
-		return r;
-	if (runtime_state_status(dir, &s) == STATE_STOPPED)
-		return err_set(err, ERR_IN_USE, "container not running");
-	r = sys_cgroup_open(&s.cgroup, err);
-	r = r < 0 ? r : sys_cgroup_limits_set(&s.cgroup, &l, err);
-	sys_cgroup_done(&s.cgroup);
-	return r;
+	return runtime_control_limits_set(runtime_cli.root, argv[0], &l, err);
 }

@@ -23,102 +23,6 @@ static int step(const char *name, struct err *err)
 	return FAILPOINT_ERR("runtime.create", &errnum) ? err_sys_num(err, errnum, "%s: failpoint", name) : 0;
 }
 
-/* ---- clone */
-
-static void stage_run(const struct clone_wish *w, int sync) __attribute__((noreturn));
-static void stage_run(const struct clone_wish *w, int sync)
-{
-	auto_err struct err err = ERR_INIT;
-	/* The user namespace first: it gives the right to enter what belongs to it. */
-	if (w->join_user >= 0 && setns(w->join_user, CLONE_NEWUSER) < 0) {
-		err_sys(&err, "join user namespace");
-	} else if (w->join_pid >= 0 && setns(w->join_pid, CLONE_NEWPID) < 0) {
-		err_sys(&err, "join pid namespace");
-	} else {
-		struct sys_clone_args args = { .flags = w->flags | CLONE_PARENT };
-		if (w->cgroup_fd >= 0) {
-			args.flags |= SYS_CLONE_INTO_CGROUP;
-			args.cgroup = (uint64_t)w->cgroup_fd;
-		}
-		pid_t pid = sys_clone3(&args);
-		if (pid == 0) {
-			w->child(w->arg);
-			_exit(1);
-		}
-		FAILPOINT("runtime.stage"); /* sleeps in a test: the first process runs ahead of us */
-		if (pid > 0 && runtime_sync_send(sync, SYNC_PID, pid, 0, NULL, -1) == 0)
-			_exit(0);
-		err_sys(&err, "clone");
-	}
-	(void)runtime_sync_send_err(sync, &err);
-	_exit(1);
-}
-
-/* The first process of a staged birth is a grandchild: the intermediate one joins what can only be joined before, clones,
- * tells the number and ends. It has a line of its own for that word: on the common one the first process, which runs
- * already, may be faster. */
-static int staged_clone(const struct clone_wish *w, struct sys_clone_args *args, int sync_parent, pid_t *out_pid,
-			int *out_pidfd, struct err *err)
-{
-	int pair[2];
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
-		return err_sys(err, "socket pair");
-	auto_fd int ours = pair[0], theirs = pair[1];
-	pid_t pid = sys_clone3(args);
-	if (pid < 0)
-		return err_sys(err, "clone the intermediate process");
-	if (pid == 0) {
-		close(sync_parent);
-		close(ours);
-		stage_run(w, theirs);
-	}
-	fd_close(&theirs);
-	struct sync_msg m = {};
-	int got = runtime_sync_recv(ours, &m, NULL);
-	if (!w->clone_parent)
-		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-			;
-	if (got == 1 && m.kind == SYNC_ERROR)
-		return runtime_sync_err(&m, err);
-	if (got != 1 || m.kind != SYNC_PID)
-		return err_set(err, ERR_INTERNAL, "the intermediate process ended without a word");
-	*out_pid = m.a;
-	*out_pidfd = sys_pidfd_open(m.a, 0);
-	return *out_pidfd < 0 ? err_sys(err, "open the first process") : 0;
-}
-
-int runtime_clone_process(const struct clone_wish *w, int sync_parent, pid_t *out_pid, int *out_pidfd, struct err *err)
-{
-	bool staged = w->join_user >= 0 || w->join_pid >= 0;
-	int pidfd = -1;
-	struct sys_clone_args args = { .exit_signal = SIGCHLD };
-	if (!staged) {
-		args.flags = w->flags | CLONE_PIDFD;
-		args.pidfd = (uintptr_t)&pidfd;
-		if (w->cgroup_fd >= 0) {
-			args.flags |= SYS_CLONE_INTO_CGROUP;
-			args.cgroup = (uint64_t)w->cgroup_fd;
-		}
-	}
-	if (w->clone_parent) {
-		args.flags |= CLONE_PARENT;
-		args.exit_signal = 0;
-	}
-	if (staged)
-		return staged_clone(w, &args, sync_parent, out_pid, out_pidfd, err);
-	pid_t pid = sys_clone3(&args);
-	if (pid < 0)
-		return err_sys(err, "clone the first process (flags %#llx)", (unsigned long long)args.flags);
-	if (pid == 0) {
-		close(sync_parent);
-		w->child(w->arg);
-		_exit(1);
-	}
-	*out_pid = pid;
-	*out_pidfd = pidfd;
-	return 0;
-}
-
 /* ---- before the clone */
 
 static bool in_user_namespace(void)
@@ -237,89 +141,39 @@ static int start_socket_make(struct runtime_plan *plan, int dir, struct err *err
 	return 0;
 }
 
-static int preserved_check(const struct runtime_plan *plan, struct err *err)
-{
-	for (int i = 0; i < plan->opts.preserve_fds; i++)
-		if (fcntl(3 + i, F_GETFD) < 0)
-			return err_set(err, ERR_INVALID, "please check that preserved-fd %d (of %d) is present", i,
-				       plan->opts.preserve_fds);
-	return 0;
-}
-
 /* ---- after the clone */
 
-/* A terminal's master goes to the console socket, or to the caller. */
-static int terminal_take(struct runtime_plan *plan, int master, int *out_terminal, struct err *err)
-{
-	if (plan->console_fd < 0) {
-		*out_terminal = master;
-		return 0;
-	}
-	int r = runtime_console_fd_send(plan->console_fd, master, err);
-	fd_close(&master);
-	return r;
-}
+struct hooks_of {
+	const struct config *config;
+	const struct state *state;
+};
 
-static int hooks_serve(struct runtime_plan *plan, pid_t pid, struct err *err)
+static int hooks_serve(void *arg, struct err *err)
 {
-	struct state s;
+	const struct hooks_of *h = arg;
 	auto_buf struct buf text = {};
-	runtime_state_of_plan(plan, pid, &s);
-	runtime_state_json(&text, &s, STATE_CREATING, false);
-	int r = runtime_hook_run_all(plan->config, HOOK_PRESTART, buf_span(&text), err);
-	return r < 0 ? r : runtime_hook_run_all(plan->config, HOOK_CREATE_RUNTIME, buf_span(&text), err);
-}
-
-static int filter_serve(struct runtime_plan *plan, pid_t pid, int pidfd, int number, struct err *err)
-{
-	struct state s;
-	runtime_state_of_plan(plan, pid, &s);
-	return runtime_lifecycle_filter_serve(plan->config, &s, STATE_CREATING, pidfd, number, err);
+	runtime_state_json(&text, h->state, STATE_CREATING, false);
+	int r = runtime_hook_run_all(h->config, HOOK_PRESTART, buf_span(&text), err);
+	return r < 0 ? r : runtime_hook_run_all(h->config, HOOK_CREATE_RUNTIME, buf_span(&text), err);
 }
 
 /* Answers the child until it is built (create), or runs (run). */
 static int child_serve(struct runtime_plan *plan, int sync, struct runtime_container *out, struct err *err)
 {
-	bool ready = false;
-	for (;;) {
-		struct sync_msg m = {};
-		int fd = -1, r = 0;
-		int got = runtime_sync_recv(sync, &m, &fd);
-		if (got < 0)
-			return err_sys(err, "hear from the first process");
-		if (got == 0)
-			return ready ? 0 : runtime_lifecycle_first_death(out->pid, err);
-		switch ((enum sync_kind)m.kind) {
-		case SYNC_WARN:
-			if (plan->opts.warn)
-				plan->opts.warn(m.text);
-			break;
-		case SYNC_ERROR: fd_close(&fd); return runtime_sync_err(&m, err);
-		case SYNC_HOOKS: r = hooks_serve(plan, out->pid, err); break;
-		case SYNC_FILTER: r = filter_serve(plan, out->pid, out->pidfd, m.a, err); break;
-		case SYNC_TERMINAL: r = terminal_take(plan, take_fd(&fd), &out->terminal, err); break;
-		case SYNC_READY:
-			ready = true;
-			if (!plan->opts.start)
-				return 0;
-			break;
-		case SYNC_GO:
-		case SYNC_PID: r = err_set(err, ERR_INTERNAL, "unexpected message %u", m.kind); break;
-		}
-		fd_close(&fd);
-		if (r < 0)
-			return r;
-		if ((m.kind == SYNC_HOOKS || m.kind == SYNC_FILTER) &&
-		    runtime_sync_send(sync, SYNC_GO, 0, 0, NULL, -1) < 0)
-			return runtime_lifecycle_first_death(out->pid, err);
-	}
-}
-
-static void limits_warn(void *arg, const char *text)
-{
-	struct runtime_plan *plan = arg;
-	if (plan->opts.warn)
-		plan->opts.warn(text);
+	struct state s;
+	bool ready;
+	runtime_state_of_plan(plan, out->pid, &s);
+	struct hooks_of hooks = { plan->config, &s };
+	struct birth_parent b = { .opts = &plan->opts,
+				  .config = plan->config,
+				  .state = &s,
+				  .status = STATE_CREATING,
+				  .console_fd = plan->console_fd,
+				  .until_ready = !plan->opts.start,
+				  .hooks = hooks_serve,
+				  .hooks_arg = &hooks };
+	int r = runtime_birth_serve(&b, sync, out, &ready, err);
+	return r == 0 && !ready ? runtime_birth_death(out->pid, err) : r;
 }
 
 struct birth {
@@ -334,8 +188,7 @@ static void birth_run(void *arg)
 	runtime_child_main(b->plan, b->sync);
 }
 
-static int process_make(struct runtime_plan *plan, int dir, struct runtime_container *out, int *out_sync,
-			struct err *err)
+static int process_make(struct runtime_plan *plan, struct runtime_container *out, int *out_sync, struct err *err)
 {
 	struct config *c = plan->config;
 	int pair[2];
@@ -353,7 +206,7 @@ static int process_make(struct runtime_plan *plan, int dir, struct runtime_conta
 		if (c->ns[i].wanted && !c->ns[i].path && i != SYS_NS_CGROUP && i != SYS_NS_TIME &&
 		    !(i == SYS_NS_NETWORK && plan->late_cgroups))
 			w.flags |= sys_ns_rows[i].flag;
-	int r = runtime_clone_process(&w, ours, &out->pid, &out->pidfd, err);
+	int r = runtime_birth_clone(&w, ours, &out->pid, &out->pidfd, err);
 	fd_close(&theirs);
 	fd_close(&plan->listen_fd);
 	*out_sync = take_fd(&ours);
@@ -375,11 +228,10 @@ static int build(struct runtime_plan *plan, int dir, struct runtime_container *o
 						     c->mounts[i].data)
 						.ptr);
 	int r = step("check preserved descriptors", err);
-	r = r < 0 ? r : preserved_check(plan, err);
+	r = r < 0 ? r : runtime_birth_preserved_check(&plan->opts, err);
 	r = r < 0 ? r : namespaces_open(plan, err);
 	if (r == 0 && c->seccomp) {
-		r = runtime_seccomp_compile(plan->arena, c->seccomp, plan->opts.cache_dir, &plan->filter,
-					    &plan->filter_flags, &plan->filter_notify, err);
+		r = runtime_seccomp_compile(plan->arena, c->seccomp, plan->opts.cache_dir, &plan->filter, err);
 		if (r < 0)
 			return err_note(err, "config.json");
 	}
@@ -396,7 +248,7 @@ static int build(struct runtime_plan *plan, int dir, struct runtime_container *o
 	if (r == 0 && !plan->opts.start)
 		r = start_socket_make(plan, dir, err);
 	r = r < 0 ? r : step("clone", err);
-	r = r < 0 ? r : process_make(plan, dir, out, &sync, err);
+	r = r < 0 ? r : process_make(plan, out, &sync, err);
 	r = r < 0 ? r : step("v1 cgroups", err);
 	if (r == 0 && plan->scope)
 		r = scope_make(plan, out->pid, err);
@@ -409,9 +261,9 @@ static int build(struct runtime_plan *plan, int dir, struct runtime_container *o
 	if (r == 0 && plan->userns_new)
 		r = sys_ns_maps_write(out->pid, c->uids, c->n_uids, c->gids, c->n_gids, err);
 	if (r == 0 && c->ns[SYS_NS_USER].wanted)
-		r = runtime_final_rlimits(out->pid, c->process, limits_warn, plan, err);
+		r = runtime_final_rlimits(out->pid, c->process, runtime_birth_warn, &plan->opts, err);
 	if (r == 0 && plan->userns_new && runtime_sync_send(sync, SYNC_GO, 0, 0, NULL, -1) < 0)
-		r = runtime_lifecycle_first_death(out->pid, err);
+		r = runtime_birth_death(out->pid, err);
 	if (r < 0)
 		return r;
 	/* While the child works: the number that identifies it for good. */
@@ -427,19 +279,6 @@ static int build(struct runtime_plan *plan, int dir, struct runtime_container *o
 	if (r == 0 && plan->opts.start)
 		r = runtime_lifecycle_poststart(c, plan, out->pid, err);
 	return r;
-}
-
-/* Without a mount namespace the container's mounts are on the host, below its root: they go with it. */
-void runtime_rootfs_unmount(const struct config *c, const char *rootfs)
-{
-	auto_fd int root = c->ns[SYS_NS_MOUNT].wanted ? -1 : open(rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	for (size_t i = c->n_mounts; root >= 0 && i-- > 0;) {
-		char name[32];
-		auto_fd int top = sys_path_open(root, c->mounts[i].destination, O_PATH, 0);
-		snprintf(name, sizeof(name), "/proc/self/fd/%d", top);
-		if (top >= 0)
-			(void)umount2(name, MNT_DETACH); /* EINVAL: it was not mounted */
-	}
 }
 
 static void plan_close(struct runtime_plan *plan)
@@ -462,16 +301,8 @@ static void plan_close(struct runtime_plan *plan)
 
 static void birth_undo(struct runtime_plan *plan, struct runtime_container *out)
 {
-	if (out->pid > 0) {
-		if (out->pidfd < 0 || sys_pidfd_send_signal(out->pidfd, SIGKILL) < 0)
-			kill(out->pid, SIGKILL); /* not reaped yet, so the number is still its own */
-		(void)sys_cgroup_signal(&plan->cgroup, SIGKILL, NULL); /* what hooks may have started in it */
-		while (waitpid(out->pid, NULL, 0) < 0 && errno == EINTR)
-			;
-	}
-	fd_close(&out->pidfd);
-	fd_close(&out->terminal);
-	runtime_rootfs_unmount(plan->config, plan->rootfs);
+	runtime_birth_undo(out, &plan->cgroup);
+	runtime_lifecycle_unmount(plan->config, plan->rootfs);
 	(void)sys_cgroup_remove(&plan->cgroup, 2000, NULL); /* the first cause is what is reported */
 }
 

@@ -7,13 +7,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "runtime/plan.h"
@@ -27,12 +23,10 @@ struct birth {
 	int ns_fd[SYS_NS_COUNT]; /* the same namespaces one by one, for kernels whose setns takes no pidfd; -1 */
 	int sync;
 	bool into_v2; /* born in the v2 group already */
-	struct span filter;
-	unsigned filter_flags;
-	bool filter_notify;
+	struct filter filter;
 };
 
-static void warn_cb(void *arg, const char *text)
+static void parent_warn(void *arg, const char *text)
 {
 	const struct birth *b = arg;
 	(void)runtime_sync_send(b->sync, SYNC_WARN, 0, 0, text, -1); /* nobody left to warn */
@@ -54,16 +48,6 @@ static int namespaces_join(const struct birth *b, struct err *err)
 	return 0;
 }
 
-static int label_open(const struct config_process *p, int *out, struct err *err)
-{
-	bool apparmor = p->apparmor && *p->apparmor;
-	if (!apparmor && !(p->selinux && *p->selinux))
-		return 0;
-	const char *file = apparmor ? "/proc/self/attr/apparmor/exec" : "/proc/self/attr/exec";
-	*out = open(file, O_WRONLY | O_CLOEXEC);
-	return *out < 0 ? err_sys(err, "security label \"%s\": open %s", apparmor ? p->apparmor : p->selinux, file) : 0;
-}
-
 static int affinity_set(const char *cpus, struct err *err)
 {
 	cpu_set_t set;
@@ -75,37 +59,32 @@ static int affinity_set(const char *cpus, struct err *err)
 static int build(struct birth *b, struct final *f, struct err *err)
 {
 	const struct config_process *p = b->wish->process;
-	char name[300];
-	sigset_t none;
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	umask(0);
-	setsid();
-	if (!(b->state->ns_flags & CLONE_NEWUSER) && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
-		return err_sys(err, "become undumpable");
-	int r = affinity_set(p->cpus_initial, err), errnum = 0;
+	bool in_userns = b->state->ns_flags & CLONE_NEWUSER;
+	int r = runtime_birth_session(!in_userns, err), errnum = 0;
+	r = r < 0 ? r : affinity_set(p->cpus_initial, err);
 	if (r == 0 && FAILPOINT_ERR("runtime.exec.step", &errnum))
 		r = err_sys_num(err, errnum, "failpoint");
 	r = r < 0 ? r : sys_cgroup_enter(b->cgroup, !b->into_v2, err);
 	if (r == 0 && p->has_oom_score)
-		r = runtime_final_oom_score(p->oom_score, warn_cb, b, err);
+		r = runtime_final_oom_score(p->oom_score, parent_warn, b, err);
 	int label_fd = -1;
-	r = r < 0 ? r : label_open(p, &label_fd, err);
+	r = r < 0 ? r : runtime_birth_label_open(p, &label_fd, err);
 	r = r < 0 ? r : affinity_set(p->cpus_final, err);
 	r = r < 0 ? r : namespaces_join(b, err);
 	if (r < 0)
 		return r;
-	if (b->state->ns_flags & CLONE_NEWUSER) {
+	if (in_userns) {
 		struct sync_msg m = {}; /* limits were set from outside when GO comes */
 		if (runtime_sync_recv(b->sync, &m, NULL) != 1 || m.kind != SYNC_GO)
 			return err_set(err, ERR_CANCELLED, "the runtime is gone");
 		if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
 			return err_sys(err, "become root of the user namespace");
 	}
-	snprintf(name, sizeof(name), "_ses.%.250s", b->state->id);
-	if (!b->wish->opts->no_new_keyring && sys_keyctl_join_session(name) < 0 && errno != ENOSYS && errno != EPERM &&
-	    errno != EACCES)
-		return err_sys(err, "join session keyring %s", name);
+	if (!b->wish->opts->no_new_keyring) {
+		r = runtime_birth_keyring(b->state->id, err);
+		if (r < 0)
+			return r;
+	}
 	if (p->terminal) {
 		struct child c = { .sync = b->sync, .root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC) };
 		r = runtime_terminal_open(&c, p, b->wish->opts, false, err);
@@ -113,27 +92,18 @@ static int build(struct birth *b, struct final *f, struct err *err)
 		if (r < 0)
 			return r;
 	}
-	if (p->has_scheduler && sys_sched_setattr(0, &p->scheduler) < 0)
-		return err_sys(err, "process.scheduler: set policy %u", p->scheduler.policy);
-	if (p->has_ioprio && sys_ioprio_set(1, 0, p->ioprio) < 0)
-		return err_sys(err, "process.ioPriority: set");
+	r = runtime_birth_scheduling(p, err);
+	if (r < 0)
+		return r;
 	*f = (struct final){
 		.process = p,
 		.filter = b->filter,
-		.filter_flags = b->filter_flags,
-		.filter_notify = b->filter_notify,
-		.in_userns = b->state->ns_flags & CLONE_NEWUSER,
+		.in_userns = in_userns,
 		.keep_fds = b->wish->opts->preserve_fds,
 		.sync = b->sync,
 		.listen_fd = -1,
 		.label_fd = label_fd,
 	};
-	static char label[600];
-	if (label_fd >= 0) {
-		bool apparmor = p->apparmor && *p->apparmor;
-		snprintf(label, sizeof(label), "%s%s", apparmor ? "exec " : "", apparmor ? p->apparmor : p->selinux);
-		f->label = label;
-	}
 	return runtime_final_exec(f, err);
 }
 
@@ -189,41 +159,14 @@ static int namespaces_open(struct birth *b, struct err *err)
 
 static int serve(struct birth *b, struct runtime_container *out, int sync, int console, struct err *err)
 {
-	const struct runtime_opts *o = b->wish->opts;
-	bool ready = false;
-	for (;;) {
-		struct sync_msg m = {};
-		int fd = -1, r = 0;
-		int got = runtime_sync_recv(sync, &m, &fd);
-		if (got < 0)
-			return err_sys(err, "hear from the new process");
-		if (got == 0)
-			return ready ? 0 : runtime_lifecycle_first_death(out->pid, err);
-		switch ((enum sync_kind)m.kind) {
-		case SYNC_WARN:
-			if (o->warn)
-				o->warn(m.text);
-			break;
-		case SYNC_ERROR: fd_close(&fd); return runtime_sync_err(&m, err);
-		case SYNC_TERMINAL:
-			if (console >= 0)
-				r = runtime_console_fd_send(console, fd, err);
-			else
-				out->terminal = take_fd(&fd);
-			break;
-		case SYNC_FILTER:
-			r = runtime_lifecycle_filter_serve(b->config, b->state, STATE_RUNNING, out->pidfd, m.a, err);
-			if (r == 0)
-				(void)runtime_sync_send(sync, SYNC_GO, 0, 0, NULL,
-							-1); /* gone: the next receive says so */
-			break;
-		case SYNC_READY: ready = true; break;
-		default: r = err_set(err, ERR_INTERNAL, "unexpected message %u", m.kind); break;
-		}
-		fd_close(&fd);
-		if (r < 0)
-			return r;
-	}
+	struct birth_parent p = { .opts = b->wish->opts,
+				  .config = b->config,
+				  .state = b->state,
+				  .status = STATE_RUNNING,
+				  .console_fd = console };
+	bool ready;
+	int r = runtime_birth_serve(&p, sync, out, &ready, err);
+	return r == 0 && !ready ? runtime_birth_death(out->pid, err) : r;
 }
 
 static int process_make(struct birth *b, struct runtime_container *out, struct err *err)
@@ -246,21 +189,21 @@ static int process_make(struct birth *b, struct runtime_container *out, struct e
 				    .child = birth_run,
 				    .arg = b };
 	b->into_v2 = clone.cgroup_fd >= 0;
-	r = runtime_clone_process(&clone, ours, &out->pid, &out->pidfd, err);
+	r = runtime_birth_clone(&clone, ours, &out->pid, &out->pidfd, err);
 	if (r == -ERR_FORBIDDEN || r == -ERR_IN_USE) { /* a v2 group may refuse to be born into (threaded, delegated) */
 		auto_err struct err again = ERR_INIT;
 		clone.cgroup_fd = -1;
 		b->into_v2 = false;
-		r = runtime_clone_process(&clone, ours, &out->pid, &out->pidfd, &again);
+		r = runtime_birth_clone(&clone, ours, &out->pid, &out->pidfd, &again);
 		if (r < 0)
 			return r; /* the first error is the better one */
 		err_done(err);
 	}
 	fd_close(&theirs);
 	if (r == 0 && (b->state->ns_flags & CLONE_NEWUSER)) {
-		r = runtime_final_rlimits(out->pid, w->process, warn_cb, b, err);
+		r = runtime_final_rlimits(out->pid, w->process, runtime_birth_warn, (void *)(uintptr_t)w->opts, err);
 		if (r == 0 && runtime_sync_send(ours, SYNC_GO, 0, 0, NULL, -1) < 0)
-			r = runtime_lifecycle_first_death(out->pid, err);
+			r = runtime_birth_death(out->pid, err);
 	}
 	r = r < 0 ? r : serve(b, out, ours, console, err);
 	if (r == 0 && w->opts->pid_file)
@@ -283,11 +226,8 @@ int runtime_exec_process(const struct exec_wish *w, struct runtime_container *ou
 		return err_set(err, ERR_IN_USE, "cannot exec in a stopped container");
 	if (status == STATE_PAUSED && !w->ignore_paused)
 		return err_set(err, ERR_IN_USE, "cannot exec in a paused container (use --ignore-paused to override)");
-	for (int i = 0; i < w->opts->preserve_fds; i++)
-		if (fcntl(3 + i, F_GETFD) < 0)
-			return err_set(err, ERR_INVALID, "please check that preserved-fd %d (of %d) is present", i,
-				       w->opts->preserve_fds);
-	r = runtime_state_config_read(&a, dir, &config, err);
+	r = runtime_birth_preserved_check(w->opts, err);
+	r = r < 0 ? r : runtime_state_config_read(&a, dir, &config, err);
 	if (r < 0)
 		return r;
 	fd_close(&dir); /* unlocks: an exec may last for days */
@@ -302,8 +242,7 @@ int runtime_exec_process(const struct exec_wish *w, struct runtime_container *ou
 	for (int i = 0; i < SYS_NS_COUNT; i++)
 		b.ns_fd[i] = -1;
 	if (config->seccomp)
-		r = runtime_seccomp_compile(&a, config->seccomp, w->opts->cache_dir, &b.filter, &b.filter_flags,
-					    &b.filter_notify, err);
+		r = runtime_seccomp_compile(&a, config->seccomp, w->opts->cache_dir, &b.filter, err);
 	if (r == 0 && w->cgroup)
 		r = cgroup_below(&a, &s.cgroup, w->cgroup, err);
 	r = r < 0 ? r : sys_cgroup_open(&s.cgroup, err);
@@ -313,14 +252,7 @@ int runtime_exec_process(const struct exec_wish *w, struct runtime_container *ou
 	for (int i = 0; i < SYS_NS_COUNT; i++)
 		fd_close(&b.ns_fd[i]);
 	if (r < 0) {
-		if (c.pid > 0) {
-			if (c.pidfd < 0 || sys_pidfd_send_signal(c.pidfd, SIGKILL) < 0)
-				kill(c.pid, SIGKILL);
-			while (waitpid(c.pid, NULL, 0) < 0 && errno == EINTR)
-				;
-		}
-		fd_close(&c.pidfd);
-		fd_close(&c.terminal);
+		runtime_birth_undo(&c, NULL);
 		return r;
 	}
 	*out = c;

@@ -144,10 +144,16 @@ static int cwd_enter(const struct final *f, bool again, bool *out_later, struct 
 
 static int label_write(struct final *f, struct err *err)
 {
+	const struct config_process *p = f->process;
+	auto_buf struct buf text = {};
 	if (f->label_fd < 0)
 		return 0;
-	if (write(f->label_fd, f->label, strlen(f->label)) != (ssize_t)strlen(f->label))
-		return err_sys(err, "set the security label \"%s\"", f->label);
+	if (p->apparmor && *p->apparmor)
+		buf_printf(&text, "exec %s", p->apparmor);
+	else
+		buf_str(&text, p->selinux);
+	if (write(f->label_fd, text.ptr, text.len) != (ssize_t)text.len)
+		return err_sys(err, "set the security label \"%s\"", buf_cstr(&text));
 	fd_close(&f->label_fd);
 	return 0;
 }
@@ -409,15 +415,15 @@ static int exec_explain(const char *path, int errnum, struct err *err)
 
 static int filter_load(struct final *f, struct err *err)
 {
-	if (!f->filter.len)
+	if (!f->filter.program.len)
 		return 0;
 	int listener = -1;
-	unsigned flags = f->filter_flags | (f->filter_notify ? SECCOMP_FILTER_FLAG_NEW_LISTENER : 0);
+	unsigned flags = f->filter.flags | (f->filter.notify ? SECCOMP_FILTER_FLAG_NEW_LISTENER : 0);
 	int errnum = 0;
 	if (FAILPOINT_ERR("runtime.filter", &errnum))
 		return err_sys_num(err, errnum, "load seccomp filter");
-	int r = sys_filter_install(f->filter, flags, &listener, err);
-	if (r < 0 || !f->filter_notify)
+	int r = sys_filter_install(f->filter.program, flags, &listener, err);
+	if (r < 0 || !f->filter.notify)
 		return r;
 	/* The other side fetches the listener from us by number (pidfd_getfd) and then lets us go on. */
 	struct sync_msg m = {};
@@ -457,7 +463,7 @@ static int start_wait(struct final *f, struct err *err)
 int runtime_final_exec(struct final *f, struct err *err)
 {
 	const struct config_process *p = f->process;
-	bool filter_first = f->filter.len && !p->no_new_privs;
+	bool filter_first = f->filter.program.len && !p->no_new_privs;
 	bool chdir_later;
 	char path[PATH_MAX], home[512];
 	int r = 0;

@@ -22,31 +22,6 @@ int runtime_lifecycle_pid_file_write(const char *path, pid_t pid, struct err *er
 	return r < 0 ? err_note(err, "pid file %s", path) : 0;
 }
 
-int runtime_lifecycle_first_death(pid_t pid, struct err *err)
-{
-	siginfo_t info = {};
-	struct sys_process p;
-	int sig = 0;
-	if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT) == 0)
-		sig = info.si_code == CLD_KILLED ? info.si_status : 0;
-	else if (sys_process_read(pid, &p, NULL) == 0) /* a child of our parent, which has not reaped it yet */
-		sig = WIFSIGNALED(p.wait_status) ? WTERMSIG(p.wait_status) : 0;
-	if (sig)
-		return err_set(
-			err, ERR_UPSTREAM, "the first process was killed by signal %d while the container was built%s",
-			sig, sig == SIGKILL ? " (out of memory? linux.resources.memory.limit may be too low)" : "");
-	return err_set(err, ERR_UPSTREAM, "the first process ended while the container was built");
-}
-
-int runtime_lifecycle_filter_serve(const struct config *c, const struct state *s, enum runtime_state_status status,
-				   int pidfd, int number, struct err *err)
-{
-	auto_fd int listener = sys_pidfd_getfd(pidfd, number);
-	if (listener < 0)
-		return err_sys(err, "linux.seccomp.listenerPath: fetch the notification descriptor");
-	return runtime_seccomp_listener_send(c->seccomp, listener, s, status, err);
-}
-
 static int poststart(const struct config *c, const struct state *s, struct err *err)
 {
 	auto_buf struct buf text = {};
@@ -103,28 +78,13 @@ int runtime_start(const char *root, const char *id, const struct runtime_opts *o
 	auto_fd int sock = knock(dir, err);
 	if (sock < 0)
 		return sock;
-	bool ready = false;
-	for (;;) {
-		struct sync_msg m = {};
-		int got = runtime_sync_recv(sock, &m, NULL);
-		if (got < 0)
-			return err_sys(err, "hear from the container's first process");
-		if (got == 0)
-			break;
-		if (m.kind == SYNC_ERROR)
-			return runtime_sync_err(&m, err);
-		if (m.kind == SYNC_WARN && opts->warn)
-			opts->warn(m.text);
-		if (m.kind == SYNC_READY)
-			ready = true;
-		if (m.kind == SYNC_FILTER) {
-			r = runtime_lifecycle_filter_serve(c, &s, STATE_CREATED, pidfd, m.a, err);
-			if (r < 0)
-				return r;
-			(void)runtime_sync_send(sock, SYNC_GO, 0, 0, NULL,
-						-1); /* gone meanwhile: the next receive says so */
-		}
-	}
+	bool ready;
+	struct runtime_container first = { .pid = s.pid, .pidfd = pidfd, .terminal = -1 };
+	struct birth_parent b = { .opts = opts, .config = c, .state = &s, .status = STATE_CREATED, .console_fd = -1 };
+	r = runtime_birth_serve(&b, sock, &first, &ready, err);
+	fd_close(&first.terminal); /* none is sent any more */
+	if (r < 0)
+		return r;
 	if (!ready)
 		return err_set(err, ERR_UPSTREAM, "the container's first process ended before it could start");
 	r = poststart(c, &s, err);
@@ -166,6 +126,18 @@ int runtime_lifecycle_kill(const struct state *s, int sig, bool all, struct err 
 	return 0;
 }
 
+void runtime_lifecycle_unmount(const struct config *c, const char *rootfs)
+{
+	auto_fd int root = c->ns[SYS_NS_MOUNT].wanted ? -1 : open(rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	for (size_t i = c->n_mounts; root >= 0 && i-- > 0;) {
+		char name[32];
+		auto_fd int top = sys_path_open(root, c->mounts[i].destination, O_PATH, 0);
+		snprintf(name, sizeof(name), "/proc/self/fd/%d", top);
+		if (top >= 0)
+			(void)umount2(name, MNT_DETACH); /* EINVAL: it was not mounted */
+	}
+}
+
 /* Until the first process is gone: 0, or TIMEOUT. */
 static int end_wait(const struct state *s, struct err *err)
 {
@@ -189,7 +161,7 @@ static int processes_end(const struct state *s, struct err *err)
 	return r < 0 ? r : end_wait(s, err);
 }
 
-int runtime_plan_delete(struct runtime_plan *plan, pid_t pid, struct err *err)
+int runtime_lifecycle_plan_delete(struct runtime_plan *plan, pid_t pid, struct err *err)
 {
 	struct state s;
 	runtime_state_of_plan(plan, pid, &s);
@@ -201,7 +173,7 @@ int runtime_plan_delete(struct runtime_plan *plan, pid_t pid, struct err *err)
 	r = r < 0 ? r : sys_cgroup_remove(&plan->cgroup, DELETE_WAIT_MS, err);
 	if (r < 0)
 		return r;
-	runtime_rootfs_unmount(plan->config, plan->rootfs);
+	runtime_lifecycle_unmount(plan->config, plan->rootfs);
 	runtime_state_remove(plan->opts.root, plan->opts.id);
 	if (!plan->config->n_hooks[HOOK_POSTSTOP])
 		return 0;
@@ -247,7 +219,7 @@ int runtime_delete(const char *root, const char *id, bool force, const struct ru
 	int found = runtime_state_config_read(&a, dir, &c, &why);
 	bool config = found == 0;
 	if (config)
-		runtime_rootfs_unmount(c, s.rootfs);
+		runtime_lifecycle_unmount(c, s.rootfs);
 	runtime_state_remove(root, id);
 	if (config) {
 		auto_buf struct buf text = {};

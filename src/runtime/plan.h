@@ -3,8 +3,9 @@
  *     cli*.c      command line                       state.c    the folder per container
  *     plan.c      config.json → list of steps        hook.c     hooks
  *     create.c    the parent's side                  sync.c     messages between parent and first process
- *     child.c     the first process, step by step    seccomp.c  profile → filter, kept
+ *     child.c     the first process, step by step    seccomp.c  profile → filter, kept; listener.c hands one on
  *     rootfs.c    the steps about mounts and nodes   exec.c     one more process in a container
+ *     birth.c     what create and exec share         control.c  signals, freezer, limits of a running one
  *     final.c     who the process becomes, exec      console.c  terminals
  *     protect.c   our program file, unwritable       early.c    the same before the C library starts */
 #pragma once
@@ -55,6 +56,13 @@ struct step {
 	size_t index; /* which mount, path, namespace, ... */
 };
 
+/* What linux.seccomp becomes. */
+struct filter {
+	struct span program; /* empty = no filter */
+	unsigned flags;	     /* SECCOMP_FILTER_FLAG_* */
+	bool notify;	     /* with a listener */
+};
+
 struct runtime_plan {
 	struct runtime_opts opts;
 	struct arena *arena; /* borrowed */
@@ -76,9 +84,7 @@ struct runtime_plan {
 	bool late_cgroups;	 /* the first process waits at CGROUP until the v1 groups are there */
 	int listen_fd;		 /* where `start` knocks; -1 for `run` */
 	int console_fd;		 /* connected console socket; -1 */
-	struct span filter;	 /* seccomp program; empty = none */
-	unsigned filter_flags;
-	bool filter_notify;
+	struct filter filter;
 	struct sys_cgroup_device *rules; /* with the defaults */
 	size_t n_rules;
 };
@@ -155,28 +161,30 @@ void runtime_state_json(struct buf *out, const struct state *s, enum runtime_sta
 void runtime_state_of_plan(const struct runtime_plan *plan, pid_t pid, struct state *out);
 
 /* ---- lifecycle.c */
-/* Hands a seccomp listener on: fetched from the process by number, sent to linux.seccomp.listenerPath. */
-int runtime_lifecycle_filter_serve(const struct config *c, const struct state *s, enum runtime_state_status status,
-				   int pidfd, int number, struct err *err);
 /* Signal to the first process, or with all to every process in the container's cgroup. */
 int runtime_lifecycle_kill(const struct state *s, int sig, bool all, struct err *err);
+/* Without a mount namespace the container's mounts are on the host, below its root: they go with it. */
+void runtime_lifecycle_unmount(const struct config *c, const char *rootfs);
 /* `run` deletes what it has just made and waited for: nothing has to be read again. */
-int runtime_plan_delete(struct runtime_plan *plan, pid_t pid, struct err *err);
-/* Why a process that was to say something said nothing. */
-int runtime_lifecycle_first_death(pid_t pid, struct err *err);
-
+int runtime_lifecycle_plan_delete(struct runtime_plan *plan, pid_t pid, struct err *err);
 int runtime_lifecycle_pid_file_write(const char *path, pid_t pid, struct err *err);
 int runtime_lifecycle_poststart(const struct config *c, const struct runtime_plan *plan, pid_t pid, struct err *err);
 
+/* ---- control.c; see runtime.h */
+int runtime_control_limits_set(const char *root, const char *id, const struct sys_cgroup_limits *l, struct err *err);
+
 /* ---- seccomp.c */
 /* linux.seccomp becomes a filter in the arena, taken from cache_dir when it was compiled before. */
-int runtime_seccomp_compile(struct arena *a, const struct json *profile, const char *cache_dir,
-			    struct span *out_program, unsigned *out_flags, bool *out_notify, struct err *err);
+int runtime_seccomp_compile(struct arena *a, const struct json *profile, const char *cache_dir, struct filter *out,
+			    struct err *err);
 /* shrink.c: a program of the same meaning and fewer instructions into out; false when it finds none. */
 bool runtime_shrink_filter(struct arena *a, struct span program, struct buf *out);
-/* Sends the listener to linux.seccomp.listenerPath with the state around it. */
-int runtime_seccomp_listener_send(const struct json *profile, int listener, const struct state *s,
-				  enum runtime_state_status status, struct err *err);
+
+/* ---- listener.c */
+/* Fetches a seccomp listener by its number in the process of pidfd, and sends it to linux.seccomp.listenerPath with the state
+ * around it. */
+int runtime_listener_serve(const struct json *profile, const struct state *s, enum runtime_state_status status, int pidfd,
+			   int number, struct err *err);
 
 /* ---- console.c */
 int runtime_console_socket_connect(const char *path, int *out_fd, struct err *err);
@@ -193,7 +201,7 @@ struct exec_wish {
 };
 int runtime_exec_process(const struct exec_wish *w, struct runtime_container *out, struct err *err);
 
-/* ---- create.c */
+/* ---- birth.c: what the first process of a container and `exec` have in common */
 /* Clones as asked. With join_user >= 0 an intermediate process joins that and the pid namespace first and the result is a
  * child of the caller all the same (CLONE_PARENT). child() runs in the new process and does not return. */
 struct clone_wish {
@@ -205,7 +213,35 @@ struct clone_wish {
 	void (*child)(void *arg); /* does not return */
 	void *arg;
 };
-int runtime_clone_process(const struct clone_wish *w, int sync_parent, pid_t *out_pid, int *out_pidfd, struct err *err);
+int runtime_birth_clone(const struct clone_wish *w, int sync_parent, pid_t *out_pid, int *out_pidfd, struct err *err);
+
+/* The parent's part until the process runs. All borrowed. */
+struct birth_parent {
+	const struct runtime_opts *opts;  /* warn */
+	const struct config *config;	  /* the container's */
+	const struct state *state;	  /* what a seccomp listener is told */
+	enum runtime_state_status status; /* the same */
+	int console_fd;			  /* gets the terminal's master; -1: it goes to the container's `terminal` */
+	bool until_ready;		  /* do not wait for the exec, `start` will */
+	int (*hooks)(void *arg, struct err *err); /* answers HOOKS; NULL = none can come */
+	void *hooks_arg;
+};
+/* Answers what comes over sync. 0 with *out_ready: it is built (until_ready) or runs; 0 without: the process is gone, and said
+ * nothing about why (runtime_birth_death knows more). */
+int runtime_birth_serve(const struct birth_parent *b, int sync, struct runtime_container *c, bool *out_ready, struct err *err);
+/* Why a process that was to say something said nothing. */
+int runtime_birth_death(pid_t pid, struct err *err);
+/* Kills and reaps what was born, with what is in `all` (NULL = nobody else), and closes c's descriptors. */
+void runtime_birth_undo(struct runtime_container *c, const struct sys_cgroup *all);
+int runtime_birth_preserved_check(const struct runtime_opts *opts, struct err *err);
+/* opts->warn with the argument that other callbacks have. */
+void runtime_birth_warn(void *opts, const char *text);
+/* In the new process. hide: somebody in a pid namespace that we share must not look into us before the exec. */
+int runtime_birth_session(bool hide, struct err *err);
+int runtime_birth_keyring(const char *id, struct err *err);
+/* The file that the label is written to right before the exec (final.c); *out_fd stays -1 where none is wanted. */
+int runtime_birth_label_open(const struct config_process *p, int *out_fd, struct err *err);
+int runtime_birth_scheduling(const struct config_process *p, struct err *err);
 
 /* ---- child.c, rootfs.c */
 struct child {
@@ -218,13 +254,11 @@ struct child {
 	int dev;	/* the container's /dev; -1 until needed */
 	int label_fd;	/* open attr/exec of the security module; -1 */
 	pid_t host_pid; /* our number outside; 0 until needed */
-	bool loaded_filter;
 };
 void runtime_plan_step_print(const struct runtime_plan *plan, const struct step *s, struct buf *out);
 void runtime_child_main(struct runtime_plan *plan, int sync) __attribute__((noreturn));
 void runtime_child_warn(struct child *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 int runtime_rootfs_sources_open(struct runtime_plan *plan, bool in_child, struct err *err);
-void runtime_rootfs_unmount(const struct config *c, const char *rootfs);
 int runtime_rootfs_attach(struct child *c, struct err *err);
 int runtime_rootfs_pivot(struct child *c, struct err *err);
 int runtime_rootfs_mount(struct child *c, struct config_mount *m, struct err *err);
@@ -242,15 +276,12 @@ int runtime_terminal_open(struct child *c, const struct config_process *p, const
 /* ---- final.c: shared by the first process and by exec */
 struct final {
 	const struct config_process *process;
-	struct span filter;
-	unsigned filter_flags;
-	bool filter_notify;
+	struct filter filter;
 	bool in_userns; /* limits were set from outside */
 	int keep_fds;	/* descriptors below 3 + keep_fds stay */
 	int sync;
 	int listen_fd; /* wait here for `start`; -1 */
 	int label_fd;  /* security label to be written; -1 */
-	const char *label;
 	/* Between the knock of `start` and the rest: startContainer hooks. NULL = none. */
 	int (*before)(void *arg, struct err *err);
 	void *before_arg;

@@ -23,6 +23,7 @@
 #include "base/base.h"
 
 struct runtime_plan;
+struct sys_cgroup;
 
 struct runtime_opts {
 	const char *root;	    /* the folder with a folder per container; made when missing (0711) */
@@ -66,6 +67,26 @@ int runtime_create(struct runtime_plan *plan, struct runtime_container *out, str
 int runtime_start(const char *root, const char *id, const struct runtime_opts *opts, struct err *err);
 /* Removes what a stopped container left, runs its poststop hooks. With force a running one is killed first. */
 int runtime_delete(const char *root, const char *id, bool force, const struct runtime_opts *opts, struct err *err);
+
+/* ---- a container that runs, by name. None of these clones or reads the bundle; a program that uses only these, runtime_start and
+ * runtime_delete does not have to be linked with libseccomp.
+ *
+ *     auto_arena struct arena a = {};
+ *     auto_sys_cgroup struct sys_cgroup cg = {};
+ *     if (runtime_cgroup_open(&a, root, id, &cg, err) == 0)
+ *             sys_cgroup_stats_read(&cg, &stats, err);            as often as wanted; also sys_cgroup_pids, sys_cgroup_frozen */
+
+/* The container's groups, open, for sys/cgroup.h. Paths live in the arena. NOT_FOUND when there is no such container; one that has
+ * ended still has its groups until it is deleted. */
+int runtime_cgroup_open(struct arena *a, const char *root, const char *id, struct sys_cgroup *out, struct err *err);
+/* A signal to the first process, or with all to every process in the group. SIGKILL to a container without a pid namespace of
+ * its own goes to all. NOT_FOUND when nothing runs. */
+int runtime_kill(const char *root, const char *id, int sig, bool all, struct err *err);
+/* Freezes or thaws all processes, and waits until the kernel says that it is so. IN_USE when it is so already or has ended. */
+int runtime_freeze(const char *root, const char *id, bool on, struct err *err);
+/* Changes limits: resources is JSON, an object like config.json's linux.resources; what it does not name stays. An error names
+ * the field; what was written before it stays written. Device rules are not changed. */
+int runtime_update(const char *root, const char *id, struct span resources, struct err *err);
 
 /* One more process in a running container: process is JSON, an object like config.json's "process". Of the options root, id,
  * console_socket, pid_file, preserve_fds, cache_dir, clone_parent and warn count. Returns when the program runs, or with the

@@ -18,9 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "runtime/plan.h"
@@ -353,20 +351,20 @@ static bool notifies(const struct json *profile)
 }
 
 int runtime_seccomp_compile(struct arena *a, const struct json *profile, const char *cache_dir,
-			    struct span *out_program, unsigned *out_flags, bool *out_notify, struct err *err)
+			    struct filter *out, struct err *err)
 {
-	int r = flags_read(a, profile, out_flags, err);
+	int r = flags_read(a, profile, &out->flags, err);
 	if (r < 0)
 		return r;
-	*out_notify = notifies(profile);
+	out->notify = notifies(profile);
 	bool listener = json_span(json_getl(profile, "listenerPath")).len;
-	if (*out_notify != listener)
+	if (out->notify != listener)
 		return err_set(err, ERR_INVALID, "linux.seccomp.listenerPath: %s",
 			       listener ? "is given, but no rule has action SCMP_ACT_NOTIFY"
 					: "is missing, and a rule has action SCMP_ACT_NOTIFY");
 	if (span_is(json_span(json_getl(profile, "defaultAction")), "SCMP_ACT_ALLOW") &&
 	    !json_getl(profile, "syscalls")) {
-		*out_program = SPAN_EMPTY; /* allows everything: no filter */
+		out->program = SPAN_EMPTY; /* allows everything: no filter */
 		return 0;
 	}
 	auto_buf struct buf text = {}, program = {}, smaller = {};
@@ -376,7 +374,7 @@ int runtime_seccomp_compile(struct arena *a, const struct json *profile, const c
 	char name[32];
 	snprintf(name, sizeof(name), "%016llx.bpf", (unsigned long long)fnv(buf_span(&text)));
 	auto_fd int dir = cache_dir && text.len < PROFILE_MAX ? cache_open(cache_dir) : -1;
-	if (dir >= 0 && cache_read(dir, name, buf_span(&text), a, out_program))
+	if (dir >= 0 && cache_read(dir, name, buf_span(&text), a, &out->program))
 		return 0;
 	r = profile_compile(a, profile, &program, err);
 	if (r < 0)
@@ -385,41 +383,6 @@ int runtime_seccomp_compile(struct arena *a, const struct json *profile, const c
 										   : buf_span(&program);
 	if (dir >= 0)
 		cache_write(dir, name, buf_span(&text), best);
-	*out_program = arena_span(a, best);
+	out->program = arena_span(a, best);
 	return 0;
-}
-
-/* ---- the notification socket (runtime spec, config-linux.md, Container Process State) */
-
-int runtime_seccomp_listener_send(const struct json *profile, int listener, const struct state *s,
-				  enum runtime_state_status status, struct err *err)
-{
-	auto_arena struct arena a = {};
-	const char *path = arena_cstr(&a, json_span(json_getl(profile, "listenerPath")));
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	auto_buf struct buf state = {}, text = {};
-	if (strlen(path) >= sizeof(addr.sun_path))
-		return err_set(err, ERR_INVALID, "linux.seccomp.listenerPath: longer than %zu bytes",
-			       sizeof(addr.sun_path) - 1);
-	memcpy(addr.sun_path, path, strlen(path) + 1);
-	auto_fd int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (sock < 0 || connect(sock, (struct sockaddr *)&addr, sizeof(addr)) < 0)
-		return err_sys(err, "linux.seccomp.listenerPath: connect to %s", path);
-	runtime_state_json(&state, s, status, false);
-	struct json_out o = { .buf = &text };
-	json_out_begin(&o);
-	json_out_kspan(&o, "ociVersion", span_of(s->oci_version));
-	json_out_key(&o, SPAN("fds"));
-	json_out_begin_array(&o);
-	json_out_span(&o, SPAN("seccompFd"));
-	json_out_end(&o);
-	json_out_ki64(&o, "pid", s->pid);
-	json_out_kspan(&o, "metadata", json_span(json_getl(profile, "listenerMetadata")));
-	json_out_key(&o, SPAN("state"));
-	json_out_raw(&o, buf_span(&state));
-	json_out_end(&o);
-	struct iovec iov = { text.ptr, text.len };
-	return sys_message_send(sock, &iov, 1, &listener, 1, 0) == (ssize_t)text.len
-		       ? 0
-		       : err_sys(err, "linux.seccomp.listenerPath: send to %s", path);
 }
