@@ -63,14 +63,14 @@ static const char config_text[] =
 	"timer_list\",\"/proc/sched_debug\",\"/sys/firmware\",\"/proc/scsi\"],"
 	"\"readonlyPaths\":[\"/proc/bus\",\"/proc/fs\",\"/proc/irq\",\"/proc/sys\",\"/proc/sysrq-trigger\"]%s}}";
 
-void bench_bundle_make(const char *dir, const char *program, bool network, const char *profile)
+void bench_bundle_make(const char *dir, const char *program, const char *network, const char *profile)
 {
 	/* xor edi, edi; mov eax, 60 (exit); syscall */
 	static const unsigned char exits[] = { 0x31, 0xff, 0xb8, 60, 0, 0, 0, 0x0f, 0x05 };
 	/* mov eax, 34 (pause); syscall; jmp back */
 	static const unsigned char waits[] = { 0xb8, 34, 0, 0, 0, 0x0f, 0x05, 0xeb, 0xf7 };
 	char path[256];
-	auto_buf struct buf seccomp = {}, text = {};
+	auto_buf struct buf seccomp = {}, ns = {}, text = {};
 	mkdir(dir, 0755);
 	snprintf(path, sizeof(path), "%s/rootfs", dir);
 	mkdir(path, 0755);
@@ -85,8 +85,9 @@ void bench_bundle_make(const char *dir, const char *program, bool network, const
 			exit(1);
 		}
 	}
-	buf_printf(&text, config_text, program, network ? ",{\"type\":\"network\"}" : "",
-		   profile ? buf_cstr(&seccomp) : "");
+	if (network)
+		buf_printf(&ns, *network ? ",{\"type\":\"network\",\"path\":\"%s\"}" : ",{\"type\":\"network\"}", network);
+	buf_printf(&text, config_text, program, buf_cstr(&ns), profile ? buf_cstr(&seccomp) : "");
 	snprintf(path, sizeof(path), "%s/config.json", dir);
 	if (io_write_file_lazy(AT_FDCWD, path, buf_span(&text), 0644, NULL) < 0)
 		abort();

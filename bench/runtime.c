@@ -26,7 +26,7 @@
 static char dir[64] = "/tmp/knarr-bench-XXXXXX";
 static char program[4096];
 
-static void bundle_make(const char *name, bool network, const char *profile)
+static void bundle_make(const char *name, const char *network, const char *profile)
 {
 	char path[128];
 	snprintf(path, sizeof(path), "%s/%s", dir, name);
@@ -183,9 +183,9 @@ int main(int argc, char **argv)
 	(void)umount2("/sys/fs/cgroup/unified", MNT_DETACH); /* only where the layout is hybrid */
 	if (mount("tmpfs", dir, "tmpfs", 0, NULL) < 0)
 		return 1;
-	bundle_make("plain", true, NULL);
-	bundle_make("filter", true, "tests/fixtures/seccomp-container.json");
-	bundle_make("nonet", false, NULL);
+	bundle_make("plain", "", NULL);
+	bundle_make("filter", "", "tests/fixtures/seccomp-container.json");
+	bundle_make("nonet", NULL, NULL);
 	double plain[PEERS], filter[PEERS], cpu[PEERS], cpu_filter[PEERS];
 	bool ok = rounds_run("run, six namespaces", "plain", rounds, plain, cpu) &&
 		  rounds_run("the same with a filter", "filter", rounds, filter, cpu_filter);

@@ -135,6 +135,7 @@ void monitor_build_run(const struct monitor_spawn *s, const int stdio[3], uint16
 		 : runtime_plan_load(&a, &o, &plan, &err) < 0 || runtime_create(plan, &c, &err) < 0)
 		fail(&err);
 	report(BUILD_MADE, c.pid, c.terminal >= 0, monitor_record_ticks(c.pid), "", c.terminal);
+	FAILPOINT("monitor.build.made"); /* sleeps in a test: START comes while we are still here */
 	if (!exec)
 		memory_watch(&a, s);
 	_exit(0);

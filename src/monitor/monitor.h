@@ -25,7 +25,8 @@
  *     SPAWN          -               -              see encode      SPAWNED (spawner only), ERROR
  *     STATUS         -               -              -               STATE
  *     WAIT           -               -              -               STATE when the container has ended
- *     START          -               -              -               OK when the program runs, ERROR when it cannot
+ *     START          -               -              -               OK when the program runs, ERROR when it cannot. May be sent
+ *                                                                   as soon as STARTED has told that it is held
  *     KILL           signal          -              -               OK, ERROR
  *     RESIZE         rows            columns        -               OK, ERROR
  *     ATTACH         MONITOR_TAKE_*  patience, ms   -               OK, then OUTPUT packets

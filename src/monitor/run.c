@@ -127,17 +127,14 @@ static void child_begin(struct run *m, bool build, struct err *err)
 	}
 	m->child = pair[0];
 	m->child_answered = false;
+	m->child_starts = !build;
 	armed = 0;
 	monitor_run_arm(m->child, SOURCE_CHILD, &armed, EPOLLIN);
 }
 
-int monitor_run_start(struct run *m, struct err *err)
+static int start_begin(struct run *m, struct err *err)
 {
 	auto_err struct err why = ERR_INIT;
-	if (m->phase == MONITOR_RUNNING || m->phase == MONITOR_ENDED)
-		return err_set(err, ERR_IN_USE, "the container was started already");
-	if (m->phase == MONITOR_BUILDING || m->child >= 0)
-		return err_set(err, ERR_IN_USE, "the container is being built or started");
 	bool build = !m->pid; /* a held exec begins only now */
 	child_begin(m, build, &why);
 	if (why.class)
@@ -147,6 +144,17 @@ int monitor_run_start(struct run *m, struct err *err)
 		m->phase = MONITOR_BUILDING;
 	}
 	return 0;
+}
+
+int monitor_run_start(struct run *m, struct err *err)
+{
+	if (m->phase == MONITOR_RUNNING || m->phase == MONITOR_ENDED)
+		return err_set(err, ERR_IN_USE, "the container was started already");
+	if (m->phase == MONITOR_BUILDING || m->start_waits || (m->child >= 0 && m->child_starts))
+		return err_set(err, ERR_IN_USE, "the container is being built or started");
+	/* Who hears STARTED may be faster than the child that told it: it still looks for the memory counter. */
+	m->start_waits = m->child >= 0;
+	return m->start_waits ? 0 : start_begin(m, err);
 }
 
 /* Not as struct err, which may need memory for a long text. */
@@ -269,6 +277,13 @@ static void child_event(struct run *m)
 		return;
 	}
 	fd_close(&m->child); /* epoll forgets it */
+	if (m->start_waits) {
+		auto_err struct err err = ERR_INIT;
+		m->start_waits = false;
+		if (start_begin(m, &err) < 0)
+			monitor_client_failed(m, err.class, err.errnum, err_msg(&err));
+		return;
+	}
 	if (!m->child_answered)
 		monitor_run_failed(m, ERR_INTERNAL, 0,
 		       m->phase == MONITOR_BUILDING ? "the process that builds the container was killed"

@@ -42,6 +42,8 @@ struct run {
 	int epoll, signals, listen, dir, lock;
 	int child;	/* channel of the child that builds or starts; -1 = none under way */
 	bool child_answered;
+	bool child_starts; /* START's, not the one that builds */
+	bool start_waits;  /* START came while the child that had built was about to leave */
 	int terminal;	/* master */
 	int input;	/* -1 = closed */
 	int theirs[3];	/* the container's ends, until they are given to the child that builds; -1 */

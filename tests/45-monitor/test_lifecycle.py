@@ -232,6 +232,28 @@ def test_hold_then_start(env):
     assert s.exit_code == 0 and s.started_ns
 
 
+def test_start_at_the_word_that_it_is_held(env):
+    """The child that built is still there when STARTED is heard; START must not be refused for that."""
+    env.spawner.close()
+    env.process.wait(10)
+    env.start_spawner({"KNARR_FAIL": "monitor.build.made=sleep:300"})
+    c = env.spawn("/ct", "exit", "3", flags=HOLD)
+    c.started()
+    assert c.connect().call(STATUS).phase == "created"
+    tag, other = c.control.send(START), c.connect()
+    with pytest.raises(Refused, match="being built or started"):
+        other.call(START)
+    c.control.answer(tag)
+    assert c.end().exit_code == 3
+    c = env.spawn("/ct", "exit", "3", flags=HOLD)
+    c.started()
+    tag = c.control.send(START)
+    c.connect().call(KILL, signal.SIGKILL)  # it ends while START still waits
+    with pytest.raises(Refused, match="stopped|reach"):
+        c.control.answer(tag)
+    assert c.end().signal == signal.SIGKILL
+
+
 def test_hold_and_a_program_that_cannot_run(env):
     c = env.run("/ct", "exit", "0", flags=HOLD)
     os.truncate(c.state_dir.parent / "bundle/rootfs/ct", 3)
