@@ -8,12 +8,12 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/magic.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/base.h"
@@ -525,6 +525,19 @@ int sys_cgroup_enter(const struct sys_cgroup *cg, bool v2_too, struct err *err)
 
 #define DEPTH_MAX 32
 
+/* The kernel tells nobody when a v1 group is frozen or empty: we look again after 50 us, and then ever later. False when
+ * limit_ms are over. */
+static bool wait_more(int64_t *waited_us, int limit_ms)
+{
+	int64_t us = MIN(MAX(*waited_us / 4, INT64_C(50)), INT64_C(20000));
+	if (*waited_us >= (int64_t)limit_ms * 1000)
+		return false;
+	struct timespec t = { .tv_nsec = (long)us * 1000 };
+	(void)nanosleep(&t, NULL); /* a signal: we look earlier */
+	*waited_us += us;
+	return true;
+}
+
 /* Calls fn for the folder and every one below it, the deepest first. */
 static int tree_walk(int dir, unsigned depth, int (*fn)(int dir, void *arg), void *arg)
 {
@@ -665,13 +678,13 @@ int sys_cgroup_freeze(const struct sys_cgroup *cg, bool freeze, struct err *err)
 		return err_sys_num(err, errnum, "write %s/%s", d->path, file);
 	/* v1 says FREEZING until all sleep and wants to be asked again; v2 tells through cgroup.events, which poll(2)
 	 * watches, but a task in an uninterruptible wait can take a while in both. */
-	for (int waited_ms = 0; waited_ms < 2000; waited_ms += 1 + waited_ms / 10) {
-		if ((waited_ms == 0 || !d->v2) && sys_file_write(d->fd, file, text, strlen(text)) < 0)
+	int64_t waited_us = 0;
+	do {
+		if ((waited_us == 0 || !d->v2) && sys_file_write(d->fd, file, text, strlen(text)) < 0)
 			return err_sys(err, "write %s/%s", d->path, file);
 		if (froze(d, freeze))
 			return 0;
-		poll(NULL, 0, 1 + waited_ms / 10);
-	}
+	} while (wait_more(&waited_us, 2000));
 	if (freeze)
 		(void)sys_file_write(d->fd, file, d->v2 ? "0" : "THAWED", d->v2 ? 1 : 6);
 	return err_set(err, ERR_TIMEOUT, "%s did not become %s within 2 s", d->path, text);
@@ -711,7 +724,7 @@ int sys_cgroup_remove(struct sys_cgroup *cg, int wait_ms, struct err *err)
 		struct sys_cgroup_dir *d = &cg->dirs[i];
 		fd_close(&d->fd);
 		fd_close(&d->tasks_fd);
-		for (int waited_ms = 0;; waited_ms += 1 + waited_ms / 10) {
+		for (int64_t waited_us = 0;;) {
 			if (rmdir(d->path) == 0 || errno == ENOENT || errno == ENODEV)
 				break;
 			/* EBUSY: a process that is just dying, or groups below. */
@@ -719,12 +732,11 @@ int sys_cgroup_remove(struct sys_cgroup *cg, int wait_ms, struct err *err)
 			auto_fd int fd = errnum == EBUSY ? open(d->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 			if (fd >= 0 && below_remove(fd, 0) == 0 && rmdir(d->path) == 0)
 				break;
-			if (errnum != EBUSY || waited_ms >= wait_ms) {
+			if (errnum != EBUSY || !wait_more(&waited_us, wait_ms)) {
 				if (r == 0)
 					r = err_sys_num(err, errnum, "remove cgroup %s", d->path);
 				break;
 			}
-			poll(NULL, 0, 1 + waited_ms / 10);
 		}
 	}
 	return r;
