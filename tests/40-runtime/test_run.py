@@ -351,6 +351,8 @@ def test_joining_pid_and_user_namespaces(rt):
 def test_keyring_is_not_shared(rt):
     assert "_ses." + rt.id in rt.run("keyring").out
     rt.run("keyring", options=["--no-new-keyring"])
+    rt.up("sleep", "1000")
+    assert "_ses." + rt.id in rt.call("exec", rt.id, "/ct", "keyring", check=0).out
 
 
 def test_cgroup_mount_shows_the_container_s_own(rt):
