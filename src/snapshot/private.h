@@ -69,14 +69,10 @@ int snapshot_live_fs(struct snapshot_store *s, const char *key, struct err *err)
 /* tree.c */
 /* Opens rel ("" = root itself) beneath root as a folder to read; no link on the way is followed. */
 int snapshot_dir_open(int root, const char *rel, struct err *err);
-/* Every entry beneath root, folders before what is in them; rel is its path. fn: 0 or -class. */
+/* Every entry beneath root, folders before what is in them; rel is its path. fn: 0, 1 = not into
+ * this folder, or -class. */
 int snapshot_tree_each(int root, int (*fn)(int dirfd, const char *rel, const char *name, const struct stat *st, void *arg,
 	struct err *err), void *arg, struct err *err);
-/* Removes name beneath dirfd with all in it, however deep. 0 also when it is not there. */
-int snapshot_tree_remove(int dirfd, const char *name, struct err *err);
-int snapshot_tree_count(int root, uint64_t *out_entries, uint64_t *out_bytes, struct err *err);
-/* Copies all of from into the empty folder to, attributes too, root folder included. */
-int snapshot_tree_copy(int from, int to, struct err *err);
 /* All attributes of dirfd/name that a copy keeps: fn is called with each. */
 int snapshot_xattrs_each(int dirfd, const char *name, int (*fn)(const char *attr, struct span value, void *arg, struct err *err),
 	void *arg, struct err *err);

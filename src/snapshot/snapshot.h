@@ -133,3 +133,17 @@ int snapshot_changes(struct snapshot_store *s, const char *key, struct snapshot_
 int snapshot_diff(struct snapshot_store *s, const char *key, struct tar_sink *to, struct err *err);
 /* What it occupies: inodes and bytes of its own files (not the layers'). */
 int snapshot_usage(struct snapshot_store *s, const char *key, uint64_t *out_entries, uint64_t *out_bytes, struct err *err);
+
+/* ---- trees, also those that are no snapshot's: volumes, a container's files. Nothing recurses; a folder that vanishes meanwhile
+ * is passed over ---- */
+
+/* Removes name beneath dirfd with all in it, however deep. 0 also when it is not there. */
+int snapshot_tree_remove(int dirfd, const char *name, struct err *err);
+/* What is in it: entries, and the sizes of regular files, each inode once. */
+int snapshot_tree_count(int root, uint64_t *out_entries, uint64_t *out_bytes, struct err *err);
+/* Copies all of from into the empty folder to: contents, owners, modes, times, attributes, hard links; those of the folder
+ * itself too. Sockets are left out. */
+int snapshot_tree_copy(int from, int to, struct err *err);
+/* name beneath dirfd, a single component or ".", and all in it as entries that are called `as`, `as`/x, ...; as "" gives x. No
+ * link is followed. one_mount: what is mounted in it is left out (the folder that is covered stays). */
+int snapshot_tree_archive(int dirfd, const char *name, const char *as, bool one_mount, struct tar_writer *w, struct err *err);

@@ -46,9 +46,12 @@ static int dir_each(int root, const char *rel, struct pending_dir **stack,
 	int (*fn)(int dirfd, const char *rel, const char *name, const struct stat *st, void *arg, struct err *err), void *arg,
 	struct err *err)
 {
-	int fd = snapshot_dir_open(root, rel, err);
+	auto_err struct err why = ERR_INIT;
+	int fd = snapshot_dir_open(root, rel, &why);
+	if (fd < 0 && *rel && (why.errnum == ENOENT || why.errnum == ENOTDIR || why.errnum == ELOOP))
+		return 0; /* a running container removed it, or put something else there */
 	if (fd < 0)
-		return fd;
+		return err_move(err, &why);
 	auto_cleanup(closedir_auto) DIR *d = fdopendir(fd);
 	if (!d) {
 		close(fd);
@@ -79,7 +82,7 @@ static int dir_each(int root, const char *rel, struct pending_dir **stack,
 		int rc = fn(fd, buf_cstr(&path), e->d_name, &st, arg, err);
 		if (rc < 0)
 			return rc;
-		if (S_ISDIR(st.st_mode))
+		if (S_ISDIR(st.st_mode) && rc == 0)
 			pending_push(stack, buf_cstr(&path));
 	}
 }
