@@ -1,13 +1,14 @@
 /* Volumes: Docker's "local" driver, and what a container's -v strings, Mounts documents and image volumes mean.
  *
- *     DIR/NAME/volume.json    how it was made; written before _data, so that a folder without it was never answered
+ *     DIR/NAME/volume.json    how it was made; a folder with _data and without it was put there by hand: a volume without options
  *     DIR/NAME/_data/         the contents; this is the Mountpoint
  *     DIR/NAME/users/ID       an empty file for each container that refers to the volume
  *     DIR/NAME/mounts/ID      likewise for each that has it mounted (volumes with options type, device, o)
  *     DIR/NAME/sub/ID.N       where a part of it (Subpath) is mounted for a container
  *
  * Promises
- * - What was answered is on disk. A crash leaves a folder without volume.json at worst; the next open removes it.
+ * - What was answered is on disk. A volume is there whole or not at all; what a crash leaves begins with '.' and goes at the
+ *   next open.
  * - A volume that a container refers to is never removed, whatever the engine's process lived through.
  * - A volume with options is mounted once, however many containers use it, and unmounted after the last. After a
  *   reboot (nothing is mounted on _data any more) the marks in mounts/ are forgotten.
@@ -46,7 +47,7 @@ struct volume_mount {
 	const struct json *labels, *driver_options; /* VolumeOptions; borrowed; NULL = none */
 	int64_t tmpfs_bytes;     /* 0 = the kernel's default */
 	uint32_t tmpfs_mode;     /* 0 = 01777 */
-	struct span tmpfs_options; /* further mount options, comma separated: of --tmpfs and of TmpfsOptions.Options */
+	struct span tmpfs_options; /* all its options, comma separated: "noexec,nosuid,nodev,size=1048576" */
 	const struct json *spec; /* the Mounts document; borrowed; NULL for other origins */
 };
 
@@ -69,9 +70,10 @@ struct volume_plan {
 /* All mounts of a container in the order in which Docker makes them: parents before what is beneath. INVALID_REQUEST "Duplicate
  * mount point: /x". At most 10,000 mounts. */
 int volume_mounts_plan(const struct volume_plan *p, struct arena *a, struct volume_mount **out, size_t *out_n, struct err *err);
-/* The item of a container's Mounts as `docker inspect` shows it. path: what volume_use answered, or the bind's source. */
+/* The item of a container's Mounts as `docker inspect` shows it (which leaves out HostConfig.Tmpfs:
+ * VOLUME_TMPFS without spec). path: what volume_use answered, or the bind's source. */
 struct json volume_mount_point(const struct volume_mount *m, struct span name, struct span path, struct arena *a);
-/* 1 a name of the local driver, else INVALID_REQUEST in its words. */
+/* 0, or INVALID_REQUEST "... includes invalid characters for a local volume name, only ... are allowed. ...". */
 int volume_name_check(struct span name, struct err *err);
 
 /* ---- bind sources on this host; blocking ---- */
@@ -109,8 +111,8 @@ struct volume_params {
 	const struct json *options;   /* object of strings or NULL. type, device, o; "size" is not available without quota: an error */
 	const struct json *labels;    /* object of strings or NULL */
 };
-/* Makes it or finds it: one that is there is answered as it is (as Docker does) when the call names no options or the same;
- * other options are IN_USE (409). *out_made may be NULL. */
+/* Makes it or finds it: one that is there is answered as it is, whatever options and labels the call names (as dockerd does).
+ * Errors begin "create NAME: ". *out_made may be NULL. */
 int volume_create(struct volume_store *s, const struct volume_params *p, struct arena *a, struct volume_info *out, bool *out_made,
 	struct err *err);
 /* NOT_FOUND "get x: no such volume". */
@@ -121,8 +123,8 @@ int volume_list(struct volume_store *s, const struct json *filters, struct arena
 	struct err *err);
 /* IN_USE "remove x: volume is in use - [id, id]". force: one that is not there is success. */
 int volume_remove(struct volume_store *s, struct span name, bool force, struct err *err);
-/* Removes what nobody refers to: anonymous ones, with all_names (API before 1.42) or filter all=1/true named ones too. Filters: label,
- * label!, all. Names in the arena. */
+/* Removes what nobody refers to: anonymous ones, with all_names (API before 1.42) or filter all=1 named ones too. Filters:
+ * label, label!, all. Names in the arena. */
 int volume_prune(struct volume_store *s, const struct json *filters, bool all_names, struct arena *a, struct span **out,
 	size_t *out_n, uint64_t *out_bytes, struct err *err);
 /* What its files occupy: sizes of regular files, each inode once. 0 for one with a device. */
@@ -143,9 +145,9 @@ int volume_release_dead(struct volume_store *s, bool (*alive)(void *arg, struct 
  * from: descriptor of that folder in the container's root (see sys/path.h; the caller skips it when there is none). A volume with
  * files in it, or with a device, is left alone; so is the call with m->no_copy. */
 int volume_copy_up(struct volume_store *s, struct span name, const struct volume_mount *m, int from, struct err *err);
-/* Before a container starts: the path to bind (0-ended, in the arena). Mounts the device of a volume with options when it is the first
- * one; resolves m->subpath inside the volume and binds it to a place of its own, so that no link swapped later leads
- * elsewhere ("cannot access path ...: no such file or directory" in Docker's words). */
+/* Before a container starts: the path to bind (0-ended, in the arena). Mounts the device of a volume with options when
+ * it is the first one; resolves m->subpath inside the volume and binds it to a place of its own, so that no link swapped later
+ * leads elsewhere ("cannot access path ...: no such file or directory" in Docker's words). */
 int volume_mount(struct volume_store *s, struct span name, const struct volume_mount *m, struct span id, struct arena *a,
 	struct span *out_path, struct err *err);
 /* After it ended: all that volume_mount did for id. Harmless when nothing is. */
