@@ -5,8 +5,9 @@
  * Promises
  * - Records come in the order of writing, each once, across rotation: files are held by descriptor, so that one that is
  *   renamed or removed while it is read is still read to its end.
- * - The last N lines are found from the end, reading no more than they take.
- * - Memory is bounded: LOGS_RECORD_MAX for the record in hand and a read buffer of the same size, whatever the log holds.
+ * - The last N lines are found from the end, reading no more than they take. A line of several pieces is one line.
+ * - Memory is bounded, whatever the log holds: a read buffer of LOGS_RECORD_MAX, a record unescaped, twice as much while the
+ *   last lines are looked for.
  * - A torn or foreign line (what a crash or a full disk left, a line that is too long) is passed over and counted.
  *   Half a record at the end of the newest file is not there yet; at the end of an older one it is torn.
  *
@@ -34,7 +35,7 @@ enum { LOGS_STDOUT = 1, LOGS_STDERR = 2, LOGS_BOTH = 3 };
 struct logs_record {
 	int64_t time_ns;  /* since 1970 */
 	int stream;       /* 1 standard output, 2 standard error */
-	bool partial;     /* the line goes on in the stream's next record */
+	bool partial;     /* no line end: the line goes on in the stream's next record, or the container ended in it */
 	struct span text; /* borrowed until the next call */
 };
 
@@ -74,11 +75,10 @@ struct logs_follow {
 	struct loop *loop;
 	struct loop_watch watch;
 	struct loop_task task;
-	struct loop_timer timer;
-	bool watching, paused, ending, finished, closing;
+	bool paused, ending, finished, closing;
 };
-/* Gives what is there and then what comes; p is copied. The first record comes from the loop, not from this call. Each turn of the loop
- * takes a bounded number of records. */
+/* Gives what is there and then what comes; p is copied. The first record comes from the loop, not from this call. Each turn of
+ * the loop takes a bounded number of records. After a failure there is nothing to close. */
 int logs_follow_open(struct logs_follow *f, struct loop *l, const struct logs_params *p,
 	void (*record)(struct logs_follow *f, const struct logs_record *r),
 	void (*done)(struct logs_follow *f, const struct err *err), struct err *err);

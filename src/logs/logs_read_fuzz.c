@@ -1,0 +1,55 @@
+/* A log of any bytes: reading it whole, and its last lines, in both formats. The lines of a tail are the end of the whole. */
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "logs/logs.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void read_all(const struct logs_params *p, struct buf *out)
+{
+	struct logs_reader *r = NULL;
+	struct logs_record rec;
+	assert(logs_open(p, &r, NULL) == 0);
+	while (logs_next(r, &rec, NULL) == 1) {
+		assert(rec.stream == 1 || rec.stream == 2);
+		assert(rec.partial == !span_ends(rec.text, SPAN("\n")));
+		buf_printf(out, "%d %lld ", rec.stream, (long long)rec.time_ns);
+		buf_span_add(out, rec.text);
+		buf_chr(out, 0);
+	}
+	logs_close(r);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	if (!size)
+		return 0;
+	/* The first byte cuts the rest into an older file and the current one. */
+	char here[] = "/tmp/knarr-fuzz-logs-XXXXXX";
+	assert(mkdtemp(here));
+	int at = open(here, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	size_t cut = (size - 1) * data[0] / 255;
+	int older = openat(at, "l.1", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	int now = openat(at, "l", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert(older >= 0 && now >= 0);
+	assert(io_write_all(older, data + 1, cut, NULL) == 0 && io_write_all(now, data + 1 + cut, size - 1 - cut, NULL) == 0);
+	close(older);
+	close(now);
+	for (int format = 0; format < 2; format++) {
+		auto_buf struct buf whole = {};
+		struct logs_params p = { .dir = at, .name = "l", .format = (enum logs_format)format, .tail = -1 };
+		read_all(&p, &whole);
+		for (p.tail = 0; p.tail < 4; p.tail++) {
+			auto_buf struct buf some = {};
+			read_all(&p, &some);
+			assert(span_ends(buf_span(&whole), buf_span(&some)));
+			assert(p.tail > 0 || some.len == 0);
+			assert(p.tail == 0 || (some.len == 0) == (whole.len == 0));
+		}
+	}
+	assert(unlinkat(at, "l", 0) == 0 && unlinkat(at, "l.1", 0) == 0 && rmdir(here) == 0);
+	close(at);
+	return 0;
+}
