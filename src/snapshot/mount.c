@@ -34,7 +34,7 @@ void snapshot_lowers_done(struct lowers *l)
 	*l = (struct lowers){};
 }
 
-int snapshot_lowers_open(struct snapshot_store *s, const char *chain, struct lowers *out, struct err *err)
+static int lowers_open(struct snapshot_store *s, int layers, const char *chain, struct lowers *out, struct err *err)
 {
 	char at[SNAPSHOT_CHAIN_LEN + 1];
 	int rc = 0;
@@ -52,7 +52,7 @@ int snapshot_lowers_open(struct snapshot_store *s, const char *chain, struct low
 		}
 		char path[SNAPSHOT_CHAIN_LEN + 4];
 		snprintf(path, sizeof(path), "%.64s/fs", at);
-		int fd = openat(s->layers, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		int fd = openat(layers, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (fd < 0) {
 			rc = err_sys(err, "open layer %.12s", at);
 			break;
@@ -67,6 +67,11 @@ int snapshot_lowers_open(struct snapshot_store *s, const char *chain, struct low
 	if (rc < 0)
 		snapshot_lowers_done(out);
 	return rc;
+}
+
+int snapshot_lowers_open(struct snapshot_store *s, const char *chain, struct lowers *out, struct err *err)
+{
+	return lowers_open(s, s->layers, chain, out, err);
 }
 
 size_t snapshot_lowers_dir(const struct lowers *l, const unsigned *in, size_t n_in, const char *rel, unsigned *out)
@@ -97,14 +102,45 @@ bool snapshot_lowers_find(const struct lowers *l, const unsigned *in, size_t n_i
 	return false;
 }
 
-int snapshot_live_fs(struct snapshot_store *s, const char *key, struct err *err)
+static int live_fs(struct snapshot_store *s, int live, const char *key, struct err *err)
 {
 	char path[160];
 	if (!snapshot_has(s, key))
 		return err_set(err, ERR_NOT_FOUND, "snapshot %s is not there", key);
 	snprintf(path, sizeof(path), "%.128s/fs", key);
-	int fd = openat(s->live, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = openat(live, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return fd < 0 ? err_sys(err, "open snapshot %s", key) : fd;
+}
+
+int snapshot_live_fs(struct snapshot_store *s, const char *key, struct err *err)
+{
+	return live_fs(s, s->live, key, err);
+}
+
+/* The store's folders as this thread's mount namespace has them: overlayfs takes no folder of another namespace's mounts
+ * (EINVAL), and our descriptors are of the one in which the store was opened. */
+struct here {
+	int dir, layers, live;
+};
+
+static void here_done(struct here *h)
+{
+	fd_close(&h->dir);
+	fd_close(&h->layers);
+	fd_close(&h->live);
+}
+
+static int here_open(const struct snapshot_store *s, struct here *out, struct err *err)
+{
+	struct stat ours, st;
+	*out = (struct here){ open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), -1, -1 };
+	if (out->dir < 0 || fstat(out->dir, &st) < 0 || fstat(s->dirfd, &ours) < 0)
+		return err_sys(err, "open %s", s->dir);
+	if (st.st_ino != ours.st_ino || st.st_dev != ours.st_dev)
+		return err_set(err, ERR_UNAVAILABLE, "%s is another folder in this mount namespace", s->dir);
+	out->layers = openat(out->dir, "layers", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	out->live = openat(out->dir, "live", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	return out->layers < 0 || out->live < 0 ? err_sys(err, "open the folders of %s", s->dir) : 0;
 }
 
 /* ---- what is mounted ---- */
@@ -216,22 +252,25 @@ int snapshot_mount(struct snapshot_store *s, const char *key, const char *target
 		rc = target_ready(target, err);
 	if (rc < 0)
 		return rc;
-	auto_fd int fs = snapshot_live_fs(s, key, err);
+	auto_cleanup(here_done) struct here here = { -1, -1, -1 };
+	if ((rc = here_open(s, &here, err)) < 0)
+		return rc;
+	auto_fd int fs = live_fs(s, here.live, key, err);
 	if (fs < 0)
 		return fs;
 	if (s->backend == SNAPSHOT_COPY || !*parent) /* nothing below: the folder itself */
 		return bind(fs, target, read_only, err);
 	char path[160];
 	snprintf(path, sizeof(path), "%.128s/work", key);
-	if (mkdirat(s->live, path, 0700) < 0 && errno != EEXIST)
+	if (mkdirat(here.live, path, 0700) < 0 && errno != EEXIST)
 		return err_sys(err, "make the work folder of %s", key);
-	auto_fd int work = openat(s->live, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	auto_fd int work = openat(here.live, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (work < 0)
 		return err_sys(err, "open the work folder of %s", key);
 	struct lowers below = {};
 	auto_buf struct buf source = {};
 	source_name(s, key, &source);
-	if ((rc = snapshot_lowers_open(s, parent, &below, err)) == 0)
+	if ((rc = lowers_open(s, here.layers, parent, &below, err)) == 0)
 		rc = overlay(buf_cstr(&source), &below, fs, work, target, read_only, err);
 	snapshot_lowers_done(&below);
 	return rc;
@@ -243,16 +282,17 @@ int snapshot_layer_mount(struct snapshot_store *s, const char *chain, const char
 	if (rc < 0)
 		return rc;
 	struct lowers below = {};
-	if ((rc = snapshot_lowers_open(s, chain, &below, err)) < 0)
+	auto_cleanup(here_done) struct here here = { -1, -1, -1 };
+	if ((rc = here_open(s, &here, err)) < 0 || (rc = lowers_open(s, here.layers, chain, &below, err)) < 0)
 		return rc;
 	if (s->backend == SNAPSHOT_COPY) {
 		rc = bind(below.fds[0], target, true, err);
 	} else {
 		/* overlayfs wants two folders at least; an empty one at the bottom changes nothing. */
-		if (mkdirat(s->dirfd, "empty", 0755) < 0 && errno != EEXIST)
+		if (mkdirat(here.dir, "empty", 0755) < 0 && errno != EEXIST)
 			rc = err_sys(err, "make the empty folder");
 		MEM_GROW(below.fds, below.n, below.cap);
-		below.fds[below.n] = openat(s->dirfd, "empty", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		below.fds[below.n] = openat(here.dir, "empty", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (rc == 0 && below.fds[below.n] < 0)
 			rc = err_sys(err, "open the empty folder");
 		below.n++;
