@@ -246,13 +246,13 @@ int image_import(struct image_store *s, struct tar_source *from, const struct im
 
 struct image_registry_params {
 	const char *certs_dir;          /* NULL = /etc/docker/certs.d */
-	const char *const *mirrors;     /* NULL-ended URLs; tried first for docker.io */
+	const char *const *mirrors;     /* NULL-ended URLs; tried first for docker.io, always without credentials */
 	/* NULL-ended "host:port" or CIDR: https unverified, else http. 127.0.0.0/8 and ::1 always are */
 	const char *const *insecure;
 	struct span http_proxy, https_proxy, no_proxy; /* as the environment variables */
 	struct span username, password, identity_token, registry_token; /* as in X-Registry-Auth; empty = none */
 	const char *user_agent;         /* NULL = "knarr" */
-	unsigned parallel;              /* downloads at once; 0 = 3, as Docker */
+	unsigned parallel;              /* blobs at once; 0 = as Docker: 3 down, 5 up */
 	unsigned retries;               /* of one blob; 0 = 5, as Docker */
 	unsigned stall_ms;              /* no byte for so long is a failure; 0 = 60000 */
 };
@@ -267,6 +267,7 @@ struct image_pull_params {
  * manifest unknown: ...",
  * "pull access denied for x, ...", "toomanyrequests: ..." (retry_ms from the answer). */
 int image_pull(struct image_store *s, const struct image_pull_params *p, struct image_digest *out_id, struct err *err);
+/* Layers go up side by side; one that was cut off goes on where the registry says it stands. Errors in Docker's words. */
 struct image_push_params {
 	struct image_ref ref;           /* with tag; names the image here and there */
 	const struct image_registry_params *registry;

@@ -26,7 +26,8 @@ struct net {
 	struct arena arena;
 	struct host_tls *tls;
 	struct token *tokens;
-	bool basic; /* the registry asked for user and password */
+	bool basic;     /* the registry asked for user and password */
+	bool anonymous; /* a mirror is spoken to: the credentials are docker.io's and none of its business */
 	struct endpoint endpoints[9];
 	size_t n_endpoints;
 	struct loop_timer tick; /* so that a wait ends now and then and cancelling is noticed */
@@ -39,9 +40,9 @@ unsigned image_net_retries(const struct net *n)
 	return n->p->retries ? n->p->retries : 5;
 }
 
-unsigned image_net_parallel(const struct net *n)
+unsigned image_net_parallel(const struct net *n, unsigned otherwise)
 {
-	return n->p->parallel ? n->p->parallel : 3;
+	return n->p->parallel ? n->p->parallel : otherwise;
 }
 
 struct loop *image_net_loop(struct net *n)
@@ -360,7 +361,7 @@ void image_exchange_begin(struct exchange *x)
 	err_done(&x->why);
 	buf_trunc(&x->answer, 0);
 	x->status = 0;
-	x->read_at = 0;
+	x->read_at = x->body_from;
 	int rc = 0;
 	bool foreign = x->no_auth;
 	if (x->url.len) {
@@ -386,9 +387,9 @@ void image_exchange_begin(struct exchange *x)
 	const struct token *t = !foreign && x->scope ? token_find(n, x->scope) : NULL;
 	if (t)
 		buf_printf(&auth, "Bearer %s", t->value);
-	else if (!foreign && x->scope && n->p->registry_token.len)
+	else if (!foreign && !n->anonymous && x->scope && n->p->registry_token.len)
 		buf_printf(&auth, "Bearer %.*s", SPAN_ARG(n->p->registry_token));
-	else if (n->p->username.len && (x->basic || (!foreign && n->basic))) {
+	else if (!n->anonymous && n->p->username.len && (x->basic || (!foreign && n->basic))) {
 		auto_buf struct buf pair = {};
 		buf_printf(&pair, "%.*s:%.*s", SPAN_ARG(n->p->username), SPAN_ARG(n->p->password));
 		buf_str(&auth, "Basic ");
@@ -400,11 +401,16 @@ void image_exchange_begin(struct exchange *x)
 		buf_printf(&range, "bytes=%llu-", (unsigned long long)x->range_from);
 		fields[n_fields++] = (struct http_field){ SPAN("Range"), buf_span(&range) };
 	}
+	if (x->body_from && x->body_fd >= 0) { /* distribution-spec, "Pushing a blob in chunks": no unit, the last byte included */
+		buf_printf(&range, "%llu-%llu", (unsigned long long)x->body_from, (unsigned long long)x->body_size - 1);
+		fields[n_fields++] = (struct http_field){ SPAN("Content-Range"), buf_span(&range) };
+	}
 	const struct http_piece whole = http_copy(x->body);
 	struct http_call_params p = { .origin = &origin, .method = x->method, .target = target, .headers = fields,
 		.n_headers = n_fields,
-		.body = x->body.len ? &whole : NULL, .n_body = x->body.len ? 1 : 0, .stream_body = x->body_fd >= 0 && x->body_size,
-		.body_length = (int64_t)x->body_size, .first_byte_ms = n->p->stall_ms ? n->p->stall_ms : 60000,
+		.body = x->body.len ? &whole : NULL, .n_body = x->body.len ? 1 : 0,
+		.stream_body = x->body_fd >= 0 && x->body_size > x->body_from,
+		.body_length = (int64_t)(x->body_size - x->body_from), .first_byte_ms = n->p->stall_ms ? n->p->stall_ms : 60000,
 		.idle_ms = n->p->stall_ms ? n->p->stall_ms : 60000, .ops = &exchange_ops, .arg = x };
 	if (http_call_begin(n->http, &p, &x->call, &x->why) < 0)
 		return;
@@ -449,7 +455,7 @@ static int token_request(struct net *n, const char *scope, struct span challenge
 		return err_set(err, ERR_UPSTREAM, "the registry asks for a token and does not say where (no realm)");
 	(void)challenge_param(challenge, "service", &x->arena, &service);
 	auto_buf struct buf query = {};
-	if (n->p->identity_token.len) { /* OAuth2: docs.docker.com/registry/spec/auth/oauth */
+	if (n->p->identity_token.len && !n->anonymous) { /* OAuth2: docs.docker.com/registry/spec/auth/oauth */
 		buf_str(&query, "grant_type=refresh_token&client_id=knarr&service=");
 		percent_add(&query, service, NULL);
 		buf_str(&query, "&scope=");
@@ -470,7 +476,7 @@ static int token_request(struct net *n, const char *scope, struct span challenge
 			buf_str(&query, "&scope=");
 			percent_add(&query, one, NULL);
 		}
-		if (n->p->username.len) {
+		if (n->p->username.len && !n->anonymous) {
 			buf_str(&query, "&account=");
 			percent_add(&query, n->p->username, NULL);
 		}
@@ -487,7 +493,7 @@ static int token_request(struct net *n, const char *scope, struct span challenge
 int image_net_authorize(struct net *n, const char *scope, struct span challenge, struct err *err)
 {
 	if (span_eq_nocase(span_sub(challenge, 0, 5), SPAN("basic"))) {
-		if (!n->p->username.len || n->basic)
+		if (!n->p->username.len || n->basic || n->anonymous)
 			return err_set(err, ERR_UNAUTHORIZED, "no basic auth credentials");
 		n->basic = true;
 		return 0;
@@ -569,6 +575,9 @@ int image_net_ping(struct net *n, struct endpoint *ep, struct err *err)
 			(!ep->mirror && ep->origin.port == 443 && is_insecure(n, ep->origin.host, 80));
 	unsigned port = ep->origin.port;
 	bool written_http = !ep->origin.tls; /* a mirror may be given as http:// */
+	n->anonymous = ep->mirror;
+	n->basic = false;
+	n->tokens = NULL; /* another endpoint's; in the arena */
 	for (int plain = written_http;; plain = 1) {
 		ep->origin.tls = !plain;
 		ep->origin.port = plain && !written_http && port == 443 ? 80 : port;
@@ -588,7 +597,7 @@ int image_net_ping(struct net *n, struct endpoint *ep, struct err *err)
 		if (rc == 0 && x.status != 200 && x.status != 401 && x.status != 403 && x.status != 429)
 			rc = err_set(err, ERR_UPSTREAM, "%s/v2/: answered %d: not a registry", ep->shown, x.status);
 		if (rc == 0 && x.status == 401 && span_eq_nocase(span_sub(x.challenge, 0, 5), SPAN("basic")))
-			n->basic = n->p->username.len > 0;
+			n->basic = n->p->username.len > 0 && !n->anonymous;
 		image_exchange_done(&x);
 		if (rc == 0 || plain || !insecure || rc == -ERR_CANCELLED)
 			return rc;
@@ -654,7 +663,9 @@ int image_net_answer_error(const struct exchange *x, struct span shown, struct e
 	default:
 		if (words.len && unknown_manifest)
 			return err_set(err, ERR_NOT_FOUND, "%s", buf_cstr(&words));
-		return err_set(err, x->status >= 500 ? ERR_UNAVAILABLE : ERR_UPSTREAM,
+		/* 4xx: the same request gets the same answer. */
+		return err_set(err, x->status >= 500 || x->status == 408 ? ERR_UNAVAILABLE :
+			x->status >= 400 ? ERR_INVALID_REQUEST : ERR_UPSTREAM,
 			"received unexpected HTTP status: %d %s%s%s", x->status,
 			http_status_text(x->status), words.len ? ": " : "", words.len ? buf_cstr(&words) : "");
 	}

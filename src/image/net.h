@@ -28,6 +28,7 @@ struct exchange {
 	struct span body;           /* whole, or */
 	int body_fd;                /* -1, or a file of body_size bytes */
 	uint64_t body_size;
+	uint64_t body_from;         /* of the file, what the other side has already */
 	uint64_t range_from;        /* 0 = all */
 	const char *scope;          /* "repository:x:pull"; NULL = none */
 	bool no_auth;               /* never send credentials (another host) */
@@ -37,7 +38,7 @@ struct exchange {
 	int (*data)(struct exchange *x, struct span data, struct err *err);
 	int (*begun)(struct exchange *x, struct err *err); /* status 200 or 206, before data */
 	void *arg;
-	uint64_t *sent;             /* counts body bytes handed over; may be NULL */
+	uint64_t *sent;             /* where in the file the sending stands; may be NULL */
 	/* what came */
 	bool running;
 	int status;
@@ -73,4 +74,4 @@ int image_net_authorize(struct net *n, const char *scope, struct span challenge,
 /* An error of the answer: the registry's own words where it has some. shown: the name as a person wrote it. */
 int image_net_answer_error(const struct exchange *x, struct span shown, struct err *err);
 unsigned image_net_retries(const struct net *n);
-unsigned image_net_parallel(const struct net *n);
+unsigned image_net_parallel(const struct net *n, unsigned otherwise);

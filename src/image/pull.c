@@ -402,7 +402,7 @@ static int downloads_run(struct pull *p, struct err *err)
 			}
 			running += l->state == RUNNING;
 		}
-		for (size_t i = 0; rc == 0 && i < p->n_layers && running < image_net_parallel(p->n); i++) {
+		for (size_t i = 0; rc == 0 && i < p->n_layers && running < image_net_parallel(p->n, 3); i++) {
 			struct pull_layer *l = &p->layers[i];
 			if (l->state != WAITING || l->twin || l->not_before_ms > now)
 				continue;

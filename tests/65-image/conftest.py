@@ -179,6 +179,8 @@ class Fake(http.server.ThreadingHTTPServer):
         self.tokens, self.asked = {"good"}, []
         self.basic = None
         self.active, self.most_active = 0, 0
+        self.uploads = {}      # number → bytes so far
+        self.cut_uploads = []  # after so many bytes of a large PATCH the connection is closed, once each
         self.lock = threading.Lock()
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -229,6 +231,62 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     do_HEAD = do_GET
 
+    def taken(self):
+        """The body, until its end or until the connection is to be cut; None = cut."""
+        s, left = self.server, int(self.headers.get("Content-Length") or 0)
+        cut = s.cut_uploads.pop(0) if left > 10_000 and self.command == "PATCH" and s.cut_uploads else None
+        got = b""
+        while left and (cut is None or len(got) < cut):
+            piece = self.rfile.read(min(left, 65536 if cut is None else cut - len(got)))
+            if not piece:
+                break
+            got, left = got + piece, left - len(piece)
+        return got, cut is not None
+
+    def do_POST(self):
+        s = self.server
+        s.log.append((self.command, self.path, dict(self.headers)))
+        with s.lock:
+            s.active += 1
+            s.most_active = max(s.most_active, s.active)
+        try:
+            body, cut = self.taken()
+            if s.hook and s.hook(self):
+                return
+            self.upload(body, cut)
+        finally:
+            with s.lock:
+                s.active -= 1
+
+    do_PATCH = do_PUT = do_POST
+
+    def upload(self, body, cut):
+        s, path = self.server, self.path.partition("?")[0]
+        repo, last = path[4:].rsplit("/", 1)
+        if "/manifests" in path:
+            s.manifests[repo.removesuffix("/manifests"), last] = (self.headers["Content-Type"], body)
+            return self.answer(201, Docker_Content_Digest=digest(body))
+        if self.command == "POST":
+            n = len(s.uploads)
+            s.uploads[n] = b""
+            return self.answer(202, Location=f"/v2/{repo}/{n}?state=s", Range="0-0")
+        n = int(last)
+        if self.command == "PATCH":
+            start = int(self.headers.get("Content-Range", "0-").split("-")[0])
+            if start != len(s.uploads[n]):
+                return self.answer(416, Location=path, Range=f"0-{len(s.uploads[n]) - 1}")
+            s.uploads[n] += body
+            if cut:
+                self.connection.shutdown(socket.SHUT_RDWR)
+                self.close_connection = True
+                return
+            return self.answer(202, Location=f"{path}?state=t", Range=f"0-{len(s.uploads[n]) - 1}")
+        wanted = self.path.split("digest=")[1].replace("%3A", ":")
+        if digest(s.uploads[n]) != wanted:
+            return self.error(400, "DIGEST_INVALID", "provided digest did not match uploaded content")
+        s.blobs[wanted] = s.uploads[n]
+        self.answer(201, Docker_Content_Digest=wanted)
+
     def get(self):
         s = self.server
         if s.hook and s.hook(self):
@@ -242,6 +300,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.error(401, "UNAUTHORIZED", "authentication required", WWW_Authenticate='Basic realm="fake"')
         if self.path == "/v2/":
             return self.answer(200, b"{}")
+        if "/blobs/uploads/" in self.path:
+            n = int(self.path.partition("?")[0].rsplit("/", 1)[1])
+            return self.answer(204, Location=self.path.partition("?")[0], Range=f"0-{max(len(s.uploads[n]) - 1, 0)}")
         parts = self.path.split("/")
         repo, kind, what = "/".join(parts[2:-2]), parts[-2], parts[-1]
         if kind == "manifests":

@@ -16,11 +16,11 @@ def test_push(store, fake, registry, tmp_path, compress):
     out = store("push", name + ":v1")
     short = [x[7:19] for x in i.layers]
     assert out[0] == f"The push refers to repository [{name}]"
-    assert [x for x in out if "Pushed" in x] == [f"{x}: Pushed" for x in short]
+    assert sorted(x for x in out if "Pushed" in x) == sorted(f"{x}: Pushed" for x in short)
     assert out[-1] == f"v1: digest: {i.digest} size: {len(i.manifest_bytes)}"
     seen = json.loads(skopeo("inspect", "--tls-verify=false", f"docker://{name}:v1"))
     assert seen["Digest"] == i.digest and seen["Layers"] == i.layers
-    assert [x for x in store("push", name + ":v1") if "already" in x] == [f"{x}: Layer already exists" for x in short]
+    assert sorted(x for x in store("push", name + ":v1") if "already" in x) == sorted(f"{x}: Layer already exists" for x in short)
     # into another repository of the same registry: taken over there
     store("tag", name + ":v1", f"{registry}/other{compress[1:]}/app:v2")
     assert f"{short[0]}: Mounted from {name.split('/', 1)[1]}" in store("push", f"{registry}/other{compress[1:]}/app:v2")
@@ -38,6 +38,85 @@ def test_push_words(store, registry, fake):
     store("pull", f"{f.host}/x:1")
     f.hook = lambda h: "/blobs/" in h.path and (h.error(403, "DENIED", "requested access to the resource is denied") or True)
     assert store.fails("push", f"{f.host}/x:1") == "FORBIDDEN: denied: requested access to the resource is denied"
+
+
+def random_layer(n, size=300_000):
+    return tar_of(entry(f"random{n}", os.urandom(size)))
+
+
+def pulled(store, fake, *layers):
+    f = fake()
+    i = Image(*layers, compress="")
+    f.add(i, "src", "1")
+    store("pull", f"{f.host}/src:1")
+    return i, f
+
+
+def test_push_side_by_side(store, fake):
+    i, f = pulled(store, fake, *(random_layer(n) for n in range(9)))
+    to = fake()
+    to.hook = lambda h: h.command == "PATCH" and time.sleep(0.1)
+    store("tag", f"{f.host}/src:1", f"{to.host}/dst:1")
+    store("push", f"{to.host}/dst:1")
+    assert 3 <= to.most_active <= 5
+    assert set(to.blobs) == set(i.blobs) and to.manifests["dst", "1"][1] == i.manifest_bytes
+    # the same blob twice in one image goes up once
+    twin = random_layer(99)
+    i, f = pulled(store, fake, twin, random_layer(1), twin)
+    to = fake()
+    store("tag", f"{f.host}/src:1", f"{to.host}/dst:2")
+    out = store("push", f"{to.host}/dst:2")
+    assert len([x for x in to.log if x[0] == "PATCH"]) == 3 and len([x for x in out if "Layer already exists" in x]) == 1
+
+
+def test_push_resumed(store, fake):
+    i, f = pulled(store, fake, random_layer(1, 3_000_000))
+    size = len(i.blobs[i.layers[0]])
+    to = fake()
+    to.cut_uploads = [1_000_000, 0, 500_000] # the second closes at once
+    store("tag", f"{f.host}/src:1", f"{to.host}/dst:1")
+    out = store("push", f"{to.host}/dst:1")
+    assert any("Retrying in" in x for x in out) and to.blobs[i.layers[0]] == i.blobs[i.layers[0]]
+    ranges = [x[2].get("Content-Range") for x in to.log if x[0] == "PATCH" and int(x[2]["Content-Length"]) > 10_000]
+    assert f"1000000-{size - 1}" in ranges and f"1500000-{size - 1}" in ranges and ranges.count(None) == 1
+    # the registry forgot the upload: from the beginning
+    i, f = pulled(store, fake, random_layer(2, 1_000_000))
+    to = fake()
+    to.cut_uploads = [500_000]
+    to.hook = lambda h: h.command == "GET" and "/uploads/" in h.path and (h.error(404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown") or True)
+    store("tag", f"{f.host}/src:1", f"{to.host}/dst:1")
+    store("push", f"{to.host}/dst:1")
+    assert to.blobs[i.layers[0]] == i.blobs[i.layers[0]]
+
+
+def test_push_retries_and_gives_up(store, fake):
+    i, f = pulled(store, fake, random_layer(1))
+    to = fake()
+    left = [2]
+
+    def hook(h):
+        if h.command == "POST" and left[0]:
+            left[0] -= 1
+            h.answer(503)
+            return True
+        if h.command == "PUT" and "digest=" in h.path and not left[0]:
+            left[0] -= 1
+            h.answer(500)
+            return True
+    to.hook = hook
+    store("tag", f"{f.host}/src:1", f"{to.host}/dst:1")
+    store("push", f"{to.host}/dst:1")
+    assert set(to.blobs) == set(i.blobs)
+    to = fake()
+    to.hook = lambda h: h.command == "POST" and (h.answer(503) or True)
+    store("tag", f"{f.host}/src:1", f"{to.host}/dst:1")
+    assert "503" in store.fails("push", f"{to.host}/dst:1")
+    assert 2 * 6 >= len([x for x in to.log if x[0] == "POST"]) >= 6
+    to = fake()
+    to.hook = lambda h: h.command == "PATCH" and (h.error(400, "SIZE_INVALID", "no") or True)
+    store("tag", f"{f.host}/src:1", f"{to.host}/dst:2")
+    store.fails("push", f"{to.host}/dst:2")
+    assert len([x for x in to.log if x[0] == "PATCH"]) <= 2 # what will stay the same is not tried again
 
 
 @pytest.mark.parametrize("kind", ["docker-archive", "oci-archive"])
