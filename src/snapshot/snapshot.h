@@ -101,8 +101,8 @@ int snapshot_prepare(struct snapshot_store *s, const char *key, const char *pare
 bool snapshot_has(struct snapshot_store *s, const char *key);
 int snapshot_parent(struct snapshot_store *s, const char *key, char out_parent[SNAPSHOT_CHAIN_LEN + 1], struct err *err);
 void snapshot_each(struct snapshot_store *s, void (*fn)(const char *key, const char *parent, void *arg), void *arg);
-/* Mounts it on the folder target (made if missing); read-only if asked. Mounting it twice on one target is IN_USE. A thread may have a
- * mount namespace of its own in which DIR is still there: the mount is then that one's alone. */
+/* Mounts it on the folder target (made if missing); read-only if asked. Mounting it twice on one target is IN_USE. A thread
+ * may have a mount namespace of its own in which DIR is still there: the mount is then that one's alone. */
 int snapshot_mount(struct snapshot_store *s, const char *key, const char *target, bool read_only, struct err *err);
 /* A layer with all below it, read-only. */
 int snapshot_layer_mount(struct snapshot_store *s, const char *chain, const char *target, struct err *err);
