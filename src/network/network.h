@@ -102,7 +102,8 @@ int network_find(struct network_engine *e, struct span name, struct network_ref 
  * digits. *out_warning (may be NULL) is the Warning of the reply, "" mostly.
  * EXISTS "network with name x already exists"; FORBIDDEN "Pool overlaps with other one on this address space"; INVALID_REQUEST
  * "invalid network config:\n..." and the like; UNAVAILABLE "all predefined address pools have been fully subnetted". */
-int network_create(struct network_engine *e, const struct json *request, char out_id[65], struct arena *a, struct span *out_warning,
+int network_create(struct network_engine *e, const struct json *request, char out_id[65], struct arena *a,
+	struct span *out_warning,
 		   struct err *err);
 /* DELETE /networks/x. FORBIDDEN "bridge is a pre-defined network and cannot be removed", "error while removing network:
  * network x has active endpoints (name:"web" id:"0123456789ab")". */
@@ -130,9 +131,9 @@ struct network_wish {
 	 * PortBindings, PublishAllPorts, Dns, DnsOptions, DnsSearch, ExtraHosts, Links ("ID:alias" with the full id), Sysctls
 	 * (net.ipv4.* of the container win over ours: ping_group_range, ip_unprivileged_port_start). */
 	const struct json *host_config;
-	/* NetworkingConfig.EndpointsConfig: network name or id → EndpointSettings (IPAMConfig, Links, MacAddress, Aliases,
-	 * DriverOpts, GwPriority). NULL or {} = the network of NetworkMode alone. When the network of NetworkMode is missing in
-	 * it, it is joined too. */
+	/* NetworkingConfig.EndpointsConfig: network name or id → EndpointSettings as wished (IPAMConfig, Links, MacAddress,
+	 * Aliases, DriverOpts, GwPriority), not as a start answered them. NULL or {} = the network of NetworkMode alone; else
+	 * these alone, that of NetworkMode first (eth0). A container that was disconnected from everything has { "none": {} }. */
 	const struct json *networks;
 };
 

@@ -1,0 +1,165 @@
+/* Firewalls of others whose forward policy is drop. What we accept in our own table does not help against them: a drop is
+ * final.
+ *
+ * The exceptions (and no other): two accept rules per bridge in the chain that each of them keeps for exactly this purpose,
+ * DOCKER-USER of Docker and ufw-user-forward of ufw (what `ufw route allow` writes). Each carries a comment with our ID, by
+ * which it is found and taken back. Everything else that drops is told in the notes and left alone. */
+#include <netinet/in.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+
+#include "network/private.h"
+
+static const struct row {
+	uint8_t family;
+	const char *table, *base, *chain, *who;
+} rows[] = {
+	{ NFPROTO_IPV4, "filter", "FORWARD", "DOCKER-USER", "Docker" },
+	{ NFPROTO_IPV6, "filter", "FORWARD", "DOCKER-USER", "Docker" },
+	{ NFPROTO_IPV4, "filter", "FORWARD", "ufw-user-forward", "ufw" },
+	{ NFPROTO_IPV6, "filter", "FORWARD", "ufw6-user-forward", "ufw" },
+};
+
+struct seen {
+	const struct network_engine *e;
+	bool there[ARRAY_LEN(rows)], drops[ARRAY_LEN(rows)];
+	struct buf others; /* lines for the notes */
+};
+
+static int on_chain(void *arg, const struct nlmsghdr *m)
+{
+	struct seen *s = arg;
+	const struct nlattr *a[NFTA_CHAIN_TYPE + 1], *h[NFTA_HOOK_PRIORITY + 1];
+	if (m->nlmsg_type != (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWCHAIN) || m->nlmsg_len < NLMSG_LENGTH(sizeof(struct nfgenmsg)))
+		return 0;
+	const struct nfgenmsg *g = NLMSG_DATA(m);
+	network_nl_attrs((const char *)g + NLMSG_ALIGN(sizeof(*g)), m->nlmsg_len - NLMSG_LENGTH(sizeof(*g)), a, ARRAY_LEN(a));
+	struct span table = network_nl_text(a[NFTA_CHAIN_TABLE]), name = network_nl_text(a[NFTA_CHAIN_NAME]);
+	bool drop = a[NFTA_CHAIN_POLICY] && network_nl_get_be32(a[NFTA_CHAIN_POLICY]) == NF_DROP, known = false;
+	memset(h, 0, sizeof(h));
+	if (a[NFTA_CHAIN_HOOK])
+		network_nl_attrs(network_nl_data(a[NFTA_CHAIN_HOOK]), network_nl_len(a[NFTA_CHAIN_HOOK]), h, ARRAY_LEN(h));
+	bool forward = h[NFTA_HOOK_HOOKNUM] && network_nl_get_be32(h[NFTA_HOOK_HOOKNUM]) == NF_INET_FORWARD;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		if (g->nfgen_family != rows[i].family || !span_is(table, rows[i].table))
+			continue;
+		if (span_is(name, rows[i].chain))
+			s->there[i] = true;
+		if (span_is(name, rows[i].base) && forward && drop)
+			s->drops[i] = known = true;
+	}
+	bool ip = g->nfgen_family == NFPROTO_IPV4 || g->nfgen_family == NFPROTO_IPV6 || g->nfgen_family == NFPROTO_INET;
+	if (forward && drop && !known && ip && !span_is(table, s->e->nft.table))
+		buf_printf(&s->others,
+			"nftables table %.*s, chain %.*s drops forwarded packets by policy: containers reach nothing beyond "
+			   "this host until it accepts their bridges\n", SPAN_ARG(table), SPAN_ARG(name));
+	return 0;
+}
+
+struct ours {
+	struct network_nl_batch *batch;
+	const struct row *row;
+	char mark[32];
+	unsigned n;
+};
+
+/* A rule whose comment is ours goes. */
+static int on_rule(void *arg, const struct nlmsghdr *m)
+{
+	struct ours *o = arg;
+	const struct nlattr *a[NFTA_RULE_USERDATA + 1];
+	if (m->nlmsg_type != (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWRULE) || m->nlmsg_len < NLMSG_LENGTH(sizeof(struct nfgenmsg)))
+		return 0;
+	const struct nfgenmsg *g = NLMSG_DATA(m);
+	network_nl_attrs((const char *)g + NLMSG_ALIGN(sizeof(*g)), m->nlmsg_len - NLMSG_LENGTH(sizeof(*g)), a, ARRAY_LEN(a));
+	if (!a[NFTA_RULE_USERDATA] || !a[NFTA_RULE_HANDLE] || network_nl_len(a[NFTA_RULE_HANDLE]) != 8)
+		return 0;
+	/* As network_nft_accept_add writes it: type 0, length, text. */
+	struct span data = span_make(network_nl_data(a[NFTA_RULE_USERDATA]), network_nl_len(a[NFTA_RULE_USERDATA]));
+	if (data.len < 3 || data.ptr[0] != 0 || !span_starts(span_from(data, 2), span_of(o->mark)))
+		return 0;
+	size_t del = network_nft_message(o->batch, NFT_MSG_DELRULE, 0, o->row->family);
+	network_nl_str(o->batch, NFTA_RULE_TABLE, o->row->table);
+	network_nl_str(o->batch, NFTA_RULE_CHAIN, o->row->chain);
+	network_nl_put(o->batch, NFTA_RULE_HANDLE, network_nl_data(a[NFTA_RULE_HANDLE]), 8);
+	network_nl_end(o->batch, del);
+	o->n++;
+	return 0;
+}
+
+static int look(struct network_engine *e, struct seen *s, struct err *err)
+{
+	auto_nl_batch struct network_nl_batch b = { 0 };
+	network_nl_end(&b, network_nft_message(&b, NFT_MSG_GETCHAIN, NLM_F_DUMP, NFPROTO_UNSPEC));
+	return network_nl_ask(e->filter, &b, on_chain, s, "listing nftables chains", err);
+}
+
+/* Ours out, and in again for every bridge where `add`. */
+static int rewrite(struct network_engine *e, const struct row *r, bool add, unsigned *out_added, struct err *err)
+{
+	auto_nl_batch struct network_nl_batch ask = { 0 }, b = { 0 };
+	struct ours o = { .batch = &b, .row = r };
+	snprintf(o.mark, sizeof(o.mark), "knarr:%s:", e->id);
+	network_nft_batch_begin(&b);
+	size_t m = network_nft_message(&ask, NFT_MSG_GETRULE, NLM_F_DUMP, r->family);
+	network_nl_str(&ask, NFTA_RULE_TABLE, r->table);
+	network_nl_str(&ask, NFTA_RULE_CHAIN, r->chain);
+	network_nl_end(&ask, m);
+	int rc = network_nl_ask(e->filter, &ask, on_rule, &o, "listing nftables rules", err);
+	if (rc < 0)
+		return rc;
+	LIST_EACH(&e->networks, n, struct network, link) {
+		char comment[64];
+		if (!add || n->driver != NETWORK_BRIDGE)
+			continue;
+		int len = snprintf(comment, sizeof(comment), "knarr:%s:%s", e->id, n->bridge);
+		for (int out = 0; out < 2; out++)
+			network_nft_accept_add(&b, r->family, r->table, r->chain, out, n->bridge, span_make(comment, (size_t)len));
+		*out_added += 2;
+	}
+	if (o.n == 0 && *out_added == 0)
+		return 0;
+	network_nft_batch_end(&b);
+	return network_nl_commit(e->filter, &b, NULL, "exceptions in another firewall", err);
+}
+
+static void settle(struct network_engine *e, bool wanted)
+{
+	auto_err struct err err = ERR_INIT;
+	struct seen s = { .e = e };
+	auto_buf struct buf notes = { 0 };
+	int rc = look(e, &s, &err);
+	for (size_t i = 0; i < ARRAY_LEN(rows) && rc == 0; i++) {
+		unsigned added = 0;
+		const char *family = rows[i].family == NFPROTO_IPV4 ? "IPv4" : "IPv6";
+		if (!s.there[i])
+			continue;
+		rc = rewrite(e, &rows[i], wanted && s.drops[i] && !e->opts.firewall_leave, &added, &err);
+		if (added)
+			buf_printf(&notes, "%s drops forwarded %s packets: %u accept rules for our bridges stand in its chain %s\n",
+				rows[i].who, family,
+				   added, rows[i].chain);
+		else if (wanted && s.drops[i])
+			buf_printf(&notes,
+				"%s drops forwarded %s packets: containers reach nothing beyond this host until chain %s accepts their "
+				   "bridges\n", rows[i].who, family, rows[i].chain);
+	}
+	if (rc < 0)
+		buf_printf(&notes, "firewalls of others: %s\n", err_msg(&err));
+	buf_span_add(&notes, buf_span(&s.others));
+	buf_done(&s.others);
+	buf_trunc(&e->firewall_notes, 0);
+	if (wanted)
+		buf_span_add(&e->firewall_notes, buf_span(&notes));
+}
+
+void network_firewall_settle(struct network_engine *e)
+{
+	settle(e, true);
+}
+
+void network_firewall_clear(struct network_engine *e)
+{
+	settle(e, false);
+}
