@@ -274,3 +274,21 @@ struct image_push_params {
 	const struct image_reporter *reporter;
 };
 int image_push(struct image_store *s, const struct image_push_params *p, struct image_digest *out_manifest, struct err *err);
+
+/* Is p->username (or its tokens) good at this registry ("docker.io", "localhost:5000")? UNAUTHORIZED with Docker's words. */
+int image_login(const struct image_registry_params *p, struct span server, struct err *err);
+/* What a name with tag or digest stands for over there; nothing is stored. */
+struct image_resolved {
+	struct image_digest digest;
+	struct span text;                /* of the manifest or index */
+	struct image_manifest manifest;
+	struct image_platform platform;  /* of an image; an index' items say theirs */
+};
+int image_resolve(const struct image_registry_params *p, const struct image_ref *ref, struct arena *a, struct image_resolved *out,
+	struct err *err);
+/* The tags that a repository has, 10,000 at most. */
+int image_remote_tags(const struct image_registry_params *p, const struct image_ref *ref, struct arena *a, struct span **out,
+	size_t *out_n, struct err *err);
+/* GET /v1/search of Docker Hub's index, or of the registry that term begins with; its answer as it came. */
+int image_search(const struct image_registry_params *p, struct span term, unsigned limit, struct arena *a, struct json *out,
+	struct err *err);

@@ -608,6 +608,12 @@ int image_net_ping(struct net *n, struct endpoint *ep, struct err *err)
 
 /* ---- errors ---- */
 
+int image_net_prepare(struct net *n, struct endpoint *ep, struct err *err)
+{
+	(void)snprintf(ep->shown, sizeof(ep->shown), "https://%.255s", ep->origin.host);
+	return origin_ready(n, &ep->origin, is_insecure(n, ep->origin.host, ep->origin.port), err);
+}
+
 static int retry_ms_of(const struct exchange *x)
 {
 	uint64_t s;

@@ -61,6 +61,8 @@ struct loop *image_net_loop(struct net *n);
 size_t image_net_endpoints(struct net *n, struct endpoint **out);
 /* Finds out how the endpoint answers (https, or http where that is allowed), and what it wants of us. */
 int image_net_ping(struct net *n, struct endpoint *ep, struct err *err);
+/* The same for an endpoint that is not asked first: https, with its certificates. */
+int image_net_prepare(struct net *n, struct endpoint *ep, struct err *err);
 /* Turns the loop once; CANCELLED when the reporter says so. */
 int image_net_turn(struct net *n, struct err *err);
 void image_exchange_init(struct exchange *x, struct net *n, const struct endpoint *ep, const char *method);
