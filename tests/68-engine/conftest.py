@@ -1,0 +1,271 @@
+"""`knarr engine` in folders of its own, and with KNARR_LONG=1 Debian's dockerd beside it: the same tests run against both."""
+import http.client
+import io
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import tarfile
+import tempfile
+import time
+
+import pytest
+
+REPO = pathlib.Path(__file__).resolve().parent.parent.parent
+BUILD = REPO / os.environ.get("KNARR_BUILD", "build")
+KNARR = BUILD / "src/app/knarr"
+LONG = os.environ.get("KNARR_LONG") == "1"
+ENV = {k: v for k, v in os.environ.items() if k.lower() not in ("http_proxy", "https_proxy", "no_proxy", "docker_host", "docker_context")}
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def until(what, seconds=20):
+    end = time.time() + seconds
+    while time.time() < end:
+        if what():
+            return
+        time.sleep(0.02)
+    assert what()
+
+
+class Reply:
+    def __init__(self, r):
+        self.status, self.headers, self.body = r.status, r.headers, r.read()
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+    @property
+    def lines(self):
+        return [json.loads(x) for x in self.body.split(b"\n") if x.strip()]
+
+    @property
+    def message(self):
+        return self.json["message"]
+
+
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path):
+        super().__init__("localhost", timeout=60)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(60)
+        self.sock.connect(self.path)
+
+
+class Daemon:
+    """A socket, the real client for it, and the API by hand."""
+    name = "?"
+
+    def cli(self, *words, check=0, stdin=None, env=None, timeout=120):
+        """The docker client. check: the status that must come; None = any."""
+        e = {**ENV, "DOCKER_HOST": f"unix://{self.sock}", "DOCKER_CONFIG": str(self.dir / "cli"), **(env or {})}
+        p = subprocess.run(["docker", *map(str, words)], env=e, capture_output=True, timeout=timeout,
+                           input=stdin if stdin is None or isinstance(stdin, bytes) else stdin.encode())
+        p.stdout, p.stderr = (x.decode(errors="replace") for x in (p.stdout, p.stderr))
+        if check is not None:
+            assert p.returncode == check, (words, p.returncode, p.stdout, p.stderr, self.tail())
+        return p
+
+    def out(self, *words, **kw):
+        return self.cli(*words, **kw).stdout.strip()
+
+    def fails(self, *words, status=1, **kw):
+        return self.cli(*words, check=status, **kw).stderr.strip()
+
+    def api(self, method, path, body=None, version="v1.50", headers=None):
+        c = UnixConnection(self.sock)
+        h = dict(headers or {})
+        if isinstance(body, (dict, list)):
+            body = json.dumps(body)
+            h.setdefault("Content-Type", "application/json")
+        c.request(method, (f"/{version}" if version else "") + path, body, h)
+        try:
+            return Reply(c.getresponse())
+        finally:
+            c.close()
+
+    def tail(self):
+        return (self.dir / "log").read_text(errors="replace")[-3000:]
+
+    def wait(self):
+        def up():
+            assert self.process.poll() is None, self.tail()
+            try:
+                return self.api("GET", "/_ping", version=None).status == 200
+            except OSError:
+                return False
+        until(up, 60)
+
+
+class Knarr(Daemon):
+    name = "knarr"
+
+    def __init__(self, folder, *flags, env=None):
+        self.dir, self.flags, self.env = folder, flags, env or {}
+        (folder / "cli").mkdir(parents=True, exist_ok=True)
+        self.data = folder / "data"
+        self.sock = str(folder / "docker.sock")
+        self.start()
+
+    def start(self):
+        self.log = open(self.dir / "log", "ab")
+        self.process = subprocess.Popen([KNARR, "engine", "--data-dir", self.data, "--host", f"unix://{self.sock}", *self.flags],
+                                        stdout=self.log, stderr=self.log, env={**ENV, **self.env})
+        self.wait()
+
+    def stop(self, sig=signal.SIGTERM):
+        self.process.send_signal(sig)
+        status = self.process.wait(30)
+        self.log.close()
+        return status
+
+    def close(self):
+        if self.process.poll() is None:
+            assert self.stop() == 0, self.tail()
+        assert "Assertion" not in self.tail(), self.tail()
+
+
+class Dockerd(Daemon):
+    """Debian's, in a network namespace of its own that it shares with nobody."""
+    name = "dockerd"
+
+    def __init__(self, folder):
+        self.dir = folder
+        (folder / "cli").mkdir(parents=True)
+        (folder / "daemon.json").write_text("{}")
+        self.sock = str(folder / "docker.sock")
+        self.log = open(folder / "log", "ab")
+        self.process = subprocess.Popen(
+            ["/usr/sbin/dockerd", "--config-file", folder / "daemon.json", "-H", f"unix://{self.sock}", "--data-root", folder / "data",
+             "--exec-root", folder / "exec", "--pidfile", folder / "pid", "--bridge", "none", "--iptables=false", "--ip6tables=false",
+             "--storage-driver", "overlay2", "--cgroup-parent", f"/knarr-68-{os.getpid()}"],
+            stdout=self.log, stderr=self.log, env={**ENV, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+        self.wait()
+
+    def api(self, method, path, body=None, version="v1.41", headers=None):
+        return super().api(method, path, body, version and min(version, "v1.41"), headers)
+
+    def close(self):
+        left = self.out("ps", "-aq", check=None).split()
+        if left:
+            self.cli("rm", "-f", *left, check=None)
+        self.process.terminate()
+        try:
+            self.process.wait(30)
+        finally:
+            self.process.kill()
+            self.log.close()
+            for line in reversed(pathlib.Path("/proc/self/mountinfo").read_text().splitlines()):
+                if line.split()[4].startswith(str(self.dir)):
+                    subprocess.run(["umount", "-l", line.split()[4]])
+
+
+@pytest.fixture
+def make_knarr():
+    made = []
+
+    def make(*flags, **kw):
+        made.append(Knarr(pathlib.Path(tempfile.mkdtemp(prefix="knarr-68-")), *flags, **kw))
+        return made[-1]
+    yield make
+    for k in made:
+        try:
+            k.close()
+        finally:
+            shutil.rmtree(k.dir, ignore_errors=True)
+
+
+def daemon(kind):
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="knarr-68-"))
+    d = Knarr(folder) if kind == "knarr" else Dockerd(folder)
+    return d
+
+
+@pytest.fixture(scope="module", params=["knarr", "dockerd"] if LONG else ["knarr"])
+def docker(request):
+    """Either daemon: what a test with it says holds for both."""
+    if request.param == "dockerd" and not shutil.which("dockerd", path="/usr/sbin:/usr/bin"):
+        pytest.skip("dockerd is not installed (packages/peers)")
+    d = daemon(request.param)
+    try:
+        yield d
+    finally:
+        try:
+            d.close()
+        finally:
+            shutil.rmtree(d.dir, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def knarr():
+    """Ours alone: what Docker of Debian's age does not have, or what differs on purpose."""
+    d = daemon("knarr")
+    try:
+        yield d
+    finally:
+        try:
+            d.close()
+        finally:
+            shutil.rmtree(d.dir, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory):
+    """Debian's docker-registry on a port of its own."""
+    d = tmp_path_factory.mktemp("registry")
+    port = free_port()
+    (d / "config.yml").write_text(f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {d}/data}}, delete: {{enabled: true}}}}\n"
+                                  f"http: {{addr: '127.0.0.1:{port}'}}\n")
+    with open(d / "log", "w") as log:
+        p = subprocess.Popen(["docker-registry", "serve", d / "config.yml"], stdout=log, stderr=log)
+
+    def up():
+        with socket.socket() as s:
+            return s.connect_ex(("127.0.0.1", port)) == 0
+    until(up)
+    yield f"127.0.0.1:{port}"
+    p.terminate()
+    p.wait()
+
+
+def rootfs(**files):
+    """busybox-static and a few names, as a tar archive."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as t:
+        def add(name, data=None, kind=None, mode=0o755, link=""):
+            i = tarfile.TarInfo(name)
+            i.type, i.mode, i.mtime, i.linkname = kind or (tarfile.REGTYPE if data is not None else tarfile.DIRTYPE), mode, 1700000000, link
+            i.size = len(data or b"")
+            t.addfile(i, io.BytesIO(data or b""))
+        for d in ("bin", "etc", "proc", "sys", "dev", "root", "data", "var"):
+            add(d)
+        add("tmp", mode=0o1777)
+        add("bin/busybox", pathlib.Path("/bin/busybox").read_bytes())
+        for name in subprocess.run(["/bin/busybox", "--list"], capture_output=True, text=True, check=True).stdout.split():
+            if name != "busybox":
+                add(f"bin/{name}", kind=tarfile.SYMTYPE, link="busybox")
+        add("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/tmp:/bin/sh\n", mode=0o644)
+        add("etc/group", b"root:x:0:\nuser:x:1000:\nextra:x:2000:user\n", mode=0o644)
+        for name, data in files.items():
+            add(name.replace("__", "/"), data.encode(), mode=0o644)
+    return out.getvalue()
+
+
+BUSYBOX = rootfs()
+
+
+def import_busybox(d, name="busybox:latest", *changes):
+    words = [w for c in ("CMD [\"sh\"]", "ENV PATH=/bin:/usr/bin", *changes) for w in ("-c", c)]
+    return d.out("import", *words, "-", name, stdin=BUSYBOX)
