@@ -3,6 +3,7 @@
 
 #include "apiserver/apiserver.h"
 #include "base/base.h"
+#include "controllers/controllers.h"
 #include "engine/engine.h"
 
 #include <fcntl.h>

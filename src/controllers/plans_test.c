@@ -1,0 +1,164 @@
+/* The pure parts, by tables. */
+#include "controllers/replicaset_plan.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+static struct json parse(struct arena *a, const char *text)
+{
+	auto_err struct err err = ERR_INIT;
+	struct json v;
+	char *copy = arena_cstr(a, span_of(text));
+	for (char *s = copy; *s; s++)
+		if (*s == '\'')
+			*s = '"';
+	if (json_parse(a, span_of(copy), 0, NULL, &v, &err) < 0)
+		fail_msg("%s: %s", text, err_msg(&err));
+	return v;
+}
+
+#define same_json(what, got, want)                                                                                     \
+	do {                                                                                                           \
+		auto_buf struct buf got_ = {}, want_ = {};                                                             \
+		struct json want_tree_ = parse(&a, want);                                                              \
+		json_write(&got_, got, JSON_SORTED);                                                                   \
+		json_write(&want_, &want_tree_, JSON_SORTED);                                                          \
+		if (!span_eq(buf_span(&got_), buf_span(&want_)))                                                       \
+			fail_msg("%s\n got: %s\nwant: %s", what, buf_cstr(&got_), buf_cstr(&want_));                    \
+	} while (0)
+
+static void differences_are_merge_patches(void **state)
+{
+	static const char *const rows[][3] = {
+		{ "{}", "{}", NULL },
+		{ "{'a':1,'b':[1]}", "{'a':1,'b':[1]}", NULL },
+		{ "{'a':1}", "{'a':2}", "{'a':2}" },
+		{ "{'a':1,'b':2}", "{'a':1}", "{'b':null}" },
+		{ "{'a':{'x':1,'y':2}}", "{'a':{'x':1}}", "{'a':{'y':null}}" },
+		{ "{'a':[1,2]}", "{'a':[1]}", "{'a':[1]}" },
+		{ "{}", "{'a':{'b':{}}}", "{'a':{'b':{}}}" },
+		{ "{'a':1}", "{'a':{'b':1}}", "{'a':{'b':1}}" },
+		{ "{'a':{'b':1}}", "{'a':{}}", "{'a':{}}" },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		auto_arena struct arena a = {};
+		struct json from = parse(&a, rows[i][0]), to = parse(&a, rows[i][1]), got;
+		bool differs = tree_diff(&a, &from, &to, &got);
+		if (differs != (rows[i][2] != NULL))
+			fail_msg("%s -> %s: differs is %d", rows[i][0], rows[i][1], differs);
+		if (differs)
+			same_json(rows[i][1], &got, rows[i][2]);
+	}
+}
+
+static void conditions_keep_their_time(void **state)
+{
+	auto_arena struct arena a = {};
+	struct json list = json_array();
+	assert_true(tree_condition(&a, &list, "A", "True", "Why", SPAN("words"), 1000, NULL));
+	assert_false(tree_condition(&a, &list, "A", "True", "Why", SPAN("words"), 2000, NULL));
+	assert_true(tree_condition(&a, &list, "A", "True", "Other", SPAN("words"), 2000, NULL));
+	same_json("same status", &list, "[{'type':'A','status':'True','lastTransitionTime':'1970-01-01T00:16:40Z','reason':'Other','message':'words'}]");
+	assert_true(tree_condition(&a, &list, "A", "False", "Other", SPAN("words"), 3000, "lastUpdateTime"));
+	same_json("other status", &list, "[{'type':'A','status':'False','lastUpdateTime':'1970-01-01T00:50:00Z','lastTransitionTime':"
+		  "'1970-01-01T00:50:00Z','reason':'Other','message':'words'}]");
+}
+
+static void claims(void **state)
+{
+	static const struct {
+		const char *owner;
+		bool owner_deleting, object_deleting, matches;
+		enum claim want;
+	} rows[] = {
+		{ "me", false, false, true, CLAIM_MINE },   { "me", false, false, false, CLAIM_RELEASE },
+		{ "me", true, false, true, CLAIM_MINE },    { "me", true, false, false, CLAIM_NOT },
+		{ "other", false, false, true, CLAIM_NOT }, { "", false, false, true, CLAIM_ADOPT },
+		{ "", false, false, false, CLAIM_NOT },	    { "", true, false, true, CLAIM_NOT },
+		{ "", false, true, true, CLAIM_NOT },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct row r = { .owner_uid = span_of(rows[i].owner) };
+		enum claim got = claim_of(&r, SPAN("me"), rows[i].owner_deleting, rows[i].object_deleting, rows[i].matches);
+		if (got != rows[i].want)
+			fail_msg("row %zu: got %d, want %d", i, got, rows[i].want);
+	}
+}
+
+static void deletions_are_ranked(void **state)
+{
+	enum { NOW = 100000 };
+	/* In the order in which they must go; each differs from the next in one thing. */
+	static const struct {
+		struct row row;
+		unsigned rank;
+	} rows[] = {
+		{ { .phase = POD_PENDING }, 0 },
+		{ { .node = SPAN_INIT("n"), .phase = POD_PENDING }, 0 },
+		{ { .node = SPAN_INIT("n"), .phase = POD_UNKNOWN }, 0 },
+		{ { .node = SPAN_INIT("n"), .phase = POD_RUNNING, .restarts = 2, .created_s = 10 }, 0 },
+		{ { .node = SPAN_INIT("n"), .phase = POD_RUNNING, .created_s = NOW - 10 }, 0 },
+		{ { .node = SPAN_INIT("n"), .phase = POD_RUNNING, .created_s = 10 }, 0 },
+		{ { .node = SPAN_INIT("n"), .phase = POD_RUNNING, .ready = true, .ready_s = 10, .deletion_cost = -5 }, 0 },
+		{ { .node = SPAN_INIT("n"), .phase = POD_RUNNING, .ready = true, .ready_s = 10 }, 3 },
+		{ { .node = SPAN_INIT("n"), .phase = POD_RUNNING, .ready = true, .ready_s = 10 }, 2 },
+		{ { .node = SPAN_INIT("n"), .phase = POD_RUNNING, .ready = true, .ready_s = NOW - 20 }, 1 },
+		{ { .node = SPAN_INIT("n"), .phase = POD_RUNNING, .ready = true, .ready_s = NOW - 2000 }, 1 },
+		{ { .node = SPAN_INIT("n"), .phase = POD_RUNNING, .ready = true, .ready_s = NOW - 2000, .deletion_cost = 7 }, 9 },
+	};
+	static const char *const uids = "abcdefghijkl";
+	for (unsigned turn = 0; turn < ARRAY_LEN(rows); turn++) {
+		struct rs_pod pods[ARRAY_LEN(rows)];
+		for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+			unsigned from = (i * 5 + turn) % ARRAY_LEN(rows);
+			pods[i] = (struct rs_pod){ .row = &rows[from].row, .rank = rows[from].rank, .uid = { uids + from, 1 } };
+		}
+		rs_rank_deletions(pods, ARRAY_LEN(rows), NOW);
+		for (unsigned i = 0; i < ARRAY_LEN(rows); i++)
+			if (pods[i].row != &rows[i].row)
+				fail_msg("turn %u, place %u: got row %td", turn, i,
+					 ((const char *)pods[i].row - (const char *)&rows[0].row) / (ptrdiff_t)sizeof(rows[0]));
+	}
+}
+
+static void differences_are_bounded(void **state)
+{
+	assert_int_equal(rs_difference(3, 1), 2);
+	assert_int_equal(rs_difference(1, 3), -2);
+	assert_int_equal(rs_difference(2000, 0), 500);
+	assert_int_equal(rs_difference(0, 2000), -500);
+	assert_int_equal(rs_difference(INT32_MAX, 0), 500);
+}
+
+static void columns(void **state)
+{
+	auto_arena struct arena a = {};
+	struct json pod = parse(&a, "{'metadata':{'name':'p','labels':{'b':'2','a':'1'},'creationTimestamp':'1970-01-01T00:16:40Z','annotations':"
+				    "{'controller.kubernetes.io/pod-deletion-cost':'-7'},'ownerReferences':[{'kind':'X','uid':'0'},{'kind':'ReplicaSet',"
+				    "'name':'rs','uid':'u1','controller':true}]},'spec':{'nodeName':'n1'},'status':{'phase':'Running','conditions':[{'type':"
+				    "'Ready','status':'True','lastTransitionTime':'1970-01-01T00:33:20Z'}],'containerStatuses':[{'restartCount':2},"
+				    "{'restartCount':5}]}}");
+	auto_free struct row *r = row_new(CM_PODS, &pod);
+	assert_true(span_is(r->owner_uid, "u1") && span_is(r->owner_kind, "ReplicaSet") && span_is(r->owner_name, "rs"));
+	assert_true(span_is(r->node, "n1") && r->phase == POD_RUNNING && r->ready && row_active(r));
+	assert_int_equal(r->labels.n, 2);
+	assert_true(span_is(r->labels.items[0].key, "a") && span_is(r->labels.items[1].value, "2"));
+	assert_int_equal(r->created_s, 1000);
+	assert_int_equal(r->ready_s, 2000);
+	assert_int_equal(r->restarts, 5);
+	assert_int_equal(r->deletion_cost, -7);
+	assert_true(row_available(r, 0, 2000));
+	assert_false(row_available(r, 10, 2009));
+	assert_true(row_available(r, 10, 2010));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(differences_are_merge_patches), cmocka_unit_test(conditions_keep_their_time), cmocka_unit_test(claims),
+		cmocka_unit_test(deletions_are_ranked), cmocka_unit_test(differences_are_bounded), cmocka_unit_test(columns),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,9 @@
+/* Every controller, in the order in which help lists them. */
+#include "controllers/frame.h"
+#include "controllers/table.h"
+
+const struct controller_row *const cm_controllers[] = {
+	&cm_replica_set,
+	&cm_replication_controller,
+};
+const unsigned cm_n_controllers = ARRAY_LEN(cm_controllers);

@@ -1,0 +1,6 @@
+/* The rows. Private to src/controllers. */
+#pragma once
+
+#include "controllers/frame.h"
+
+extern const struct controller_row cm_replica_set, cm_replication_controller;
