@@ -141,6 +141,7 @@ struct controller_row {
 	int (*start)(struct controller *c, struct err *err); /* optional: makes c->state; refuses options that do not go together */
 	void (*begun)(struct controller *c);                 /* optional: the caches are full, the queue runs */
 	void (*stop)(struct controller *c);                  /* optional: ends what start made */
+	void (*discovered)(struct controller *c);            /* optional: what the server serves is known, or has changed */
 	bool off;             /* not part of --controllers=* */
 };
 
@@ -180,6 +181,7 @@ struct cm {
 	struct controller *controllers; /* owned */
 	unsigned n_controllers;
 	struct list passes;
+	struct discovery *discovery; /* discovery.h; NULL: nobody asks */
 	bool stopping;
 };
 int cm_new(struct loop *l, struct client *client, const struct controllers_options *o, struct metrics *m, struct cm **out,

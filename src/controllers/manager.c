@@ -10,6 +10,7 @@
 #include "controllers/frame.h"
 
 #include <math.h>
+#include "controllers/discovery.h"
 
 const struct cm_kind_row cm_kinds[CM_KINDS] = {
 #define X(id, version, kind_, plural_, scoped) [id] = { version, kind_, { .plural = SPAN_INIT(plural_), .namespaced = scoped } },
@@ -120,9 +121,13 @@ struct list *cm_orphans(const struct cm *cm, enum cm_kind kind, struct span ns)
 
 /* ---- what an informer tells */
 
+#define DISCOVERY_KINDS (BIT(CM_CRDS) | BIT(CM_API_SERVICES))
+
 static void tell(struct cm_cache *k, const struct change *ch)
 {
 	struct cm *cm = k->cm;
+	if (cm->discovery && BIT(k->kind) & DISCOVERY_KINDS)
+		discovery_soon(cm->discovery);
 	for (unsigned i = 0; i < cm->n_controllers; i++) {
 		struct controller *c = &cm->controllers[i];
 		if (c->queue && c->row->watches & BIT(k->kind))
@@ -356,9 +361,13 @@ void cm_start(struct cm *cm)
 	uint64_t wanted = 0;
 	for (unsigned i = 0; i < cm->n_controllers; i++) {
 		wanted |= cm->controllers[i].row->watches;
+		if (cm->controllers[i].row->discovered)
+			wanted |= DISCOVERY_KINDS;
 		if (!cm->controllers[i].missing)
 			controller_begin(&cm->controllers[i]);
 	}
+	if (wanted & BIT(CM_CRDS))
+		cm->discovery = discovery_new(cm);
 	for (unsigned kind = 0; kind < CM_KINDS; kind++)
 		if (wanted & BIT(kind))
 			cache_open(cm, (enum cm_kind)kind);
@@ -391,6 +400,7 @@ void cm_free(struct cm *cm)
 		client_recorder_free(c->events);
 		expect_done(&c->expect);
 	}
+	discovery_free(cm->discovery);
 	for (unsigned i = 0; i < CM_KINDS; i++)
 		cache_free(&cm->caches[i]);
 	free(cm->controllers);

@@ -1,4 +1,6 @@
 /* The pure parts, by tables. */
+#include "controllers/discovery.h"
+#include "controllers/gc.h"
 #include "controllers/replicaset_plan.h"
 
 #include <setjmp.h>
@@ -154,11 +156,51 @@ static void columns(void **state)
 	assert_true(row_available(r, 10, 2010));
 }
 
+static void verdicts(void **state)
+{
+	static const struct {
+		enum gc_owner owners[3];
+		unsigned n;
+		bool dependents, circle;
+		enum gc_verdict want;
+	} rows[] = {
+		{ { GC_SOLID }, 0, true, false, GC_KEEP },	   { { GC_SOLID }, 1, true, false, GC_KEEP },
+		{ { GC_SOLID, GC_DANGLING }, 2, false, false, GC_DROP_REFS }, { { GC_WAITING, GC_SOLID, GC_DANGLING }, 3, true, true, GC_DROP_REFS },
+		{ { GC_DANGLING }, 1, true, false, GC_DELETE },	   { { GC_DANGLING, GC_DANGLING }, 2, false, false, GC_DELETE },
+		{ { GC_WAITING }, 1, false, false, GC_DELETE },	   { { GC_WAITING }, 1, true, false, GC_DELETE_FOREGROUND },
+		{ { GC_WAITING, GC_DANGLING }, 2, true, true, GC_UNBLOCK_FOREGROUND },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		enum gc_verdict got = gc_verdict_of(rows[i].owners, rows[i].n, rows[i].dependents, rows[i].circle);
+		if (got != rows[i].want)
+			fail_msg("row %zu: got %d, want %d", i, got, rows[i].want);
+	}
+}
+
+static void discovery_takes_the_best_version(void **state)
+{
+	auto_arena struct arena a = {};
+	struct served_list l = { .whole = true };
+	struct json list = parse(&a, "{'items':[{'metadata':{'name':'g.io'},'versions':[{'version':'v2','resources':[{'resource':'xs','responseKind':"
+				     "{'kind':'X'},'scope':'Namespaced','verbs':['delete','list','watch','get']}]},{'version':'v1','resources':["
+				     "{'resource':'xs','responseKind':{'kind':'X'},'scope':'Namespaced','verbs':['list']},{'resource':'ys','responseKind':"
+				     "{'kind':'Y'},'scope':'Cluster','verbs':['deletecollection']}]}]},{'metadata':{'name':'h'},'versions':[{'version':'v1',"
+				     "'freshness':'Stale'}]}]}");
+	discovery_read(&l, &list);
+	assert_int_equal(l.n, 2);
+	assert_true(span_is(l.items[0].key, "g.io/xs") && span_is(l.items[0].kind.version, "v2") && l.items[0].kind.namespaced);
+	assert_int_equal(l.items[0].verbs, SERVES_DELETE | SERVES_LIST | SERVES_WATCH);
+	assert_true(span_is(l.items[1].name, "Y") && span_is(l.items[1].kind.version, "v1") && !l.items[1].kind.namespaced);
+	assert_false(l.whole);
+	arena_done(&l.arena);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(differences_are_merge_patches), cmocka_unit_test(conditions_keep_their_time), cmocka_unit_test(claims),
 		cmocka_unit_test(deletions_are_ranked), cmocka_unit_test(differences_are_bounded), cmocka_unit_test(columns),
+		cmocka_unit_test(verdicts), cmocka_unit_test(discovery_takes_the_best_version),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
