@@ -1,4 +1,5 @@
 /* The pure parts, by tables. */
+#include "controllers/deployment_plan.h"
 #include "controllers/discovery.h"
 #include "controllers/gc.h"
 #include "controllers/replicaset_plan.h"
@@ -195,12 +196,146 @@ static void discovery_takes_the_best_version(void **state)
 	arena_done(&l.arena);
 }
 
+/* A set: spec replicas, available; the oldest first, the last one is new when `fresh`. */
+struct set_row {
+	int32_t replicas, available;
+};
+
+static void plan_of(struct deployment_plan *d, struct deployment_rs *sets, const struct set_row *rows, unsigned n, bool fresh)
+{
+	static const char *const names = "abcdefgh";
+	for (unsigned i = 0; i < n; i++)
+		sets[i] = (struct deployment_rs){ .name = { names + i, 1 }, .created_s = 10 + i, .replicas = rows[i].replicas,
+						  .actual = rows[i].replicas, .available = rows[i].available, .revision = i + 1,
+						  .noted_desired = -1, .observed = true, .is_new = fresh && i + 1 == n };
+	d->sets = sets;
+	d->n = n;
+	deployment_prepare(d);
+}
+
+static void expect_sizes(const char *what, size_t row, const struct deployment_plan *d, const int32_t *want)
+{
+	for (unsigned i = 0; i < d->n; i++)
+		if (d->sets[i].to != want[i])
+			fail_msg("%s, row %zu, set %u: got %d, want %d", what, row, i, d->sets[i].to, want[i]);
+}
+
+static void rollouts_step_by_step(void **state)
+{
+	static const struct {
+		int32_t replicas, surge, unavailable;
+		struct set_row sets[3];
+		unsigned n;
+		int32_t to[3];
+		bool moves;
+	} rows[] = {
+		{ 10, 2, 0, { { 10, 10 }, { 0, 0 } }, 2, { 10, 2 }, true },   /* up by the surge */
+		{ 10, 2, 0, { { 10, 10 }, { 2, 0 } }, 2, { 10, 2 }, false },  /* wait */
+		{ 10, 2, 0, { { 10, 10 }, { 2, 2 } }, 2, { 8, 2 }, true },    /* down by what is there */
+		{ 10, 0, 3, { { 10, 10 }, { 0, 0 } }, 2, { 7, 0 }, true },    /* no surge: first down */
+		{ 10, 0, 3, { { 10, 5 }, { 0, 0 } }, 2, { 7, 0 }, true },     /* of those that serve nobody */
+		{ 10, 2, 2, { { 8, 8 }, { 4, 1 } }, 2, { 7, 4 }, true },
+		{ 10, 2, 2, { { 8, 4 }, { 2, 2 } }, 2, { 8, 4 }, true },
+		{ 3, 1, 0, { { 1, 1 }, { 1, 1 }, { 2, 2 } }, 3, { 0, 1, 2 }, true },
+		{ 3, 1, 0, { { 0, 0 }, { 0, 0 }, { 3, 3 } }, 3, { 0, 0, 3 }, false },
+		{ 2, 1, 0, { { 0, 0 }, { 5, 5 } }, 2, { 0, 2 }, true },       /* scaled down while at it */
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct deployment_rs sets[3];
+		struct deployment_plan d = { .replicas = rows[i].replicas, .surge = rows[i].surge, .unavailable = rows[i].unavailable,
+					     .rolling = true };
+		plan_of(&d, sets, rows[i].sets, rows[i].n, true);
+		if (deployment_roll(&d) != rows[i].moves)
+			fail_msg("row %zu moves: want %d", i, rows[i].moves);
+		expect_sizes("roll", i, &d, rows[i].to);
+	}
+}
+
+static void scaling_is_shared(void **state)
+{
+	static const struct {
+		int32_t replicas, surge;
+		struct set_row sets[3];
+		unsigned n;
+		int64_t noted_max;
+		int32_t to[3];
+	} rows[] = { /* some of upstream's own examples */
+		{ 12, 0, { { 10, 10 } }, 1, 10, { 12 } },
+		{ 20, 0, { { 5, 5 }, { 5, 5 } }, 2, 10, { 10, 10 } },
+		{ 4, 0, { { 8, 8 }, { 2, 2 } }, 2, 10, { 3, 1 } },
+		{ 10, 0, { { 0, 0 }, { 5, 5 } }, 2, 5, { 0, 10 } },
+		{ 15, 3, { { 8, 8 }, { 5, 0 } }, 2, 13, { 11, 7 } },
+		{ 0, 0, { { 3, 3 }, { 2, 2 }, { 1, 1 } }, 3, 6, { 0, 0, 0 } },
+		{ 6, 0, { { 2, 2 }, { 2, 2 }, { 1, 1 } }, 3, 5, { 2, 3, 1 } },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct deployment_rs sets[3];
+		struct deployment_plan d = { .replicas = rows[i].replicas, .surge = rows[i].surge, .rolling = true };
+		plan_of(&d, sets, rows[i].sets, rows[i].n, true);
+		for (unsigned k = 0; k < d.n; k++) {
+			d.sets[k].noted_max = rows[i].noted_max;
+			d.sets[k].noted_desired = rows[i].noted_max - rows[i].surge;
+		}
+		deployment_scale(&d);
+		expect_sizes("scale", i, &d, rows[i].to);
+	}
+}
+
+static void fenceposts(void **state)
+{
+	static const struct {
+		const char *surge, *unavailable;
+		int32_t replicas, want_surge, want_unavailable;
+	} rows[] = {
+		{ "'25%'", "'25%'", 3, 1, 0 }, { "'25%'", "'25%'", 10, 3, 2 }, { "0", "0", 5, 0, 1 }, { "1", "0", 5, 1, 0 },
+		{ "'0%'", "'10%'", 5, 0, 1 },  { "2", "9", 3, 2, 3 },	       { "1", "1", 0, 1, 0 }, { "'x'", "'50%'", 4, 0, 2 },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		auto_arena struct arena a = {};
+		struct json s = parse(&a, rows[i].surge), u = parse(&a, rows[i].unavailable);
+		int32_t surge, unavailable;
+		deployment_fenceposts(&s, &u, rows[i].replicas, &surge, &unavailable);
+		if (surge != rows[i].want_surge || unavailable != rows[i].want_unavailable)
+			fail_msg("row %zu: got %d %d", i, surge, unavailable);
+	}
+}
+
+static void history_is_cut_from_its_old_end(void **state)
+{
+	static const struct set_row rows[] = { { 0, 0 }, { 0, 0 }, { 1, 1 }, { 0, 0 }, { 3, 3 } };
+	struct deployment_rs sets[5];
+	struct deployment_plan d = { .replicas = 3, .history = 1 };
+	plan_of(&d, sets, rows, 5, true);
+	sets[1].observed = false;
+	deployment_clean(&d);
+	static const bool want[] = { true, false, false, false, false };
+	for (unsigned i = 0; i < 5; i++)
+		if (sets[i].doomed != want[i])
+			fail_msg("set %u: got %d", i, sets[i].doomed);
+}
+
+static void hashes(void **state)
+{
+	auto_arena struct arena a = {};
+	struct json x = parse(&a, "{'metadata':{'labels':{'a':'b'}},'spec':{'c':1,'d':2}}");
+	struct json y = parse(&a, "{'spec':{'d':2,'c':1},'metadata':{'labels':{'a':'b','pod-template-hash':'zzz'}}}");
+	struct json z = parse(&a, "{'metadata':{'labels':{'a':'b'}},'spec':{'c':1,'d':3}}");
+	assert_true(deployment_same_template(&a, &x, &y));
+	assert_false(deployment_same_template(&a, &x, &z));
+	assert_true(span_eq(deployment_hash(&a, &x, 0), deployment_hash(&a, &y, 0)));
+	assert_false(span_eq(deployment_hash(&a, &x, 0), deployment_hash(&a, &z, 0)));
+	assert_false(span_eq(deployment_hash(&a, &x, 0), deployment_hash(&a, &x, 1)));
+	assert_int_equal(deployment_hash(&a, &x, 0).len, 10);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(differences_are_merge_patches), cmocka_unit_test(conditions_keep_their_time), cmocka_unit_test(claims),
 		cmocka_unit_test(deletions_are_ranked), cmocka_unit_test(differences_are_bounded), cmocka_unit_test(columns),
 		cmocka_unit_test(verdicts), cmocka_unit_test(discovery_takes_the_best_version),
+		cmocka_unit_test(rollouts_step_by_step), cmocka_unit_test(scaling_is_shared), cmocka_unit_test(fenceposts),
+		cmocka_unit_test(history_is_cut_from_its_old_end), cmocka_unit_test(hashes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,5 +6,6 @@ const struct controller_row *const cm_controllers[] = {
 	&cm_replica_set,
 	&cm_replication_controller,
 	&cm_garbage_collector,
+	&cm_deployment,
 };
 const unsigned cm_n_controllers = ARRAY_LEN(cm_controllers);

@@ -3,4 +3,4 @@
 
 #include "controllers/frame.h"
 
-extern const struct controller_row cm_replica_set, cm_replication_controller, cm_garbage_collector;
+extern const struct controller_row cm_replica_set, cm_replication_controller, cm_garbage_collector, cm_deployment;
