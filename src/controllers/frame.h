@@ -138,6 +138,7 @@ struct controller_row {
 	void (*event)(struct controller *c, const struct change *ch);
 	void (*reconcile)(struct pass *p);
 	unsigned workers;     /* passes at once; 0 = 5 */
+	bool (*possible)(const struct controllers_options *o); /* optional: false: the options leave it nothing to do */
 	int (*start)(struct controller *c, struct err *err); /* optional: makes c->state; refuses options that do not go together */
 	void (*begun)(struct controller *c);                 /* optional: the caches are full, the queue runs */
 	void (*stop)(struct controller *c);                  /* optional: ends what start made */
@@ -176,6 +177,7 @@ struct cm {
 	struct client *client;
 	const struct controllers_options *options;
 	struct metrics *metrics;
+	struct span root_ca;         /* what verifies the API server; PEM */
 	struct metrics_table *table;
 	struct cm_cache caches[CM_KINDS];
 	struct controller *controllers; /* owned */
@@ -184,8 +186,9 @@ struct cm {
 	struct discovery *discovery; /* discovery.h; NULL: nobody asks */
 	bool stopping;
 };
-int cm_new(struct loop *l, struct client *client, const struct controllers_options *o, struct metrics *m, struct cm **out,
-	   struct err *err);
+/* root_ca is borrowed. */
+int cm_new(struct loop *l, struct client *client, const struct controllers_options *o, struct span root_ca, struct metrics *m,
+	   struct cm **out, struct err *err);
 void cm_start(struct cm *cm); /* we lead: caches are filled, controllers begin */
 void cm_free(struct cm *cm);  /* what runs is forgotten; accepts NULL */
 /* A controller of another name that is running, or NULL. */

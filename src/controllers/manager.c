@@ -223,6 +223,9 @@ static void cache_open(struct cm *cm, enum cm_kind kind)
 		.client = cm->client,
 		.kind = resource_of(kind),
 		.ns = kind == CM_LEASES ? SPAN("kube-node-lease") : SPAN_EMPTY,
+		.field_selector = kind == CM_CONFIG_MAPS ? SPAN("metadata.name=kube-root-ca.crt")
+				  : kind == CM_SECRETS	 ? SPAN("type=kubernetes.io/service-account-token")
+							 : SPAN_EMPTY,
 		.added = on_added, .changed = on_changed, .removed = on_removed, .synced = on_synced, .broken = on_broken, .arg = k,
 	};
 	k->informer = client_informer_new(&p);
@@ -321,11 +324,11 @@ struct controller *cm_controller(const struct cm *cm, const char *name)
 
 /* ---- the manager */
 
-int cm_new(struct loop *l, struct client *client, const struct controllers_options *o, struct metrics *m, struct cm **out,
-	   struct err *err)
+int cm_new(struct loop *l, struct client *client, const struct controllers_options *o, struct span root_ca, struct metrics *m,
+	   struct cm **out, struct err *err)
 {
 	struct cm *cm = mem_new(struct cm);
-	*cm = (struct cm){ .loop = l, .client = client, .options = o, .metrics = m };
+	*cm = (struct cm){ .loop = l, .client = client, .options = o, .metrics = m, .root_ca = root_ca };
 	list_init(&cm->passes);
 	cm->table = metrics_register(m, families, FAMILIES);
 	metrics_collector_add(m, collect, cm);
@@ -336,7 +339,7 @@ int cm_new(struct loop *l, struct client *client, const struct controllers_optio
 	}
 	for (unsigned i = 0; i < cm_n_controllers; i++) {
 		const struct controller_row *row = cm_controllers[i];
-		if (!controllers_wanted(o, row->name, row->off))
+		if (!controllers_wanted(o, row->name, row->off) || (row->possible && !row->possible(o)))
 			continue;
 		struct controller *c = &cm->controllers[cm->n_controllers];
 		struct span name = span_of(row->name);

@@ -10,6 +10,7 @@ struct process {
 	struct loop *loop;
 	struct controllers_options o;
 	struct client_config config;
+	struct buf root_ca;
 	struct client *client;
 	struct metrics *metrics;
 	struct health *health;
@@ -105,7 +106,13 @@ static int start(struct process *p, struct err *err)
 		return rc;
 	p->metrics = metrics_new();
 	metrics_process_add(p->metrics);
-	rc = cm_new(p->loop, p->client, o, p->metrics, &p->cm, err);
+	if (o->root_ca_file.len)
+		rc = io_read_file(AT_FDCWD, o->root_ca_file.ptr, &p->root_ca, 1 << 20, err);
+	else
+		buf_span_add(&p->root_ca, p->config.ca_pem);
+	if (rc < 0)
+		return err_note(err, "--root-ca-file");
+	rc = cm_new(p->loop, p->client, o, buf_span(&p->root_ca), p->metrics, &p->cm, err);
 	if (rc < 0)
 		return rc;
 	const struct health_params hp = { .loop = p->loop, .client = p->client, .metrics = p->metrics, .address = o->bind_address,
@@ -157,6 +164,7 @@ int controllers_main(int argc, char **argv)
 	health_free(p.health);
 	loop_free(p.loop);
 	metrics_free(p.metrics);
+	buf_done(&p.root_ca);
 	client_config_done(&p.config);
 	controllers_options_done(&p.o);
 	return p.status;

@@ -7,5 +7,9 @@ const struct controller_row *const cm_controllers[] = {
 	&cm_replication_controller,
 	&cm_garbage_collector,
 	&cm_deployment,
+	&cm_namespace,
+	&cm_service_account,
+	&cm_service_account_token,
+	&cm_root_ca,
 };
 const unsigned cm_n_controllers = ARRAY_LEN(cm_controllers);
