@@ -5,6 +5,8 @@
  * still at the revision that the check saw. So any number of concurrent creators never exceed it together. */
 #include "apiserver/admit.h"
 
+#include "apiserver/meter.h"
+
 #include "apiserver/look.h"
 
 /* ---- riders of the commit */
@@ -198,6 +200,8 @@ static int finish(struct call *c, struct admission *req, int rc)
 {
 	for (unsigned i = 0; i < req->n_warnings; i++)
 		call_warn(c, req->warnings[i]);
+	for (unsigned i = 0; i < req->n_audit; i++)
+		call_annotate(c, req->audit[i].key, req->audit[i].value);
 	if (rc < 0 && req->missing_name.len) {
 		c->about = arena_new(&c->arena, struct status_details);
 		*c->about = (struct status_details){ .name = req->missing_name, .kind = req->missing_resource };
@@ -208,7 +212,10 @@ static int finish(struct call *c, struct admission *req, int rc)
 
 int admit_mutate(struct call *c, struct admission *req)
 {
-	return finish(c, req, admission_mutate(&c->server->admission, req, &c->err));
+	int64_t began_ns = clock_mono_ns(c->server->clock);
+	int rc = finish(c, req, admission_mutate(&c->server->admission, req, &c->err));
+	meter_admitted(c, req->op, false, rc < 0, began_ns);
+	return rc;
 }
 
 /* ResourceQuota comes behind all others, as upstream: nobody is charged for what somebody else refuses. */
@@ -246,7 +253,10 @@ static int charge(struct call *c, struct admission *req)
 
 int admit_check(struct call *c, struct admission *req)
 {
-	return finish(c, req, admission_validate(&c->server->admission, req, &c->err));
+	int64_t began_ns = clock_mono_ns(c->server->clock);
+	int rc = finish(c, req, admission_validate(&c->server->admission, req, &c->err));
+	meter_admitted(c, req->op, true, rc < 0, began_ns);
+	return rc;
 }
 
 int admit_validate(struct call *c, struct admission *req)

@@ -462,6 +462,12 @@ void audit_started(struct call *c, int code)
 		event_put(c, AUDIT_STARTED, code, NULL, SPAN_EMPTY);
 }
 
+bool audit_wants_answer(const struct call *c)
+{
+	return c->audit && !c->audit->complete && c->audit->verdict.level >= AUDIT_RESPONSE && c->server->audit->log &&
+	       !(c->audit->verdict.omit & 1u << AUDIT_COMPLETE);
+}
+
 void audit_complete(struct call *c, int code, const char *content_type, struct span body)
 {
 	struct json v;

@@ -77,6 +77,8 @@ void audit_begin(struct call *c);
 void audit_unauthenticated(struct call *c);
 void audit_request(struct call *c, struct span body);
 void audit_started(struct call *c, int code);
+/* Is the answer's body told? Then who streams it keeps a copy for audit_complete. */
+bool audit_wants_answer(const struct call *c);
 /* The answer is on its way; body may be empty. Repeated calls do nothing. */
 void audit_complete(struct call *c, int code, const char *content_type, struct span body);
 /* apiserver_audit_* and audit's share of /metrics. */

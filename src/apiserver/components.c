@@ -191,7 +191,7 @@ void components_begin(struct call *c)
 		call_fail(c);
 		return;
 	}
-	call_warn(c, SPAN("v1 ComponentStatus is deprecated in v1.19+"));
+	call_deprecated(c, SPAN("v1 ComponentStatus is deprecated in v1.19+"));
 	arena_defer(&c->arena, texts_free, k);
 	k->waiting = 1;
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {

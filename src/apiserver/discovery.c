@@ -24,13 +24,19 @@ static void write_list(struct json_out *o, const char *key, const struct span *l
 	json_out_end(o);
 }
 
-static void write_verbs(struct json_out *o, unsigned verbs)
+/* Built-in kinds have their verbs sorted; the extensions server lists those of custom resources as it names them in its code. */
+static void write_verbs(struct json_out *o, const struct api_resource *r, unsigned verbs)
 {
+	static const unsigned custom[] = { API_VERB_DELETE, API_VERB_DELETECOLLECTION, API_VERB_GET,	API_VERB_LIST,
+					   API_VERB_PATCH,  API_VERB_CREATE,	       API_VERB_UPDATE, API_VERB_WATCH };
+	bool is_custom = api_type_flags(r->type) & API_TYPE_CUSTOM;
 	json_out_key(o, SPAN("verbs"));
 	json_out_begin_array(o);
-	for (unsigned i = 0; i < API_VERB_COUNT; i++)
-		if (verbs & 1u << i)
-			json_out_span(o, span_of(api_verb_name(i)));
+	for (unsigned i = 0; i < API_VERB_COUNT; i++) {
+		unsigned bit = is_custom ? custom[i] : 1u << i;
+		if (verbs & bit)
+			json_out_span(o, span_of(api_verb_name((unsigned)__builtin_ctz(bit))));
+	}
 	json_out_end(o);
 }
 
@@ -165,10 +171,10 @@ static void write_resource(struct json_out *o, const struct api_resource *r, con
 			json_out_kspan(o, "version", version);
 		}
 		json_out_kspan(o, "kind", sub->kind);
-		write_verbs(o, sub->verbs);
+		write_verbs(o, r, sub->verbs);
 	} else {
 		json_out_kspan(o, "kind", r->kind);
-		write_verbs(o, r->verbs);
+		write_verbs(o, r, r->verbs);
 		write_list(o, "shortNames", r->short_names, r->n_short_names);
 		write_list(o, "categories", r->categories, r->n_categories);
 		json_out_kspan(o, "storageVersionHash", r->storage_hash);
@@ -227,7 +233,7 @@ static void write_discovered(struct json_out *o, const struct api_resource *r)
 	write_kind(o, r->group, r->version, r->kind);
 	json_out_kspan(o, "scope", r->namespaced ? SPAN("Namespaced") : SPAN("Cluster"));
 	json_out_kspan(o, "singularResource", r->singular);
-	write_verbs(o, r->verbs);
+	write_verbs(o, r, r->verbs);
 	write_list(o, "shortNames", r->short_names, r->n_short_names);
 	write_list(o, "categories", r->categories, r->n_categories);
 	if (r->n_subresources) {
@@ -241,7 +247,7 @@ static void write_discovered(struct json_out *o, const struct api_resource *r)
 			json_out_begin(o);
 			json_out_kspan(o, "subresource", sub->name);
 			write_kind(o, group, version, sub->kind);
-			write_verbs(o, sub->verbs);
+			write_verbs(o, r, sub->verbs);
 			json_out_end(o);
 		}
 		json_out_end(o);

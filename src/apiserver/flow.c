@@ -40,3 +40,8 @@ int64_t flow_now(const struct flow *f, enum flow_kind kind)
 	const struct flow_class *c = &f->classes[kind];
 	return atomic_load_explicit(&c->total, memory_order_relaxed) + atomic_load_explicit(&c->exempt, memory_order_relaxed);
 }
+
+int64_t flow_exempt(const struct flow *f, enum flow_kind kind)
+{
+	return atomic_load_explicit(&f->classes[kind].exempt, memory_order_relaxed);
+}

@@ -36,3 +36,4 @@ struct flow_ticket {
 bool flow_enter(struct flow *f, enum flow_kind kind, struct span user, bool exempt, struct flow_ticket *out);
 void flow_leave(struct flow *f, struct flow_ticket *t); /* harmless without a hold */
 int64_t flow_now(const struct flow *f, enum flow_kind kind); /* requests in flight, exempt ones too */
+int64_t flow_exempt(const struct flow *f, enum flow_kind kind);

@@ -86,6 +86,13 @@ void call_warn(struct call *c, struct span text)
 	c->warnings[c->n_warnings++] = arena_span(&c->arena, text);
 }
 
+void call_deprecated(struct call *c, struct span warning)
+{
+	call_warn(c, warning);
+	call_annotate(c, SPAN("k8s.io/deprecated"), SPAN("true"));
+	meter_deprecated(c);
+}
+
 void call_annotate(struct call *c, struct span key, struct span value)
 {
 	for (unsigned i = 0; i < c->n_notes; i++)
@@ -335,6 +342,7 @@ static int authorize(struct call *c)
 	}
 	struct span reason;
 	bool allowed = call_decide(c, &ask, &reason) == AUTH_ALLOW;
+	meter_authorized(c->w, allowed);
 	call_annotate(c, SPAN("authorization.k8s.io/decision"), allowed ? SPAN("allow") : SPAN("forbid"));
 	call_annotate(c, SPAN("authorization.k8s.io/reason"), reason);
 	return allowed ? 0 : auth_forbidden(&ask, reason, &c->err);
@@ -366,10 +374,14 @@ static int enter(struct call *c)
 	bool writing = c->route.verb > ROUTE_WATCH && !span_is(c->route.verb_name, "get") &&
 		       !span_is(c->route.verb_name, "head");
 	bool exempt = is_health(&c->route) || auth_user_in(&c->user, SPAN(AUTH_GROUP_MASTERS));
-	if (c->long_running ||
-	    flow_enter(&c->server->flow, writing ? FLOW_WRITING : FLOW_READING, c->user.name, exempt, &c->ticket))
+	if (c->long_running)
 		return 0;
+	if (flow_enter(&c->server->flow, writing ? FLOW_WRITING : FLOW_READING, c->user.name, exempt, &c->ticket)) {
+		meter_dispatched(c->w, writing, exempt);
+		return 0;
+	}
 	meter_dropped(c->w, writing);
+	meter_terminated(c, 429);
 	int rc = err_set(&c->err, ERR_TOO_MANY, "Too many requests, please try again later.");
 	c->err.retry_ms = 1000;
 	return rc;
@@ -386,6 +398,7 @@ static void expire(struct call *c)
 		return;
 	}
 	c->generic = true;
+	meter_terminated(c, 504);
 	err_set(&c->err, ERR_TIMEOUT, "Timeout: request did not complete within the allotted timeout");
 	call_fail(c);
 }
@@ -499,8 +512,8 @@ static void dispatch(struct call *c)
 		return;
 	}
 	apiserver_custom_warn(c);
-	if (!r->group.len && span_is(r->resource, "endpoints")) /* as upstream: every verb of a deprecated version warns */
-		call_warn(c, SPAN("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"));
+	if (!r->group.len && span_is(r->resource, "endpoints"))
+		call_deprecated(c, SPAN("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"));
 	struct span accept = http_req_header_all(c->http, "accept");
 	unsigned can =
 		ACCEPT_YAML | ACCEPT_SHAPES | (api_type_flags(c->res->type) & API_TYPE_CUSTOM ? 0 : ACCEPT_PROTO);

@@ -7,6 +7,8 @@
 
 #define CACHE_SLOTS 128 /* a power of two */
 
+enum { FLOW_LEVELS = FLOW_KIND_COUNT + 1 }; /* the last: exempt */
+
 enum {
 	REQUESTS,
 	DURATION,
@@ -18,11 +20,17 @@ enum {
 	ATTEMPTS,
 	STORE_DURATION,
 	STORE_REQUESTS,
+	TERMINATIONS,
+	ADMISSION_STEPS,
+	AUTHORIZATIONS,
+	DISPATCHED,
+	REJECTED,
 	FAMILIES
 };
 
 static const double request_bounds[] = { 0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1,  1.25, 1.5, 2,
 					 3,	4,     5,    6,	  8,   10,  15,	 20,  30, 45,	60,  INFINITY };
+static const double admission_bounds[] = { 0.005, 0.025, 0.1, 0.5, 1, 2.5, INFINITY };
 static const double size_bounds[] = { 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, INFINITY };
 
 static const struct metrics_family families[FAMILIES] = {
@@ -53,6 +61,19 @@ static const struct metrics_family families[FAMILIES] = {
 			     .labels = { "operation", "type" }, .bounds = request_bounds },
 	[STORE_REQUESTS] = { "etcd_requests_total", "Operations of the store.", METRICS_COUNTER,
 			     .labels = { "operation", "type" } },
+	[TERMINATIONS] = { "apiserver_request_terminations_total",
+			   "Requests that the server ended in self-defence: too many at once, or not done in time.", METRICS_COUNTER,
+			   .labels = { "code", "component", "group", "resource", "scope", "subresource", "verb", "version" } },
+	[ADMISSION_STEPS] = { "apiserver_admission_step_admission_duration_seconds",
+			      "Time of all plugins together, by operation, pass and verdict.", METRICS_HISTOGRAM,
+			      .labels = { "operation", "rejected", "type" }, .bounds = admission_bounds },
+	[AUTHORIZATIONS] = { "authorization_attempts_total", "Questions to the authorizers by result.", METRICS_COUNTER,
+			     .labels = { "result" } },
+	/* There are no flow schemas here: the two classes of the limiter, and who is exempt, are the priority levels. */
+	[DISPATCHED] = { "apiserver_flowcontrol_dispatched_requests_total", "Requests that were let in.", METRICS_COUNTER,
+			 .labels = { "priority_level" } },
+	[REJECTED] = { "apiserver_flowcontrol_rejected_requests_total", "Requests refused with 429.", METRICS_COUNTER,
+		       .labels = { "priority_level", "reason" } },
 };
 
 /* What a request is counted as. */
@@ -72,14 +93,20 @@ struct cached {
 struct meter_worker {
 	struct metrics *m;
 	struct metrics_table *t;
-	struct metrics_series *dropped[2], *attempts[2];
+	struct metrics_series *dropped[2], *attempts[2], *decided[2], *dispatched[FLOW_LEVELS], *rejected[2];
+	struct metrics_series *admitted[3][2][2]; /* operation, pass, verdict; made when first needed */
 	struct cached cache[CACHE_SLOTS];
 };
+
+static const char *const level_names[FLOW_LEVELS] = { "readOnly", "mutating", "exempt" };
+
+static const char *const deprecated[] = { "endpoints", "componentstatuses" }; /* of v1 */
 
 struct meter {
 	struct apiserver *s;
 	struct metrics *all[METRICS_SUM_MAX];
 	unsigned n;
+	atomic_bool deprecated[ARRAY_LEN(deprecated)]; /* somebody has asked for it since the start */
 };
 
 /* ---- what a request is */
@@ -230,9 +257,49 @@ void meter_authenticated(struct worker *w, bool ok)
 	metrics_inc(w->meter->attempts[ok]);
 }
 
+void meter_authorized(struct worker *w, bool allowed)
+{
+	metrics_inc(w->meter->decided[allowed]);
+}
+
+void meter_dispatched(struct worker *w, bool writing, bool exempt)
+{
+	metrics_inc(w->meter->dispatched[exempt ? FLOW_LEVELS - 1 : writing]);
+}
+
 void meter_dropped(struct worker *w, bool writing)
 {
 	metrics_inc(w->meter->dropped[writing]);
+	metrics_inc(w->meter->rejected[writing]);
+}
+
+void meter_terminated(struct call *c, int code)
+{
+	struct kind k = kind_of(c);
+	struct labels l = labels_of(&k);
+	char text[16];
+	(void)snprintf(text, sizeof(text), "%d", code);
+	metrics_inc(METRICS_SERIES(c->w->meter->t, TERMINATIONS, span_of(text), SPAN("apiserver"), l.group, l.resource, l.scope, l.sub,
+				   l.verb, l.version));
+}
+
+void meter_deprecated(struct call *c)
+{
+	for (size_t i = 0; i < ARRAY_LEN(deprecated); i++)
+		if (c->res && span_is(c->res->plural, deprecated[i]))
+			atomic_store_explicit(&c->server->meter->deprecated[i], true, memory_order_relaxed);
+}
+
+void meter_admitted(struct call *c, enum admission_op op, bool validating, bool refused, int64_t began_ns)
+{
+	static const char *const names[] = { "CREATE", "UPDATE", "DELETE" };
+	struct meter_worker *w = c->w->meter;
+	unsigned at = op == ADMISSION_CREATE ? 0 : op == ADMISSION_UPDATE ? 1 : 2;
+	struct metrics_series **s = &w->admitted[at][validating][refused];
+	if (!*s)
+		*s = METRICS_SERIES(w->t, ADMISSION_STEPS, span_of(names[at]), refused ? SPAN("true") : SPAN("false"),
+				    validating ? SPAN("validate") : SPAN("admit"));
+	metrics_observe(*s, (double)(clock_mono_ns(c->server->clock) - began_ns) / 1e9);
 }
 
 void meter_committed(struct call *c)
@@ -281,6 +348,35 @@ static void collect_store(struct metrics_writer *w, struct apiserver *s)
 	api_registry_cache_done(&held);
 }
 
+static void collect_flow(struct metrics_writer *w, struct apiserver *s)
+{
+	metrics_emit_family(w, "apiserver_flowcontrol_nominal_limit_seats", "How many requests of a class may run at once.",
+			    METRICS_GAUGE);
+	for (int i = 0; i < FLOW_KIND_COUNT; i++)
+		emit(w, "priority_level", span_of(level_names[i]), (double)s->flow.classes[i].limit);
+	metrics_emit_family(w, "apiserver_flowcontrol_current_executing_requests", "Requests that run, long-running ones aside.",
+			    METRICS_GAUGE);
+	int64_t exempt = 0;
+	for (int i = 0; i < FLOW_KIND_COUNT; i++) {
+		int64_t free_of_limit = flow_exempt(&s->flow, (enum flow_kind)i);
+		exempt += free_of_limit;
+		emit(w, "priority_level", span_of(level_names[i]), (double)(flow_now(&s->flow, (enum flow_kind)i) - free_of_limit));
+	}
+	emit(w, "priority_level", SPAN("exempt"), (double)exempt);
+}
+
+static void collect_deprecated(struct metrics_writer *w, struct apiserver *s)
+{
+	static const char *const labels[] = { "group", "removed_release", "resource", "subresource", "version" };
+	metrics_emit_family(w, "apiserver_requested_deprecated_apis", "Deprecated versions that were asked for since the start.",
+			    METRICS_GAUGE);
+	for (size_t i = 0; i < ARRAY_LEN(deprecated); i++) {
+		const struct span values[] = { SPAN(""), SPAN(""), span_of(deprecated[i]), SPAN(""), SPAN("v1") };
+		if (atomic_load_explicit(&s->meter->deprecated[i], memory_order_relaxed))
+			metrics_emit(w, labels, values, ARRAY_LEN(labels), 1);
+	}
+}
+
 static void collect(struct metrics_writer *w, void *arg)
 {
 	struct apiserver *s = ((struct meter *)arg)->s;
@@ -301,6 +397,8 @@ static void collect(struct metrics_writer *w, void *arg)
 		const struct span gate[] = { span_of(name), span_of(stage) };
 		metrics_emit(w, labels, gate, 2, on);
 	}
+	collect_flow(w, s);
+	collect_deprecated(w, s);
 	collect_store(w, s);
 	audit_metrics(s->audit, w);
 }
@@ -335,6 +433,12 @@ void meter_worker_init(struct worker *w)
 	mw->dropped[1] = METRICS_SERIES(mw->t, DROPPED, SPAN("mutating"));
 	mw->attempts[0] = METRICS_SERIES(mw->t, ATTEMPTS, SPAN("failure"));
 	mw->attempts[1] = METRICS_SERIES(mw->t, ATTEMPTS, SPAN("success"));
+	mw->decided[0] = METRICS_SERIES(mw->t, AUTHORIZATIONS, SPAN("denied"));
+	mw->decided[1] = METRICS_SERIES(mw->t, AUTHORIZATIONS, SPAN("allowed"));
+	for (int i = 0; i < FLOW_LEVELS; i++)
+		mw->dispatched[i] = METRICS_SERIES(mw->t, DISPATCHED, span_of(level_names[i]));
+	for (int i = 0; i < FLOW_KIND_COUNT; i++)
+		mw->rejected[i] = METRICS_SERIES(mw->t, REJECTED, span_of(level_names[i]), SPAN("concurrency-limit"));
 	if (!m->n) {
 		metrics_collector_add(mw->m, collect, m);
 		metrics_process_add(mw->m);

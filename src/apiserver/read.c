@@ -110,6 +110,8 @@ struct lister {
 	struct bytes *block;   /* owned: being filled */
 	size_t used;	       /* of the block */
 	struct buf one;	       /* scratch: an item, or the text between chunks */
+	struct buf copy;       /* of all that was sent, for the audit, when told is set */
+	bool told;
 	struct chunk_join join;
 	struct chunk **chunks; /* protobuf: references, all of them before the first byte */
 	size_t n_chunks, cap_chunks, at, raw_len;
@@ -123,6 +125,7 @@ static void lister_done(void *arg)
 	free(l->chunks);
 	bytes_unref(l->block);
 	buf_done(&l->one);
+	buf_done(&l->copy);
 	store_iter_done(&l->it);
 }
 
@@ -151,6 +154,8 @@ static void block_send(struct lister *l)
 	if (!l->begun)
 		reply_begin(l);
 	l->c->answer_bytes += l->used;
+	if (l->told)
+		buf_add(&l->copy, b->data, l->used);
 	if (l->c->http)
 		http_reply_add(l->c->http, http_part(b, span_make(b->data, l->used)));
 	else
@@ -197,6 +202,8 @@ static void put_chunk(struct lister *l, struct chunk *ch)
 	if (!l->begun)
 		reply_begin(l);
 	l->c->answer_bytes += ch->data->len;
+	if (l->told)
+		buf_span_add(&l->copy, bytes_span(ch->data));
 	if (l->c->http)
 		http_reply_add(l->c->http, http_bytes(bytes_ref(ch->data)));
 }
@@ -227,6 +234,8 @@ static void reply_end(struct lister *l)
 		return;
 	}
 	block_send(l);
+	if (l->told)
+		audit_complete(c, 200, accept_content_type(c->want.form, false), buf_span(&l->copy));
 	http_reply_end(c->http);
 }
 
@@ -719,7 +728,8 @@ static void list_start(struct lister *l)
 		list_yaml(l);
 		return;
 	}
-	l->gzip = !c->want.pretty && c->want.shape != SHAPE_TABLE && http_req_accepts_gzip(c->http) && is_big(l);
+	l->told = audit_wants_answer(c); /* in clear text, and as a whole */
+	l->gzip = !l->told && !c->want.pretty && c->want.shape != SHAPE_TABLE && http_req_accepts_gzip(c->http) && is_big(l);
 	l->chunked = l->gzip || c->want.form == FORM_PROTO || (c->want.shape == SHAPE_PARTIAL && !c->want.pretty);
 	if (l->chunked) {
 		auto_buf struct buf seed = {};

@@ -168,6 +168,8 @@ void call_answer_piece(struct call *c, int code, const char *content_type, struc
 /* One object as the client wants it: JSON, YAML, protobuf, Table, metadata only. Borrowed value of a store item. */
 void call_answer_object(struct call *c, int code, struct span value, int64_t rev);
 void call_warn(struct call *c, struct span text);
+/* A version that upstream has marked as such, with any verb: a warning, an annotation, a metric. */
+void call_deprecated(struct call *c, struct span warning);
 /* An annotation of the audit event; the first value of a key stays. Copied. */
 void call_annotate(struct call *c, struct span key, struct span value);
 /* The access question that this request is. */
