@@ -6,7 +6,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -72,7 +71,6 @@ static void opts_fill(const struct monitor_spawn *s, struct runtime_opts *out)
 				      .no_pivot = s->flags & MONITOR_NO_PIVOT,
 				      .no_new_keyring = s->flags & MONITOR_NO_KEYRING,
 				      .start = !(s->flags & MONITOR_HOLD),
-				      .detach = true,
 				      .clone_parent = true,
 				      .warn = warn };
 }
@@ -92,10 +90,8 @@ static void memory_watch(struct arena *a, const struct monitor_spawn *s)
 	report(BUILD_MEMORY, 0, 0, 0, "", counter);
 	if (d->v2)
 		return;
-	char text[32];
-	auto_fd int event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	int len = snprintf(text, sizeof(text), "%d %d", event, counter);
-	if (event >= 0 && sys_file_write(d->fd, "cgroup.event_control", text, (size_t)len) == 0)
+	auto_fd int event = sys_cgroup_oom_event(d, counter);
+	if (event >= 0)
 		report(BUILD_MEMORY_EVENT, 0, 0, 0, "", event);
 }
 

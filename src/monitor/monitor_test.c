@@ -351,7 +351,7 @@ static void test_ticks(void **state)
 {
 	struct sys_process p;
 	assert_int_equal(sys_process_read(getpid(), &p, NULL), 0);
-	assert_true(monitor_record_ticks(0) == p.start_ticks && p.start_ticks);
+	assert_true(monitor_record_ticks(getpid()) == p.start_ticks && p.start_ticks);
 	assert_int_equal(monitor_record_ticks(1 << 30), 0);
 }
 

@@ -8,6 +8,7 @@
 
 #include "monitor/log.h"
 #include "monitor/record.h"
+#include "sys/sys.h"
 
 struct record {
 	char *text;
@@ -42,7 +43,7 @@ static void add_time(struct record *r, const char *key, int64_t ns)
 	add(r, ",\"%s\":\"%s\"", key, stamp);
 }
 
-int monitor_record_write(int dir, const char *name, const char *data, size_t len, bool durable)
+static int record_write(int dir, const char *name, const char *data, size_t len, bool durable)
 {
 	char temporary[64];
 	int errnum = 0;
@@ -66,25 +67,8 @@ int monitor_record_write(int dir, const char *name, const char *data, size_t len
 
 uint64_t monitor_record_ticks(pid_t pid)
 {
-	char path[40], stat[1024];
-	if (pid)
-		snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	else
-		snprintf(path, sizeof(path), "/proc/self/stat");
-	auto_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, stat, sizeof(stat) - 1);
-	if (n <= 0)
-		return 0;
-	struct span rest = span_make(stat, (size_t)n), field;
-	ptrdiff_t name_end = span_rchr(rest, ')'); /* the name may hold anything */
-	if (name_end < 0)
-		return 0;
-	rest = span_from(rest, (size_t)name_end + 2);
-	uint64_t ticks = 0;
-	for (int i = 3; i <= 22 && span_cut(&rest, ' ', &field); i++)
-		if (i == 22)
-			(void)span_to_u64(field, &ticks); /* stays 0: unknown */
-	return ticks;
+	struct sys_process p;
+	return sys_process_read(pid, &p, NULL) == 0 ? p.start_ticks : 0;
 }
 
 int monitor_record_self(char *scratch, int dir, const char *id, pid_t container, uint64_t container_ticks,
@@ -94,10 +78,10 @@ int monitor_record_self(char *scratch, int dir, const char *id, pid_t container,
 	add(&r, "{\"version\":%d,\"id\":", MONITOR_VERSION);
 	add_quoted(&r, id, 2048);
 	add(&r, ",\"pid\":%d,\"startTicks\":%" PRIu64 ",\"containerPid\":%d,\"containerStartTicks\":%" PRIu64, getpid(),
-	    monitor_record_ticks(0), container, container_ticks);
+	    monitor_record_ticks(getpid()), container, container_ticks);
 	add_time(&r, "startedAt", started_ns);
 	add(&r, "}\n");
-	return monitor_record_write(dir, "monitor.json", r.text, r.len, false);
+	return record_write(dir, "monitor.json", r.text, r.len, false);
 }
 
 int monitor_record_exit(char *scratch, int dir, const char *id, const struct monitor_exit *e, bool oom_known)
@@ -115,5 +99,5 @@ int monitor_record_exit(char *scratch, int dir, const char *id, const struct mon
 		add_quoted(&r, e->error, 8);
 	}
 	add(&r, "}\n");
-	return monitor_record_write(dir, "exit.json", r.text, r.len, true);
+	return record_write(dir, "exit.json", r.text, r.len, true);
 }

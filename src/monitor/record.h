@@ -3,9 +3,7 @@
 
 #include "monitor/monitor.h"
 
-/* Atomic; synced (file and folder) when durable. One writer. 0 or -1 and errno. */
-int monitor_record_write(int dir, const char *name, const char *text, size_t len, bool durable);
-/* Start time of a process, field 22 of /proc/PID/stat (0 = self); 0 when it cannot be read. */
+/* Start time of a process, as sys_process has it; 0 when it cannot be read. */
 uint64_t monitor_record_ticks(pid_t pid);
 /* The text is made in scratch, MONITOR_RECORD_MAX bytes. An id or error that would not fit is cut: the JSON stays whole. */
 #define MONITOR_RECORD_MAX 4096

@@ -18,19 +18,10 @@
 #include "runtime/plan.h"
 #include "runtime/rootfs.h"
 
-void runtime_child_warn(struct child *c, const char *fmt, ...)
+static void parent_warn(void *arg, const char *text)
 {
-	char text[512];
-	va_list ap;
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
+	const struct child *c = arg;
 	(void)runtime_sync_send(c->sync, SYNC_WARN, 0, 0, text, -1); /* the parent is gone: nobody to warn */
-}
-
-static void warn_cb(void *arg, const char *text)
-{
-	runtime_child_warn(arg, "%s", text);
 }
 
 /* ---- identity and namespaces */
@@ -180,7 +171,7 @@ static int step_run(struct child *c, const struct step *s, struct err *err)
 			       ? err_sys(err, "domainname: \"%s\"", config->domainname)
 			       : 0;
 	case STEP_SYSCTL: return sysctl_write(c, &config->sysctl[s->index], err);
-	case STEP_OOM_SCORE: return runtime_final_oom_score(config->process->oom_score, warn_cb, c, err);
+	case STEP_OOM_SCORE: return runtime_final_oom_score(config->process->oom_score, parent_warn, c, err);
 	case STEP_LABELS: return runtime_birth_label_open(config->process, &c->label_fd, err);
 	case STEP_PROPAGATION:
 		return mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL) < 0 ? err_sys(err, "make all mounts slaves") : 0;
@@ -190,8 +181,14 @@ static int step_run(struct child *c, const struct step *s, struct err *err)
 	}
 	case STEP_ROOT_ATTACH: return runtime_rootfs_attach(c, err);
 	case STEP_HOOKS_RUNTIME: return hooks_runtime(c, err);
-	case STEP_HOOKS_CONTAINER: return hooks_run(c, HOOK_CREATE_CONTAINER, STATE_CREATING, err);
-	case STEP_PIVOT: return runtime_rootfs_pivot(c, err);
+	case STEP_HOOKS_CONTAINER: {
+		int r = pid_find(c, err);
+		return r < 0 ? r : hooks_run(c, HOOK_CREATE_CONTAINER, STATE_CREATING, err);
+	}
+	case STEP_PIVOT: {
+		int r = config->n_hooks[HOOK_START_CONTAINER] ? pid_find(c, err) : 0; /* the host's /proc is about to go */
+		return r < 0 ? r : runtime_rootfs_pivot(c, err);
+	}
 	case STEP_MOUNT: return runtime_rootfs_mount(c, &config->mounts[s->index], err);
 	case STEP_DEVICES: return runtime_rootfs_devices(c, err);
 	case STEP_CWD: return runtime_rootfs_cwd(c, err);
@@ -215,13 +212,6 @@ static int build(struct child *c, struct final *f, struct err *err)
 	struct config *config = plan->config;
 	for (size_t i = 0; i < plan->n_steps; i++) {
 		int errnum = 0, r;
-		if (plan->n_steps && config->n_hooks[HOOK_START_CONTAINER] && plan->steps[i].kind == STEP_PIVOT) {
-			r = pid_find(c, err); /* the host's /proc is about to go */
-			if (r < 0)
-				return r;
-		}
-		if (plan->steps[i].kind == STEP_HOOKS_CONTAINER && pid_find(c, err) < 0)
-			return -(int)(err ? err->class : ERR_IO);
 		if (FAILPOINT_ERR("runtime.step", &errnum))
 			r = err_sys_num(err, errnum, "failpoint");
 		else

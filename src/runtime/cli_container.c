@@ -17,19 +17,26 @@ static int bundle_path(const char *given, const char **out, struct err *err)
 	return 0;
 }
 
-static int plan_make(int *argc, char ***argv, bool run, struct runtime_opts *o, bool *out_keep,
+/* What only the command line has to know of its options. */
+struct ways {
+	bool detach; /* do not wait: always so with create */
+	bool keep;   /* do not delete at the end */
+};
+
+static int plan_make(int *argc, char ***argv, bool run, struct runtime_opts *o, struct ways *out_ways,
 		     struct runtime_plan **out, struct err *err)
 {
+	struct ways w = {};
 	const char *bundle = NULL, *console = NULL, *pid_file = NULL, *config = NULL;
 	int preserve = 0;
-	bool no_pivot = false, no_keyring = false, detach = false, keep = false;
+	bool no_pivot = false, no_keyring = false;
 	const struct cli_option options[] = {
 		{ "bundle b", CLI_TEXT, &bundle, NULL },	{ "console-socket", CLI_TEXT, &console, NULL },
 		{ "pid-file", CLI_TEXT, &pid_file, NULL },	{ "config f", CLI_TEXT, &config, NULL },
 		{ "no-pivot", CLI_FLAG, &no_pivot, NULL },	{ "no-new-keyring", CLI_FLAG, &no_keyring, NULL },
 		{ "preserve-fds", CLI_INT, &preserve, NULL },	{ "pidfd-socket", CLI_TEXT, NULL, NULL },
-		{ "no-subreaper", CLI_FLAG, NULL, NULL },	{ "detach d", CLI_FLAG, run ? &detach : NULL, NULL },
-		{ "keep", CLI_FLAG, run ? &keep : NULL, NULL },
+		{ "no-subreaper", CLI_FLAG, NULL, NULL },	{ "detach d", CLI_FLAG, run ? &w.detach : NULL, NULL },
+		{ "keep", CLI_FLAG, run ? &w.keep : NULL, NULL },
 	};
 	int r = runtime_cli_parse(options, ARRAY_LEN(options), argc, argv, err);
 	r = r < 0 ? r : runtime_cli_count(*argc, 1, 1, err);
@@ -43,7 +50,7 @@ static int plan_make(int *argc, char ***argv, bool run, struct runtime_opts *o, 
 	o->no_pivot = no_pivot;
 	o->no_new_keyring = no_keyring;
 	o->start = run;
-	o->detach = detach || !run;
+	w.detach |= !run;
 	if (preserve < 0 || o->preserve_fds > 1 << 16)
 		return err_set(err, ERR_USAGE, "invalid value for --preserve-fds");
 	if (!runtime_state_id_ok(span_of(o->id)))
@@ -52,12 +59,12 @@ static int plan_make(int *argc, char ***argv, bool run, struct runtime_opts *o, 
 	r = r < 0 ? r : runtime_plan_load(&runtime_cli.arena, o, out, err);
 	if (r < 0)
 		return r;
-	if ((*out)->config->process->terminal && o->detach && !console)
+	if ((*out)->config->process->terminal && w.detach && !console)
 		return err_set(err, ERR_INVALID,
 			       "cannot allocate tty if runc will detach without setting console socket");
-	if (!((*out)->config->process->terminal && o->detach) && console)
+	if (!((*out)->config->process->terminal && w.detach) && console)
 		return err_set(err, ERR_INVALID, "cannot use console socket if runc will not detach or allocate tty");
-	*out_keep = keep;
+	*out_ways = w;
 	return 0;
 }
 
@@ -66,8 +73,8 @@ int runtime_cli_create(int argc, char **argv, struct err *err)
 	struct runtime_opts o;
 	struct runtime_plan *plan;
 	struct runtime_container c;
-	bool keep;
-	int r = plan_make(&argc, &argv, false, &o, &keep, &plan, err);
+	struct ways w;
+	int r = plan_make(&argc, &argv, false, &o, &w, &plan, err);
 	r = r < 0 ? r : runtime_create(plan, &c, err);
 	return r;
 }
@@ -77,15 +84,15 @@ int runtime_cli_run(int argc, char **argv, struct err *err)
 	struct runtime_opts o;
 	struct runtime_plan *plan;
 	struct runtime_container c;
-	bool keep;
-	int r = plan_make(&argc, &argv, true, &o, &keep, &plan, err);
-	if (r == 0 && !o.detach)
+	struct ways w;
+	int r = plan_make(&argc, &argv, true, &o, &w, &plan, err);
+	if (r == 0 && !w.detach)
 		runtime_cli_signals_hold();
 	r = r < 0 ? r : runtime_create(plan, &c, err);
-	if (r < 0 || o.detach)
+	if (r < 0 || w.detach)
 		return r;
 	int status = runtime_cli_wait(&c);
-	if (!keep) {
+	if (!w.keep) {
 		r = runtime_lifecycle_plan_delete(plan, c.pid, err);
 		if (r < 0)
 			return r;

@@ -176,7 +176,7 @@ int runtime_cli_exec(int argc, char **argv, struct err *err)
 	if (w.console && !(p->terminal && w.detach))
 		return err_set(err, ERR_INVALID, "cannot use console socket if runc will not detach or allocate tty");
 	struct exec_wish wish = {
-		.opts = &o, .process = p, .cgroup = w.cgroup, .detach = w.detach, .ignore_paused = w.ignore_paused
+		.opts = &o, .process = p, .cgroup = w.cgroup, .ignore_paused = w.ignore_paused
 	};
 	struct runtime_container c;
 	if (!w.detach)

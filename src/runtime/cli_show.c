@@ -7,7 +7,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/inotify.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -342,7 +341,7 @@ static int event_print(const char *type, const char *id, const struct sys_cgroup
 static int oom_watch(const struct sys_cgroup *cg, int *out_file)
 {
 	const struct sys_cgroup_dir *d = sys_cgroup_find(cg, SYS_CG_MEMORY);
-	char text[64], path[4200];
+	char path[4200];
 	if (!d)
 		return -1;
 	if (d->v2) {
@@ -352,15 +351,11 @@ static int oom_watch(const struct sys_cgroup *cg, int *out_file)
 			fd_close(&watch);
 		return watch;
 	}
-	auto_fd int event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	auto_fd int file = openat(d->fd, "memory.oom_control", O_RDONLY | O_CLOEXEC);
-	if (event < 0 || file < 0)
-		return -1;
-	int n = snprintf(text, sizeof(text), "%d %d", event, file);
-	if (sys_file_write(d->fd, "cgroup.event_control", text, (size_t)n) < 0)
-		return -1;
-	*out_file = take_fd(&file);
-	return take_fd(&event);
+	int event = file < 0 ? -1 : sys_cgroup_oom_event(d, file);
+	if (event >= 0)
+		*out_file = take_fd(&file);
+	return event;
 }
 
 int runtime_cli_events(int argc, char **argv, struct err *err)

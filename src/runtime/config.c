@@ -350,46 +350,6 @@ static bool version_ok(const char *v)
 	       rest.ptr[0] <= '9';
 }
 
-int runtime_config_parse(struct arena *a, struct span text, struct config **out, struct err *err)
-{
-	struct json *top = arena_new(a, struct json);
-	const struct json_limits limits = { .bytes = 16 << 20, .depth = 64, .nodes = 1 << 20 };
-	int e = json_parse(a, text, JSON_BORROW | JSON_DUPLICATES_LAST, &limits, top, err);
-	if (e < 0)
-		return e;
-	if (top->kind != JSON_OBJECT)
-		return err_set(err, ERR_INVALID, "expected an object");
-	struct reader r = { .a = a, .err = err };
-	struct config *c = arena_new(a, struct config);
-	c->arena = a;
-	c->oci_version = runtime_reader_str(&r, AT(NULL, "ociVersion"), top);
-	if (!c->oci_version || !version_ok(c->oci_version))
-		runtime_reader_fail(&r, AT(NULL, "ociVersion"),
-				    "\"%s\" is not a version that this runtime knows (1.x.y)",
-				    c->oci_version ? c->oci_version : "");
-	const struct at *root_at = AT(NULL, "root");
-	const struct json *root = runtime_reader_get(&r, root_at, top, JSON_OBJECT);
-	c->root_path = runtime_reader_str(&r, AT(root_at, "path"), root);
-	c->root_readonly = runtime_reader_bool(&r, AT(root_at, "readonly"), root);
-	if (!c->root_path || !*c->root_path)
-		runtime_reader_fail(&r, AT(root_at, "path"), "is missing");
-	const struct json *process = runtime_reader_get(&r, AT(NULL, "process"), top, JSON_OBJECT);
-	if (process)
-		c->process = runtime_config_process_read(&r, AT(NULL, "process"), process);
-	c->hostname = runtime_reader_str(&r, AT(NULL, "hostname"), top);
-	c->domainname = runtime_reader_str(&r, AT(NULL, "domainname"), top);
-	mounts_read(&r, c, top);
-	hooks_read(&r, c, top);
-	c->annotations = pairs_read(&r, AT(NULL, "annotations"), top, &c->n_annotations);
-	linux_read(&r, c, top);
-	if (r.failed)
-		return r.failed;
-	e = runtime_config_check(c, err);
-	if (e == 0)
-		*out = c;
-	return e;
-}
-
 /* ---- rules between fields */
 
 static bool has(const struct config *c, enum sys_ns ns)
@@ -435,7 +395,8 @@ static int sysctl_check(const struct config *c, struct err *err)
 	return 0;
 }
 
-int runtime_config_check(const struct config *c, struct err *err)
+/* Rules between fields: what needs which namespace, and so on. */
+static int fields_check(const struct config *c, struct err *err)
 {
 	if (c->hostname && *c->hostname && !has(c, SYS_NS_UTS))
 		return err_set(err, ERR_INVALID, "hostname: unable to set hostname without a private UTS namespace");
@@ -481,4 +442,44 @@ int runtime_config_check(const struct config *c, struct err *err)
 				       p->gid);
 	}
 	return sysctl_check(c, err);
+}
+
+int runtime_config_parse(struct arena *a, struct span text, struct config **out, struct err *err)
+{
+	struct json *top = arena_new(a, struct json);
+	const struct json_limits limits = { .bytes = 16 << 20, .depth = 64, .nodes = 1 << 20 };
+	int e = json_parse(a, text, JSON_BORROW | JSON_DUPLICATES_LAST, &limits, top, err);
+	if (e < 0)
+		return e;
+	if (top->kind != JSON_OBJECT)
+		return err_set(err, ERR_INVALID, "expected an object");
+	struct reader r = { .a = a, .err = err };
+	struct config *c = arena_new(a, struct config);
+	c->arena = a;
+	c->oci_version = runtime_reader_str(&r, AT(NULL, "ociVersion"), top);
+	if (!c->oci_version || !version_ok(c->oci_version))
+		runtime_reader_fail(&r, AT(NULL, "ociVersion"),
+				    "\"%s\" is not a version that this runtime knows (1.x.y)",
+				    c->oci_version ? c->oci_version : "");
+	const struct at *root_at = AT(NULL, "root");
+	const struct json *root = runtime_reader_get(&r, root_at, top, JSON_OBJECT);
+	c->root_path = runtime_reader_str(&r, AT(root_at, "path"), root);
+	c->root_readonly = runtime_reader_bool(&r, AT(root_at, "readonly"), root);
+	if (!c->root_path || !*c->root_path)
+		runtime_reader_fail(&r, AT(root_at, "path"), "is missing");
+	const struct json *process = runtime_reader_get(&r, AT(NULL, "process"), top, JSON_OBJECT);
+	if (process)
+		c->process = runtime_config_process_read(&r, AT(NULL, "process"), process);
+	c->hostname = runtime_reader_str(&r, AT(NULL, "hostname"), top);
+	c->domainname = runtime_reader_str(&r, AT(NULL, "domainname"), top);
+	mounts_read(&r, c, top);
+	hooks_read(&r, c, top);
+	c->annotations = pairs_read(&r, AT(NULL, "annotations"), top, &c->n_annotations);
+	linux_read(&r, c, top);
+	if (r.failed)
+		return r.failed;
+	e = fields_check(c, err);
+	if (e == 0)
+		*out = c;
+	return e;
 }

@@ -128,14 +128,12 @@ struct config {
 };
 
 /* The text becomes a config, checked field by field: INVALID with the field's name ("process.user.uid: ..."). The text must
- * outlive the arena's use. process_needed: a missing process is an error (create, run). */
+ * outlive the arena's use. A missing process is no error here: plan.c, which needs one, says so. */
 int runtime_config_parse(struct arena *a, struct span text, struct config **out, struct err *err);
 /* Only a process object (exec --process). */
 int runtime_config_process_parse(struct arena *a, struct span text, struct config_process **out, struct err *err);
 /* Only a resources object (update -r). */
 int runtime_config_resources_parse(struct arena *a, struct span text, struct sys_cgroup_limits *out, struct err *err);
-/* Rules between fields that need the whole file: what needs which namespace, and so on. */
-int runtime_config_check(const struct config *c, struct err *err);
 
 /* ---- the reader: shared by config*.c alone.
  * The first mistake is kept in err with the path to it; everything read afterwards is empty, so callers read on

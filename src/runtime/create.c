@@ -176,16 +176,16 @@ static int child_serve(struct runtime_plan *plan, int sync, struct runtime_conta
 	return r == 0 && !ready ? runtime_birth_death(out->pid, err) : r;
 }
 
-struct birth {
+struct first {
 	struct runtime_plan *plan;
 	int sync;
 };
 
-static void birth_run(void *arg) __attribute__((noreturn));
-static void birth_run(void *arg)
+static void first_run(void *arg) __attribute__((noreturn));
+static void first_run(void *arg)
 {
-	struct birth *b = arg;
-	runtime_child_main(b->plan, b->sync);
+	struct first *f = arg;
+	runtime_child_main(f->plan, f->sync);
 }
 
 static int process_make(struct runtime_plan *plan, struct runtime_container *out, int *out_sync, struct err *err)
@@ -195,13 +195,13 @@ static int process_make(struct runtime_plan *plan, struct runtime_container *out
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return err_sys(err, "socket pair");
 	auto_fd int ours = pair[0], theirs = pair[1];
-	struct birth birth = { plan, theirs };
+	struct first first = { plan, theirs };
 	struct clone_wish w = { .cgroup_fd = sys_cgroup_v2_fd(&plan->cgroup),
 				.join_user = plan->ns_fd[SYS_NS_USER],
 				.join_pid = plan->ns_fd[SYS_NS_PID],
 				.clone_parent = plan->opts.clone_parent,
-				.child = birth_run,
-				.arg = &birth };
+				.child = first_run,
+				.arg = &first };
 	for (int i = 0; i < SYS_NS_COUNT; i++)
 		if (c->ns[i].wanted && !c->ns[i].path && i != SYS_NS_CGROUP && i != SYS_NS_TIME &&
 		    !(i == SYS_NS_NETWORK && plan->late_cgroups))

@@ -14,7 +14,7 @@
 
 #include "runtime/plan.h"
 
-struct birth {
+struct exec {
 	const struct exec_wish *wish;
 	const struct state *state;
 	const struct config *config; /* the container's */
@@ -28,11 +28,11 @@ struct birth {
 
 static void parent_warn(void *arg, const char *text)
 {
-	const struct birth *b = arg;
+	const struct exec *b = arg;
 	(void)runtime_sync_send(b->sync, SYNC_WARN, 0, 0, text, -1); /* nobody left to warn */
 }
 
-static int namespaces_join(const struct birth *b, struct err *err)
+static int namespaces_join(const struct exec *b, struct err *err)
 {
 	uint64_t rest = b->state->ns_flags & ~(uint64_t)(CLONE_NEWUSER | CLONE_NEWPID);
 	if (!rest)
@@ -56,7 +56,7 @@ static int affinity_set(const char *cpus, struct err *err)
 	return sched_setaffinity(0, sizeof(set), &set) < 0 ? err_sys(err, "process.execCPUAffinity: %s", cpus) : 0;
 }
 
-static int build(struct birth *b, struct final *f, struct err *err)
+static int build(struct exec *b, struct final *f, struct err *err)
 {
 	const struct config_process *p = b->wish->process;
 	bool in_userns = b->state->ns_flags & CLONE_NEWUSER;
@@ -107,10 +107,10 @@ static int build(struct birth *b, struct final *f, struct err *err)
 	return runtime_final_exec(f, err);
 }
 
-static void birth_run(void *arg) __attribute__((noreturn));
-static void birth_run(void *arg)
+static void exec_run(void *arg) __attribute__((noreturn));
+static void exec_run(void *arg)
 {
-	struct birth *b = arg;
+	struct exec *b = arg;
 	struct final f = { .sync = b->sync };
 	auto_err struct err err = ERR_INIT;
 	(void)build(b, &f, &err);		   /* returns only with an error, which is in err */
@@ -142,7 +142,7 @@ static int cgroup_below(struct arena *a, struct sys_cgroup *cg, const char *sub,
 	return 0;
 }
 
-static int namespaces_open(struct birth *b, struct err *err)
+static int namespaces_open(struct exec *b, struct err *err)
 {
 	for (int i = 0; i < SYS_NS_COUNT; i++) {
 		char path[64];
@@ -157,7 +157,7 @@ static int namespaces_open(struct birth *b, struct err *err)
 	return 0;
 }
 
-static int serve(struct birth *b, struct runtime_container *out, int sync, int console, struct err *err)
+static int serve(struct exec *b, struct runtime_container *out, int sync, int console, struct err *err)
 {
 	struct birth_parent p = { .opts = b->wish->opts,
 				  .config = b->config,
@@ -169,7 +169,7 @@ static int serve(struct birth *b, struct runtime_container *out, int sync, int c
 	return r == 0 && !ready ? runtime_birth_death(out->pid, err) : r;
 }
 
-static int process_make(struct birth *b, struct runtime_container *out, struct err *err)
+static int process_make(struct exec *b, struct runtime_container *out, struct err *err)
 {
 	const struct exec_wish *w = b->wish;
 	auto_fd int console = -1;
@@ -186,7 +186,7 @@ static int process_make(struct birth *b, struct runtime_container *out, struct e
 				    .join_user = b->ns_fd[SYS_NS_USER],
 				    .join_pid = b->ns_fd[SYS_NS_PID],
 				    .clone_parent = w->opts->clone_parent,
-				    .child = birth_run,
+				    .child = exec_run,
 				    .arg = b };
 	b->into_v2 = clone.cgroup_fd >= 0;
 	r = runtime_birth_clone(&clone, ours, &out->pid, &out->pidfd, err);
@@ -194,10 +194,11 @@ static int process_make(struct birth *b, struct runtime_container *out, struct e
 		auto_err struct err again = ERR_INIT;
 		clone.cgroup_fd = -1;
 		b->into_v2 = false;
-		r = runtime_birth_clone(&clone, ours, &out->pid, &out->pidfd, &again);
-		if (r < 0)
+		if (runtime_birth_clone(&clone, ours, &out->pid, &out->pidfd, &again) < 0)
 			return r; /* the first error is the better one */
-		err_done(err);
+		if (err)
+			err_done(err);
+		r = 0;
 	}
 	fd_close(&theirs);
 	if (r == 0 && (b->state->ns_flags & CLONE_NEWUSER)) {
@@ -238,7 +239,7 @@ int runtime_exec_process(const struct exec_wish *w, struct runtime_container *ou
 		w->opts->warn(
 			arena_printf(&a, "process.capabilities: unknown, not granted: %s", w->process->unknown_caps)
 				.ptr);
-	struct birth b = { .wish = w, .state = &s, .config = config, .cgroup = &s.cgroup, .pidfd = pidfd, .sync = -1 };
+	struct exec b = { .wish = w, .state = &s, .config = config, .cgroup = &s.cgroup, .pidfd = pidfd, .sync = -1 };
 	for (int i = 0; i < SYS_NS_COUNT; i++)
 		b.ns_fd[i] = -1;
 	if (config->seccomp)

@@ -34,13 +34,14 @@ static int hook_wait(pid_t pid, int pidfd, int timeout_s, int *out_status)
 		int64_t end_ms = clock_mono_ms(clock) + (int64_t)timeout_s * 1000;
 		for (;;) {
 			int64_t left_ms = end_ms - clock_mono_ms(clock);
-			int n = left_ms > 0 ? poll(&p, 1, left_ms > INT32_MAX ? INT32_MAX : (int)left_ms) : 0;
+			/* Without pidfds (before Linux 5.3) we look every 20 ms. */
+			if (pidfd < 0 && waitpid(pid, out_status, WNOHANG) == pid)
+				return 0;
+			int n = left_ms > 0 ? poll(&p, 1, (int)MIN(left_ms, pidfd < 0 ? (int64_t)20 : (int64_t)INT32_MAX)) : 0;
 			if (n > 0)
 				break;
-			if (n < 0 && errno == EINTR)
-				continue;
 			if (n < 0 || left_ms > 0)
-				continue;
+				continue; /* a signal, or not yet */
 			kill(-pid, SIGKILL); /* its own session: what it started goes too */
 			kill(pid, SIGKILL);
 			waitpid(pid, out_status, 0);
@@ -78,7 +79,7 @@ static int hook_run(const struct config_hook *h, struct span state, struct err *
 		dup2(in, 0);
 		dup2(out, 1);
 		dup2(out, 2);
-		syscall(SYS_close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC);
+		(void)syscall(SYS_close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC); /* ours are so anyway; what a caller left open, too */
 		execve(h->path, h->args, h->env);
 		int errnum = errno;
 		(void)!write(failed_w, &errnum, sizeof(errnum));

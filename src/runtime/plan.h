@@ -197,7 +197,7 @@ struct exec_wish {
 	const struct runtime_opts *opts; /* root, id, console_socket, pid_file, preserve_fds, cache_dir, warn */
 	const struct config_process *process;
 	const char *cgroup; /* below the container's; NULL */
-	bool detach, ignore_paused;
+	bool ignore_paused;
 };
 int runtime_exec_process(const struct exec_wish *w, struct runtime_container *out, struct err *err);
 
@@ -257,7 +257,6 @@ struct child {
 };
 void runtime_plan_step_print(const struct runtime_plan *plan, const struct step *s, struct buf *out);
 void runtime_child_main(struct runtime_plan *plan, int sync) __attribute__((noreturn));
-void runtime_child_warn(struct child *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 int runtime_rootfs_sources_open(struct runtime_plan *plan, bool in_child, struct err *err);
 int runtime_rootfs_attach(struct child *c, struct err *err);
 int runtime_rootfs_pivot(struct child *c, struct err *err);

@@ -12,5 +12,3 @@ int runtime_rootfs_old_bind(struct child *c, int source, int target, const char 
 unsigned long runtime_rootfs_locked_flags(int fd);
 /* data with linux.mountLabel as context="..." where the kernel has SELinux; NULL stays NULL without. */
 const char *runtime_rootfs_label_data(struct child *c, const char *data);
-/* Copies what is in the folder `from` to the folder `to`: tmpcopyup. */
-int runtime_rootfs_copy_up(int from, int to, struct err *err);

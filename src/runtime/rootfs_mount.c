@@ -106,11 +106,6 @@ static int entry_copy(int from, int to, const char *name, unsigned depth, struct
 	return 0;
 }
 
-int runtime_rootfs_copy_up(int from, int to, struct err *err)
-{
-	return folder_copy(from, to, 0, err);
-}
-
 /* ---- where a mount may go */
 
 /* A container's /proc and /sys must be what their names say: security labels are written to files below /proc, and masks
@@ -243,7 +238,7 @@ static int tmpfs_copy_up(struct child *c, const struct config_mount *m, int lowe
 	auto_fd int upper = sys_path_open(c->root, m->destination, O_RDONLY | O_DIRECTORY, 0);
 	if (upper < 0)
 		return err_sys(err, "open the new tmpfs");
-	int r = runtime_rootfs_copy_up(lower, upper, err);
+	int r = folder_copy(lower, upper, 0, err);
 	if (r == 0 && (m->opts.set & MS_RDONLY) &&
 	    (fchdir(upper) < 0 ||
 	     mount(NULL, ".", NULL, MS_REMOUNT | MS_BIND | (m->opts.set & ~(unsigned long)MS_REC), NULL) < 0))

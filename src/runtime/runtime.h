@@ -39,7 +39,6 @@ struct runtime_opts {
 	bool no_pivot;		    /* move the root mount and chroot instead of pivot_root */
 	bool no_new_keyring;
 	bool start;  /* `run`: the program starts at once, no `start` comes */
-	bool detach; /* `run -d`: a terminal must go to console_socket */
 	bool clone_parent;
 	/* Called for everything that deserves a warning and not an error; NULL = not told. */
 	void (*warn)(const char *text);

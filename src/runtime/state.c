@@ -269,8 +269,7 @@ enum runtime_state_status runtime_state_status(int dir, const struct state *s)
 	bool frozen = false;
 	if (!sys_process_alive(s->pid, s->start_ticks))
 		return STATE_STOPPED;
-	auto_sys_cgroup struct sys_cgroup cg = s->cgroup;
-	const struct sys_cgroup_dir *freezer = sys_cgroup_find(&cg, SYS_CG_FREEZER);
+	const struct sys_cgroup_dir *freezer = sys_cgroup_find(&s->cgroup, SYS_CG_FREEZER);
 	if (freezer) { /* one folder is enough for the question */
 		struct sys_cgroup one = { .n = 1, .dirs = { *freezer } };
 		one.dirs[0].fd = open(freezer->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

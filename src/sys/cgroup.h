@@ -186,3 +186,6 @@ struct sys_cgroup_stats {
 	unsigned n_hugetlb;
 };
 int sys_cgroup_stats_read(const struct sys_cgroup *cg, struct sys_cgroup_stats *out, struct err *err);
+/* v1: an eventfd that the kernel raises when the group is out of memory. counter is its memory.oom_control, open, and must stay
+ * so. -1 and errno. (v2 needs none: memory.events itself can be polled for POLLPRI, and watched by inotify.) */
+int sys_cgroup_oom_event(const struct sys_cgroup_dir *d, int counter);

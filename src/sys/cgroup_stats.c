@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/base.h"
@@ -228,4 +229,14 @@ int sys_cgroup_stats_read(const struct sys_cgroup *cg, struct sys_cgroup_stats *
 	io_read(cg, out);
 	hugetlb_read(cg, out);
 	return 0;
+}
+
+int sys_cgroup_oom_event(const struct sys_cgroup_dir *d, int counter)
+{
+	char text[32];
+	auto_fd int event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	int n = snprintf(text, sizeof(text), "%d %d", event, counter);
+	if (event < 0 || sys_file_write(d->fd, "cgroup.event_control", text, (size_t)n) < 0)
+		return -1;
+	return take_fd(&event);
 }

@@ -22,8 +22,3 @@ int sys_filter_install(struct span program, unsigned flags, int *out_listener, s
 		*out_listener = r;
 	return 0;
 }
-
-bool sys_filter_action_known(unsigned action)
-{
-	return sys_seccomp(SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0;
-}

@@ -10,5 +10,3 @@
 /* Installs the filter for this process. flags: SECCOMP_FILTER_FLAG_*. With NEW_LISTENER *out_listener (may be NULL
  * otherwise) is the notification descriptor. */
 int sys_filter_install(struct span program, unsigned flags, int *out_listener, struct err *err);
-/* True when the kernel knows that SECCOMP_RET_* action; false for unknown ones. */
-bool sys_filter_action_known(unsigned action);

@@ -220,34 +220,3 @@ int sys_mount_attach(int tree, int target)
 {
 	return move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
 }
-
-int sys_mount_fs_make(const char *type, const char *source, const char *data, uint64_t attrs)
-{
-	auto_fd int ctx = fsopen(type, FSOPEN_CLOEXEC);
-	if (ctx < 0)
-		return -1;
-	if (source && fsconfig(ctx, FSCONFIG_SET_STRING, "source", source, 0) < 0)
-		return -1;
-	struct span rest = span_of(data), part;
-	while (span_cut(&rest, ',', &part)) {
-		struct span key, value;
-		char k[64], v[512];
-		bool has = span_split(part, '=', &key, &value);
-		if (!key.len)
-			continue;
-		if (key.len >= sizeof(k) || value.len >= sizeof(v)) {
-			errno = ENAMETOOLONG;
-			return -1;
-		}
-		memcpy(k, key.ptr, key.len);
-		k[key.len] = 0;
-		if (value.len)
-			memcpy(v, value.ptr, value.len);
-		v[value.len] = 0;
-		if (fsconfig(ctx, has ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG, k, has ? v : NULL, 0) < 0)
-			return -1;
-	}
-	if (fsconfig(ctx, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
-		return -1;
-	return fsmount(ctx, FSMOUNT_CLOEXEC, (unsigned)attrs);
-}

@@ -42,5 +42,3 @@ int sys_mount_tree_open(int dirfd, const char *path, bool recursive, bool nofoll
 int sys_mount_attr_set(int fd, bool recursive, uint64_t set, uint64_t clear, unsigned long propagation, int userns_fd);
 /* Attaches tree to what target is (both descriptors). */
 int sys_mount_attach(int tree, int target);
-/* An unattached file system: fsopen, one string or flag option per "k=v" or "k" of data, fsmount. */
-int sys_mount_fs_make(const char *type, const char *source, const char *data, uint64_t attrs);

@@ -359,6 +359,15 @@ def test_hook_timeout(rt):
     assert not processes_with("sleep\0001000")
 
 
+def test_hook_that_ends_in_time_without_pidfds(rt, helpers):
+    rt.prefix = [str(helpers["deny"]), "434"]  # pidfd_open
+    rt.config["hooks"] = {"prestart": [{"path": "/bin/sleep", "args": ["sleep", "0.2"], "timeout": 30}]}
+    t = time.time()
+    assert rt.run("exit", "0").code == 0 and time.time() - t < 20
+    rt.config["hooks"]["prestart"][0].update(args=["sleep", "1000"], timeout=1)
+    assert "ran past specified timeout of 1 s" in rt.run("exit", "0", check=1).err
+
+
 def test_hook_that_is_missing(rt):
     rt.config["hooks"] = {"prestart": [{"path": "/no/such/hook"}]}
     assert "(/no/such/hook): execute: No such file or directory" in rt.create("sleep", "100", check=1).err
