@@ -142,10 +142,15 @@ int runtime_birth_death(pid_t pid, struct err *err)
 	else if (sys_process_read(pid, &p, NULL) == 0) /* a child of our parent, which has not reaped it yet */
 		sig = WIFSIGNALED(p.wait_status) ? WTERMSIG(p.wait_status) : 0;
 	if (sig)
-		return err_set(
-			err, ERR_UPSTREAM, "the first process was killed by signal %d while the container was built%s",
-			sig, sig == SIGKILL ? " (out of memory? linux.resources.memory.limit may be too low)" : "");
-	return err_set(err, ERR_UPSTREAM, "the first process ended while the container was built");
+		return err_set(err, ERR_UPSTREAM, "the container's process was killed by signal %d before its program ran%s", sig,
+			       sig == SIGKILL ? " (out of memory? linux.resources.memory.limit may be too low)" : "");
+	return err_set(err, ERR_UPSTREAM, "the container's process ended before its program ran");
+}
+
+static int go(int sync)
+{
+	(void)runtime_sync_send(sync, SYNC_GO, 0, 0, NULL, -1); /* gone meanwhile: the next receive says so */
+	return 0;
 }
 
 static int message_serve(const struct birth_parent *b, int sync, const struct sync_msg *m, int *fd,
@@ -168,18 +173,14 @@ static int message_serve(const struct birth_parent *b, int sync, const struct sy
 		if (!b->hooks)
 			break;
 		r = b->hooks(b->hooks_arg, err);
-		goto answer;
+		return r < 0 ? r : go(sync);
 	case SYNC_FILTER:
 		r = runtime_listener_serve(b->config->seccomp, b->state, b->status, c->pidfd, m->a, err);
-		goto answer;
+		return r < 0 ? r : go(sync);
 	case SYNC_GO:
 	case SYNC_PID: break;
 	}
 	return err_set(err, ERR_INTERNAL, "unexpected message %u", m->kind);
-answer:
-	if (r == 0)
-		(void)runtime_sync_send(sync, SYNC_GO, 0, 0, NULL, -1); /* gone meanwhile: the next receive says so */
-	return r;
 }
 
 int runtime_birth_serve(const struct birth_parent *b, int sync, struct runtime_container *c, bool *out_ready, struct err *err)

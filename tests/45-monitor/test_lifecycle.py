@@ -232,6 +232,25 @@ def test_hold_then_start(env):
     assert s.exit_code == 0 and s.started_ns
 
 
+def test_network_that_the_engine_made_beforehand(env):
+    """docs/decisions/0411: joined by its path, held, started; the namespace is the engine's and stays."""
+    ns = env.tmp / "netns"
+    ns.touch()
+    subprocess.run(["unshare", f"--net={ns}", "true"], check=True)
+    try:
+        env.config["linux"]["namespaces"] = [{"type": t} for t in ("pid", "ipc", "uts", "mount")] + [{"type": "network", "path": str(ns)}]
+        c = env.run("/ct", "readlink", "/proc/self/ns/net", flags=HOLD)
+        assert os.stat(f"/proc/{c.first}/ns/net").st_ino == ns.stat().st_ino
+        c.control.call(START)
+        assert c.end().exit_code == 0
+        assert f"net:[{ns.stat().st_ino}]" in c.docker()[0]["log"]
+    finally:
+        subprocess.run(["umount", str(ns)], check=True)
+    ns.unlink()
+    with pytest.raises(Refused, match=f"open network namespace {ns}: No such file"):
+        env.spawn("/ct", "exit", "0").started()
+
+
 def test_start_at_the_word_that_it_is_held(env):
     """The child that built is still there when STARTED is heard; START must not be refused for that."""
     env.spawner.close()
