@@ -90,9 +90,13 @@ struct row {
 	int32_t restarts;      /* of the container with the most */
 	int32_t sidecar_restarts;
 	int32_t deletion_cost; /* annotation controller.kubernetes.io/pod-deletion-cost */
+	struct span ip;        /* the first */
+	/* of Services */
+	struct api_label_set selector;
 };
 struct row *row_new(enum cm_kind kind, const struct json *object); /* free() ends it */
 bool row_same_labels(const struct row *a, const struct row *b);
+bool row_selects(const struct row *service, const struct row *pod); /* never without a selector */
 bool row_active(const struct row *r);                               /* a pod that is not over and not being deleted */
 /* Ready for min_ready_s, as of now. */
 bool row_available(const struct row *r, int32_t min_ready_s, int64_t now_s);

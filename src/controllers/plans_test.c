@@ -1,6 +1,7 @@
 /* The pure parts, by tables. */
 #include "controllers/deployment_plan.h"
 #include "controllers/discovery.h"
+#include "controllers/endpoints_plan.h"
 #include "controllers/gc.h"
 #include "controllers/replicaset_plan.h"
 
@@ -328,6 +329,98 @@ static void hashes(void **state)
 	assert_int_equal(deployment_hash(&a, &x, 0).len, 10);
 }
 
+static void ports_by_name_and_number(void **state)
+{
+	auto_arena struct arena a = {};
+	struct json pod = parse(&a, "{'spec':{'containers':[{'ports':[{'name':'http','containerPort':8080},{'name':'dns','containerPort':53,'protocol':"
+				    "'UDP'}]}],'initContainers':[{'ports':[{'name':'setup','containerPort':1}]},{'restartPolicy':'Always','ports':[{'name':"
+				    "'side','containerPort':2}]}]}}");
+	struct json service = parse(&a, "{'spec':{'ports':[{'port':80,'targetPort':'http'},{'name':'d','port':53,'targetPort':'dns'},{'name':'u','port':53,"
+					"'targetPort':'dns','protocol':'UDP'},{'name':'s','port':7,'targetPort':'side'},{'name':'i','port':8,'targetPort':"
+					"'setup'},{'name':'n','port':9},{'name':'m','port':10,'targetPort':11,'appProtocol':'h2'}]}}");
+	struct json got = ep_ports(&a, &service, &pod);
+	same_json("ports", &got, "[{'name':'','port':8080,'protocol':'TCP'},{'name':'u','port':53,'protocol':'UDP'},{'name':'s','port':2,'protocol':"
+		  "'TCP'},{'name':'n','port':9,'protocol':'TCP'},{'appProtocol':'h2','name':'m','port':11,'protocol':'TCP'}]");
+}
+
+static struct json endpoint_named(struct arena *a, unsigned n)
+{
+	struct json e = json_object(), list = json_array();
+	(void)json_push(a, &list, json_str(arena_printf(a, "10.0.0.%u", n)));
+	tree_set(a, &e, "addresses", list);
+	return e;
+}
+
+static void slices_are_packed(void **state)
+{
+	/* Endpoints 1 ... are wanted; slices hold those of their digits; a slice has room for 3. */
+	static const struct {
+		unsigned wanted;
+		const char *slices[3];
+		const char *want; /* slices joined by '|', changed ones with '*', doomed ones '-', new ones behind '+' */
+	} rows[] = {
+		{ 0, { NULL }, "" },
+		{ 2, { NULL }, "+12" },
+		{ 7, { NULL }, "+123+456+7" },
+		{ 2, { "12" }, "12" },
+		{ 3, { "12" }, "123*" },
+		{ 4, { "123" }, "123+4" },
+		{ 3, { "129", "3" }, "12*|3" },    /* 9 is gone; nobody moves */
+		{ 4, { "1", "29" }, "1|234*" },    /* the one that changes anyway is filled */
+		{ 1, { "1", "2" }, "1|-" },
+		{ 0, { "12" }, "-" },
+		{ 2, { "12", "12" }, "12|-" },     /* twice there: once */
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		auto_arena struct arena a = {};
+		auto_buf struct buf got = {};
+		struct json wanted[8], *more;
+		struct ep_slice slices[3] = {};
+		unsigned n = 0, n_more;
+		for (unsigned k = 0; k < rows[i].wanted; k++)
+			wanted[k] = endpoint_named(&a, k + 1);
+		for (; n < 3 && rows[i].slices[n]; n++) {
+			slices[n].endpoints = json_array();
+			for (const char *c = rows[i].slices[n]; *c; c++)
+				(void)json_push(&a, &slices[n].endpoints, endpoint_named(&a, (unsigned)(*c - '0')));
+		}
+		ep_pack(&a, wanted, rows[i].wanted, slices, n, 3, &more, &n_more);
+		for (unsigned k = 0; k < n + n_more; k++) {
+			const struct json *list = k < n ? &slices[k].endpoints : &more[k - n];
+			buf_str(&got, k >= n ? "+" : k ? "|" : "");
+			JSON_EACH_ITEM(list, e) {
+				struct span ip = json_span(tree_get(e, "addresses")->items);
+				buf_chr(&got, ip.ptr[ip.len - 1]);
+			}
+			if (k < n)
+				buf_str(&got, slices[k].doomed ? "-" : slices[k].changed ? "*" : "");
+		}
+		if (!span_is(buf_span(&got), rows[i].want))
+			fail_msg("row %zu\n got: %s\nwant: %s", i, buf_cstr(&got), rows[i].want);
+	}
+}
+
+static void services_select(void **state)
+{
+	static const struct {
+		const char *selector, *labels;
+		bool want;
+	} rows[] = {
+		{ "{'a':'1'}", "{'a':'1','b':'2'}", true }, { "{'a':'1','b':'2'}", "{'b':'2','a':'1','c':'3'}", true },
+		{ "{'a':'1'}", "{'a':'2'}", false },	    { "{'b':'1'}", "{'a':'1'}", false },
+		{ "{}", "{'a':'1'}", false },		    { "{'a':'1','z':'1'}", "{'a':'1'}", false },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		auto_arena struct arena a = {};
+		struct json s = json_object(), p = json_object();
+		tree_set(&a, tree_at(&a, &s, "spec"), "selector", parse(&a, rows[i].selector));
+		tree_set(&a, tree_at(&a, &p, "metadata"), "labels", parse(&a, rows[i].labels));
+		auto_free struct row *service = row_new(CM_SERVICES, &s), *pod = row_new(CM_PODS, &p);
+		if (row_selects(service, pod) != rows[i].want)
+			fail_msg("row %zu", i);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -335,7 +428,8 @@ int main(void)
 		cmocka_unit_test(deletions_are_ranked), cmocka_unit_test(differences_are_bounded), cmocka_unit_test(columns),
 		cmocka_unit_test(verdicts), cmocka_unit_test(discovery_takes_the_best_version),
 		cmocka_unit_test(rollouts_step_by_step), cmocka_unit_test(scaling_is_shared), cmocka_unit_test(fenceposts),
-		cmocka_unit_test(history_is_cut_from_its_old_end), cmocka_unit_test(hashes),
+		cmocka_unit_test(history_is_cut_from_its_old_end), cmocka_unit_test(hashes), cmocka_unit_test(ports_by_name_and_number),
+		cmocka_unit_test(slices_are_packed), cmocka_unit_test(services_select),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

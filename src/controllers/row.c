@@ -43,6 +43,21 @@ static struct span keep(char **place, struct span s)
 	return kept;
 }
 
+static size_t pairs_len(const struct api_label_set *set)
+{
+	size_t n = 0;
+	for (unsigned i = 0; i < set->n; i++)
+		n += set->items[i].key.len + set->items[i].value.len;
+	return n;
+}
+
+static struct api_label_set keep_pairs(char **place, struct api_label *to, const struct api_label_set *set)
+{
+	for (unsigned i = 0; i < set->n; i++)
+		to[i] = (struct api_label){ keep(place, set->items[i].key), keep(place, set->items[i].value) };
+	return (struct api_label_set){ set->n, to };
+}
+
 struct row *row_new(enum cm_kind kind, const struct json *object)
 {
 	auto_arena struct arena a = {};
@@ -53,15 +68,17 @@ struct row *row_new(enum cm_kind kind, const struct json *object)
 	struct api_label_set labels = api_label_set_of(&a, tree_meta(object, "labels"));
 	struct span uid = tree_span(owner, "uid"), owner_kind = tree_span(owner, "kind"), name = tree_span(owner, "name");
 	struct span node = kind == CM_PODS ? tree_span(tree_get(object, "spec"), "nodeName") : SPAN_EMPTY;
-	size_t size = sizeof(struct row) + labels.n * sizeof(struct api_label) + uid.len + owner_kind.len + name.len + node.len;
-	for (unsigned i = 0; i < labels.n; i++)
-		size += labels.items[i].key.len + labels.items[i].value.len;
+	struct span ip = kind == CM_PODS ? tree_span(tree_get(object, "status"), "podIP") : SPAN_EMPTY;
+	struct api_label_set selector =
+		api_label_set_of(&a, kind == CM_SERVICES ? tree_get(tree_get(object, "spec"), "selector") : NULL);
+	size_t size = sizeof(struct row) + (labels.n + selector.n) * sizeof(struct api_label);
+	size += uid.len + owner_kind.len + name.len + node.len + ip.len + pairs_len(&labels) + pairs_len(&selector);
 	struct row *r = mem_zalloc(size);
 	struct api_label *items = (struct api_label *)(r + 1);
-	char *place = (char *)(items + labels.n);
-	for (unsigned i = 0; i < labels.n; i++)
-		items[i] = (struct api_label){ keep(&place, labels.items[i].key), keep(&place, labels.items[i].value) };
-	r->labels = (struct api_label_set){ labels.n, items };
+	char *place = (char *)(items + labels.n + selector.n);
+	r->labels = keep_pairs(&place, items, &labels);
+	r->selector = keep_pairs(&place, items + labels.n, &selector);
+	r->ip = keep(&place, ip);
 	r->owner_uid = keep(&place, uid);
 	r->owner_kind = keep(&place, owner_kind);
 	r->owner_name = keep(&place, name);
@@ -92,4 +109,17 @@ bool row_same_labels(const struct row *a, const struct row *b)
 		    !span_eq(a->labels.items[i].value, b->labels.items[i].value))
 			return false;
 	return true;
+}
+
+bool row_selects(const struct row *service, const struct row *pod)
+{
+	const struct api_label_set *want = &service->selector, *has = &pod->labels;
+	unsigned k = 0;
+	for (unsigned i = 0; i < want->n; i++) { /* both are sorted by key */
+		while (k < has->n && span_cmp(has->items[k].key, want->items[i].key) < 0)
+			k++;
+		if (k == has->n || !span_eq(has->items[k].key, want->items[i].key) || !span_eq(has->items[k].value, want->items[i].value))
+			return false;
+	}
+	return want->n > 0;
 }
