@@ -7,11 +7,11 @@
 #include "apiserver/sub.h"
 
 #include "apiserver/admit.h"
+#include "apiserver/budget.h"
 #include "apiserver/delete.h"
 #include "apiserver/write.h"
 
 #define TRIES_MAX 20	   /* EvictionsRetry's steps */
-#define DISRUPTED_MAX 2000 /* MaxDisruptedPodSize: then the controller is not following */
 
 struct eviction {
 	struct json options;  /* DeleteOptions */
@@ -28,42 +28,7 @@ static const struct api_resource *pods_of(struct call *c)
 	return api_registry_find(c->registry, SPAN(""), SPAN("v1"), SPAN("pods"));
 }
 
-static struct span phase_of(const struct json *pod)
-{
-	return json_span(json_path(pod, "status", "phase", (char *)NULL));
-}
-
-static bool is_ready(const struct json *pod)
-{
-	JSON_EACH_ITEM(json_path(pod, "status", "conditions", (char *)NULL), item)
-		if (span_is(json_span(json_getl(item, "type")), "Ready"))
-			return span_is(json_span(json_getl(item, "status")), "True");
-	return false;
-}
-
-/* Pods that no budget counts. */
-static bool is_free(const struct json *pod)
-{
-	struct span phase = phase_of(pod);
-	return span_is(phase, "Succeeded") || span_is(phase, "Failed") || span_is(phase, "Pending") ||
-	       json_path(pod, "metadata", "deletionTimestamp", (char *)NULL);
-}
-
 /* ---- budgets */
-
-static int too_many(struct call *c, struct span message, int retry_ms)
-{
-	err_cause_add(&c->err, SPAN_EMPTY, "DisruptionBudget", message);
-	int rc = err_set(&c->err, ERR_TOO_MANY, "Cannot evict pod as it would violate the pod's disruption budget.");
-	c->err.retry_ms = retry_ms;
-	return rc;
-}
-
-static int budget_forbids(struct call *c, struct span name, const char *why)
-{
-	return err_set(&c->err, ERR_FORBIDDEN, "poddisruptionbudget.policy \"%.*s\" is forbidden: %s", SPAN_ARG(name),
-		       why);
-}
 
 /* The budgets whose selector is for this pod: the first, and how many. */
 static unsigned budgets_of(struct call *c, const struct json *pod, const struct api_resource *res, struct json *out,
@@ -95,65 +60,6 @@ static unsigned budgets_of(struct call *c, const struct json *pod, const struct 
 	return n;
 }
 
-/* The condition DisruptionAllowed of a budget that has nothing left to give. */
-static void set_exhausted(struct call *c, struct json *status)
-{
-	struct json *list = json_getl(status, "conditions"), *condition = NULL;
-	if (!list)
-		list = json_set(&c->arena, status, SPAN("conditions"), json_array());
-	JSON_EACH_ITEM(list, item)
-		if (span_is(json_span(json_getl(item, "type")), "DisruptionAllowed"))
-			condition = item;
-	if (!condition) {
-		condition = json_push(&c->arena, list, json_object());
-		(void)json_setl(&c->arena, condition, "type", json_cstr("DisruptionAllowed"));
-	}
-	if (!span_is(json_span(json_getl(condition, "status")), "False"))
-		(void)json_setl(&c->arena, condition, "lastTransitionTime", json_str(write_now(c)));
-	(void)json_setl(&c->arena, condition, "status", json_cstr("False"));
-	(void)json_setl(&c->arena, condition, "reason", json_cstr("InsufficientPods"));
-	(void)json_setl(&c->arena, condition, "message", json_cstr(""));
-	const struct json *seen = json_getl(status, "observedGeneration");
-	if (seen)
-		(void)json_setl(&c->arena, condition, "observedGeneration", *seen);
-}
-
-/* Takes one disruption from the budget, or says why there is none. */
-static int budget_take(struct call *c, struct json *budget)
-{
-	struct json *status = json_getl(budget, "status"), *disrupted;
-	const struct json *meta = json_getl(budget, "metadata");
-	struct span name = json_span(json_getl(meta, "name"));
-	int64_t allowed = json_i64(json_getl(status, "disruptionsAllowed"), 0);
-	if (json_i64(json_getl(status, "observedGeneration"), 0) < json_i64(json_getl(meta, "generation"), 0))
-		return too_many(c,
-				arena_printf(&c->arena,
-					     "The disruption budget %.*s is still being processed by the server.",
-					     SPAN_ARG(name)),
-				10000);
-	if (allowed < 0)
-		return budget_forbids(c, name, "pdb disruptions allowed is negative");
-	disrupted = json_getl(status, "disruptedPods");
-	if (disrupted && disrupted->n > DISRUPTED_MAX)
-		return budget_forbids(c, name,
-				      "DisruptedPods map too big - too many evictions not confirmed by PDB controller");
-	if (allowed == 0)
-		return too_many(
-			c,
-			arena_printf(&c->arena,
-				     "The disruption budget %.*s needs %lld healthy pods and has %lld currently",
-				     SPAN_ARG(name), (long long)json_i64(json_getl(status, "desiredHealthy"), 0),
-				     (long long)json_i64(json_getl(status, "currentHealthy"), 0)),
-			0);
-	(void)json_setl(&c->arena, status, "disruptionsAllowed", json_int(allowed - 1));
-	if (allowed == 1)
-		set_exhausted(c, status);
-	if (!disrupted)
-		disrupted = json_set(&c->arena, json_getl(budget, "status"), SPAN("disruptedPods"), json_object());
-	(void)json_set(&c->arena, disrupted, c->route.name, json_str(write_now(c)));
-	return 0;
-}
-
 /* ---- the steps */
 
 static void put(struct call *c, const struct api_resource *res, struct json *object, struct span name, int64_t rev,
@@ -179,11 +85,7 @@ static void overtaken(struct call *c)
 	struct eviction *e = c->state;
 	if (e->guarded && !e->has_rv) {
 		err_done(&c->err);
-		(void)too_many(c,
-			       arena_printf(&c->arena,
-					    "The disruption budget %.*s is still being processed by the server.",
-					    SPAN_ARG(e->budget)),
-			       10000);
+		(void)budget_unseen(&c->arena, e->budget, &c->err);
 	}
 	call_fail(c);
 }
@@ -251,19 +153,11 @@ static int ask_budgets(struct call *c, const struct json *pod)
 	}
 	if (!n)
 		return 0;
-	const struct json *status = json_getl(&budget, "status");
-	int64_t healthy = json_i64(json_getl(status, "currentHealthy"), 0),
-		wanted = json_i64(json_getl(status, "desiredHealthy"), 0);
 	e->budget = json_span(json_path(&budget, "metadata", "name", (char *)NULL));
-	e->guarded = false;
-	if (!is_ready(pod)) {
-		struct span policy =
-			json_span(json_path(&budget, "spec", "unhealthyPodEvictionPolicy", (char *)NULL));
-		e->guarded = span_is(policy, "AlwaysAllow") || (wanted > 0 && healthy >= wanted);
-	}
+	e->guarded = budget_lets_go_unready(&budget, pod);
 	if (e->guarded)
 		return 0;
-	int rc = budget_take(c, &budget);
+	int rc = budget_take(&c->arena, &budget, c->route.name, write_now(c), &c->err);
 	if (rc < 0 || c->dry_run)
 		return rc;
 	put(c, res, &budget, e->budget, item->rev, evict_counted);
@@ -283,7 +177,7 @@ static void evict_try(struct call *c)
 		call_fail(c);
 		return;
 	}
-	if (!e->counted && !is_free(&pod)) {
+	if (!e->counted && !budget_is_free(&pod)) {
 		int rc = ask_budgets(c, &pod);
 		if (rc < 0 && c->err.class == ERR_INTERNAL && c->generic)
 			sub_fail_unknown(c);

@@ -7,6 +7,8 @@
  * Pending counts of the call: one for the http_call, one for each duplex. Whoever goes last lets the call be freed. */
 #include "apiserver/relay.h"
 
+#include "apiserver/hop.h"
+
 #include <ctype.h>
 
 #include "apiserver/audit.h"
@@ -137,48 +139,6 @@ static void refuse_log(struct relay *r, int status)
 
 /* ---- headers */
 
-/* Not ours to pass on: the connection's own (RFC 9110 section 7.6.1), what says who is asking, and what is made anew. */
-static bool stays_here(struct span name)
-{
-	static const char *const names[] = {
-		"connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te", "trailer",
-		"transfer-encoding", "upgrade", "content-length", "expect", "date", "authorization", "x-forwarded-for",
-	};
-	for (size_t i = 0; i < ARRAY_LEN(names); i++)
-		if (span_eq_nocase(name, span_of(names[i])))
-			return true;
-	return span_eq_nocase(span_sub(name, 0, 12), SPAN("impersonate-")) ||
-	       span_eq_nocase(span_sub(name, 0, 9), SPAN("x-remote-"));
-}
-
-/* Headers that a Connection field names are the connection's too. */
-static bool is_named(const struct http_fields *all, struct span name)
-{
-	for (unsigned i = 0; i < all->n; i++) {
-		struct span rest = all->items[i].value, one;
-		if (!span_eq_nocase(all->items[i].name, SPAN("connection")))
-			continue;
-		while (span_cut(&rest, ',', &one))
-			if (span_eq_nocase(span_trim(one), name))
-				return true;
-	}
-	return false;
-}
-
-/* Sec-WebSocket-Protocol without the pseudo protocol that carries a browser's token. */
-static struct span without_token(struct arena *a, struct span protocols)
-{
-	auto_buf struct buf out = {};
-	struct span rest = protocols, one;
-	while (span_cut(&rest, ',', &one)) {
-		one = span_trim(one);
-		if (span_starts(one, SPAN("base64url.bearer.authorization.k8s.io.")))
-			continue;
-		buf_printf(&out, "%s%.*s", out.len ? ", " : "", SPAN_ARG(one));
-	}
-	return arena_span(a, buf_span(&out));
-}
-
 static size_t request_headers(struct relay *r, struct http_field *out)
 {
 	struct call *c = r->c;
@@ -188,10 +148,10 @@ static size_t request_headers(struct relay *r, struct http_field *out)
 		struct http_field f = in->items[i];
 		if (f.name.len && f.name.ptr[0] == ':')
 			continue;
-		if (stays_here(f.name) || is_named(in, f.name))
+		if (hop_stays(f.name) || hop_named(in, f.name))
 			continue;
 		if (span_eq_nocase(f.name, SPAN("sec-websocket-protocol"))) {
-			f.value = without_token(&c->arena, f.value);
+			f.value = hop_protocols(&c->arena, f.value);
 			if (!f.value.len)
 				continue;
 		}
@@ -214,27 +174,6 @@ static size_t request_headers(struct relay *r, struct http_field *out)
 	return n;
 }
 
-/* A redirect of the other server to itself leads back through us (k8s.io/apimachinery/pkg/util/proxy). */
-static struct span location_of(struct relay *r, struct span value)
-{
-	struct call *c = r->c;
-	struct span path = value, host;
-	static const struct span schemes[] = { SPAN_INIT("http://"), SPAN_INIT("https://") };
-	for (size_t i = 0; i < ARRAY_LEN(schemes); i++) {
-		if (!span_starts(value, schemes[i]))
-			continue;
-		host = span_from(value, schemes[i].len);
-		ptrdiff_t slash = span_chr(host, '/');
-		path = slash < 0 ? SPAN("/") : span_from(host, (size_t)slash);
-		host = slash < 0 ? host : span_sub(host, 0, (size_t)slash);
-		if (!span_eq(host, http_req_host(c->http)))
-			return value;
-	}
-	if (!path.len || path.ptr[0] != '/' || span_starts(path, r->to.prefix))
-		return value;
-	return arena_printf(&c->arena, "%.*s%.*s", SPAN_ARG(r->to.prefix), SPAN_ARG(path));
-}
-
 static void answer_headers(struct relay *r, bool upgraded)
 {
 	struct call *c = r->c;
@@ -242,12 +181,12 @@ static void answer_headers(struct relay *r, bool upgraded)
 	for (unsigned i = 0; i < in->n; i++) {
 		struct http_field f = in->items[i];
 		bool is_upgrade = span_eq_nocase(f.name, SPAN("upgrade"));
-		if ((!(upgraded && is_upgrade) && stays_here(f.name)) || (!is_upgrade && is_named(in, f.name)))
+		if ((!(upgraded && is_upgrade) && hop_stays(f.name)) || (!is_upgrade && hop_named(in, f.name)))
 			continue;
 		if (r->to.kind == RELAY_PROXY && span_eq_nocase(span_sub(f.name, 0, 21), SPAN("access-control-allow-")))
 			continue; /* what a page of ours may do is not for the other server to say */
 		if (r->to.kind == RELAY_PROXY && span_eq_nocase(f.name, SPAN("location")))
-			f.value = location_of(r, f.value);
+			f.value = hop_location(&c->arena, f.value, http_req_host(c->http), r->to.prefix);
 		http_reply_header(c->http, arena_cstr(&c->arena, f.name), f.value);
 	}
 	struct span length = http_call_header(r->call, "content-length");
