@@ -1,113 +1,15 @@
 /* The pass over addresses and ports on a store of its own, with a clock that is turned by hand. */
 #include "repair.c"
 
-#include <ftw.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-/* Turned by hand while the committer's thread looks. */
-struct test_clock {
-	struct clock clock;
-	_Atomic int64_t passed_ns;
-};
-
-static int64_t test_mono(struct clock *c)
-{
-	return atomic_load(&container_of(c, struct test_clock, clock)->passed_ns);
-}
-
-static int64_t test_wall(struct clock *c)
-{
-	return INT64_C(1700000000) * NS_PER_S + test_mono(c);
-}
-
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-	return remove(path);
-}
-
-struct bench {
-	char dir[64];
-	struct test_clock clock;
-	struct apiserver server;
-	struct worker worker;
-	struct repair repair;
-};
-
-/* seed.c's are the parts of a running server; here the pass alone is looked at. */
-static void put(struct bench *b, const char *key, const char *value)
-{
-	auto_err struct err err = ERR_INIT;
-	auto_bytes struct bytes *bytes = value ? bytes_of(span_of(value)) : NULL;
-	struct store_txn *t = store_txn_new();
-	if (bytes)
-		store_txn_put(t, STORE_THEN, span_of(key), bytes, 0);
-	else
-		store_txn_delete(t, STORE_THEN, span_of(key));
-	store_commit(b->server.store, t, NULL, on_written, NULL);
-}
-
-/* What stands at the key once all that was handed in is there; a write of our own tells when. */
-static const char *stored(struct bench *b, struct arena *a, const char *key)
-{
-	static unsigned n;
-	auto_buf struct buf mark = {};
-	buf_printf(&mark, "/mark/%u", n++);
-	put(b, buf_cstr(&mark), "1");
-	for (int i = 0; i < 5000; i++) {
-		struct store_snapshot *snap = store_snapshot(b->server.store);
-		const struct store_item *it = store_get(snap, span_of(key));
-		bool there = store_get(snap, buf_span(&mark));
-		const char *text = it ? arena_span(a, bytes_span(it->value)).ptr : "";
-		store_snapshot_unref(snap);
-		if (there)
-			return text;
-		usleep(1000);
-	}
-	fail_msg("the store does not answer");
-	return NULL;
-}
+#include "server_test.h"
 
 static void pass(struct bench *b)
 {
+	struct repair r = { .w = &b->worker };
 	do
-		slice(&b->repair);
-	while (b->repair.phase != SERVICES || b->repair.next.len);
-}
-
-static int setup(void **state)
-{
-	struct bench *b = mem_new(struct bench);
-	auto_err struct err err = ERR_INIT;
-	(void)snprintf(b->dir, sizeof(b->dir), "/tmp/knarr-repair-XXXXXX");
-	assert_non_null(mkdtemp(b->dir));
-	b->clock.clock = (struct clock){ .mono_ns = test_mono, .wall_ns = test_wall };
-	const struct store_options o = { .dir = b->dir, .clock = &b->clock.clock };
-	if (store_open(&o, &b->server.store, &err) < 0)
-		fail_msg("%s", err_msg(&err));
-	b->server.clock = &b->clock.clock;
-	b->server.registry = api_registry_box_new(api_registry_builtin(false));
-	b->worker.server = &b->server;
-	b->repair.w = &b->worker;
-	*state = b;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct bench *b = *state;
-	auto_err struct err err = ERR_INIT;
-	assert_int_equal(store_close(b->server.store, &err), 0);
-	api_registry_cache_done(&b->worker.registry);
-	api_registry_box_free(b->server.registry);
-	buf_done(&b->repair.next);
-	assert_int_equal(nftw(b->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
-	free(b);
-	return 0;
+		slice(&r);
+	while (r.phase != SERVICES || r.next.len);
+	buf_done(&r.next);
 }
 
 #define IP(name) "/registry/networking.k8s.io/ipaddresses/" name
