@@ -188,7 +188,10 @@ void call_fail(struct call *c)
 	bool nameless = c->generic || c->err.class == ERR_UNAUTHORIZED || c->err.class == ERR_INVALID_REQUEST ||
 			c->err.class == ERR_TOO_LARGE || c->err.class == ERR_TOO_MANY ||
 			c->err.class == ERR_NOT_ACCEPTABLE || c->err.class == ERR_UNSUPPORTED_MEDIA;
-	status_write(&body, &c->err, nameless ? NULL : &d);
+	if (c->bare && c->err.class == ERR_INTERNAL)
+		status_write_unknown(&body, &c->err);
+	else
+		status_write(&body, &c->err, nameless ? NULL : &d);
 	if (c->http && c->err.retry_ms) {
 		auto_buf struct buf seconds = {};
 		buf_i64(&seconds, (c->err.retry_ms + 999) / 1000);

@@ -249,6 +249,7 @@ static int patch_apply(struct call *c, const struct patch *p, const struct json 
 				"for apply patch");
 		struct api_ssa ssa = write_ssa(c);
 		rc = api_ssa_apply(&c->arena, &ssa, old, &p->tree, manager, call_param_true(c, "force"), out, &c->err);
+		c->bare = rc < 0;
 	} else {
 		rc = patch_copy(c, p->kind, c->res->type, &p->tree, old, out);
 	}

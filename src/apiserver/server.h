@@ -130,6 +130,7 @@ struct call {
 	struct status_details *about;	/* what an error is about, if not the resource of the path */
 	bool is_virtual; /* virtual.c answers the body */
 	bool generic; /* the error is about the request, not about an object: no details */
+	bool bare;    /* an internal error that upstream gives no reason: the message alone */
 	/* writes */
 	struct span body;
 	struct json object;	     /* to be stored */

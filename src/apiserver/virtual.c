@@ -472,6 +472,7 @@ static int scale_apply(struct call *c, const struct json *old, struct json *out_
 							 .subresource = c->sub->name,
 							 .now_unix_s = ssa.now_unix_s };
 	rc = api_ssa_apply(&c->arena, &as_scale, NULL, &patch, manager, false, &checked, &c->err);
+	c->bare = rc < 0;
 	if (rc < 0)
 		return rc;
 	const struct json *replicas = json_path(&patch, "spec", "replicas", (char *)NULL);
