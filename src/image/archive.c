@@ -330,6 +330,8 @@ struct save {
 	struct tar_writer w;
 	struct arena arena;
 	struct map written; /* digests */
+	struct saved *images; /* owned */
+	size_t n_images, cap_images;
 };
 
 static int entry_out(struct save *v, const char *path, struct span data, struct err *err)
@@ -382,6 +384,121 @@ static void kblob(struct json_out *o, const char *key, const struct image_digest
 		json_out_span(o, span_of(path));
 }
 
+/* ---- what is saved: images, each with the tags that it gets in the archive ---- */
+
+struct saved {
+	struct image_digest id;
+	struct image_ref *refs; /* in the arena; each with a tag */
+	size_t n_refs;
+};
+
+static struct saved *saved_get(struct save *v, const struct image_digest *id)
+{
+	for (size_t i = 0; i < v->n_images; i++)
+		if (image_digest_eq(&v->images[i].id, id))
+			return &v->images[i];
+	MEM_GROW(v->images, v->n_images, v->cap_images);
+	v->images[v->n_images] = (struct saved){ .id = *id };
+	return &v->images[v->n_images++];
+}
+
+static void saved_ref(struct save *v, const struct image_digest *id, const struct image_ref *ref)
+{
+	struct saved *i = saved_get(v, id);
+	for (size_t k = 0; ref && k < i->n_refs; k++)
+		if (span_eq(i->refs[k].tag, ref->tag) && span_eq(i->refs[k].path, ref->path) && span_eq(i->refs[k].domain, ref->domain))
+			return;
+	if (!ref || !ref->tag.len)
+		return;
+	struct image_ref *more = arena_alloc_n(&v->arena, i->n_refs + 1, sizeof(*more));
+	if (i->n_refs)
+		memcpy(more, i->refs, i->n_refs * sizeof(*more));
+	more[i->n_refs++] = *ref;
+	i->refs = more;
+}
+
+/* A name alone means all its tags, as with dockerd; when there is no such name it may be an id. */
+static int saved_add(struct save *v, struct span text, struct err *err)
+{
+	struct image_ref ref = {};
+	struct image_digest id, owner, target;
+	struct named *names;
+	bool is_ref = image_ref_parse(text, &v->arena, &ref, NULL) == 0;
+	if (is_ref && !ref.tag.len && !ref.digest.len) {
+		struct span wanted = image_ref_name(&ref, &v->arena);
+		size_t found = 0, n = image_names_copy(v->s, &v->arena, &names);
+		for (size_t i = 0; i < n; i++) {
+			struct image_ref one;
+			if (image_ref_parse(span_of(names[i].text), &v->arena, &one, NULL) < 0 ||
+			    !span_eq(image_ref_name(&one, &v->arena), wanted))
+				continue;
+			saved_ref(v, &names[i].id, &one);
+			found++;
+		}
+		if (found)
+			return 0;
+	}
+	int rc = image_find(v->s, text, &id, err);
+	if (rc < 0)
+		return rc;
+	bool named = is_ref && ref.tag.len && !ref.digest.len &&
+		     image_name_get(v->s, image_ref_text(&ref, &v->arena), &owner, &target) && image_digest_eq(&owner, &id);
+	saved_ref(v, &id, named ? &ref : NULL);
+	return 0;
+}
+
+static void index_item(struct json_out *o, const struct image_manifest *m, const struct image_digest *manifest, size_t size,
+	const struct image_ref *ref, struct arena *a)
+{
+	json_out_begin(o);
+	json_out_kspan(o, "mediaType", m->media_type.len ? m->media_type : span_of(IMAGE_TYPE_OCI_MANIFEST));
+	json_out_kspan(o, "digest", image_digest_span(manifest));
+	json_out_ki64(o, "size", (int64_t)size);
+	if (ref) {
+		json_out_key(o, SPAN("annotations"));
+		json_out_begin(o);
+		json_out_kspan(o, "io.containerd.image.name", image_ref_text(ref, a));
+		json_out_kspan(o, "org.opencontainers.image.ref.name", ref->tag);
+		json_out_end(o);
+	}
+	json_out_end(o);
+}
+
+static int saved_write(struct save *v, const struct saved *i, struct json_out *index, struct json_out *docker, struct err *err)
+{
+	struct image_info info;
+	struct image_config config;
+	struct image_manifest m;
+	auto_buf struct buf manifest = {};
+	int rc = image_inspect(v->s, &i->id, &v->arena, &info, &config, &m, err);
+	if (rc == 0)
+		rc = blob_out(v, &info.manifest, err);
+	if (rc == 0)
+		rc = blob_out(v, &i->id, err);
+	for (size_t k = 0; rc == 0 && k < m.n; k++)
+		rc = blob_out(v, &m.items[k].digest, err);
+	if (rc == 0)
+		rc = image_blob_read(v->s, &info.manifest, &manifest, MANIFEST_BYTES, err);
+	if (rc < 0)
+		return rc;
+	for (size_t k = 0; k < MAX(i->n_refs, (size_t)1); k++)
+		index_item(index, &m, &info.manifest, manifest.len, i->n_refs ? &i->refs[k] : NULL, &v->arena);
+	json_out_begin(docker);
+	kblob(docker, "Config", &i->id);
+	json_out_key(docker, SPAN("RepoTags"));
+	json_out_begin_array(docker);
+	for (size_t k = 0; k < i->n_refs; k++)
+		json_out_span(docker, image_ref_familiar(&i->refs[k], &v->arena));
+	json_out_end(docker);
+	json_out_key(docker, SPAN("Layers"));
+	json_out_begin_array(docker);
+	for (size_t k = 0; k < m.n; k++)
+		kblob(docker, NULL, &m.items[k].digest);
+	json_out_end(docker);
+	json_out_end(docker);
+	return 0;
+}
+
 int image_save(struct image_store *s, const struct span *names, size_t n, struct tar_sink *to, struct err *err)
 {
 	struct save v = { .s = s };
@@ -390,62 +507,21 @@ int image_save(struct image_store *s, const struct span *names, size_t n, struct
 	struct json_out oi = { .buf = &index }, od = { .buf = &docker };
 	image_operation_begin(s, &op);
 	tar_writer_init(&v.w, to);
+	int rc = 0;
+	for (size_t i = 0; rc == 0 && i < n; i++)
+		rc = saved_add(&v, names[i], err);
 	json_out_begin(&oi);
 	json_out_ki64(&oi, "schemaVersion", 2);
 	json_out_kspan(&oi, "mediaType", span_of(IMAGE_TYPE_OCI_INDEX));
 	json_out_key(&oi, SPAN("manifests"));
 	json_out_begin_array(&oi);
 	json_out_begin_array(&od);
-	int rc = folder_out(&v, "blobs", err);
+	if (rc == 0)
+		rc = folder_out(&v, "blobs", err);
 	if (rc == 0)
 		rc = folder_out(&v, "blobs/sha256", err);
-	for (size_t i = 0; rc == 0 && i < n; i++) {
-		struct image_digest id;
-		struct image_info info;
-		struct image_config config;
-		struct image_manifest m;
-		struct image_ref ref = {};
-		struct image_digest named, target;
-		if ((rc = image_find(s, names[i], &id, err)) < 0 || (rc = image_inspect(s, &id, &v.arena, &info, &config, &m, err)) < 0)
-			break;
-		/* A name that was given is kept in the archive; an id has none. */
-		bool by_name = image_ref_parse(names[i], &v.arena, &ref, NULL) == 0 && !ref.digest.len;
-		image_ref_default(&ref);
-		by_name = by_name && image_name_get(s, image_ref_text(&ref, &v.arena), &named, &target) && image_digest_eq(&named, &id);
-		rc = blob_out(&v, &info.manifest, err);
-		if (rc == 0)
-			rc = blob_out(&v, &id, err);
-		for (size_t k = 0; rc == 0 && k < m.n; k++)
-			rc = blob_out(&v, &m.items[k].digest, err);
-		auto_buf struct buf manifest = {};
-		if (rc == 0)
-			rc = image_blob_read(s, &info.manifest, &manifest, MANIFEST_BYTES, err);
-		json_out_begin(&oi);
-		json_out_kspan(&oi, "mediaType", m.media_type.len ? m.media_type : span_of(IMAGE_TYPE_OCI_MANIFEST));
-		json_out_kspan(&oi, "digest", image_digest_span(&info.manifest));
-		json_out_ki64(&oi, "size", (int64_t)manifest.len);
-		if (by_name) {
-			json_out_key(&oi, SPAN("annotations"));
-			json_out_begin(&oi);
-			json_out_kspan(&oi, "io.containerd.image.name", image_ref_text(&ref, &v.arena));
-			json_out_kspan(&oi, "org.opencontainers.image.ref.name", ref.tag);
-			json_out_end(&oi);
-		}
-		json_out_end(&oi);
-		json_out_begin(&od);
-		kblob(&od, "Config", &id);
-		json_out_key(&od, SPAN("RepoTags"));
-		json_out_begin_array(&od);
-		if (by_name)
-			json_out_span(&od, image_ref_familiar(&ref, &v.arena));
-		json_out_end(&od);
-		json_out_key(&od, SPAN("Layers"));
-		json_out_begin_array(&od);
-		for (size_t k = 0; k < m.n; k++)
-			kblob(&od, NULL, &m.items[k].digest);
-		json_out_end(&od);
-		json_out_end(&od);
-	}
+	for (size_t i = 0; rc == 0 && i < v.n_images; i++)
+		rc = saved_write(&v, &v.images[i], &oi, &od, err);
 	if (rc == 0) {
 		json_out_end(&oi);
 		json_out_end(&oi);
@@ -456,6 +532,7 @@ int image_save(struct image_store *s, const struct span *names, size_t n, struct
 			rc = tar_write_end(&v.w, err);
 	}
 	tar_writer_done(&v.w);
+	free(v.images);
 	map_done(&v.written);
 	arena_done(&v.arena);
 	image_operation_end(s, &op);

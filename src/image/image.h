@@ -230,7 +230,8 @@ bool image_chain_used(const char *chain, void *store);
  * Docker's words through the reporter ("Loaded image: nginx:latest", "Loaded image ID: sha256:..."). */
 int image_load(struct image_store *s, struct tar_source *from, const struct image_unpacker *u, const struct image_reporter *r,
 	struct err *err);
-/* `docker save`: one archive that is both an OCI layout and a docker archive. names as for image_find. */
+/* `docker save`: one archive that is both an OCI layout and a docker archive. names as for image_find; one without tag
+ * and digest means all its tags. An image stands in manifest.json once, with every tag that was asked for. */
 int image_save(struct image_store *s, const struct span *names, size_t n, struct tar_sink *to, struct err *err);
 /* `docker import`: a root file system as an image of one layer. config: a JSON object (container config) or empty;
  * ref: name or empty. */

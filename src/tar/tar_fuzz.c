@@ -50,12 +50,12 @@ static uint64_t walk(struct span input, size_t piece_bytes, struct buf *copy)
 		}
 		assert(e->sparse || total == e->size);
 	}
-	if (rc < 0) {
+	/* Only who drains the stream knows that it is sound: damage behind the archive's end is met earlier or later, as the pieces
+	 * fall. */
+	if (rc < 0 || tar_drain(r, NULL) < 0) {
 		seen = 0;
 		if (copy)
 			buf_trunc(copy, 0);
-	} else {
-		(void)tar_drain(r, NULL); /* any result is fine */
 	}
 	if (copy)
 		tar_writer_done(&w);

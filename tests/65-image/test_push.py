@@ -150,6 +150,63 @@ def test_save_for_skopeo(store, fake, tmp_path, kind):
     assert fresh.list()[0]["manifest"] == store.list()[0]["manifest"]
 
 
+def test_save_names(store, fake, tmp_path):
+    """A name without a tag is all its tags; one image stands once with all of them; an id brings none."""
+    f = fake()
+    a, b = Image(base_layer()), Image(top_layer())
+    f.add(a, "a", "1")
+    f.add(b, "b", "1")
+    store("pull", f"{f.host}/a:1")
+    store("pull", f"{f.host}/b:1")
+    for name in ("app:1", "app:2", "other:1"):
+        store("tag", f"{f.host}/a:1", name)
+    store("tag", f"{f.host}/b:1", "app:3")
+
+    def saved(*names):
+        store("save", tmp_path / "s.tar", *names)
+        with tarfile.open(tmp_path / "s.tar") as t:
+            docker = json.load(t.extractfile("manifest.json"))
+            index = json.load(t.extractfile("index.json"))
+        seen = sorted((x["Config"][13:], sorted(x["RepoTags"])) for x in docker)
+        named = sorted(x.get("annotations", {}).get("io.containerd.image.name", "") for x in index["manifests"])
+        return seen, named
+
+    ida, idb = a.config[7:], b.config[7:]
+    hub = "docker.io/library/"
+    assert saved("app") == (sorted([(ida, ["app:1", "app:2"]), (idb, ["app:3"])]), [hub + "app:1", hub + "app:2", hub + "app:3"])
+    assert saved("app:1", "other:1", "app:1") == ([(ida, ["app:1", "other:1"])], [hub + "app:1", hub + "other:1"])
+    assert saved(ida[:12]) == ([(ida, [])], [""])
+    assert saved("app:2", ida) == ([(ida, ["app:2"])], [hub + "app:2"])
+    fresh = Store(tmp_path / "fresh")
+    store("save", tmp_path / "s.tar", "app")
+    assert sorted(x for x in fresh("load", tmp_path / "s.tar")) == [f"Loaded image: app:{n}" for n in (1, 2, 3)]
+    assert "No such image: nothing" in store.fails("save", tmp_path / "s.tar", "nothing")
+
+
+def test_load_full_disk(tmp_path, fake):
+    """A disk that fills up in the middle of a load: an error, nothing half, and room for another after a gc."""
+    f, big, small = fake(), Image(random_layer(1, 12 << 20), compress=""), Image(top_layer())
+    f.add(big, "big", "1")
+    f.add(small, "small", "1")
+    source = Store(tmp_path / "source")
+    for name in ("big", "small"):
+        source("pull", f"{f.host}/{name}:1")
+        source("save", tmp_path / f"{name}.tar", f"{f.host}/{name}:1")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", disk], check=True)
+    try:
+        s = Store(disk / "store", KNARR_BACKEND="copy")
+        assert s.fails("load", tmp_path / "big.tar").startswith("NO_SPACE: ")
+        assert s.list() == []
+        s("gc")
+        assert not list((s.path / "snapshots/layers").iterdir()) and not list((s.path / "snapshots/tmp").iterdir())
+        s("load", tmp_path / "small.tar")
+        assert s.list()[0]["id"] == small.config
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
 def test_load_bad(store, tmp_path):
     a = tmp_path / "a.tar"
     a.write_bytes(tar_of(entry("x", b"1")))
