@@ -356,6 +356,8 @@ static void test_names(void **state)
 	snprintf(want, sizeof(want), "conflict: unable to delete %.12s (cannot be forced) - image is being used by running container c0ffee000000",
 		a.text + 7);
 	removed(s, a.text, &forced_running, want);
+	removed(s, "app:2", &forced_running, "Untagged: app:2\n"); /* forced, by its last name: it stays for the container */
+	OK(image_tag(s, &a, SPAN("app:2"), &err));
 	snprintf(want, sizeof(want), "conflict: unable to delete %.12s (must be forced) - image is being used by stopped container c0ffee000000",
 		b.text + 7);
 	removed(s, b.text, &by_stopped, want);
@@ -391,6 +393,12 @@ static void test_parents(void **state)
 	char want[300];
 	snprintf(want, sizeof(want), "conflict: unable to delete %.12s (cannot be forced) - image has dependent child images", base.text + 7);
 	removed(s, base.text, NULL, want);
+	/* By a name it loses the name, and stays for its child: dockerd says no more. */
+	static const struct image_remove_params forced = { .force = true };
+	OK(image_tag(s, &base, SPAN("based:1"), &err));
+	removed(s, "based:1", NULL, "Untagged: based:1\n");
+	OK(image_tag(s, &base, SPAN("based:2"), &err));
+	removed(s, "based:2", &forced, "Untagged: based:2\n");
 	snprintf(want, sizeof(want), "Untagged: child:latest\nDeleted: %s\nDeleted: *", child.text);
 	removed(s, "child", NULL, want); /* the nameless parent goes along */
 	FAILS(ERR_NOT_FOUND, "No such image", image_find(s, image_digest_span(&base), &ignored, &err));

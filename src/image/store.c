@@ -504,15 +504,16 @@ static int conflict(const struct removal *m, const struct image_digest *id, unsi
 	return 0;
 }
 
-/* The image itself and, unless told otherwise, the nameless parents that it leaves behind. */
-static int delete_chain(struct removal *m, struct image_digest id, bool force, struct err *err)
+/* The image itself and, unless told otherwise, the nameless parents that it leaves behind. quiet: one that is in use stays, as its
+ * parents do. */
+static int delete_chain(struct removal *m, struct image_digest id, bool force, bool quiet, struct err *err)
 {
-	for (bool first = true;; first = false) {
+	for (bool first = !quiet;; first = false) {
 		struct record *r = record_get(m->s, &id);
 		if (!r)
 			return 0;
-		if (!first && (names_of(m->s, &id) || conflict(m, &id, HARD | STOPPED, NULL) < 0))
-			return 0; /* a parent in use stays, quietly */
+		if (!first && (names_of(m->s, &id) || conflict(m, &id, quiet && force ? HARD : HARD | STOPPED, NULL) < 0))
+			return 0;
 		int rc = first ? conflict(m, &id, force ? HARD : HARD | ACTIVE | STOPPED, err) : 0;
 		if (rc < 0)
 			return rc;
@@ -529,6 +530,7 @@ static int delete_chain(struct removal *m, struct image_digest id, bool force, s
 			if (!shared)
 				removed_add(m, true, arena_printf(m->a, "sha256:%s", r->chains[c]));
 		}
+		quiet = false; /* a parent stays for a stopped container, forced or not */
 		struct image_digest parent = r->parent;
 		record_take_out(m->s, r);
 		record_free(r);
@@ -631,8 +633,8 @@ static int remove_locked(struct removal *m, struct span text, struct err *err)
 					untag(m, s->names[i]);
 		if (names_of(s, &id))
 			return 0;
-		rc = delete_chain(m, id, force, err);
-		return rc;
+		/* Its name is gone, which is what was asked for: whoever still needs the image keeps it. */
+		return delete_chain(m, id, force, true, err);
 	}
 	if (single_reference(s, &id)) {
 		if ((rc = conflict(m, &id, force ? HARD : HARD | STOPPED, err)) < 0)
@@ -641,7 +643,7 @@ static int remove_locked(struct removal *m, struct span text, struct err *err)
 			if (image_digest_eq(&s->names[i]->id, &id))
 				untag(m, s->names[i]);
 	}
-	return delete_chain(m, id, force, err);
+	return delete_chain(m, id, force, false, err);
 }
 
 /* Whatever was changed is written; if that fails memory is read back from what is on disk. */
@@ -692,7 +694,7 @@ int image_prune(struct image_store *s, bool all, const struct image_remove_param
 				continue;
 			if ((p->used && p->used(p->arg, &id, false, container, &running)) || conflict(&m, &id, CHILD, NULL) < 0)
 				continue;
-			rc = delete_chain(&m, id, true, err);
+			rc = delete_chain(&m, id, true, false, err);
 			again = true;
 		}
 	}
