@@ -213,8 +213,11 @@ struct span image_ref_familiar_name(const struct image_ref *r, struct arena *a)
 	if (!span_is(r->domain, "docker.io"))
 		return image_ref_name(r, a);
 	struct span short_path = span_starts(r->path, SPAN("library/")) ? span_from(r->path, 8) : r->path;
+	uint8_t raw[32];
 	if (span_chr(short_path, '/') >= 0)
 		short_path = r->path; /* library/a/b is only short without its domain */
+	else if (short_path.len == 64 && hex_parse(short_path, raw))
+		return r->path; /* alone it would be an id */
 	/* docker.io/x.y/z: without the domain it would read as a host. (distribution/reference shortens it all the same.) */
 	struct span first, rest;
 	if (span_split(short_path, '/', &first, &rest) && (span_chr(first, '.') >= 0 || span_is(first, "localhost")))
