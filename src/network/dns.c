@@ -591,9 +591,7 @@ static int listen_at(int type, uint16_t *port, struct err *err)
 	struct sockaddr_storage at;
 	socklen_t len = network_addr_sock(&self, *port, &at);
 	int on = 1;
-	/* Freely: the loopback interface comes up after us. */
-	if (s < 0 || setsockopt(s, IPPROTO_IP, IP_FREEBIND, &on, sizeof(on)) < 0 ||
-	    (type == SOCK_STREAM && setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0))
+	if (s < 0 || (type == SOCK_STREAM && setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0))
 		return err_sys(err, "making the name server's socket");
 	if (bind(s, (struct sockaddr *)&at, len) < 0) {
 		/* The port of before belongs to somebody in the container now. */

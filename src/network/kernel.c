@@ -65,10 +65,13 @@ int network_kernel_make(struct network_engine *e, struct network *n, struct err 
 			struct network_prefix p = { n->pool[v].gateway, n->pool[v].subnet.bits };
 			network_address_add(&b, l.index, &p);
 		}
-	if (n->pool[V6].subnet.addr.family)
-		network_link_up_add(&b, l.index, true);
-	else
-		network_link_port_up_add(&b, n->bridge, 0);
+	/* No link-local address of the kernel's making: it would be tentative for a second or two, and the neighbours of forwarded
+	 * packets are asked with that address (RFC 4861 section 7.2.2). fe80::1 on every bridge, as Docker has it. */
+	if (n->pool[V6].subnet.addr.family) {
+		static const struct network_prefix link_local = { { AF_INET6, { 0xfe, 0x80, [15] = 1 } }, 64 };
+		network_address_add(&b, l.index, &link_local);
+	}
+	network_link_port_up_add(&b, n->bridge, 0);
 	if ((rc = network_nl_commit(e->route, &b, NULL, "giving a bridge its addresses", err)) < 0)
 		goto undo;
 	if (n->pool[V6].subnet.addr.family && (rc = network_forward_v6(e, err)) < 0)
@@ -96,6 +99,8 @@ void network_kernel_elements(struct network_engine *e, const struct network *n, 
 		network_nft_interface(&e->nft, NETWORK_NFT_BRIDGES, add, n->bridge);
 	if (n->icc)
 		network_nft_pair(&e->nft, add, n->bridge);
+	else if (e->set.userland_proxy)
+		network_nft_interface(&e->nft, NETWORK_NFT_QUIET, add, n->bridge);
 	if (n->internal)
 		network_nft_interface(&e->nft, NETWORK_NFT_INTERNAL, add, n->bridge);
 	for (int v = V4; v <= V6; v++) {

@@ -225,6 +225,15 @@ void network_link_up_add(struct network_nl_batch *b, int index, bool up)
 	network_nl_end(b, link_begin(b, 0, &ifi));
 }
 
+void network_link_sync_add(struct network_nl_batch *b, int index, const char *name)
+{
+	struct ifinfomsg ifi = { .ifi_index = index };
+	size_t m = network_nl_begin(b, RTM_GETLINK, 0, &ifi, sizeof(ifi));
+	if (name)
+		network_nl_str(b, IFLA_IFNAME, name);
+	network_nl_end(b, m);
+}
+
 void network_link_delete_add(struct network_nl_batch *b, const char *name)
 {
 	struct ifinfomsg ifi = { 0 };

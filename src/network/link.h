@@ -37,6 +37,9 @@ void network_link_veth_add(struct network_nl_batch *b, const struct network_veth
 enum { NETWORK_PORT_ISOLATED = 1, NETWORK_PORT_HAIRPIN = 2 };
 void network_link_port_up_add(struct network_nl_batch *b, const char *name, unsigned how);
 void network_link_up_add(struct network_nl_batch *b, int index, bool up);
+/* A link that just got its carrier is put to use by a worker of the kernel's, later: until then it drops what is sent. Being
+ * asked about, it is put to use at once (Linux 6.8: linkwatch_sync_dev; before, the question is in vain). */
+void network_link_sync_add(struct network_nl_batch *b, int index, const char *name);
 void network_link_delete_add(struct network_nl_batch *b, const char *name);
 void network_address_add(struct network_nl_batch *b, int index, const struct network_prefix *p);
 void network_address_delete_add(struct network_nl_batch *b, int index, const struct network_prefix *p);

@@ -2,7 +2,7 @@
  * form of element, the library would be a dlopen of three objects for them (decision 0610).
  *
  *     table inet knarr_net_ID
- *     prerouting   dstnat     to an address of the host: PORTSn_AT, then PORTSn → dnat
+ *     prerouting   dstnat     from QUIET: accept; to an address of the host: PORTSn_AT, then PORTSn → dnat
  *     output       dstnat     the same for what the host itself sends, loopback excepted (the relay's part)
  *     forward      filter     1 to BRIDGES, established or related: accept
  *                             2 in . out in SAME: accept
@@ -43,6 +43,7 @@ static const struct set_row {
 } sets[NETWORK_NFT_SET_COUNT] = {
 	[NETWORK_NFT_BRIDGES] = { "bridges", { T_NAME }, { 0 }, false },
 	[NETWORK_NFT_SAME] = { "same", { T_NAME, T_NAME }, { 0 }, false },
+	[NETWORK_NFT_QUIET] = { "quiet", { T_NAME }, { 0 }, false },
 	[NETWORK_NFT_INTERNAL] = { "internal", { T_NAME }, { 0 }, false },
 	[NETWORK_NFT_MASQ4] = { "masq4", { T_IP4 }, { 0 }, true },
 	[NETWORK_NFT_MASQ6] = { "masq6", { T_IP6 }, { 0 }, true },
@@ -369,9 +370,9 @@ static void rules_ports(struct network_nft *n, const char *chain_name, bool not_
 	}
 }
 
-static void rule_interface(struct network_nft *n, uint32_t key, enum network_nft_set set, int code)
+static void rule_interface(struct network_nft *n, const char *chain_name, uint32_t key, enum network_nft_set set, int code)
 {
-	struct rule r = rule_begin(n, "forward");
+	struct rule r = rule_begin(n, chain_name);
 	meta(&n->batch, key, REG(0));
 	lookup(&n->batch, set, REG(0), false);
 	verdict(&n->batch, code);
@@ -396,8 +397,8 @@ static void rules_forward(struct network_nft *n)
 		verdict(b, NF_ACCEPT);
 		rule_end(n, r);
 	}
-	rule_interface(n, NFT_META_IIFNAME, NETWORK_NFT_INTERNAL, NF_DROP);
-	rule_interface(n, NFT_META_OIFNAME, NETWORK_NFT_INTERNAL, NF_DROP);
+	rule_interface(n, "forward", NFT_META_IIFNAME, NETWORK_NFT_INTERNAL, NF_DROP);
+	rule_interface(n, "forward", NFT_META_OIFNAME, NETWORK_NFT_INTERNAL, NF_DROP);
 	struct rule r = rule_begin(n, "forward");
 	meta(b, NFT_META_OIFNAME, REG(0));
 	lookup(b, NETWORK_NFT_BRIDGES, REG(0), false);
@@ -414,7 +415,7 @@ static void rules_forward(struct network_nft *n)
 		verdict(b, NF_ACCEPT);
 		rule_end(n, r);
 	}
-	rule_interface(n, NFT_META_OIFNAME, NETWORK_NFT_BRIDGES, NF_DROP);
+	rule_interface(n, "forward", NFT_META_OIFNAME, NETWORK_NFT_BRIDGES, NF_DROP);
 }
 
 static void rules_postrouting(struct network_nft *n)
@@ -482,6 +483,7 @@ void network_nft_table_add(struct network_nft *n)
 	chain(n, "postrouting", "nat", NF_INET_POST_ROUTING, PRIORITY_SRCNAT);
 	for (unsigned i = 0; i < NETWORK_NFT_SET_COUNT; i++)
 		set_make(n, i);
+	rule_interface(n, "prerouting", NFT_META_IIFNAME, NETWORK_NFT_QUIET, NF_ACCEPT);
 	rules_ports(n, "prerouting", false);
 	rules_ports(n, "output", true);
 	rules_forward(n);

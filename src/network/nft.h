@@ -9,6 +9,7 @@
 enum network_nft_set {
 	NETWORK_NFT_BRIDGES,   /* interface: ours, bridges that protect what is behind them */
 	NETWORK_NFT_SAME,      /* interface . interface: passes freely (in and out are one bridge, and icc is on) */
+	NETWORK_NFT_QUIET,     /* interface: icc is off, ports of the host are reached through the relay */
 	NETWORK_NFT_INTERNAL,  /* interface: nothing passes but what is in SAME */
 	NETWORK_NFT_MASQ4,     /* subnet whose traffic to elsewhere is masqueraded */
 	NETWORK_NFT_MASQ6,

@@ -360,10 +360,16 @@ int network_ports_map(struct network_sandbox *box, struct err *err)
 		bool routed = ep && ep->net->mode[v] == NETWORK_ROUTED;
 		p->mapped = p->routed = false;
 		p->to = ep ? ep->addr[v].addr : v == V6 && other ? other->addr[V4].addr : (struct network_addr){ 0 };
-		if (!p->to.family) {
-			network_relay_close(take(&p->relay));
-			continue;
+		/* The socket listens, so somebody must take what comes: without a gateway the relay turns it away. */
+		if (p->relay) {
+			network_relay_retarget(p->relay, &p->to);
+		} else if (p->sock >= 0 && e->set.userland_proxy && p->protocol != IPPROTO_SCTP) {
+			int rc = network_relay_open(e, p, &p->to, err);
+			if (rc < 0)
+				return rc;
 		}
+		if (!p->to.family)
+			continue;
 		if (routed) {
 			p->routed = !routed_already(box, p);
 			if (p->routed)
@@ -375,13 +381,6 @@ int network_ports_map(struct network_sandbox *box, struct err *err)
 		if (p->mapped)
 			network_nft_port(&e->nft, true, network_addr_zero(&p->host) ? NULL : &p->host, p->protocol, p->outside, &p->to,
 					 p->inside);
-		if (p->relay)
-			network_relay_retarget(p->relay, &p->to);
-		else if (p->sock >= 0 && e->set.userland_proxy && p->protocol != IPPROTO_SCTP) {
-			int rc = network_relay_open(e, p, &p->to, err);
-			if (rc < 0)
-				return rc;
-		}
 	}
 	return network_nft_apply(e, "publishing ports", err);
 }
@@ -433,7 +432,7 @@ int network_ports_adopt(struct network_sandbox *box, const int *socks, unsigned 
 	}
 	for (unsigned i = 0; i < box->n_ports && rc == 0; i++) {
 		struct network_port *p = &box->ports[i];
-		if (p->sock >= 0 && !p->relay && p->to.family && box->engine->set.userland_proxy && p->protocol != IPPROTO_SCTP)
+		if (p->sock >= 0 && !p->relay && box->engine->set.userland_proxy && p->protocol != IPPROTO_SCTP)
 			rc = network_relay_open(box->engine, p, &p->to, err);
 	}
 	return rc;

@@ -219,7 +219,7 @@ void network_relay_retarget(struct network_relay *r, const struct network_addr *
 void network_relay_close(struct network_relay *r); /* accepts NULL; the socket stays the port's */
 
 /* ---- dns.c */
-/* Sockets inside the namespace in which the thread is; ports 0 = free ones. */
+/* Sockets inside the namespace in which the thread is, its loopback interface up; ports 0 = free ones. */
 int network_dns_open(struct network_sandbox *box, struct err *err);
 void network_dns_close(struct network_dns *d); /* accepts NULL */
 

@@ -198,6 +198,8 @@ static struct relay_conn *conn_new(struct network_relay *r, int sock)
 static int dial(struct network_relay *r)
 {
 	struct sockaddr_storage to;
+	if (!r->to.family) /* the container has no gateway network now */
+		return -1;
 	socklen_t len = network_addr_sock(&r->to, r->port, &to);
 	auto_fd int s = socket(r->to.family, (r->udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (s < 0 || (connect(s, (struct sockaddr *)&to, len) < 0 && errno != EINPROGRESS))

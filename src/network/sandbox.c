@@ -230,8 +230,10 @@ static int sysctls(struct network_sandbox *box, struct err *err)
 		if (rc < 0)
 			return rc;
 	}
+	/* Nobody else has addresses that we gave out: nothing is asked of the neighbours before they work (RFC 4862 section 5.4).
+	 * */
 	if (wants_v6(box))
-		return 0;
+		return network_sysctl("net/ipv6/conf/default/accept_dad", "0", err);
 	/* Interfaces to come have no IPv6; lo is there already and keeps ::1. A kernel without IPv6 has no such file. */
 	auto_err struct err why = ERR_INIT;
 	if (network_sysctl("net/ipv6/conf/default/disable_ipv6", "1", &why) < 0 && why.errnum != ENOENT)
@@ -255,6 +257,11 @@ static int inside_make(struct network_sandbox *box, int *out_ns, int *out_route,
 	if (rc == 0) {
 		route = network_nl_open(NETLINK_ROUTE, err);
 		rc = route < 0 ? -(int)(err ? err->class : ERR_IO) : 0;
+	}
+	if (rc == 0) {
+		auto_nl_batch struct network_nl_batch b = { 0 };
+		network_link_up_add(&b, 1, true); /* lo is always the first */
+		rc = network_nl_commit(route, &b, NULL, "starting the loopback interface", err);
 	}
 	if (rc == 0 && wants_dns(box))
 		rc = network_dns_open(box, err);
@@ -299,6 +306,9 @@ static int interface_sysctls(struct network_endpoint *ep, int ns, bool default_v
 	snprintf(name, sizeof(name), "net/ipv6/conf/%s/disable_ipv6", ep->inside);
 	if (v6 != default_v6)
 		rc = network_sysctl(name, v6 ? "0" : "1", err);
+	snprintf(name, sizeof(name), "net/ipv6/conf/%s/accept_dad", ep->inside);
+	if (rc == 0 && v6 && !default_v6)
+		rc = network_sysctl(name, "0", err);
 	struct span one, key, v;
 	while (rc == 0 && span_cut(&extra, ',', &one) && span_split(one, '=', &key, &v)) {
 		ptrdiff_t at = span_find(key, SPAN(".IFNAME."));
@@ -358,7 +368,12 @@ static int attach(struct network_endpoint *ep, int ns, int route, bool default_v
 		}
 	}
 	network_link_up_add(&b, l.index, true);
-	return network_nl_commit(route, &b, NULL, "giving an interface its addresses", err);
+	network_link_sync_add(&b, l.index, NULL);
+	if ((rc = network_nl_commit(route, &b, NULL, "giving an interface its addresses", err)) < 0)
+		return rc;
+	network_link_sync_add(&b, 0, ep->outside);
+	network_link_sync_add(&b, n->ifindex, NULL);
+	return network_nl_commit(e->route, &b, NULL, "putting an interface to use", err);
 }
 
 static int build(struct network_sandbox *box, struct err *err)
@@ -367,9 +382,6 @@ static int build(struct network_sandbox *box, struct err *err)
 	int rc = inside_make(box, &ns, &route, err);
 	if (rc < 0)
 		return rc;
-	auto_nl_batch struct network_nl_batch b = { 0 };
-	network_link_up_add(&b, 1, true); /* lo is always the first */
-	rc = network_nl_commit(route, &b, NULL, "starting the loopback interface", err);
 	bool v6 = wants_v6(box);
 	LIST_EACH(&box->endpoints, ep, struct network_endpoint, of_sandbox)
 		if (rc == 0)

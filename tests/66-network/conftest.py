@@ -71,6 +71,8 @@ class Host:
             run("ip", "-n", ns, "addr", "add", f"198.51.100.{last}/24", "dev", "eth0")
             run("ip", "-n", ns, "addr", "add", f"2001:db8::{last}/64", "dev", "eth0", "nodad")
             run("ip", "-n", ns, "link", "set", "eth0", "up")
+        for ns in (self.name, self.world):
+            run("ip", "-n", ns, "link", "show", "dev", "eth0")  # asked about, the link is put to use at once
         run("ip", "-n", self.name, "route", "add", "default", "via", "198.51.100.2")
         run("ip", "-n", self.name, "-6", "route", "add", "default", "via", "2001:db8::2")
 
@@ -95,11 +97,11 @@ class Host:
 
 
 class Engine:
-    """One netctl process; `held` are the sockets that the monitors would hold."""
+    """One netctl process."""
 
-    def __init__(self, host, folder, ident="0", settings=None, fail=None):
+    def __init__(self, host, folder, ident="0", settings=None, fail=None, before=()):
         self.host, self.folder, self.ident, self.settings = host, pathlib.Path(folder), ident, settings or {}
-        self.held = {}
+        self.before = list(before)  # words of a program that starts the engine's
         self.open(fail)
 
     def open(self, fail=None):
@@ -110,7 +112,7 @@ class Engine:
         if fail:
             env["KNARR_FAIL"] = fail
         self.child = subprocess.Popen(
-            ["nsenter", f"--net={self.host.path()}", TOOL, str(theirs.fileno()), self.folder / "data", self.folder / "run", self.ident,
+            ["nsenter", f"--net={self.host.path()}", *self.before, TOOL, str(theirs.fileno()), self.folder / "data", self.folder / "run", self.ident,
              json.dumps(self.settings)], pass_fds=[theirs.fileno()], env=env)
         theirs.close()
         self.sock = mine

@@ -1,0 +1,161 @@
+"""The engine ends, in order or not; containers go on, the next one finds everything, and nothing is left over."""
+import os
+import pathlib
+import signal
+
+import pytest
+
+from conftest import Engine, Failed, run, until
+from test_dns import dig
+from wire import Tcp, Udp, tcp, udp, who
+
+PORTS = {"80/tcp": [{"HostPort": "8080"}], "53/udp": [{"HostPort": "5353"}]}
+
+
+@pytest.mark.parametrize("kill", [False, True], ids=["stop", "kill"])
+def test_containers_outlive_the_engine(host, engine, kill):
+    engine.create("net", IPAM={"Config": [{"Subnet": "10.60.0.0/24"}]}, Labels={"x": "y"})
+    a, b = engine.start("a", mode="net", ports=PORTS), engine.start("b", mode="net")
+    gone = engine.start("gone")
+    Tcp(a.got["netns"], "a", 80), Udp(a.got["netns"], "a", 53), Tcp(host.path(host.world), "world", 80)
+    before, rules = engine.ok("inspect", network="net"), host.ruleset()
+    world = host.path(host.world)
+    (engine.kill if kill else engine.stop)()
+    # nobody is there, and yet
+    assert who(world, "198.51.100.1", 8080) == ("a", "198.51.100.2") and udp(world, "198.51.100.1", 5353)[0] == "a"
+    assert who(b.got["netns"], a.ip("net"), 80)[0] == "a" and who(a.got["netns"], "198.51.100.2", 80)[0] == "world"
+    engine.open()
+    assert engine.ok("inspect", network="net") == before
+    assert host.ruleset() == rules
+    got = dict(a.got)
+    a.adopt(), b.adopt()
+    engine.ok("settle")
+    assert a.got == got
+    assert not os.path.exists(gone.got["netns"]) and engine.events.startswith("disconnect bridge " + gone.id[:12])
+    assert who(host.path(), "127.0.0.1", 8080)[0] == "a" and udp(host.path(), "::1", 5353)[0] == "a"
+    assert dig(b, "-q", "a")[0] == [a.ip("net")] and dig(b, "+tcp", "-q", "a")[0] == [a.ip("net")]
+    c = engine.start("c", mode="net")
+    assert c.ip("net") == "10.60.0.4"
+    with pytest.raises(Failed) as why:
+        engine.start("d", ports=PORTS)
+    assert "port is already allocated" in why.value.words
+    a.stop()
+    assert who(world, "198.51.100.1", 8080) is None
+    d = engine.start("d", ports=PORTS)
+    Tcp(d.got["netns"], "d", 80)
+    assert who(world, "198.51.100.1", 8080)[0] == "d"
+
+
+def test_after_the_machines_restart(host, folder, engine):
+    """RUN has files, but no namespace behind them any more."""
+    c = engine.start("c", ports=PORTS)
+    engine.kill()
+    for s in c.sockets:
+        os.close(s)
+    run("umount", c.got["netns"])
+    until(lambda: not [l for l in host.links() if l.startswith("v0-")])
+    engine.open()
+    with pytest.raises(Failed) as why:
+        engine.call("adopt", id=c.id)
+    assert why.value.kind == "NOT_FOUND"
+    engine.ok("settle")
+    assert os.listdir(folder + "/run/netns") == [] and os.listdir(folder + "/run/sandboxes") == []
+    assert "8080" not in host.ruleset()
+    assert engine.start("d", ports=PORTS).ip() == "172.17.0.2"
+
+
+def test_torn_records(host, folder, engine):
+    c = engine.start("c")
+    engine.create("n")
+    engine.stop()
+    record = pathlib.Path(folder, "run/sandboxes", c.id + ".json")
+    record.write_bytes(record.read_bytes()[:100])
+    pathlib.Path(folder, "run/sandboxes", "strange").write_text("x")
+    engine.open()
+    assert f"sandbox {c.id[:12]}: " in engine.ok("notes")
+    engine.ok("settle")
+    assert os.listdir(folder + "/run/netns") == [] and os.listdir(folder + "/run/sandboxes") == []
+    assert not [l for l in host.links() if l.startswith("v0-")]
+    engine.stop()
+    state = pathlib.Path(folder, "data/networks.json")
+    whole = state.read_bytes()
+    state.write_bytes(whole[:-40])
+    with pytest.raises(Failed) as why:
+        engine.open()
+    assert why.value.kind == "INVALID_REQUEST" and "reading networks.json" in why.value.words
+    state.write_bytes(whole)
+    engine.open()
+    assert [n["Name"] for n in engine.ok("list")] == ["bridge", "host", "none", "n"]
+
+
+POINTS = ["network.ns.made", "network.ns.pinned", "network.start.linked", "network.start.built", "network.start.published",
+          "network.bridge.made", "network.create.made", "network.remove.saved", "network.stop.unmapped", "network.stop.unlinked",
+          "network.stop.unpinned", "network.open.table"]
+
+
+def life(engine):
+    """Everything that leaves traces, from the first to the last."""
+    engine.create("sweep", EnableIPv6=True)
+    c = engine.start("c", mode="sweep", ports=PORTS)
+    c.stop()
+    engine.ok("remove", network="sweep")
+
+
+def test_killed_at_every_step(host, folder):
+    """SIGKILL at each failpoint, at each passage; the next engine has the network that stayed, and no trace of the rest."""
+    engine = Engine(host, folder)
+    keep = engine.start("keep", ports={"90/tcp": [{"HostPort": "9090"}]})
+    Tcp(keep.got["netns"], "keep", 90)
+    before = (host.links(), host.ruleset())
+    engine.stop()
+    swept = 0
+    for point in POINTS:
+        for passage in range(1, 9):
+            died = False
+            try:
+                engine.open(fail=f"{point}=kill@{passage}")
+                keep.adopt()
+                engine.ok("settle")
+                life(engine)
+            except EOFError:
+                died = True
+                assert engine.child.returncode == -signal.SIGKILL, point
+            if not died:
+                engine.stop()
+                assert passage > 1, f"{point} was never passed"
+                break
+            swept += 1
+            engine.sock.close()
+            engine.open()
+            keep.adopt()
+            engine.ok("settle")
+            for n in engine.ok("list"):
+                if n["Name"] == "sweep":
+                    engine.ok("remove", network="sweep")
+            assert (host.links(), host.ruleset()) == before, (point, passage)
+            assert os.listdir(folder + "/run/netns") == [keep.id], (point, passage)
+            assert os.listdir(folder + "/run/sandboxes") == [keep.id + ".json"], (point, passage)
+            assert who(host.path(host.world), "198.51.100.1", 9090)[0] == "keep", (point, passage)
+            engine.stop()
+    assert swept >= len(POINTS)
+    engine.open()
+    engine.ok("settle")
+    engine.ok("reset")
+    assert host.links() == ["eth0", "lo"] and host.ruleset() == ""
+    engine.kill()
+
+
+def test_descriptors_are_given_back(host, engine):
+    def fds():
+        return sorted(os.readlink(f"/proc/{engine.child.pid}/fd/{n}") for n in os.listdir(f"/proc/{engine.child.pid}/fd"))
+
+    engine.create("net")
+    engine.start("warm", mode="net", ports=PORTS).stop()
+    before = len(fds())
+    for _ in range(20):
+        c = engine.start("c", mode="net", ports=PORTS)
+        assert not tcp(host.path(), "127.0.0.1", 8080)  # taken, and turned away: nobody listens inside
+        c.connect("bridge")
+        c.disconnect("net")
+        c.stop()
+    assert until(lambda: len(fds()) == before), fds()
