@@ -11,19 +11,16 @@
  * RestartPolicy, ... A face that speaks older versions translates before; members that are not known here are kept and
  * not looked at. A known one that cannot be honoured is an error that names it.
  *
- * Names. Where a call takes `name` it is what Docker takes: the full id, a name with or without "/", or the beginning of an
- * id. Not
- * found: NOT_FOUND "No such container: x"; an ambiguous beginning: INVALID_REQUEST "Multiple IDs found with provided prefix: x".
+ * Names. Where a call takes `name` it is what Docker takes: the full id, a name with or without "/", or the beginning of an id.
+ * NOT_FOUND "No such container: x"; an ambiguous beginning: INVALID_REQUEST "Multiple IDs found with provided prefix: x".
  *
  * Promises
- * - What was answered is on disk. After SIGKILL at any instruction container_engine_open finds every container again: those
- * that run go
- *   on and are watched, those that ended meanwhile have their true exit code and time, half-made ones are gone, and nothing
- *   is left behind: no mount, control group, folder or namespace.
+ * - What was answered is on disk. After SIGKILL at any instruction container_engine_open finds every container again: those that
+ *   run go on and are watched, those that ended meanwhile have their true exit code and time, half-made ones are gone, and
+ *   nothing is left behind: no mount, control group, folder or namespace.
  * - A container belongs to its monitor: container_engine_close and the engine's death leave it running.
- * - At most one change at a time per container (start, stop, remove, ...): later ones wait in order. kill, wait, inspect,
- * attach and exec
- *   do not wait for them.
+ * - At most one change at a time per container (start, stop, remove, ...): later ones wait in order. kill, wait, inspect, attach
+ *   and exec do not wait for them.
  * - Errors have Docker's words, and the class that gives Docker's code (err_docker_code).
  *
  * Threads: everything is for the thread of opts.loop unless it says otherwise. Work that blocks (mounts, copies, synced
@@ -46,8 +43,7 @@ struct container_event { /* borrowed for the call */
 	struct span action;            /* "create", "start", "die", "exec_start: ls -l", "health_status: healthy", ... */
 	struct span id;                /* Actor.ID */
 	struct span image;             /* `from` */
-	/* Actor.Attributes: image, name, labels, and what the action adds ("exitCode", "signal") */
-	const struct json *attributes;
+	const struct json *attributes; /* Actor.Attributes: image, name, labels, and what the action adds ("exitCode", "signal") */
 	int64_t time_ns;
 };
 
@@ -72,8 +68,7 @@ struct container_opts {
 };
 
 /* Finds everything again; blocks meanwhile (no container is waited for). Restart policies go on from the loop afterwards. One
- * process
- * has DIR open at a time (flock; IN_USE). */
+ * process has DIR open at a time (flock; IN_USE). */
 int container_engine_open(const struct container_opts *opts, struct container_engine **out_engine, struct err *err);
 /* Two steps, as everything on a loop: no new operation may begin; those under way end; `closed` (may be NULL) is called from the
  * loop when nothing of the engine is left in it. Containers go on. Accepts NULL (closed is not called then). */
@@ -82,8 +77,8 @@ void container_engine_close(struct container_engine *e, void (*closed)(void *arg
 /* The unpacker for image_pull, image_load, ... over opts.snapshots; any thread, lives as long as the engine. */
 const struct image_unpacker *container_unpacker(struct container_engine *e);
 /* image_remove_params.used (arg is the engine): may be called from any thread. */
-bool container_uses_image(void *engine, const struct image_digest *id, bool only_running, char out_container[65], bool
-	*out_running);
+bool container_uses_image(void *engine, const struct image_digest *id, bool only_running, char out_container[65],
+	bool *out_running);
 
 /* ---- calls: operations that answer later ---- */
 
@@ -99,8 +94,7 @@ struct container_call {
 	void *owner_;
 };
 /* The caller does not want to know any more (its client left): done will not be called, memory is free at once. The operation
- * itself
- * goes on; a wait just ends. Harmless after done. */
+ * itself goes on; a wait just ends. Harmless after done. */
 void container_call_forget(struct container_call *c);
 
 /* ---- create, remove ---- */
@@ -112,10 +106,9 @@ struct container_create_params { /* borrowed for the call; copied */
 	const struct json *networking; /* NetworkingConfig; NULL = {} */
 	struct span platform;          /* "" = this machine's */
 };
-/* POST /containers/create. result: {"Id": ..., "Warnings": [...]}. NOT_FOUND "No such image: x:latest" (the face's client
- * pulls then),
- * EXISTS 'Conflict. The container name "/x" is already in use by container "ID". You have to remove (or rename) that container
- * to be able to reuse that name.', INVALID_REQUEST for what Docker refuses. */
+/* POST /containers/create. result: {"Id": ..., "Warnings": [...]}. NOT_FOUND "No such image: x:latest" (the face's client pulls
+ * then), EXISTS 'Conflict. The container name "/x" is already in use by container "ID". You have to remove (or rename) that
+ * container to be able to reuse that name.', INVALID_REQUEST for what Docker refuses. */
 void container_create(struct container_engine *e, const struct container_create_params *p, struct container_call *c);
 
 enum { CONTAINER_RM_FORCE = 1, CONTAINER_RM_VOLUMES = 2, CONTAINER_RM_LINK = 4 };
@@ -152,9 +145,8 @@ struct container_log {
 };
 /* INVALID_REQUEST "configured logging driver does not support reading" with driver none. */
 int container_log_open(struct container_engine *e, struct span name, struct container_log *out, struct err *err);
-/* Where files.h works. A descriptor of the running container's root, or of a view of the stopped one's, made on a worker:
- * result {"fd": n,
- * "read_only": bool, "uid": n, "gid": n}; the caller owns fd. While the view of a stopped one lives a start waits for
+/* Where files.h works. A descriptor of the running container's root, or of a view of the stopped one's, made on a worker: result
+ * {"fd": n, "read_only": bool, "uid": n, "gid": n}; the caller owns fd. While the view of a stopped one lives a start waits for
  * container_root_release, which every success must be followed by. */
 void container_root(struct container_engine *e, struct span name, struct container_call *c);
 void container_root_release(struct container_engine *e, struct span name);
@@ -162,16 +154,14 @@ void container_root_release(struct container_engine *e, struct span name);
 /* ---- lifecycle ---- */
 
 /* unchanged when it runs already. Errors as Docker's: INVALID_REQUEST with the runtime's words for a program that is missing
- * (State.ExitCode
- * 127) or cannot be executed (126), INTERNAL otherwise (State.ExitCode 128). */
+ * (State.ExitCode 127) or cannot be executed (126), INTERNAL otherwise (State.ExitCode 128). */
 void container_start(struct container_engine *e, struct span name, struct container_call *c);
 #define CONTAINER_TIMEOUT_UNSET INT64_MIN
 /* signal: number or name; empty = the container's. timeout_s: seconds until SIGKILL; -1 = never; CONTAINER_TIMEOUT_UNSET = the
  * container's StopTimeout, else 10. unchanged when it does not run. */
-void container_stop(struct container_engine *e, struct span name, struct span signal, int64_t timeout_s, struct container_call
-	*c);
-void container_restart(struct container_engine *e, struct span name, struct span signal, int64_t timeout_s, struct
-	container_call *c);
+void container_stop(struct container_engine *e, struct span name, struct span signal, int64_t timeout_s, struct container_call *c);
+void container_restart(struct container_engine *e, struct span name, struct span signal, int64_t timeout_s,
+	struct container_call *c);
 /* IN_USE "Container ID is not running"; INVALID_REQUEST "Invalid signal: x". Empty = KILL. */
 void container_kill(struct container_engine *e, struct span name, struct span signal, struct container_call *c);
 void container_pause(struct container_engine *e, struct span name, struct container_call *c);
@@ -183,9 +173,8 @@ void container_update(struct container_engine *e, struct span name, const struct
 enum container_condition { CONTAINER_NOT_RUNNING, CONTAINER_NEXT_EXIT, CONTAINER_REMOVED, CONTAINER_CONDITION_COUNT };
 /* "" and "not-running", "next-exit", "removed"; INVALID_REQUEST 'invalid condition: "x"'. */
 int container_condition_parse(struct span text, enum container_condition *out, struct err *err);
-/* result: {"StatusCode": n}, and "Error": {"Message": ...} where State.Error or the removal says something. Whether the
- * container exists is
- * told at once (return value), as the face must send its headers before the end comes. */
+/* result: {"StatusCode": n}, and "Error": {"Message": ...} where State.Error or the removal says something. Whether the container
+ * exists is told at once (return value), as the face must send its headers before the end comes. */
 int container_wait(struct container_engine *e, struct span name, enum container_condition condition, struct container_call *c,
 	struct err *err);
 
@@ -200,7 +189,6 @@ struct container_stream {
 	/* Standard input takes data again, after container_stream_write answered less than all. May be NULL. */
 	void (*writable)(struct container_stream *s);
 	/* Once: nothing more comes, because the container or process ended or cut us off (then err). Call container_stream_close. */
-
 	void (*ended)(struct container_stream *s, const struct err *err);
 	void (*closed)(struct container_stream *s);
 	/* private */
@@ -213,16 +201,14 @@ struct container_stream {
 	bool paused_, finished_, started_, input_end_, closing_;
 	struct buf input_; /* bounded */
 };
-/* To a container that runs, or that will be started: an attach before start misses nothing. IN_USE "You cannot attach to a
- * paused container,
- * unpause first", "You cannot attach to a restarting container, wait until it is running". */
+/* To a container that runs, or that will be started: an attach before start misses nothing. IN_USE "You cannot attach to a paused
+ * container, unpause first", "You cannot attach to a restarting container, wait until it is running". */
 int container_attach(struct container_engine *e, struct span name, struct container_stream *s, struct err *err);
 /* Takes up to 64 KB into its buffer; answers how many bytes of data were taken (then wait for writable). */
 size_t container_stream_write(struct container_stream *s, struct span data);
 void container_stream_write_end(struct container_stream *s); /* closes standard input after what is buffered */
 /* No output between these two; the container's pipe fills and holds it up after 64 KB in the kernel, for at most a minute: a
- * reader that
- * sleeps longer is cut off (ended with TIMEOUT), the container goes on. */
+ * reader that sleeps longer is cut off (ended comes), the container goes on. */
 void container_stream_pause(struct container_stream *s);
 void container_stream_resume(struct container_stream *s);
 /* Detaches. No callback but closed from here on; memory is free from closed on (closed may be NULL, see loop.h). */
@@ -233,33 +219,30 @@ void container_resize(struct container_engine *e, struct span name, unsigned row
 /* ---- exec ---- */
 
 /* config: ExecConfig (AttachStdin, AttachStdout, AttachStderr, DetachKeys, Tty, Env, Cmd, Privileged, User, WorkingDir,
- * ConsoleSize). IN_USE
- * "container ID is not running", "Container ID is paused, unpause the container before exec"; INVALID_REQUEST "No exec
- * command specified". */
-int container_exec_create(struct container_engine *e, struct span name, const struct json *config, char out_id[65], struct err
-	*err);
+ * ConsoleSize). IN_USE "container ID is not running", "Container ID is paused, unpause the container before exec";
+ * INVALID_REQUEST "No exec command specified". */
+int container_exec_create(struct container_engine *e, struct span name, const struct json *config, char out_id[65],
+	struct err *err);
 /* Detached (s NULL), or with a stream that was filled like for attach and that gets everything. done: the program runs, or the
- * error
- * (INVALID_REQUEST with the runtime's words for a program that is missing or not executable; inspect then says 127 or 126).
- * NOT_FOUND "No such exec instance: x", IN_USE "exec command x is already running" and "... has already run". rows, columns: 0
- * = as
+ * error (INVALID_REQUEST with the runtime's words for a program that is missing or not executable; inspect then says 127 or 126).
+ * With an error the stream was never begun: none of its callbacks comes, its memory is free. NOT_FOUND "No such exec instance:
+ * x", IN_USE "exec command x is already running" and "... has already run". rows, columns: 0 = as
  * ConsoleSize says. */
-void container_exec_start(struct container_engine *e, struct span exec_id, struct container_stream *s, unsigned rows, unsigned
-	columns,
+void container_exec_start(struct container_engine *e, struct span exec_id, struct container_stream *s, unsigned rows,
+	unsigned columns,
 	struct container_call *c);
-/* ExecInspect: ID, Running, ExitCode, ProcessConfig, OpenStdin, OpenStdout, OpenStderr, CanRemove, ContainerID, DetachKeys,
- * Pid. */
+/* ExecInspect: ID, Running, ExitCode, ProcessConfig, OpenStdin, OpenStdout, OpenStderr, CanRemove, ContainerID, DetachKeys, Pid.
+ * */
 int container_exec_inspect(struct container_engine *e, struct span exec_id, struct arena *a, struct json *out, struct err *err);
-void container_exec_resize(struct container_engine *e, struct span exec_id, unsigned rows, unsigned columns, struct
-	container_call *c);
+void container_exec_resize(struct container_engine *e, struct span exec_id, unsigned rows, unsigned columns,
+	struct container_call *c);
 
 /* ---- looking inside ---- */
 
 /* args: of ps, empty = "-ef". result: {"Titles": [...], "Processes": [[...], ...]}. */
 void container_top(struct container_engine *e, struct span name, struct span args, struct container_call *c);
 /* One reading; result: ContainerStats with "read", "preread" and "precpu_stats" empty (the face that reads again fills them in
- * from the reading
- * before). A container that does not run has zeros. */
+ * from the reading before). A container that does not run has zeros. */
 void container_stats(struct container_engine *e, struct span name, struct container_call *c);
 /* result: [{"Path": ..., "Kind": 0|1|2}, ...] or null. */
 void container_changes(struct container_engine *e, struct span name, struct container_call *c);
@@ -270,18 +253,17 @@ struct container_commit_params { /* borrowed for the call; copied */
 	struct span comment, author;
 	bool no_pause;               /* the container runs on while it is read */
 	const struct json *config;   /* ContainerConfig that replaces parts of the container's; NULL */
-	/* Dockerfile lines: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, USER, VOLUME, WORKDIR, ... */
-	const struct span *changes;
+	const struct span *changes;  /* Dockerfile lines: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, USER, VOLUME, WORKDIR, ... */
 	size_t n_changes;
 };
 /* result: {"Id": "sha256:..."}. */
-void container_commit(struct container_engine *e, struct span name, const struct container_commit_params *p, struct
-	container_call *c);
+void container_commit(struct container_engine *e, struct span name, const struct container_commit_params *p,
+	struct container_call *c);
 
 /* ---- networks of a container ---- */
 
 /* Of one that runs at once, of another with its next start. endpoint: EndpointSettings or NULL. */
 void container_network_connect(struct container_engine *e, struct span name, struct span network, const struct json *endpoint,
 	struct container_call *c);
-void container_network_disconnect(struct container_engine *e, struct span name, struct span network, bool force, struct
-	container_call *c);
+void container_network_disconnect(struct container_engine *e, struct span name, struct span network, bool force,
+	struct container_call *c);

@@ -1,0 +1,23 @@
+/* Events, with Docker's attributes: image, name, every label, and what the action adds. */
+#include "container/private.h"
+
+void container_event_send(struct container *c, const char *action, ...)
+{
+	struct container_engine *e = c->e;
+	if (!e->o.event)
+		return;
+	auto_arena struct arena a = {};
+	struct json attributes = json_object();
+	JSON_EACH_MEMBER (json_getl(c->config, "Labels"), m)
+		json_add(&a, &attributes, json_key(m), m->value);
+	json_setl(&a, &attributes, "image", json_str(container_str(c->config, "Image")));
+	json_setl(&a, &attributes, "name", json_cstr(c->name));
+	va_list ap;
+	va_start(ap, action);
+	for (const char *key; (key = va_arg(ap, const char *)) != NULL;)
+		json_set(&a, &attributes, span_of(key), json_cstr(va_arg(ap, const char *)));
+	va_end(ap);
+	json_sort(&attributes);
+	e->o.event(e->o.event_arg, &(struct container_event){ .action = span_of(action), .id = span_of(c->id),
+		.image = container_str(c->config, "Image"), .attributes = &attributes, .time_ns = loop_wall_ns(e->o.loop) });
+}

@@ -1,0 +1,177 @@
+/* A container's end: what it leaves is cleared away, then everybody is told, then its policy decides.
+ *
+ *     monitor says it ended ─> RUNNING, ending ──worker: container_clear──> EXITED ──policy──> RESTARTING ──timer──> start
+ *                                                                             └──AutoRemove──> remove */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#include "container/private.h"
+#include "runtime/runtime.h"
+#include "sys/sys.h"
+
+#define BACK_OFF_FIRST_MS 100
+#define BACK_OFF_MAX_MS 60000
+#define BACK_OFF_RESET_NS (10 * NS_PER_S)
+
+struct finish {
+	struct loop_work work;
+	struct container *c;
+	struct monitor_exit end;
+	struct err err;
+};
+
+const char *container_path(struct arena *a, const struct container *c, const char *name)
+{
+	return arena_printf(a, "%s/containers/%s%s%s", c->e->dir, c->id, name ? "/" : "", name ? name : "").ptr;
+}
+
+const char *container_run_path(struct arena *a, const struct container *c, const char *name)
+{
+	return arena_printf(a, "%s/containers/%s%s%s", c->e->run_dir, c->id, name ? "/" : "", name ? name : "").ptr;
+}
+
+static int unmount(const char *path, struct err *err)
+{
+	/* Somebody may still look at it (a process of the host in that folder): it goes when they do. */
+	if (umount2(path, UMOUNT_NOFOLLOW) == 0 || errno == EINVAL || errno == ENOENT)
+		return 0;
+	if (errno == EBUSY && umount2(path, UMOUNT_NOFOLLOW | MNT_DETACH) == 0)
+		return 0;
+	return err_sys(err, "unmount %s", path);
+}
+
+int container_clear(struct container_engine *e, const char *id, struct err *err)
+{
+	auto_arena struct arena a = {};
+	const char *runtime = arena_printf(&a, "%s/runtime", e->run_dir).ptr;
+	const char *run = arena_printf(&a, "%s/containers/%s", e->run_dir, id).ptr;
+	struct runtime_opts opts = { .root = runtime, .id = id };
+	auto_err struct err why = ERR_INIT;
+	int rc = runtime_delete(runtime, id, true, &opts, &why);
+	if (rc < 0 && rc != -ERR_NOT_FOUND) {
+		err_move(err, &why);
+		return err_note(err, "clearing away container %s", id);
+	}
+	FAILPOINT("container.clear.deleted");
+	rc = unmount(arena_printf(&a, "%s/rootfs", run).ptr, err);
+	rc = rc < 0 ? rc : unmount(arena_printf(&a, "%s/shm", run).ptr, err);
+	if (rc < 0)
+		return rc;
+	FAILPOINT("container.clear.unmounted");
+	auto_fd int dir = open(run, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return errno == ENOENT ? 0 : err_sys(err, "open %s", run);
+	static const char *const files[] = { "config.json", "rootfs", "shm" };
+	for (size_t i = 0; i < ARRAY_LEN(files); i++)
+		if (unlinkat(dir, files[i], 0) < 0 && (errno == EISDIR || errno == EPERM))
+			(void)unlinkat(dir, files[i], AT_REMOVEDIR); /* what stays keeps the folder, which is said below */
+	return rmdir(run) < 0 && errno != ENOENT ? err_sys(err, "remove %s", run) : 0;
+}
+
+void container_exit_set(struct container *c, const struct monitor_exit *end)
+{
+	c->exit_code = end->exit_code;
+	c->finished_ns = end->finished_ns;
+	if (end->started_ns)
+		c->started_ns = end->started_ns;
+	c->oom_killed = end->oom_kills > 0;
+	c->pid = 0;
+	free(c->error);
+	c->error = end->class && end->class != ERR_GONE && end->error[0] ? mem_dup(end->error, strlen(end->error)) : NULL;
+	if (end->class == ERR_GONE)
+		c->error = mem_dup("its monitor was killed", strlen("its monitor was killed"));
+	c->status = STATUS_EXITED;
+}
+
+bool container_restart_wanted(const struct container *c, bool at_boot)
+{
+	const struct json *policy = json_getl(c->host, "RestartPolicy");
+	struct span name = container_str(policy, "Name");
+	int64_t max = container_num(policy, "MaximumRetryCount");
+	if (span_is(name, "always"))
+		return at_boot || !c->manually_stopped;
+	if (c->manually_stopped)
+		return false;
+	if (span_is(name, "unless-stopped"))
+		return true;
+	return span_is(name, "on-failure") && c->exit_code != 0 && (max == 0 || c->restart_count < max);
+}
+
+static void restart_due(struct loop_timer *t)
+{
+	struct container *c = container_of(t, struct container, restart_timer);
+	if (!c->e->closing)
+		container_start_op(c, NULL, true);
+}
+
+static void restart_plan(struct container *c)
+{
+	bool long_run = c->finished_ns - c->started_ns >= BACK_OFF_RESET_NS;
+	c->back_off_ms = long_run || !c->back_off_ms ? BACK_OFF_FIRST_MS : MIN(c->back_off_ms * 2, BACK_OFF_MAX_MS);
+	c->restart_count++;
+	c->status = STATUS_RESTARTING;
+	c->restart_timer.fn = restart_due;
+	loop_timer_start(&c->restart_timer, c->back_off_ms);
+}
+
+static void finish_run(struct loop_work *w)
+{
+	struct finish *f = container_of(w, struct finish, work);
+	container_clear(f->c->e, f->c->id, &f->err);
+}
+
+static void finish_done(struct loop_work *w)
+{
+	struct finish *f = container_of(w, struct finish, work);
+	struct container *c = f->c;
+	struct container_engine *e = c->e;
+	char code[16], seconds[24];
+	if (f->err.class) /* tried again by the next start, or when the engine opens */
+		log_warn("a container left something behind", kv_str("id", c->id), kv_err(&f->err));
+	bool paused = c->status == STATUS_PAUSED;
+	container_exit_set(c, &f->end);
+	c->oom_killed |= c->oom && f->end.signal == SIGKILL;
+	bool restart = !e->closing && container_restart_wanted(c, false);
+	bool remove = !restart && container_truth(c->host, "AutoRemove") && !e->closing;
+	if (restart)
+		restart_plan(c);
+	else
+		c->back_off_ms = 0;
+	container_users_update(c, false);
+	(void)container_record_save(c, false, NULL); /* exit.json is on disk and says the same */
+	snprintf(code, sizeof(code), "%d", c->exit_code);
+	snprintf(seconds, sizeof(seconds), "%lld", (long long)MAX((c->finished_ns - c->started_ns) / NS_PER_S, (int64_t)0));
+	if (paused)
+		container_event_send(c, "unpause", NULL);
+	container_event_send(c, "die", "exitCode", code, "execDuration", seconds, NULL);
+	c->ending = NULL;
+	err_done(&f->err);
+	free(f);
+	for (struct end_listener *l; (l = LIST_POP(&c->end_listeners, struct end_listener, link));)
+		l->fn(l);
+	container_waits_ended(c);
+	container_op_resume(c);
+	if (remove)
+		container_remove_op(c, CONTAINER_RM_FORCE | CONTAINER_RM_VOLUMES, NULL);
+	container_busy(e, -1);
+}
+
+void container_ended(struct container *c, const struct monitor_exit *end)
+{
+	struct finish *f = mem_new(struct finish);
+	f->c = c;
+	f->end = *end;
+	c->ending = f;
+	container_control_close(c);
+	container_health_stopped(c);
+	container_busy(c->e, 1);
+	if (loop_work_submit(c->e->o.pool, c->e->o.loop, &f->work, "container end", finish_run, finish_done) < 0) {
+		/* The pool is full: clearing away waits for the next start or open, the end does not. */
+		err_set(&f->err, ERR_TOO_MANY, "too many operations are under way");
+		loop_post_call(c->e->o.loop, (void (*)(void *))finish_done, &f->work);
+	}
+}

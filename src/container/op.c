@@ -1,0 +1,158 @@
+/* Changes of a container, one at a time, and the answers to those who asked for them.
+ *
+ * An operation is begun from the loop, never inside the call that asked for it. Its work on a worker reads the container's
+ * document, which only the operation at the head may change; everything else it needs is in the operation. */
+#include "container/private.h"
+
+struct late {
+	struct loop_task task;
+	struct container_engine *e;
+	struct ticket ticket;
+	struct err err;
+};
+
+void container_busy(struct container_engine *e, int by)
+{
+	e->busy += (unsigned)by;
+	if (e->closing && !e->busy)
+		loop_defer(e->o.loop, &e->close_task);
+}
+
+/* ---- tickets */
+
+void container_ticket_take(struct ticket *t, struct container_call *call)
+{
+	t->call = call;
+	if (call) {
+		call->owner_ = t;
+		call->result = JSON_NULL_VALUE;
+		call->unchanged = false;
+	}
+}
+
+void container_ticket_answer(struct ticket *t, const struct err *err)
+{
+	struct container_call *call = take(&t->call);
+	if (!call)
+		return;
+	call->owner_ = NULL;
+	call->done(call, err);
+}
+
+void container_call_forget(struct container_call *c)
+{
+	struct ticket *t = c->owner_;
+	if (t)
+		t->call = NULL;
+	c->owner_ = NULL;
+}
+
+static void late_answer(struct loop_task *task)
+{
+	struct late *l = container_of(task, struct late, task);
+	struct container_engine *e = l->e;
+	container_ticket_answer(&l->ticket, l->err.class ? &l->err : NULL);
+	err_done(&l->err);
+	free(l);
+	container_busy(e, -1);
+}
+
+void container_fail_later(struct container_engine *e, struct container_call *call, struct err *err)
+{
+	struct late *l = mem_new(struct late);
+	l->e = e;
+	container_ticket_take(&l->ticket, call);
+	err_move(&l->err, err);
+	loop_task_init(&l->task, late_answer);
+	container_busy(e, 1);
+	loop_defer(e->o.loop, &l->task);
+}
+
+/* ---- operations */
+
+static void begin(struct loop_task *t)
+{
+	struct op *op = container_of(t, struct op, task);
+	struct container *c = op->c;
+	/* What ended must be cleared away first; who looks at the files of a stopped one keeps it from starting. */
+	op->parked = op->waiting_end && (c->ending || c->views);
+	if (op->parked)
+		return;
+	op->begin(op);
+}
+
+static void next(struct container *c)
+{
+	struct op *op = LIST_FIRST(&c->ops, struct op, link);
+	if (op && !c->op_busy) {
+		c->op_busy = true;
+		loop_defer(c->e->o.loop, &op->task);
+	}
+}
+
+void container_op_resume(struct container *c)
+{
+	struct op *op = LIST_FIRST(&c->ops, struct op, link);
+	if (op && op->parked && !c->ending && !c->views)
+		loop_defer(c->e->o.loop, &op->task);
+}
+
+void *container_op_new(size_t size, struct container *c, const char *name, void (*begin_fn)(struct op *op),
+	struct container_call *call)
+{
+	struct op *op = mem_zalloc(size);
+	op->c = c;
+	op->name = name;
+	op->begin = begin_fn;
+	container_ticket_take(&op->ticket, call);
+	loop_task_init(&op->task, begin);
+	list_init(&op->link);
+	container_busy(c->e, 1);
+	return op;
+}
+
+void container_op_submit(struct op *op)
+{
+	list_push(&op->c->ops, &op->link);
+	next(op->c);
+}
+
+void container_op_first(struct op *op)
+{
+	struct container *c = op->c;
+	if (c->op_busy)
+		list_insert_after_(c->ops.next, &op->link);
+	else
+		list_push_front(&c->ops, &op->link);
+	next(c);
+}
+
+void container_op_work(struct op *op, void (*run)(struct loop_work *w), void (*done)(struct loop_work *w))
+{
+	/* A queue that is full means thousands of containers at once: the caller's turn to be refused. */
+	if (loop_work_submit(op->c->e->o.pool, op->c->e->o.loop, &op->work, op->name, run, done) < 0) {
+		err_set(&op->err, ERR_TOO_MANY, "too many operations are under way");
+		loop_post_call(op->c->e->o.loop, (void (*)(void *))done, &op->work);
+	}
+}
+
+void container_op_end(struct op *op, const struct err *err)
+{
+	struct container *c = op->c;
+	struct container_engine *e = c->e;
+	list_remove(&op->link);
+	loop_task_cancel(&op->task);
+	c->op_busy = false;
+	if (op->ticket.call && !err) {
+		struct container_call *call = op->ticket.call;
+		call->unchanged = op->unchanged;
+		if (op->result.kind != JSON_NULL && call->arena)
+			call->result = json_copy(call->arena, &op->result);
+	}
+	container_ticket_answer(&op->ticket, err);
+	err_done(&op->err);
+	arena_done(&op->arena);
+	free(op);
+	next(c);
+	container_busy(e, -1);
+}

@@ -1,0 +1,363 @@
+/* What the files of this component share. The loop's thread owns every struct here; a worker touches its job alone. */
+#pragma once
+
+#include <pthread.h>
+
+#include "container/container.h"
+#include "monitor/monitor.h"
+
+enum status {
+	STATUS_CREATED,
+	STATUS_RUNNING,
+	STATUS_PAUSED,
+	STATUS_RESTARTING, /* ended, and its policy will start it again */
+	STATUS_REMOVING,
+	STATUS_EXITED,
+	STATUS_DEAD, /* could not be removed completely */
+	STATUS_COUNT
+};
+extern const char *const container_status_names[STATUS_COUNT];
+
+struct op;
+
+/* An answer that somebody waits for, or nobody any more. */
+struct ticket {
+	struct container_call *call;
+};
+
+enum health_status { HEALTH_NONE, HEALTH_STARTING, HEALTH_HEALTHY, HEALTH_UNHEALTHY, HEALTH_COUNT };
+extern const char *const container_health_names[HEALTH_COUNT];
+
+#define HEALTH_LOG 5
+#define HEALTH_OUTPUT_MAX 4096 /* of one probe's output, as Docker keeps */
+
+struct health_result {
+	int64_t start_ns, end_ns;
+	int exit_code;
+	char *output; /* owned */
+};
+
+struct health {
+	enum health_status status;
+	int streak;
+	struct health_result log[HEALTH_LOG]; /* oldest first */
+	unsigned n_log;
+	struct loop_timer timer;
+	struct probe *probe; /* under way */
+	bool on;
+};
+
+struct container {
+	struct container_engine *e;
+	struct list link;
+	char id[65];
+	char *name;          /* owned, without "/" */
+	/* Changed only by the operation at the head of ops; inspect and workers of that operation read it. */
+	struct arena arena;
+	struct json doc;     /* Created, Image, Config, HostConfig, NetworkingConfig, Mounts, Path, Args, ... */
+	struct json *config, *host; /* of doc */
+
+	enum status status;
+	pid_t pid;
+	int exit_code;
+	bool oom_killed, manually_stopped, ever_started, removal_failed;
+	char *error;         /* owned; NULL = none */
+	int64_t started_ns, finished_ns;
+	int restart_count;
+	int64_t back_off_ms;
+	struct loop_timer restart_timer;
+	struct health health;
+
+	struct list ops;     /* struct op; the first is under way */
+	struct list waits;   /* struct wait */
+	struct list streams; /* struct container_stream, attached or to be attached at start */
+	struct list execs;   /* struct exec */
+	bool op_busy;
+
+	/* While it runs */
+	struct loop_fd control; /* the monitor's control socket */
+	int control_sock;
+	uint16_t tag;
+	struct list asks;    /* struct ask */
+	struct list end_listeners; /* struct end_listener: operations that wait for the end */
+	struct finish *ending; /* being cleared away after its end; starts wait */
+	struct start *starting;
+	unsigned views;      /* container_root of a stopped one */
+	bool oom;            /* told by the monitor in this run */
+	bool control_live;   /* the loop still holds the control socket's source */
+	bool gone;           /* removed: freed when its control socket is closed */
+};
+
+struct end_listener {
+	struct list link;
+	void (*fn)(struct end_listener *l);
+};
+
+struct settings {
+	struct arena arena;
+	struct span log_driver;
+	const struct json *log_opts;
+	struct span cgroup_parent;
+	int64_t shm_bytes;
+	const struct json *ulimits;
+	bool cgroupns_host, ipc_shareable, init, no_new_privileges, systemd;
+	struct span seccomp; /* a profile's JSON text, "unconfined", or empty = ours */
+	int64_t shutdown_s;
+};
+
+struct image_user {
+	struct image_digest image;
+	char id[65];
+	bool running;
+};
+
+struct container_engine {
+	struct container_opts o;
+	char *dir, *run_dir, *runner; /* owned */
+	int containers_fd, lock_fd;
+	struct settings settings;
+	struct list all;              /* struct container, oldest first */
+	struct map by_id, by_name, execs;
+	struct list names_taken;      /* struct create: names promised to a create under way */
+	struct list late;             /* struct late: answers of the next turn */
+	struct rng rng;
+	unsigned busy;                /* operations and jobs under way */
+	bool closing, closed_done;
+	void (*closed)(void *arg);
+	void *closed_arg;
+	struct loop_task close_task;
+
+	pthread_mutex_t spawn_lock;   /* one question to the spawner at a time */
+	int spawner;                  /* socket; -1 = has to be started */
+	pid_t spawner_pid;
+
+	pthread_mutex_t users_lock;   /* container_uses_image may be asked by any thread */
+	struct image_user *users;
+	size_t n_users, cap_users;
+
+	struct image_unpacker unpacker;
+};
+
+/* ---- engine.c */
+struct container *container_get(struct container_engine *e, struct span name, struct err *err);
+/* Appends "DIR/containers/ID/name" and so on. */
+const char *container_path(struct arena *a, const struct container *c, const char *name);     /* durable folder */
+const char *container_run_path(struct arena *a, const struct container *c, const char *name); /* RUN/containers/ID/name */
+void container_users_update(struct container *c, bool gone);
+struct container *container_new(struct container_engine *e, const char *id);
+void container_free(struct container *c);
+void container_index_add(struct container *c);
+void container_busy(struct container_engine *e, int by);
+bool container_is_running(const struct container *c); /* running or paused */
+
+/* ---- record.c */
+void container_record_write(const struct container *c, struct buf *out);
+int container_record_read(struct container *c, struct span text, struct err *err);
+/* Replaces the record: with sync it survives a power cut. */
+int container_record_save(const struct container *c, bool sync, struct err *err);
+struct json container_time(int64_t ns, struct arena *a); /* RFC 3339 as Docker prints; 0 = 0001-01-01T00:00:00Z */
+
+/* ---- event.c */
+void container_event_send(struct container *c, const char *action, ...) __attribute__((sentinel)); /* key, value, ..., NULL */
+
+/* ---- op.c: changes, one at a time a container */
+struct op {
+	struct list link;
+	struct container *c;
+	struct ticket ticket;
+	const char *name;
+	void (*begin)(struct op *op);
+	struct loop_task task;
+	struct loop_work work;
+	struct arena arena;
+	struct err err;       /* of the work */
+	struct json result;
+	bool unchanged;
+	bool waiting_end;     /* begins when c->ending is over and nobody views it */
+	bool parked;          /* waits for that */
+};
+void *container_op_new(size_t size, struct container *c, const char *name, void (*begin)(struct op *op),
+	struct container_call *call);
+void container_op_submit(struct op *op);
+void container_op_first(struct op *op); /* before those that wait: what an exit brings (restart, removal) */
+void container_op_work(struct op *op, void (*run)(struct loop_work *w), void (*done)(struct loop_work *w));
+void container_op_end(struct op *op, const struct err *err); /* err NULL = success; frees op */
+void container_op_resume(struct container *c); /* c->ending or a view is over */
+#define OP_OF(type, o) container_of((o), struct type, op)
+#define OP_OF_WORK(type, w) container_of((w), struct type, op.work)
+
+void container_ticket_take(struct ticket *t, struct container_call *call);
+void container_ticket_answer(struct ticket *t, const struct err *err);
+/* From the next turn of the loop; err is moved. */
+void container_fail_later(struct container_engine *e, struct container_call *call, struct err *err);
+
+/* ---- create.c */
+/* A name that nobody has and nobody was promised. EXISTS in Docker's words. */
+int container_name_reserve(struct container_engine *e, struct span name, struct err *err);
+void container_name_release(struct container_engine *e, struct span name);
+
+/* ---- names.c */
+bool container_name_ok(struct span name);
+void container_name_make(struct rng *r, unsigned attempt, struct buf *out);
+
+/* ---- merge.c: image's and request's Config, and HostConfig's defaults; pure */
+int container_config_merge(struct arena *a, const struct json *image_config, const struct json *request, struct json *out,
+	struct err *err);
+/* Path and Args of a Config. */
+void container_command(struct arena *a, const struct json *config, struct span *out_path, struct json *out_args);
+/* ---- check.c: what Docker refuses; pure but for settings. warnings: array */
+int container_config_check(const struct json *config, struct err *err);
+int container_host_check(const struct container_engine *e, struct arena *a, struct json *host, const struct json *config,
+	struct json *warnings, struct err *err);
+int container_restart_check(const struct json *policy, bool auto_remove, struct err *err);
+int container_resources_check(const struct json *host, bool update, struct err *err);
+void container_host_defaults(const struct container_engine *e, struct arena *a, struct json *host);
+int container_settings_read(const struct json *settings, struct settings *out, struct err *err);
+
+/* ---- user.c */
+struct container_ids {
+	uint32_t uid, gid;
+	uint32_t *more;
+	size_t n_more;
+	const char *home; /* "" = not known */
+};
+/* user: "", "name", "uid", "name:group", "uid:gid"; groups: HostConfig.GroupAdd. /etc/passwd and /etc/group beneath root. */
+int container_user_find(int root, struct span user, const struct json *groups, struct arena *a, struct container_ids *out,
+	struct err *err);
+
+/* ---- caps.c, seccomp.c */
+/* Docker's rules of Privileged, CapAdd and CapDrop. bits: 1 << capability. */
+int container_caps(const struct json *host, uint64_t *out_bits, struct err *err);
+void container_caps_write(struct json_out *o, uint64_t bits);
+/* linux.seccomp of config.json: Docker's default profile for these capabilities, on this machine. */
+void container_seccomp_default(struct json_out *o, uint64_t caps);
+/* A profile in Docker's form (names, includes, excludes, archMap) or the runtime's, resolved likewise. */
+int container_seccomp_custom(struct json_out *o, struct span profile, uint64_t caps, struct arena *a, struct err *err);
+
+/* ---- writing JSON: members that are there even when empty */
+static inline void container_out_s(struct json_out *o, const char *key, struct span s)
+{
+	json_out_key(o, span_of(key));
+	json_out_span(o, s);
+}
+static inline void container_out_i(struct json_out *o, const char *key, int64_t v)
+{
+	json_out_key(o, span_of(key));
+	json_out_i64(o, v);
+}
+static inline void container_out_b(struct json_out *o, const char *key, bool v)
+{
+	json_out_key(o, span_of(key));
+	json_out_bool(o, v);
+}
+static inline struct span container_str(const struct json *o, const char *key)
+{
+	return json_span(json_get(o, span_of(key)));
+}
+static inline int64_t container_num(const struct json *o, const char *key)
+{
+	return json_i64(json_get(o, span_of(key)), 0);
+}
+static inline bool container_truth(const struct json *o, const char *key)
+{
+	return json_truth(json_get(o, span_of(key)), false);
+}
+
+/* ---- spec.c, spec_mounts.c, spec_resources.c */
+struct mount_bind { /* one of a volume or bind: what start found out */
+	struct span source, target, propagation;
+	bool read_only, recursive_read_only, non_recursive;
+};
+struct spec_params {
+	const struct container_engine *e;
+	const char *id;
+	const struct json *config, *host;
+	struct span path;
+	const struct json *args;
+	const char *root;     /* mounted root file system */
+	const struct container_ids *ids;
+	struct span netns;    /* path, or "" = host's */
+	struct span hostname;
+	struct span hosts, resolv_conf, hostname_file; /* files to bind; empty = none */
+	struct span pid_ns, ipc_ns, uts_ns;            /* paths of other containers' */
+	struct span shm;      /* folder to bind on /dev/shm; empty = a tmpfs of its own */
+	const struct mount_bind *binds;
+	size_t n_binds;
+	const struct json *tmpfs; /* array of {target, options} */
+	bool v2;
+};
+int container_spec_write(const struct spec_params *p, struct arena *a, struct buf *out, struct err *err);
+/* "process" alone, for exec: config is an ExecConfig. */
+int container_spec_exec(const struct container_engine *e, const struct json *container_config, const struct json *host,
+	const struct json *exec, const struct container_ids *ids, struct arena *a, struct buf *out, struct err *err);
+/* linux.resources of HostConfig (also for update). */
+int container_spec_resources(struct json_out *o, const struct json *host, bool devices, struct arena *a, struct err *err);
+void container_spec_mounts(struct json_out *o, const struct spec_params *p, struct arena *a, const char **out_propagation);
+/* linux.devices: HostConfig.Devices and, for a privileged one, all of the host's. */
+int container_spec_devices(struct json_out *o, const struct json *host, struct arena *a, struct err *err);
+/* process.env: PATH, HOSTNAME, TERM, the container's, HOME; later ones win. */
+void container_spec_env(struct json_out *o, const struct json *env, const struct json *more, struct span hostname, bool tty,
+	const char *home, struct arena *a);
+const char *container_cgroup_path(const struct container_engine *e, const char *id, const struct json *host, struct arena *a);
+
+/* ---- spawn.c */
+int container_spawner_start(struct container_engine *e, struct err *err);
+void container_spawner_stop(struct container_engine *e);
+int container_spawn(struct container_engine *e, const struct monitor_spawn *s, struct monitor_spawned *out, struct err *err);
+
+/* ---- run.c: a container's start and its monitor */
+void container_start_op(struct container *c, struct container_call *call, bool by_policy);
+/* A start behind the operation that calls: "restart" is told after "start". */
+void container_restart_follow(struct container *c, struct container_call *call);
+void container_start_forget(struct container *c, const struct container_stream *s);
+/* A monitor that runs already; sock is taken over, also on failure. */
+int container_adopt(struct container *c, int sock, const struct monitor_state *state, struct err *err);
+struct ask {
+	struct list link;
+	uint16_t tag;
+	void (*answer)(struct ask *a, const struct err *err);
+};
+/* A request on the control socket. answer comes once; at the latest when the monitor is gone. */
+int container_ask(struct container *c, struct ask *a, enum monitor_op what, int x, int y,
+	void (*answer)(struct ask *a, const struct err *err), struct err *err);
+int container_control_open(struct container *c, int sock, struct err *err);
+/* No request is answered any more; c stays until the loop has let go of the socket. */
+void container_control_close(struct container *c);
+int container_monitor_state(int sock, struct monitor_state *out, struct err *err);
+const char *container_snapshot_key(struct arena *a, const char *id);
+
+/* ---- finish.c: its end */
+/* The monitor says how it ended, or (class GONE) is gone itself. */
+void container_ended(struct container *c, const struct monitor_exit *end);
+/* Takes back everything of a run: processes, control groups, mounts, the folder in RUN. Blocks; repeatable. */
+int container_clear(struct container_engine *e, const char *id, struct err *err);
+void container_exit_set(struct container *c, const struct monitor_exit *end);
+bool container_restart_wanted(const struct container *c, bool at_boot);
+
+/* ---- remove.c */
+/* A folder with one level of folders below it. */
+int container_folder_remove(int at, const char *name, struct err *err);
+void container_remove_op(struct container *c, unsigned flags, struct container_call *call);
+
+/* ---- wait.c */
+void container_waits_ended(struct container *c);   /* of not-running and next-exit */
+void container_waits_removed(struct container *c, const char *error);
+
+/* ---- stream.c */
+void container_stream_init(struct container_stream *s, struct container_engine *e, void *of, struct list *among);
+unsigned container_stream_takes(const struct container_stream *s);
+int container_stream_attach(struct container_stream *s, int sock, struct err *err); /* the socket has asked ATTACH already */
+/* They were never begun: no callback comes. */
+void container_streams_abandon(struct list *streams);
+void container_streams_fail(struct list *streams, const struct err *err);
+
+/* ---- exec.c */
+void container_execs_list(const struct container *c, struct arena *a, struct json *out); /* ids of those that run */
+void container_execs_drop(struct container *c);  /* the container goes away */
+void container_execs_close(struct container *c); /* the engine goes away */
+void container_execs_sweep(struct container_engine *e); /* folders of those that ended without us */
+
+/* ---- health.c */
+void container_health_started(struct container *c);
+void container_health_stopped(struct container *c);
+void container_health_done(struct container *c);

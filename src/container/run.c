@@ -1,0 +1,655 @@
+/* A container's start: its root is mounted, config.json written, a monitor spawned; and the talk with that monitor.
+ *
+ *     loop    what other containers have to say (namespaces to join), the network
+ *     worker  mount, user, folders, config.json, spawn, wait until the program runs
+ *     loop    watch the monitor, tell everybody
+ *
+ * A failure takes back everything. Death in between leaves what container_engine_open takes back: from the spawn on the monitor's
+ * folder says what is true. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "container/private.h"
+#include "sys/sys.h"
+
+#define BUILD_WAIT_S 120
+/* How long an attached client may be asleep before it is cut off. */
+#define PATIENCE_MS 60000
+
+struct start {
+	struct op op;
+	bool by_policy, restart, sync;
+	/* found out on the loop */
+	struct span netns, pid_ns, ipc_ns, hostname, hosts, resolv_conf, shm;
+	bool make_shm, own_files;
+	struct container_stream **streams; /* owned: attached before the start; NULL for one that left */
+	unsigned *takes;                   /* owned: MONITOR_TAKE_* */
+	int *socks;                        /* owned */
+	unsigned n_streams;
+	/* found out on the worker */
+	int control;
+	pid_t pid;
+	int exit_code; /* of a failure */
+};
+
+const char *container_snapshot_key(struct arena *a, const char *id)
+{
+	return arena_printf(a, "container-%s", id).ptr;
+}
+
+/* ---- the control socket */
+
+int container_ask(struct container *c, struct ask *a, enum monitor_op what, int x, int y,
+	void (*answer)(struct ask *a, const struct err *err), struct err *err)
+{
+	if (c->control_sock < 0)
+		return err_set(err, ERR_IN_USE, "container %s is not running", c->id);
+	c->tag = (uint16_t)(c->tag % 60000 + 1);
+	a->tag = c->tag;
+	a->answer = answer;
+	int rc = monitor_send(c->control_sock, what, a->tag, x, y, SPAN_EMPTY, err);
+	if (rc == 0)
+		list_push(&c->asks, &a->link);
+	return rc;
+}
+
+static void asks_fail(struct container *c)
+{
+	auto_err struct err err = ERR_INIT;
+	err_set(&err, ERR_IN_USE, "container %s is not running", c->id);
+	for (struct ask *a; (a = LIST_POP(&c->asks, struct ask, link));)
+		a->answer(a, &err);
+}
+
+static void ask_answer(struct container *c, const struct monitor_head *h, const char *payload)
+{
+	auto_err struct err err = ERR_INIT;
+	LIST_EACH (&c->asks, a, struct ask, link) {
+		if (a->tag != h->tag)
+			continue;
+		list_remove(&a->link);
+		if (h->op == MONITOR_ERROR)
+			err_set(&err, h->a > 0 && h->a < ERR_COUNT ? (enum err_class)h->a : ERR_INTERNAL, "%.*s", (int)h->len, payload);
+		a->answer(a, err.class ? &err : NULL);
+		return;
+	}
+}
+
+static void control_closed(struct loop_fd *f)
+{
+	struct container *c = container_of(f, struct container, control);
+	struct container_engine *e = c->e;
+	c->control_live = false;
+	if (c->gone)
+		container_free(c);
+	container_busy(e, -1);
+}
+
+void container_control_close(struct container *c)
+{
+	if (c->control_sock < 0)
+		return;
+	loop_fd_close(&c->control, control_closed);
+	fd_close(&c->control_sock);
+	asks_fail(c);
+}
+
+static void state_end(const struct monitor_state *s, struct monitor_exit *out)
+{
+	*out = (struct monitor_exit){ .pid = s->pid, .exit_code = s->exit_code, .signal = s->signal, .oom_kills = s->oom_kills,
+		.started_ns = s->started_ns, .finished_ns = s->finished_ns,
+		.class = s->class > 0 && s->class < ERR_COUNT ? (enum err_class)s->class : ERR_NONE };
+	memcpy(out->error, s->error, sizeof(out->error));
+	out->error[sizeof(out->error) - 1] = 0;
+}
+
+static void on_control(struct loop_fd *f, unsigned events)
+{
+	struct container *c = container_of(f, struct container, control);
+	for (int i = 0; i < 64 && c->control_sock >= 0; i++) {
+		auto_err struct err err = ERR_INIT;
+		char payload[MONITOR_LINE];
+		struct monitor_head h;
+		struct monitor_state state;
+		struct monitor_exit end;
+		int rc = monitor_recv(c->control_sock, &h, payload, sizeof(payload), NULL, 0, NULL, &err);
+		if (rc < 0 && err.errnum == EAGAIN)
+			return;
+		if (rc < 0) { /* killed: nobody knows how the program ends */
+			container_ended(c, &(struct monitor_exit){ .exit_code = 128 + 9, .signal = 9, .started_ns = c->started_ns,
+				.finished_ns = clock_wall_ns(clock_real()), .class = ERR_GONE });
+			return;
+		}
+		if (h.op == MONITOR_STATE && h.tag == 0 && h.len == sizeof(state)) {
+			memcpy(&state, payload, sizeof(state));
+			if (state.phase != MONITOR_ENDED)
+				continue;
+			state_end(&state, &end);
+			container_ended(c, &end);
+			return;
+		}
+		if (h.op == MONITOR_OOM) {
+			if (!c->oom)
+				container_event_send(c, "oom", NULL);
+			c->oom = true;
+		} else if (h.tag && (h.op == MONITOR_OK || h.op == MONITOR_ERROR)) {
+			ask_answer(c, &h, payload);
+		}
+	}
+}
+
+int container_control_open(struct container *c, int sock, struct err *err)
+{
+	int rc = loop_fd_open(&c->control, c->e->o.loop, "container control", sock, on_control, err);
+	if (rc < 0) {
+		close(sock);
+		return rc;
+	}
+	c->control_sock = sock;
+	c->control_live = true;
+	container_busy(c->e, 1);
+	loop_fd_background(&c->control, true);
+	loop_fd_want(&c->control, LOOP_READ);
+	return 0;
+}
+
+int container_monitor_state(int sock, struct monitor_state *out, struct err *err)
+{
+	return monitor_call(sock, MONITOR_STATUS, 0, 0, out, err);
+}
+
+int container_adopt(struct container *c, int sock, const struct monitor_state *state, struct err *err)
+{
+	int rc = monitor_send(sock, MONITOR_WAIT, 0, 0, 0, SPAN_EMPTY, err);
+	if (rc < 0) {
+		close(sock);
+		return rc;
+	}
+	rc = container_control_open(c, sock, err);
+	if (rc < 0)
+		return rc;
+	if (c->status != STATUS_PAUSED)
+		c->status = STATUS_RUNNING;
+	c->pid = state->pid;
+	c->started_ns = state->started_ns;
+	c->ever_started = true;
+	c->exit_code = 0;
+	c->oom_killed = false;
+	free(c->error);
+	c->error = NULL;
+	return 0;
+}
+
+/* ---- the worker's part */
+
+static int texts_write(struct start *s, struct err *err)
+{
+	const struct container *c = s->op.c;
+	auto_fd int dir = openat(c->e->containers_fd, c->id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return err_sys(err, "open the container's folder");
+	const struct {
+		const char *name;
+		struct span text;
+	} files[] = { { "hosts", s->hosts }, { "resolv.conf", s->resolv_conf },
+		      { "hostname", arena_printf(&s->op.arena, "%.*s\n", SPAN_ARG(s->hostname)) } };
+	for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+		int rc = io_write_file_lazy(dir, files[i].name, files[i].text, 0644, err);
+		if (rc < 0)
+			return err_note(err, "%s", files[i].name);
+	}
+	return 0;
+}
+
+static int tmpfs_list(const struct json *host, struct arena *a, struct json *out)
+{
+	*out = json_array();
+	JSON_EACH_MEMBER (json_getl(host, "Tmpfs"), m) {
+		struct json one = json_object();
+		json_setl(a, &one, "target", json_str(json_key(m)));
+		json_setl(a, &one, "options", json_str(json_span(&m->value)));
+		json_push(a, out, one);
+	}
+	return 0;
+}
+
+static int config_write(struct start *s, const char *run, const char *root, struct err *err)
+{
+	const struct container *c = s->op.c;
+	struct arena *a = &s->op.arena;
+	struct container_ids ids;
+	struct json tmpfs;
+	auto_buf struct buf text = {};
+	auto_fd int fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return err_sys(err, "open the root file system");
+	int rc = container_user_find(fd, container_str(c->config, "User"), json_getl(c->host, "GroupAdd"), a, &ids, err);
+	if (rc < 0)
+		return rc;
+	const char *cwd = arena_cstr(a, container_str(c->config, "WorkingDir"));
+	if (*cwd) {
+		auto_fd int made = sys_path_mkdirs(fd, cwd, 0755);
+		if (made < 0)
+			return err_set(err, ERR_INVALID_REQUEST, "mkdir %s: %s", cwd, strerror(errno));
+	}
+	tmpfs_list(c->host, a, &tmpfs);
+	struct spec_params p = { .e = c->e, .id = c->id, .config = c->config, .host = c->host, .root = root, .ids = &ids,
+		.path = container_str(&c->doc, "Path"), .args = json_getl(&c->doc, "Args"), .netns = s->netns, .hostname = s->hostname,
+		.pid_ns = s->pid_ns, .ipc_ns = s->ipc_ns, .shm = s->shm, .tmpfs = &tmpfs };
+	p.hosts = span_of(container_path(a, c, "hosts"));
+	p.resolv_conf = span_of(container_path(a, c, "resolv.conf"));
+	p.hostname_file = span_of(container_path(a, c, "hostname"));
+	rc = container_spec_write(&p, a, &text, err);
+	if (rc < 0)
+		return rc;
+	auto_fd int dir = open(run, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return dir < 0 ? err_sys(err, "open %s", run) : io_write_file_lazy(dir, "config.json", buf_span(&text), 0600, err);
+}
+
+static int folder_open(int at, const char *name, struct err *err)
+{
+	if (mkdirat(at, name, 0700) < 0 && errno != EEXIST)
+		return err_sys(err, "make %s", name);
+	int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? err_sys(err, "open %s", name) : fd;
+}
+
+static int64_t size_parse(struct span s)
+{
+	static const char units[] = "bkmgt";
+	uint64_t n;
+	size_t digits = 0;
+	while (digits < s.len && s.ptr[digits] >= '0' && s.ptr[digits] <= '9')
+		digits++;
+	if (!span_to_u64(span_sub(s, 0, digits), &n))
+		return 0;
+	for (const char *u = units; digits < s.len && *u; u++)
+		if ((s.ptr[digits] | 32) == *u)
+			n = n > UINT64_MAX >> 50 ? n : n << (10 * (u - units));
+	return n > INT64_MAX ? INT64_MAX : (int64_t)n;
+}
+
+/* The first word after the build: the program runs, or why not. */
+static int started_wait(struct start *s, int control, struct err *err)
+{
+	struct timeval limit = { .tv_sec = BUILD_WAIT_S };
+	(void)setsockopt(control, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)); /* without it a stuck disk holds a worker */
+	for (;;) {
+		char text[MONITOR_LINE];
+		struct monitor_head h;
+		int rc = monitor_recv(control, &h, text, sizeof(text), NULL, 0, NULL, err);
+		if (rc < 0)
+			return err_note(err, "building the container");
+		if (h.op == MONITOR_STARTED) {
+			s->pid = h.a;
+			return 0;
+		}
+		if (h.op == MONITOR_ERROR && h.tag == 0)
+			return err_set(err, h.a > 0 && h.a < ERR_COUNT ? (enum err_class)h.a : ERR_INTERNAL, "%.*s", (int)h.len, text);
+	}
+}
+
+/* Clients that attached before the start get everything: they are connected while the program waits. */
+static int held_start(struct start *s, int state_dir, int control, struct err *err)
+{
+	for (unsigned i = 0; i < s->n_streams; i++) {
+		auto_fd int sock = monitor_connect(state_dir, err);
+		if (sock < 0)
+			return sock;
+		int rc = monitor_call(sock, MONITOR_ATTACH, (int)s->takes[i], PATIENCE_MS, NULL, err);
+		if (rc < 0)
+			return rc;
+		s->socks[i] = take_fd(&sock);
+	}
+	FAILPOINT("container.start.held");
+	return monitor_call(control, MONITOR_START, 0, 0, NULL, err);
+}
+
+static int spawn(struct start *s, const char *run, struct err *err)
+{
+	const struct container *c = s->op.c;
+	struct container_engine *e = c->e;
+	struct arena *a = &s->op.arena;
+	const struct json *log = json_getl(c->host, "LogConfig"), *opts = json_getl(log, "Config");
+	bool logged = span_is(container_str(log, "Type"), "json-file");
+	uint64_t files = 1;
+	auto_fd int dir = openat(e->containers_fd, c->id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	auto_fd int bundle = open(run, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0 || bundle < 0)
+		return err_sys(err, "open the container's folders");
+	auto_fd int state = folder_open(dir, "state", err);
+	if (state < 0)
+		return state;
+	(void)span_to_u64(container_str(opts, "max-file"), &files);
+	int64_t size = size_parse(container_str(opts, "max-size"));
+	struct monitor_spawn p = { .id = c->id, .state_dir = state, .bundle = bundle, .max_bytes = (uint64_t)size, .stdio = { -1, -1,
+		-1 } };
+	p.max_files = (unsigned)MIN(files, (uint64_t)MONITOR_FILES_MAX);
+	p.log_dir = logged ? dir : -1;
+	p.root = arena_printf(a, "%s/runtime", e->run_dir).ptr;
+	p.cache = arena_printf(a, "%s/seccomp", e->run_dir).ptr;
+	p.format = logged ? MONITOR_LOG_DOCKER : MONITOR_LOG_NONE;
+	if (logged)
+		p.log_name = arena_printf(a, "%s-json.log", c->id).ptr;
+	p.flags = (container_truth(c->config, "OpenStdin") ? MONITOR_OPEN_STDIN : 0U) |
+		  (container_truth(c->config, "StdinOnce") ? MONITOR_STDIN_ONCE : 0U) |
+		  (container_truth(c->config, "Tty") ? MONITOR_TERMINAL : 0U) | (s->n_streams ? MONITOR_HOLD : 0U) |
+		  (e->settings.systemd ? MONITOR_SYSTEMD_CGROUP : 0U);
+	struct monitor_spawned got;
+	FAILPOINT("container.start.spawn");
+	int rc = container_spawn(e, &p, &got, err);
+	if (rc < 0)
+		return rc;
+	close(got.pidfd); /* its number and start time stand in monitor.json */
+	auto_fd int control = got.control;
+	FAILPOINT("container.start.spawned");
+	rc = started_wait(s, control, err);
+	if (rc == 0 && s->n_streams)
+		rc = held_start(s, state, control, err);
+	if (rc < 0)
+		return rc;
+	struct timeval none = {};
+	(void)setsockopt(control, SOL_SOCKET, SO_RCVTIMEO, &none, sizeof(none)); /* it worked above or never */
+	s->control = take_fd(&control);
+	return 0;
+}
+
+static int build(struct start *s, struct err *err)
+{
+	const struct container *c = s->op.c;
+	struct container_engine *e = c->e;
+	struct arena *a = &s->op.arena;
+	const char *run = container_run_path(a, c, NULL), *root = container_run_path(a, c, "rootfs");
+	int rc = io_mkdirs(AT_FDCWD, run, 0700, err);
+	rc = rc < 0 ? rc : snapshot_mount(e->o.snapshots, container_snapshot_key(a, c->id), root, false, err);
+	if (rc < 0)
+		return rc;
+	FAILPOINT("container.start.mounted");
+	if (s->make_shm) {
+		const char *shm = container_run_path(a, c, "shm");
+		const char *data = arena_printf(a, "mode=1777,size=%lld", (long long)container_num(c->host, "ShmSize")).ptr;
+		if ((mkdir(shm, 0700) < 0 && errno != EEXIST) || mount("shm", shm, "tmpfs", MS_NOSUID | MS_NOEXEC | MS_NODEV, data) < 0)
+			return err_sys(err, "mount /dev/shm");
+	}
+	rc = s->own_files ? texts_write(s, err) : 0;
+	rc = rc < 0 ? rc : config_write(s, run, root, err);
+	FAILPOINT("container.start.configured");
+	return rc < 0 ? rc : spawn(s, run, err);
+}
+
+/* As containerd words it, and the exit status that Docker gives to it. */
+static void failure_word(struct start *s, struct err *err)
+{
+	const char *text = err_msg(err);
+	bool oci = strstr(text, "unable to start container process") || strstr(text, "error during container init") ||
+		   err->class == ERR_NO_COMMAND || err->class == ERR_NOT_EXECUTABLE;
+	s->exit_code = 128;
+	if (err->class == ERR_NO_COMMAND || strstr(text, "executable file not found") || strstr(text, "no such file or directory"))
+		s->exit_code = 127;
+	else if (err->class == ERR_NOT_EXECUTABLE || strstr(text, "permission denied") || strstr(text, "is a directory") ||
+		 strstr(text, "not a directory"))
+		s->exit_code = 126;
+	if (oci || s->exit_code != 128)
+		err->class = ERR_INVALID_REQUEST;
+	if (oci)
+		err_note(err, "failed to create task for container: failed to create shim task: OCI runtime create failed");
+}
+
+static void start_run(struct loop_work *w)
+{
+	struct start *s = OP_OF_WORK(start, w);
+	const struct container *c = s->op.c;
+	int rc = s->sync ? container_record_save(c, true, &s->op.err) : 0;
+	if (rc == 0 && build(s, &s->op.err) == 0)
+		return;
+	failure_word(s, &s->op.err);
+	auto_err struct err why = ERR_INIT;
+	if (container_clear(c->e, c->id, &why) < 0)
+		log_debug("a failed start left something behind", kv_str("id", c->id), kv_err(&why));
+	for (unsigned i = 0; i < s->n_streams; i++)
+		fd_close(&s->socks[i]);
+	auto_fd int dir = open(container_path(&s->op.arena, c, "state"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir >= 0) { /* it tells of a run that never was */
+		(void)unlinkat(dir, "monitor.json", 0);
+		(void)unlinkat(dir, "exit.json", 0);
+	}
+}
+
+/* ---- the loop's part */
+
+static void start_free(struct start *s)
+{
+	s->op.c->starting = NULL;
+	free(s->streams);
+	free(s->takes);
+	free(s->socks);
+}
+
+void container_start_forget(struct container *c, const struct container_stream *s)
+{
+	for (unsigned i = 0; c->starting && i < c->starting->n_streams; i++)
+		if (c->starting->streams[i] == s)
+			c->starting->streams[i] = NULL;
+}
+
+static void start_failed(struct start *s)
+{
+	struct container *c = s->op.c;
+	struct container_engine *e = c->e;
+	auto_err struct err err = ERR_INIT;
+	err_move(&err, &s->op.err);
+	free(c->error);
+	c->error = mem_dup(err_msg(&err), strlen(err_msg(&err)));
+	c->exit_code = s->exit_code ? s->exit_code : 128;
+	c->status = c->status == STATUS_CREATED ? STATUS_CREATED : STATUS_EXITED;
+	container_users_update(c, false);
+	(void)container_record_save(c, false, NULL); /* State.Error is for who looks; the next save has it too */
+	container_streams_fail(&c->streams, &err);
+	bool remove = container_truth(c->host, "AutoRemove");
+	start_free(s);
+	if (!s->by_policy || remove)
+		container_waits_ended(c);
+	container_op_end(&s->op, &err);
+	if (remove && !e->closing)
+		container_remove_op(c, CONTAINER_RM_FORCE | CONTAINER_RM_VOLUMES, NULL);
+}
+
+static void start_done(struct loop_work *w)
+{
+	struct start *s = OP_OF_WORK(start, w);
+	struct container *c = s->op.c;
+	if (!s->op.err.class)
+		container_control_open(c, take_fd(&s->control), &s->op.err);
+	if (s->op.err.class) {
+		start_failed(s);
+		return;
+	}
+	c->status = STATUS_RUNNING;
+	c->pid = s->pid;
+	c->started_ns = loop_wall_ns(c->e->o.loop);
+	c->exit_code = 0;
+	c->oom_killed = c->oom = false;
+	c->ever_started = true;
+	c->manually_stopped = false;
+	free(c->error);
+	c->error = NULL;
+	container_users_update(c, false);
+	for (unsigned i = 0; i < s->n_streams; i++) {
+		auto_err struct err err = ERR_INIT;
+		if (s->streams[i] && container_stream_attach(s->streams[i], take_fd(&s->socks[i]), &err) < 0)
+			log_warn("an attached client is lost", kv_str("id", c->id), kv_err(&err));
+		fd_close(&s->socks[i]);
+	}
+	(void)container_record_save(c, false, NULL); /* the monitor's folder says the same, and outranks it */
+	start_free(s);
+	container_event_send(c, "start", NULL);
+	if (s->restart)
+		container_event_send(c, "restart", NULL);
+	container_health_started(c);
+	container_op_end(&s->op, NULL);
+}
+
+static int peer_ns(struct start *s, const char *mode, const char *what, const char *ns, struct span *out,
+	struct container **out_peer,
+	struct err *err)
+{
+	struct container *c = s->op.c;
+	struct span head, who, text = container_str(c->host, mode);
+	*out_peer = NULL;
+	if (!span_split(text, ':', &head, &who) || !span_is(head, "container"))
+		return 0;
+	struct container *peer = container_get(c->e, who, err);
+	if (!peer)
+		return -ERR_NOT_FOUND;
+	if (!container_is_running(peer) || !peer->pid)
+		return err_set(err, ERR_IN_USE, "cannot join %s of a non running container: %s", what, peer->id);
+	*out = arena_printf(&s->op.arena, "/proc/%d/ns/%s", peer->pid, ns);
+	*out_peer = peer;
+	return 0;
+}
+
+/* The texts of a container that has no network of the engine's. */
+static void files_alone(struct start *s)
+{
+	struct container *c = s->op.c;
+	auto_buf struct buf hosts = {}, resolv = {};
+	if (span_is(container_str(c->host, "NetworkMode"), "host")) {
+		(void)io_read_file(AT_FDCWD, "/etc/hosts", &hosts, 1 << 20, NULL); /* a host without has none to share */
+	} else {
+		buf_str(&hosts, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\n"
+				"ff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n");
+	}
+	JSON_EACH_ITEM (json_getl(c->host, "ExtraHosts"), item) {
+		struct span name, addr;
+		span_split(json_span(item), ':', &name, &addr);
+		buf_printf(&hosts, "%.*s\t%.*s\n", SPAN_ARG(addr), SPAN_ARG(name));
+	}
+	(void)io_read_file(AT_FDCWD, "/etc/resolv.conf", &resolv, 1 << 20, NULL); /* likewise */
+	s->hosts = arena_span(&s->op.arena, buf_span(&hosts));
+	s->resolv_conf = arena_span(&s->op.arena, buf_span(&resolv));
+}
+
+static int network_prepare(struct start *s, struct err *err)
+{
+	struct container *c = s->op.c, *peer;
+	struct span mode = container_str(c->host, "NetworkMode");
+	s->own_files = true;
+	int rc = peer_ns(s, "NetworkMode", "network", "net", &s->netns, &peer, err);
+	if (rc < 0)
+		return rc;
+	if (!peer && !span_is(mode, "none") && !span_is(mode, "host"))
+		return err_set(err, ERR_UNSUPPORTED, "network %.*s: this engine has no networks but none and host", SPAN_ARG(mode));
+	files_alone(s);
+	return 0;
+}
+
+static int start_prepare(struct start *s, struct err *err)
+{
+	struct container *c = s->op.c, *peer;
+	struct span ipc = container_str(c->host, "IpcMode");
+	s->hostname = container_str(c->config, "Hostname");
+	int rc = peer_ns(s, "PidMode", "PID", "pid", &s->pid_ns, &peer, err);
+	rc = rc < 0 ? rc : peer_ns(s, "IpcMode", "IPC", "ipc", &s->ipc_ns, &peer, err);
+	if (rc < 0)
+		return rc;
+	if (peer && span_is(container_str(peer->host, "IpcMode"), "private"))
+		return err_set(err, ERR_INVALID_REQUEST,
+			"cannot join IPC of container %s: non-shareable IPC (hint: use IpcMode:shareable for the "
+			"donor container)", peer->id);
+	s->make_shm = span_is(ipc, "shareable");
+	if (s->make_shm || (peer && span_is(container_str(peer->host, "IpcMode"), "shareable")))
+		s->shm = span_of(container_run_path(&s->op.arena, peer ? peer : c, "shm"));
+	return network_prepare(s, err);
+}
+
+static void streams_count(struct start *s)
+{
+	struct container *c = s->op.c;
+	LIST_EACH (&c->streams, one, struct container_stream, link_)
+		s->n_streams++;
+	s->streams = mem_zalloc((s->n_streams + 1) * sizeof(struct container_stream *));
+	s->takes = mem_zalloc((s->n_streams + 1) * sizeof(unsigned));
+	s->socks = mem_alloc((s->n_streams + 1) * sizeof(int));
+	unsigned n = 0;
+	LIST_EACH (&c->streams, one, struct container_stream, link_) {
+		s->socks[n] = -1;
+		s->takes[n] = container_stream_takes(one);
+		s->streams[n++] = one;
+	}
+}
+
+static void start_begin(struct op *op)
+{
+	struct start *s = OP_OF(start, op);
+	struct container *c = op->c;
+	auto_err struct err err = ERR_INIT;
+	if (c->status == STATUS_RUNNING || (s->by_policy && c->status != STATUS_RESTARTING && c->status != STATUS_EXITED)) {
+		op->unchanged = true;
+		container_op_end(op, NULL);
+		return;
+	}
+	if (c->status == STATUS_PAUSED) {
+		err_set(&err, ERR_IN_USE, "cannot start a paused container, try unpause instead");
+		container_op_end(op, &err);
+		return;
+	}
+	if (c->status == STATUS_REMOVING || c->status == STATUS_DEAD) {
+		err_set(&err, ERR_IN_USE, "container is marked for removal and cannot be started");
+		container_op_end(op, &err);
+		return;
+	}
+	if (s->by_policy && c->manually_stopped) { /* a stop came first */
+		container_op_end(op, NULL);
+		return;
+	}
+	loop_timer_stop(&c->restart_timer);
+	c->starting = s;
+	streams_count(s);
+	if (!s->by_policy) {
+		c->restart_count = 0;
+		c->back_off_ms = 0;
+		c->manually_stopped = false;
+	}
+	if (start_prepare(s, &op->err) < 0) {
+		s->exit_code = 128;
+		start_failed(s);
+		return;
+	}
+	struct span policy = container_str(json_getl(c->host, "RestartPolicy"), "Name");
+	/* A policy outlives a power cut, so that it was started must, too. */
+	s->sync = !c->ever_started && policy.len && !span_is(policy, "no");
+	c->ever_started |= s->sync;
+	container_op_work(op, start_run, start_done);
+}
+
+void container_start_op(struct container *c, struct container_call *call, bool by_policy)
+{
+	struct start *s = container_op_new(sizeof(*s), c, "container start", start_begin, call);
+	s->by_policy = by_policy;
+	s->control = -1;
+	s->op.waiting_end = true;
+	container_op_submit(&s->op);
+}
+
+void container_restart_follow(struct container *c, struct container_call *call)
+{
+	struct start *s = container_op_new(sizeof(*s), c, "container start", start_begin, call);
+	s->restart = true;
+	s->control = -1;
+	s->op.waiting_end = true;
+	container_op_first(&s->op);
+}
+
+void container_start(struct container_engine *e, struct span name, struct container_call *call)
+{
+	auto_err struct err err = ERR_INIT;
+	struct container *c = container_get(e, name, &err);
+	if (!c)
+		container_fail_later(e, call, &err);
+	else
+		container_start_op(c, call, false);
+}
