@@ -370,6 +370,7 @@ static void renamed(struct loop_work *w)
 		return;
 	}
 	char *was = arena_cstr(&r->op.arena, arena_printf(&r->op.arena, "/%s", r->old));
+	container_net_rename(c);
 	container_event_send(c, "rename", "oldName", was, NULL);
 	free(r->old);
 	container_op_end(&r->op, NULL);

@@ -20,7 +20,7 @@ struct create {
 	struct container *c; /* not in the engine's lists yet */
 	struct loop_work work;
 	struct arena arena;
-	struct json config, host, networking, warnings;
+	struct json config, host, networking, warnings, inherited;
 	struct image_platform platform;
 	struct err err;
 };
@@ -133,9 +133,6 @@ static int parts_lacking(const struct create *k, struct err *err)
 	struct span mode = container_str(&k->host, "NetworkMode");
 	if (!k->e->o.networks && !span_is(mode, "none") && !span_is(mode, "host") && !span_starts(mode, SPAN("container:")))
 		return err_set(err, ERR_UNSUPPORTED, "NetworkMode %.*s: this engine has no networks but none and host", SPAN_ARG(mode));
-	if (!k->e->o.volumes && (count(&k->host, "Binds") || count(&k->host, "Mounts") || count(&k->host, "VolumesFrom") ||
-				 count(&k->config, "Volumes")))
-		return err_set(err, ERR_UNSUPPORTED, "Binds, Mounts, VolumesFrom, Volumes: this engine has no volumes");
 	return 0;
 }
 
@@ -203,15 +200,39 @@ static int document_make(struct create *k, struct err *err)
 	json_setl(a, &c->doc, "Config", k->config);
 	json_setl(a, &c->doc, "HostConfig", k->host);
 	json_setl(a, &c->doc, "NetworkingConfig", k->networking);
-	json_setl(a, &c->doc, "Mounts", json_array());
+	struct json shown, plan;
+	rc = container_mounts_create(k->e, c->id, &k->config, &k->host, &k->inherited, a, &shown, &plan, err);
+	json_setl(a, &c->doc, "Mounts", shown);
+	json_setl(a, &c->doc, "Plan", plan); /* also of a failure: what was used so far is given back */
 	c->doc = json_copy(&c->arena, &c->doc);
 	c->config = json_getl(&c->doc, "Config");
 	c->host = json_getl(&c->doc, "HostConfig");
 	char chain[65] = "";
-	if (image.text[0])
+	if (rc == 0 && image.text[0])
 		rc = image_top(k->e->o.images, &image, chain, err);
 	FAILPOINT("container.create.checked");
 	return rc < 0 ? rc : snapshot_prepare(k->e->o.snapshots, container_snapshot_key(a, c->id), chain, err);
+}
+
+/* What the image has where a volume comes is its first content, while it is empty. */
+static int volumes_fill(struct create *k, struct err *err)
+{
+	struct container *c = k->c;
+	struct arena *a = &k->arena;
+	const struct json *plan = json_getl(&c->doc, "Plan");
+	if (!container_mounts_want_copy(plan))
+		return 0;
+	const char *root = container_run_path(a, c, "rootfs");
+	auto_err struct err why = ERR_INIT;
+	int rc = io_mkdirs(AT_FDCWD, container_run_path(a, c, NULL), 0700, err);
+	rc = rc < 0 ? rc : snapshot_mount(k->e->o.snapshots, container_snapshot_key(a, c->id), root, true, err);
+	if (rc == 0) {
+		auto_fd int fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		rc = fd < 0 ? err_sys(err, "open the root file system") : container_mounts_copy_up(k->e, plan, fd, a, err);
+	}
+	if (container_clear(k->e, c->id, &why) < 0 && rc == 0)
+		rc = err_move(err, &why);
+	return rc;
 }
 
 static int create(struct create *k, struct err *err)
@@ -222,6 +243,10 @@ static int create(struct create *k, struct err *err)
 	if (rc < 0)
 		return rc;
 	FAILPOINT("container.create.snapshot");
+	rc = volumes_fill(k, err);
+	if (rc < 0)
+		return rc;
+	FAILPOINT("container.create.volumes");
 	if (mkdirat(e->containers_fd, c->id, 0700) < 0)
 		return err_sys(err, "make the container's folder");
 	FAILPOINT("container.create.folder");
@@ -237,6 +262,7 @@ static void create_run(struct loop_work *w)
 	struct create *k = container_of(w, struct create, work);
 	if (create(k, &k->err) == 0)
 		return;
+	container_mounts_release(k->e, k->c->id, json_getl(&k->c->doc, "Plan"), true);
 	(void)snapshot_remove(k->e->o.snapshots, container_snapshot_key(&k->arena, k->c->id), NULL); /* mostly it was not made */
 	(void)container_folder_remove(k->e->containers_fd, k->c->id, NULL);
 }
@@ -308,7 +334,14 @@ void container_create(struct container_engine *e, const struct container_create_
 	rc = rc < 0 ? rc : peer_resolve(k, "NetworkMode", &err);
 	rc = rc < 0 ? rc : peer_resolve(k, "PidMode", &err);
 	rc = rc < 0 ? rc : peer_resolve(k, "IpcMode", &err);
+	rc = rc < 0 ? rc : container_mounts_inherit(e, &k->host, &k->arena, &k->inherited, &err);
 	rc = rc < 0 ? rc : name_choose(e, p->name, k->c, &err);
+	if (rc == 0) {
+		rc = container_net_check(e, &k->config, &k->host, json_getl(&k->networking, "EndpointsConfig"), id, k->c->name, &k->arena,
+			&err);
+		if (rc < 0)
+			container_name_release(e, span_of(k->c->name));
+	}
 	if (rc == 0) {
 		container_ticket_take(&k->ticket, call);
 		container_busy(e, 1);

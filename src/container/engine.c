@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "container/private.h"
+#include "network/network.h"
 #include "runtime/runtime.h"
 
 #define ID_LEN 64
@@ -54,6 +55,7 @@ void container_free(struct container *c)
 	free(c->name);
 	free(c->error);
 	arena_done(&c->arena);
+	arena_done(&c->net_arena);
 	free(c);
 }
 
@@ -253,8 +255,11 @@ static int find_again(struct container *c, struct err *err)
 		rc = ended_meanwhile(c, &(struct monitor_exit){ .exit_code = found == MONITOR_FOUND_LOST ? 137 : 255,
 			.started_ns = c->started_ns, .finished_ns = clock_wall_ns(clock_real()),
 			.class = found == MONITOR_FOUND_LOST ? ERR_GONE : ERR_NONE }, err);
-	if (rc == 0 && c->control_sock < 0)
+	if (rc == 0 && c->control_sock < 0) {
 		rc = container_clear(c->e, c->id, err);
+		if (rc == 0)
+			container_mounts_end(c->e, c->id, json_getl(&c->doc, "Plan"));
+	}
 	if (c->status == STATUS_RESTARTING || c->status == STATUS_REMOVING)
 		c->status = STATUS_EXITED; /* its policy is asked below; a removal that did not happen may be asked for again */
 	return rc;
@@ -324,9 +329,14 @@ static int load_all(struct container_engine *e, struct err *err)
 	}
 	closedir(list);
 	sort_by_age(e);
-	LIST_EACH (&e->all, c, struct container, link)
+	LIST_EACH (&e->all, c, struct container, link) {
 		container_users_update(c, false);
-	return 0;
+		if (c->control_sock >= 0)
+			container_net_adopt(c);
+	}
+	if (e->o.networks)
+		network_engine_settle(e->o.networks);
+	return container_mounts_sweep(e, err);
 }
 
 /* ---- what nobody accounts for */

@@ -121,7 +121,9 @@ static void restart_plan(struct container *c)
 static void finish_run(struct loop_work *w)
 {
 	struct finish *f = container_of(w, struct finish, work);
-	container_clear(f->c->e, f->c->id, &f->err);
+	const struct json *plan = json_getl(&f->c->doc, "Plan");
+	if (container_clear(f->c->e, f->c->id, &f->err) == 0)
+		container_mounts_end(f->c->e, f->c->id, plan);
 }
 
 static void finish_done(struct loop_work *w)
@@ -132,6 +134,7 @@ static void finish_done(struct loop_work *w)
 	char code[16], seconds[24];
 	if (f->err.class) /* tried again by the next start, or when the engine opens */
 		log_warn("a container left something behind", kv_str("id", c->id), kv_err(&f->err));
+	container_net_stop(c);
 	bool paused = c->status == STATUS_PAUSED;
 	container_exit_set(c, &f->end);
 	c->oom_killed |= c->oom && f->end.signal == SIGKILL;

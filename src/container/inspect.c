@@ -59,15 +59,66 @@ static struct json state(const struct container *c, struct arena *a)
 	return s;
 }
 
+static struct json endpoint_at_rest(const struct json *wish, struct arena *a)
+{
+	static const char *const texts[] = { "NetworkID", "EndpointID", "Gateway", "IPAddress", "IPv6Gateway", "GlobalIPv6Address",
+					     "MacAddress" };
+	static const char *const others[] = { "IPAMConfig", "Links", "Aliases", "DriverOpts", "DNSNames" };
+	struct json v = json_is(wish, JSON_OBJECT) ? json_copy(a, wish) : json_object();
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+		if (!json_get(&v, span_of(texts[i])))
+			put(a, &v, texts[i], json_cstr(""));
+	for (size_t i = 0; i < ARRAY_LEN(others); i++)
+		if (!json_get(&v, span_of(others[i])))
+			put(a, &v, others[i], JSON_NULL_VALUE);
+	if (!json_getl(&v, "IPPrefixLen"))
+		put(a, &v, "IPPrefixLen", json_int(0));
+	if (!json_getl(&v, "GlobalIPv6PrefixLen"))
+		put(a, &v, "GlobalIPv6PrefixLen", json_int(0));
+	return v;
+}
+
 static struct json network_settings(const struct container *c, struct arena *a)
 {
-	struct json n = json_object();
-	const struct json *networks = json_path(&c->doc, "NetworkingConfig", "EndpointsConfig", NULL);
+	struct json n = json_object(), networks = json_object();
+	const struct json *ends = json_path(&c->doc, "NetworkingConfig", "EndpointsConfig", NULL);
+	struct span mode = container_str(c->host, "NetworkMode");
+	if (c->net.kind == JSON_OBJECT)
+		return json_copy(a, &c->net);
+	JSON_EACH_MEMBER (ends, m)
+		json_add(a, &networks, arena_span(a, json_key(m)), endpoint_at_rest(&m->value, a));
+	if (!networks.n && !span_starts(mode, SPAN("container:")))
+		json_add(a, &networks, arena_span(a, mode), endpoint_at_rest(NULL, a));
 	put(a, &n, "SandboxID", json_cstr(""));
 	put(a, &n, "SandboxKey", json_cstr(""));
 	put(a, &n, "Ports", json_object());
-	put(a, &n, "Networks", copy_or(a, networks, json_object()));
+	put(a, &n, "Networks", networks);
 	return n;
+}
+
+/* NetworkSettings.Ports as the list of /containers/json: {"80/tcp": [{"HostIp", "HostPort"}]} or {"80/tcp": null}. */
+static struct json ports_list(const struct json *ports, struct arena *a)
+{
+	struct json out = json_array();
+	JSON_EACH_MEMBER (ports, m) {
+		struct span port, proto;
+		int64_t private_port = 0, public_port = 0;
+		span_split(json_key(m), '/', &port, &proto);
+		(void)span_to_i64(port, &private_port); /* the network component wrote it */
+		uint32_t n = json_is(&m->value, JSON_ARRAY) ? m->value.n : 0;
+		for (uint32_t i = 0; i < MAX(n, 1U); i++) {
+			struct json one = json_object();
+			const struct json *b = n ? &m->value.items[i] : NULL;
+			if (b)
+				put(a, &one, "IP", json_str(arena_span(a, container_str(b, "HostIp"))));
+			put(a, &one, "PrivatePort", json_int(private_port));
+			if (b && span_to_i64(container_str(b, "HostPort"), &public_port))
+				put(a, &one, "PublicPort", json_int(public_port));
+			put(a, &one, "Type", json_str(arena_span(a, proto)));
+			json_push(a, &out, one);
+		}
+	}
+	return out;
 }
 
 static struct json driver(const struct container *c, struct arena *a)
@@ -200,7 +251,7 @@ int container_summary(struct container_engine *e, struct span name, struct arena
 	put(a, &v, "ImageID", copy_or(a, json_getl(&c->doc, "Image"), json_cstr("")));
 	put(a, &v, "Command", command_text(c, a));
 	put(a, &v, "Created", json_int(seconds));
-	put(a, &v, "Ports", json_array());
+	put(a, &v, "Ports", ports_list(json_getl(&c->net, "Ports"), a));
 	put(a, &v, "Labels", copy_or(a, json_getl(c->config, "Labels"), json_object()));
 	put(a, &v, "State", json_cstr(container_status_names[c->status]));
 	put(a, &v, "Status", status_text(c, a));

@@ -83,6 +83,9 @@ struct container {
 	struct finish *ending; /* being cleared away after its end; starts wait */
 	struct start *starting;
 	unsigned views;      /* container_root of a stopped one */
+	bool has_sandbox;    /* of the network component's */
+	struct arena net_arena;
+	struct json net;     /* NetworkSettings while it has one */
 	bool oom;            /* told by the monitor in this run */
 	bool control_live;   /* the loop still holds the control socket's source */
 	bool gone;           /* removed: freed when its control socket is closed */
@@ -342,6 +345,30 @@ void container_remove_op(struct container *c, unsigned flags, struct container_c
 /* ---- wait.c */
 void container_waits_ended(struct container *c);   /* of not-running and next-exit */
 void container_waits_removed(struct container *c, const char *error);
+
+/* ---- mounts.c */
+struct mount_bind;
+int container_mounts_inherit(struct container_engine *e, const struct json *host, struct arena *a, struct json *out,
+	struct err *err);
+int container_mounts_create(struct container_engine *e, const char *id, const struct json *config, const struct json *host,
+	const struct json *inherited, struct arena *a, struct json *out_shown, struct json *out_plan, struct err *err);
+bool container_mounts_want_copy(const struct json *plan);
+int container_mounts_copy_up(struct container_engine *e, const struct json *plan, int root, struct arena *a, struct err *err);
+void container_mounts_release(struct container_engine *e, const char *id, const struct json *plan, bool anonymous_too);
+int container_mounts_start(struct container_engine *e, const char *id, const struct json *plan, struct arena *a,
+	struct mount_bind **out_binds, size_t *out_n, struct json *out_tmpfs, struct err *err);
+void container_mounts_end(struct container_engine *e, const char *id, const struct json *plan);
+int container_mounts_sweep(struct container_engine *e, struct err *err);
+
+/* ---- net.c */
+struct network_got;
+int container_net_check(struct container_engine *e, const struct json *config, const struct json *host,
+	const struct json *networks,
+	const char *id, const char *name, struct arena *a, struct err *err);
+int container_net_start(struct container *c, struct arena *a, struct network_got *out, struct err *err);
+void container_net_stop(struct container *c);
+void container_net_rename(struct container *c);
+void container_net_adopt(struct container *c);
 
 /* ---- stream.c */
 void container_stream_init(struct container_stream *s, struct container_engine *e, void *of, struct list *among);

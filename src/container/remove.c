@@ -59,6 +59,9 @@ static void removal_run(struct loop_work *w)
 		return;
 	}
 	FAILPOINT("container.remove.committed");
+	container_mounts_release(e, c->id, json_getl(&c->doc, "Plan"),
+		(r->flags & CONTAINER_RM_VOLUMES) || container_truth(c->host, "AutoRemove"));
+	FAILPOINT("container.remove.volumes");
 	auto_err struct err why = ERR_INIT;
 	int rc = snapshot_remove(e->o.snapshots, container_snapshot_key(&r->op.arena, c->id), &why);
 	if (rc == 0 || rc == -ERR_NOT_FOUND) {

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 
 #include "container/private.h"
+#include "network/network.h"
 #include "sys/sys.h"
 
 #define BUILD_WAIT_S 120
@@ -25,7 +26,9 @@ struct start {
 	bool by_policy, restart, sync;
 	/* found out on the loop */
 	struct span netns, pid_ns, ipc_ns, hostname, hosts, resolv_conf, shm;
+	struct span files[3]; /* paths of hosts, resolv.conf, hostname: its own, or those of the container whose network it shares */
 	bool make_shm, own_files;
+	struct network_got got; /* sockets for the monitor */
 	struct container_stream **streams; /* owned: attached before the start; NULL for one that left */
 	unsigned *takes;                   /* owned: MONITOR_TAKE_* */
 	int *socks;                        /* owned */
@@ -205,18 +208,6 @@ static int texts_write(struct start *s, struct err *err)
 	return 0;
 }
 
-static int tmpfs_list(const struct json *host, struct arena *a, struct json *out)
-{
-	*out = json_array();
-	JSON_EACH_MEMBER (json_getl(host, "Tmpfs"), m) {
-		struct json one = json_object();
-		json_setl(a, &one, "target", json_str(json_key(m)));
-		json_setl(a, &one, "options", json_str(json_span(&m->value)));
-		json_push(a, out, one);
-	}
-	return 0;
-}
-
 static int config_write(struct start *s, const char *run, const char *root, struct err *err)
 {
 	const struct container *c = s->op.c;
@@ -236,13 +227,19 @@ static int config_write(struct start *s, const char *run, const char *root, stru
 		if (made < 0)
 			return err_set(err, ERR_INVALID_REQUEST, "mkdir %s: %s", cwd, strerror(errno));
 	}
-	tmpfs_list(c->host, a, &tmpfs);
+	struct mount_bind *binds;
+	size_t n_binds;
+	rc = container_mounts_start(c->e, c->id, json_getl(&c->doc, "Plan"), a, &binds, &n_binds, &tmpfs, err);
+	if (rc < 0)
+		return rc;
 	struct spec_params p = { .e = c->e, .id = c->id, .config = c->config, .host = c->host, .root = root, .ids = &ids,
 		.path = container_str(&c->doc, "Path"), .args = json_getl(&c->doc, "Args"), .netns = s->netns, .hostname = s->hostname,
 		.pid_ns = s->pid_ns, .ipc_ns = s->ipc_ns, .shm = s->shm, .tmpfs = &tmpfs };
-	p.hosts = span_of(container_path(a, c, "hosts"));
-	p.resolv_conf = span_of(container_path(a, c, "resolv.conf"));
-	p.hostname_file = span_of(container_path(a, c, "hostname"));
+	p.binds = binds;
+	p.n_binds = n_binds;
+	p.hosts = s->files[0];
+	p.resolv_conf = s->files[1];
+	p.hostname_file = s->files[2];
 	rc = container_spec_write(&p, a, &text, err);
 	if (rc < 0)
 		return rc;
@@ -330,6 +327,8 @@ static int spawn(struct start *s, const char *run, struct err *err)
 		-1 } };
 	p.max_files = (unsigned)MIN(files, (uint64_t)MONITOR_FILES_MAX);
 	p.log_dir = logged ? dir : -1;
+	p.n_sockets = s->got.n_sockets;
+	memcpy(p.sockets, s->got.sockets, s->got.n_sockets * sizeof(p.sockets[0]));
 	p.root = arena_printf(a, "%s/runtime", e->run_dir).ptr;
 	p.cache = arena_printf(a, "%s/seccomp", e->run_dir).ptr;
 	p.format = logged ? MONITOR_LOG_DOCKER : MONITOR_LOG_NONE;
@@ -408,6 +407,7 @@ static void start_run(struct loop_work *w)
 		return;
 	failure_word(s, &s->op.err);
 	auto_err struct err why = ERR_INIT;
+	container_mounts_end(c->e, c->id, json_getl(&c->doc, "Plan"));
 	if (container_clear(c->e, c->id, &why) < 0)
 		log_debug("a failed start left something behind", kv_str("id", c->id), kv_err(&why));
 	for (unsigned i = 0; i < s->n_streams; i++)
@@ -423,6 +423,7 @@ static void start_run(struct loop_work *w)
 
 static void start_free(struct start *s)
 {
+	network_got_done(&s->got);
 	s->op.c->starting = NULL;
 	free(s->streams);
 	free(s->takes);
@@ -447,6 +448,7 @@ static void start_failed(struct start *s)
 	c->exit_code = s->exit_code ? s->exit_code : 128;
 	c->status = c->status == STATUS_CREATED ? STATUS_CREATED : STATUS_EXITED;
 	container_users_update(c, false);
+	container_net_stop(c);
 	(void)container_record_save(c, false, NULL); /* State.Error is for who looks; the next save has it too */
 	container_streams_fail(&c->streams, &err);
 	bool remove = container_truth(c->host, "AutoRemove");
@@ -535,15 +537,29 @@ static void files_alone(struct start *s)
 
 static int network_prepare(struct start *s, struct err *err)
 {
+	static const char *const names[] = { "hosts", "resolv.conf", "hostname" };
 	struct container *c = s->op.c, *peer;
 	struct span mode = container_str(c->host, "NetworkMode");
-	s->own_files = true;
 	int rc = peer_ns(s, "NetworkMode", "network", "net", &s->netns, &peer, err);
 	if (rc < 0)
 		return rc;
-	if (!peer && !span_is(mode, "none") && !span_is(mode, "host"))
-		return err_set(err, ERR_UNSUPPORTED, "network %.*s: this engine has no networks but none and host", SPAN_ARG(mode));
-	files_alone(s);
+	s->own_files = !peer;
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		s->files[i] = span_of(container_path(&s->op.arena, peer ? peer : c, names[i]));
+	if (peer || !c->e->o.networks) {
+		if (!peer && !span_is(mode, "none") && !span_is(mode, "host"))
+			return err_set(err, ERR_UNSUPPORTED, "network %.*s: this engine has no networks but none and host", SPAN_ARG(mode));
+		files_alone(s);
+		return 0;
+	}
+	rc = container_net_start(c, &s->op.arena, &s->got, err);
+	if (rc < 0) {
+		s->got.n_sockets = 0;
+		return rc;
+	}
+	s->netns = s->got.netns;
+	s->hosts = s->got.hosts;
+	s->resolv_conf = s->got.resolv_conf;
 	return 0;
 }
 

@@ -30,12 +30,16 @@ class Refused(Exception):
 class Engine:
     """One containerctl process. Calls block until their answer; events and streams are kept as they come."""
 
-    def __init__(self, env, fail=None, settings=None):
+    def __init__(self, env, fail=None, settings=None, network=None, reset=False):
         self.env, self.n, self.answers, self.events, self.streams, self.ended = env, 0, {}, [], {}, {}
         environ = dict(os.environ)
         environ.pop("KNARR_FAIL", None)
         if fail:
             environ["KNARR_FAIL"] = fail
+        if network:
+            environ["KNARR_NETWORK"] = network
+        if reset:
+            environ["KNARR_NETWORK_RESET"] = "1"
         if settings:
             environ["KNARR_SETTINGS"] = json.dumps(settings)
         self.err = open(env.dir / "stderr", "ab")
@@ -166,11 +170,11 @@ class Env:
     def __init__(self):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="knarr-con-"))
         self.data, self.run = self.dir / "data", self.dir / "run"
-        self.engines = []
+        self.engines, self.network = [], None
 
     def engine(self, **args):
         settings = {"cgroup-parent": "/knarr-containers-test", "exec-opts": ["native.cgroupdriver=cgroupfs"], **args.pop("settings", {})}
-        e = Engine(self, settings=settings, **args)
+        e = Engine(self, settings=settings, network=self.network, **args)
         self.engines.append(e)
         return e
 
@@ -199,7 +203,7 @@ class Env:
     def left(self):
         """What must not be there when no container is."""
         found = mounts(self.dir) + groups()
-        for d in (self.data / "containers", self.run / "containers", self.run / "runtime", self.data / "snapshots/live"):
+        for d in (self.data / "containers", self.run / "network/netns", self.run / "network/sandboxes", self.run / "containers", self.run / "runtime", self.data / "snapshots/live"):
             if d.is_dir():
                 found += [str(p) for p in d.iterdir()]
         return found
@@ -217,11 +221,15 @@ def env():
     for e in v.engines:
         if e.p.poll() is None:
             e.kill()
-    last = Engine(v, settings={"cgroup-parent": "/knarr-containers-test", "exec-opts": ["native.cgroupdriver=cgroupfs"]})
+    last = Engine(v, settings={"cgroup-parent": "/knarr-containers-test", "exec-opts": ["native.cgroupdriver=cgroupfs"]}, network=v.network,
+                  reset=bool(v.network))
     for c in last.call("list"):
         last.call("remove", name=c["Id"], force=True, volumes=True)
     assert last.close() == 0
     left = v.left()
+    if v.network:
+        left += [line for line in subprocess.check_output(["ip", "-o", "link"], text=True).splitlines() if f"-{v.network}-" in line or f":{v.network}:" in line]
+        left += [line for line in subprocess.check_output(["nft", "list", "tables"], text=True).splitlines() if v.network in line]
     assert not left, left
     shutil.rmtree(v.dir)
 

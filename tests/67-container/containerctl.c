@@ -16,12 +16,16 @@
 #include <sys/stat.h>
 
 #include "container/container.h"
+#include "network/network.h"
+#include "volume/volume.h"
 
 static struct loop *loop;
 static struct loop_pool *pool;
 static struct container_engine *engine;
 static struct image_store *images;
 static struct snapshot_store *snapshots;
+static struct volume_store *volumes;
+static struct network_engine *networks;
 static struct loop_fd input;
 static struct buf lines;
 static struct list streams;
@@ -236,7 +240,28 @@ static int serve(struct request *r, struct err *err)
 	else if (span_is(op, "remove"))
 		container_remove(engine, name, (json_truth(json_getl(&r->doc, "force"), false) ? CONTAINER_RM_FORCE : 0U) |
 			(json_truth(json_getl(&r->doc, "volumes"), false) ? CONTAINER_RM_VOLUMES : 0U), c);
-	else if (span_is(op, "prune"))
+	else if (span_is(op, "network_connect"))
+		container_network_connect(engine, name, json_span(json_getl(&r->doc, "network")), json_getl(&r->doc, "endpoint"), c);
+	else if (span_is(op, "network_disconnect"))
+		container_network_disconnect(engine, name, json_span(json_getl(&r->doc, "network")), false, c);
+	else if (span_is(op, "network_create")) {
+		char id[65];
+		struct span warning;
+		int rc = network_create(networks, json_getl(&r->doc, "doc"), id, &r->arena, &warning, err);
+		if (rc == 0)
+			c->result = json_str(arena_span(&r->arena, span_of(id)));
+		return rc;
+	} else if (span_is(op, "network_remove")) {
+		return network_remove(networks, name, err);
+	} else if (span_is(op, "volumes")) {
+		struct volume_info *all;
+		size_t n;
+		int rc = volume_list(volumes, NULL, &r->arena, &all, &n, err);
+		c->result = json_array();
+		for (size_t i = 0; rc == 0 && i < n; i++)
+			json_push(&r->arena, &c->result, volume_document(&all[i], -1, &r->arena));
+		return rc;
+	} else if (span_is(op, "prune"))
 		container_prune(engine, NULL, NULL, c);
 	else if (span_is(op, "wait")) {
 		enum container_condition condition;
@@ -309,6 +334,9 @@ static void line(struct span text)
 
 static void closed(void *arg)
 {
+	if (getenv("KNARR_NETWORK_RESET"))
+		(void)network_engine_reset(networks, true, NULL); /* what stays is found by the test */
+	network_engine_close(networks);
 	loop_stop(loop);
 }
 
@@ -362,6 +390,14 @@ int main(int argc, char **argv)
 	o.pool = pool;
 	o.images = images;
 	o.snapshots = snapshots;
+	rc = rc < 0 ? rc : volume_store_open(arena_printf(&a, "%s/volumes", argv[1]).ptr, &volumes, &err);
+	/* KNARR_NETWORK: the id of a network engine; without it there are only none and host. */
+	if (rc == 0 && getenv("KNARR_NETWORK"))
+		rc = network_engine_open(&(struct network_opts){ .loop = loop, .dir = arena_printf(&a, "%s/network", argv[1]).ptr,
+			.run_dir = arena_printf(&a, "%s/network", argv[2]).ptr, .id = getenv("KNARR_NETWORK"), .settings = o.settings },
+			&networks, &err);
+	o.volumes = volumes;
+	o.networks = networks;
 	rc = rc < 0 ? rc : container_engine_open(&o, &engine, &err);
 	rc = rc < 0 ? rc : loop_fd_open(&input, loop, "requests", 0, on_input, &err);
 	if (rc < 0) {
@@ -377,6 +413,7 @@ int main(int argc, char **argv)
 	loop_pool_free(pool);
 	while (loop_turn(loop, false))
 		;
+	volume_store_close(volumes);
 	image_store_close(images);
 	snapshot_close(snapshots);
 	buf_done(&lines);
