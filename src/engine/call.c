@@ -334,17 +334,21 @@ static bool match(const char *pattern, struct span path, struct span *out_name)
 	       span_starts(head, SPAN("/volumes/"));
 }
 
-static const struct engine_route *route_find(struct span method, struct span path, struct span *out_name)
-{
-	for (size_t i = 0; i < ARRAY_LEN(routes); i++)
-		if (span_is(method, routes[i].method) && match(routes[i].pattern, path, out_name))
-			return &routes[i];
-	return NULL;
-}
-
 const struct engine_route *engine_route_at(size_t i)
 {
-	return i < ARRAY_LEN(routes) ? &routes[i] : NULL;
+	if (i < ARRAY_LEN(routes))
+		return &routes[i];
+	const struct engine_route *r = &engine_container_routes[i - ARRAY_LEN(routes)];
+	return r->method ? r : NULL;
+}
+
+static const struct engine_route *route_find(struct span method, struct span path, struct span *out_name)
+{
+	const struct engine_route *r;
+	for (size_t i = 0; (r = engine_route_at(i)); i++)
+		if (span_is(method, r->method) && match(r->pattern, path, out_name))
+			return r;
+	return NULL;
 }
 
 /* "v1.41/x" behind the first slash: the version's text and what follows. False when there is none. */

@@ -111,6 +111,23 @@ void engine_fields_count(struct engine_call *c, enum engine_doc doc, const struc
 	}
 }
 
+void engine_fields_name(enum engine_doc doc, struct json *v)
+{
+	for (size_t i = 0; i < ARRAY_LEN(knowns); i++) {
+		if (knowns[i].doc != doc)
+			continue;
+		struct json *at = knowns[i].path[0] ? json_get(v, span_of(knowns[i].path)) : v;
+		JSON_EACH_MEMBER(at, m) {
+			struct span rest = span_of(knowns[i].names), one;
+			while (span_cut(&rest, ',', &one))
+				if (span_eq_nocase(one, json_key(m))) {
+					m->key = one.ptr;
+					break;
+				}
+		}
+	}
+}
+
 /* ---- shapes ---- */
 
 static void set_missing(struct arena *a, struct json *v, const char *key, struct json value)

@@ -11,10 +11,13 @@
 
 #include "engine/engine.h"
 #include "http/http.h"
+#include "container/container.h"
 #include "image/image.h"
 #include "loop/loop.h"
 #include "metrics/metrics.h"
+#include "network/network.h"
 #include "snapshot/snapshot.h"
+#include "volume/volume.h"
 
 #define ENGINE_API_MIN 24 /* of 1.24 */
 #define ENGINE_API_MAX 50
@@ -44,7 +47,9 @@ struct engine {
 	struct loop_pool *pool;
 	struct image_store *images;
 	struct snapshot_store *snapshots;
-	struct image_unpacker unpacker;
+	struct network_engine *networks;
+	struct volume_store *volumes;
+	struct container_engine *containers;
 	struct engine_registry *registry; /* owned; settings of registries */
 	struct http_server *server;       /* connections of every socket */
 	struct tls_slot tls;
@@ -52,6 +57,7 @@ struct engine {
 	struct metrics_table *counted;
 	struct engine_events *events;     /* owned */
 	struct list calls, streams;       /* open: engine_call.link, engine_stream.link */
+	struct list sessions, followers;  /* open: attached clients (attach.c), readers of logs (logs.c) */
 	unsigned n_streams;
 	int pool_threads;
 	char id[40];                      /* of `docker info`: made once, kept in DIR/engine-id */
@@ -73,7 +79,7 @@ struct engine_param {
 enum {
 	ENGINE_BODY_JSON = 1,  /* a JSON object is needed: parsed into c->body before the handler runs */
 	ENGINE_BODY_MAYBE = 2, /* likewise, and an empty body is an empty object */
-	ENGINE_NO_VERSION = 4, /* also answered to clients of any version (ping) */
+	ENGINE_ENDLESS = 4,    /* may last for ever: cut off when the engine stops */
 };
 
 struct engine_route {
@@ -100,6 +106,10 @@ struct engine_call {
 	int64_t began_ns;
 	struct list link;
 	struct engine_stream *stream; /* the stream that serves it */
+	/* A header of a streamed answer, which the thread may set before its first byte. */
+	const char *extra_name;
+	struct span extra_value;
+	void (*stream_over)(struct engine_call *c); /* the stream's thread is gone; on the loop, before the answer ends */
 	void *state;           /* the handler's */
 	/* The client went away, or the exchange ended otherwise than by our answer. On the loop. */
 	void (*gone)(struct engine_call *c);
@@ -143,6 +153,26 @@ void engine_error_body(const struct err *err, struct buf *out); /* {"message":".
 void engine_work(struct engine_call *c, int (*run)(struct engine_call *c, struct err *err),
 	void (*done)(struct engine_call *c, int rc));
 void engine_work_end(struct engine_call *c, int rc); /* what NULL does */
+
+/* A call of containers on behalf of c: pass it to one operation. then: on success (NULL: 204, or 304 when nothing changed);
+ * failures
+ * are answered. A client that goes away only stops listening. */
+struct container_call *engine_container_call(struct engine_call *c, void (*then)(struct engine_call *c,
+	struct container_call *done));
+void engine_then_json(struct engine_call *c, struct container_call *done); /* 200 and the result */
+void engine_then_ok(struct engine_call *c, struct container_call *done);   /* 200 without a body */
+void engine_container_event(void *engine, const struct container_event *ev);
+void engine_info_networks(struct engine_call *c, struct json *info);
+void engine_network_event(void *engine, const struct network_event *ev);
+
+/* ---- sessions and followers ---- */
+
+void engine_sessions_end(struct engine *e); /* cuts every attached client and every reader of logs off */
+void engine_followers_end(struct engine *e, struct span id); /* the container ended; empty = all of them */
+/* 8 bytes before each piece of a stream of a container without a terminal. */
+void engine_frame(char out[8], int stream, size_t len);
+/* application/vnd.docker.raw-stream, or multiplexed-stream. */
+struct span engine_stream_type(const struct engine_call *c, bool terminal);
 
 /* ---- streams (stream.c): work that reads the body or writes the answer piece by piece, on a thread of its own ---- */
 
@@ -218,6 +248,8 @@ void engine_shape(enum engine_doc doc, unsigned api, struct arena *a, struct jso
 
 /* Counts members of a request's document that nobody knows. */
 void engine_fields_count(struct engine_call *c, enum engine_doc doc, const struct json *v);
+/* Go's decoder takes names in any case: gives members the names of the table. */
+void engine_fields_name(enum engine_doc doc, struct json *v);
 
 /* ---- events (events.c) ---- */
 
@@ -242,9 +274,15 @@ void engine_registry_params(const struct engine_registry *r, struct image_regist
 int engine_registry_auth(struct span header, struct arena *a, struct image_registry_params *p, struct err *err);
 struct json engine_registry_info(const struct engine_registry *r, struct arena *a); /* RegistryConfig of /info */
 
-/* ---- the parts of /info and /system/df that are about containers ---- */
+/* ---- containers, as the rest of the engine sees them (containers.c, list.c) ---- */
 
+int engine_containers_open(struct engine *e, struct err *err);
+void engine_containers_close(struct engine *e); /* turns the loop until nothing of them is left in it */
+const struct image_unpacker *engine_unpacker(struct engine *e);
+extern const struct engine_route *const engine_container_routes; /* ended by a row without a method */
 void engine_info_containers(struct engine_call *c, struct json *info);
+/* An array of what /containers/json shows of all of them; then(c) with their sizes filled in where sizes is set. */
+void engine_containers_df(struct engine_call *c, struct json *out, bool sizes, void (*then)(struct engine_call *c));
 
 /* ---- images (images.c), on workers ---- */
 
@@ -273,4 +311,5 @@ uint64_t engine_image_size(struct engine *e, const struct image_info *i); /* unp
 
 #define ROUTE(method, pattern, fn, flags, since, params) void engine_##fn(struct engine_call *c);
 #include "engine/routes.def"
+#include "engine/routes_containers.def"
 #undef ROUTE

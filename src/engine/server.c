@@ -1,9 +1,8 @@
 /* The process: stores, sockets, signals, and the order in which they come and go.
  *
- *     open: data folder ─ images, snapshots ─ workers ─ registries ─ sockets        stop: no new requests ─ streams cancelled,
- * events
- *                                                                                    ended ─ requests finish ─ workers ─ stores
- * */
+ *     open: data folder ─ images, snapshots ─ workers ─ registries ─ networks, volumes, containers ─ sockets
+ *     stop: no new requests ─ streams cancelled, listeners and clients cut off ─ requests finish ─ containers (which go on),
+ * workers, stores */
 #include <fcntl.h>
 #include <grp.h>
 #include <signal.h>
@@ -16,32 +15,6 @@
 #define WORKERS 8
 #define LISTEN_FIRST_FD 3
 #define STOP_MS 5000 /* running requests get so long after SIGTERM */
-
-/* ---- snapshots behind the unpacker of images ---- */
-
-static bool layer_has(void *arg, const char *chain)
-{
-	return snapshot_layer_has(arg, chain);
-}
-
-static int layer_unpack(void *arg, const char *parent, struct tar_source *from, void **out_pending, struct err *err)
-{
-	struct snapshot_pending *p;
-	int rc = snapshot_unpack(arg, parent, from, &p, NULL, err);
-	if (rc == 0)
-		*out_pending = p;
-	return rc;
-}
-
-static int layer_commit(void *arg, void *pending, const char *chain, const char *parent, struct err *err)
-{
-	return snapshot_unpack_commit(pending, chain, parent, err);
-}
-
-static void layer_drop(void *arg, void *pending)
-{
-	snapshot_unpack_drop(pending);
-}
 
 /* ---- stores ---- */
 
@@ -92,10 +65,37 @@ static int stores_open(struct engine *e, struct err *err)
 	if (snapshot_healed(e->snapshots))
 		log_warn("layers were torn and are gone; images that need them must be pulled again",
 			kv_u64("layers", snapshot_healed(e->snapshots)));
-	e->unpacker = (struct image_unpacker){ .arg = e->snapshots, .sequential = snapshot_needs_parent(e->snapshots),
-		.has = layer_has,
-		.unpack = layer_unpack, .commit = layer_commit, .drop = layer_drop };
 	return 0;
+}
+
+/* What interfaces, tables and groups of this engine are called: 0 for the default folder, else the beginning of its hash. */
+static void short_id(struct span data_dir, char out[9])
+{
+	if (span_is(data_dir, "/var/lib/knarr")) {
+		memcpy(out, "0", 2);
+		return;
+	}
+	struct image_digest d = image_digest_of(data_dir);
+	memcpy(out, d.text + 7, 8);
+	out[8] = 0;
+}
+
+/* Networks, volumes and containers, in this order: each needs those before it. */
+static int parts_open(struct engine *e, struct err *err)
+{
+	auto_buf struct buf net = {}, net_run = {}, volumes = {};
+	char id[9];
+	short_id(e->o->data_dir, id);
+	buf_printf(&net, "%.*s/network", SPAN_ARG(e->o->data_dir));
+	buf_printf(&net_run, "%.*s/network", SPAN_ARG(e->o->run_dir));
+	buf_printf(&volumes, "%.*s/volumes", SPAN_ARG(e->o->data_dir));
+	const struct network_opts no = { .loop = e->loop, .dir = buf_cstr(&net), .run_dir = buf_cstr(&net_run), .id = id,
+		.settings = &e->o->settings, .event = engine_network_event, .event_arg = e };
+	int rc = network_engine_open(&no, &e->networks, err);
+	if (rc < 0)
+		return err_note(err, "networks");
+	rc = volume_store_open(buf_cstr(&volumes), &e->volumes, err);
+	return rc < 0 ? rc : engine_containers_open(e, err);
 }
 
 /* ---- sockets ---- */
@@ -254,6 +254,7 @@ static void on_stopped(struct http_server *s, void *arg)
 	struct engine *e = arg;
 	http_server_free(s);
 	e->server = NULL;
+	loop_stop(e->loop);
 }
 
 static void stop(struct engine *e)
@@ -264,6 +265,12 @@ static void stop(struct engine *e)
 	log_info("stopping; containers go on");
 	engine_events_end(e);
 	engine_streams_cancel(e);
+	engine_followers_end(e, SPAN_EMPTY);
+	engine_sessions_end(e);
+	/* Who waits for something that may never come waits no longer. */
+	LIST_EACH(&e->calls, c, struct engine_call, link)
+		if (c->req && c->route && c->route->flags & ENGINE_ENDLESS)
+			http_reply_abort(c->req);
 	http_server_stop(e->server, STOP_MS, on_stopped, e);
 }
 
@@ -319,7 +326,8 @@ static int engine_open(struct engine *e, struct err *err)
 	metrics_process_add(e->metrics);
 	e->pool_threads = WORKERS;
 	if ((rc = stores_open(e, err)) < 0 || (rc = loop_pool_new(WORKERS, 1000, &e->pool, err)) < 0 ||
-	    (rc = engine_registry_new(e->o, &e->registry, err)) < 0 || (rc = engine_events_new(e, &e->events)) < 0)
+	    (rc = engine_registry_new(e->o, &e->registry, err)) < 0 || (rc = engine_events_new(e, &e->events)) < 0 ||
+	    (rc = parts_open(e, err)) < 0)
 		return rc;
 	if ((rc = signals_open(e, err)) < 0)
 		return rc;
@@ -336,6 +344,11 @@ static void engine_close(struct engine *e)
 	}
 	if (e->loop)
 		signals_close(e);
+	engine_containers_close(e);
+	while (e->loop && (!list_empty(&e->calls) || !list_empty(&e->streams) || !list_empty(&e->sessions)))
+		(void)loop_turn(e->loop, true);
+	network_engine_close(e->networks);
+	volume_store_close(e->volumes);
 	loop_pool_free(e->pool);
 	while (e->loop && loop_turn(e->loop, false))
 		;
@@ -356,6 +369,8 @@ int engine_run(const struct engine_options *o, struct err *err)
 	struct engine e = { .o = o };
 	list_init(&e.calls);
 	list_init(&e.streams);
+	list_init(&e.sessions);
+	list_init(&e.followers);
 	tls_slot_init(&e.tls);
 	int rc = engine_open(&e, err);
 	if (rc == 0) {

@@ -46,6 +46,8 @@ static void flush(struct engine_stream *s, bool all)
 			s->begun = true;
 			if (engine_answer_head(c, 200)) {
 				http_reply_header(c->req, "Content-Type", span_of(s->type));
+				if (c->extra_name)
+					http_reply_header(c->req, c->extra_name, c->extra_value);
 				http_reply_begin(c->req);
 			}
 		}
@@ -134,12 +136,17 @@ static void on_thread_end(struct loop_msg *m)
 	struct engine_stream *s = container_of(m, struct engine_stream, end_msg);
 	struct engine_call *c = s->c;
 	(void)pthread_join(s->thread, NULL);
+	if (c->stream_over)
+		c->stream_over(c);
 	flush(s, true);
 	if (!s->begun) {
 		if (s->rc < 0) {
 			engine_fail(c);
 		} else if (engine_answer_head(c, 200)) {
-			http_reply_header(c->req, "Content-Type", span_of(s->type));
+			if (*s->type)
+				http_reply_header(c->req, "Content-Type", span_of(s->type));
+			if (c->extra_name)
+				http_reply_header(c->req, c->extra_name, c->extra_value);
 			http_reply_end(c->req);
 		}
 	} else if (c->req) {

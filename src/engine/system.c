@@ -304,6 +304,7 @@ static void info_done(struct engine_call *c, int rc)
 	if (rc == 0) {
 		(void)json_setl(&c->arena, &c->out, "NEventsListener", json_int(engine_events_listeners(c->e->events)));
 		engine_info_containers(c, &c->out);
+		engine_info_networks(c, &c->out);
 		engine_shape(ENGINE_DOC_INFO, c->api, &c->arena, &c->out);
 	}
 	engine_work_end(c, rc);

@@ -26,7 +26,7 @@ static int pull_one(struct engine_call *c, const struct image_ref *ref, const st
 {
 	struct arena *a = &c->arena;
 	struct image_digest id;
-	struct image_pull_params p = { .ref = *ref, .registry = registry, .unpacker = &c->e->unpacker,
+	struct image_pull_params p = { .ref = *ref, .registry = registry, .unpacker = engine_unpacker(c->e),
 		.reporter = &progress->reporter };
 	struct span platform = engine_param(c, "platform");
 	int rc = platform.len ? image_platform_parse(platform, &p.platform, err) : 0;
@@ -202,7 +202,7 @@ static int import_run(struct engine_call *c, struct err *err)
 	struct engine_progress progress;
 	struct image_ref ref = {};
 	struct image_digest id;
-	struct image_import_params p = { .message = engine_param(c, "message"), .unpacker = &c->e->unpacker };
+	struct image_import_params p = { .message = engine_param(c, "message"), .unpacker = engine_unpacker(c->e) };
 	struct json config = json_object();
 	auto_buf struct buf text = {};
 	engine_progress_init(&progress, c);
@@ -358,7 +358,7 @@ static int load_run(struct engine_call *c, struct err *err)
 	const struct image_reporter reporter = { .fn = load_report, .arg = &l, .cancelled = load_cancelled };
 	engine_progress_init(&l.progress, c);
 	l.progress.load = true;
-	return image_load(c->e->images, engine_in(c), &c->e->unpacker, &reporter, err);
+	return image_load(c->e->images, engine_in(c), engine_unpacker(c->e), &reporter, err);
 }
 
 void engine_images_load(struct engine_call *c)
