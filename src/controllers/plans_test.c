@@ -3,6 +3,7 @@
 #include "controllers/discovery.h"
 #include "controllers/endpoints_plan.h"
 #include "controllers/gc.h"
+#include "controllers/job_plan.h"
 #include "controllers/replicaset_plan.h"
 
 #include <setjmp.h>
@@ -44,7 +45,7 @@ static void differences_are_merge_patches(void **state)
 		{ "{'a':[1,2]}", "{'a':[1]}", "{'a':[1]}" },
 		{ "{}", "{'a':{'b':{}}}", "{'a':{'b':{}}}" },
 		{ "{'a':1}", "{'a':{'b':1}}", "{'a':{'b':1}}" },
-		{ "{'a':{'b':1}}", "{'a':{}}", "{'a':{}}" },
+		{ "{'a':{'b':1}}", "{'a':{}}", "{'a':{'b':null}}" },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		auto_arena struct arena a = {};
@@ -421,6 +422,88 @@ static void services_select(void **state)
 	}
 }
 
+static void sets_of_indexes(void **state)
+{
+	static const char *const rows[][2] = {
+		{ "", "" },	     { "0", "0" },   { "0,1", "0,1" },	 { "0-2", "0-2" }, { "2,0,1", "0-2" }, { "1,3-5,7", "1,3-5,7" },
+		{ "1,3-x,7", "1" },  { "8-99", "8,9" }, { "5-4", "" }, { "99999999999999999999", "" },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		auto_arena struct arena a = {};
+		auto_buf struct buf got = {};
+		struct job_indexes s = job_indexes_parse(&a, 10, span_of(rows[i][0]));
+		job_indexes_print(&s, &got);
+		if (!span_is(buf_span(&got), rows[i][1]))
+			fail_msg("%s\n got: %s\nwant: %s", rows[i][0], buf_cstr(&got), rows[i][1]);
+	}
+}
+
+static void numbers_of_jobs(void **state)
+{
+	static const struct {
+		struct job_numbers n;
+		int64_t want;
+	} rows[] = {
+		{ { .parallelism = 3, .completions = -1 }, 3 },
+		{ { .parallelism = 3, .completions = -1, .succeeded = 1, .active = 2 }, 0 },
+		{ { .parallelism = 3, .completions = 5, .succeeded = 3 }, 2 },
+		{ { .parallelism = 3, .completions = 5, .succeeded = 3, .active = 3 }, -1 },
+		{ { .parallelism = 1, .completions = 5, .active = 3 }, -2 },
+		{ { .parallelism = 2, .completions = 2, .active = 2, .suspended = true }, -2 },
+		{ { .parallelism = 2, .completions = 2, .active = 1, .terminating = 1 }, 1 },
+		{ { .parallelism = 2, .completions = 2, .active = 1, .terminating = 1, .only_replace_failed = true }, 0 },
+		{ { .parallelism = 9999, .completions = 9999 }, 500 },
+		{ { .parallelism = 0, .completions = 5, .active = 2 }, -2 },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		if (job_difference(&rows[i].n) != rows[i].want)
+			fail_msg("row %zu: got %lld, want %lld", i, (long long)job_difference(&rows[i].n), (long long)rows[i].want);
+	static const int64_t waits[] = { 0, 10000, 20000, 40000, 80000, 160000, 320000, 600000, 600000 };
+	for (unsigned i = 0; i < ARRAY_LEN(waits); i++)
+		assert_int_equal(job_backoff_ms(i), waits[i]);
+}
+
+static void policies_of_jobs(void **state)
+{
+	auto_arena struct arena a = {};
+	struct json policy = parse(&a, "{'rules':[{'action':'Ignore','onPodConditions':[{'type':'DisruptionTarget','status':'True'}]},{'action':'FailJob',"
+				       "'onExitCodes':{'containerName':'c','operator':'In','values':[42]}},{'action':'FailIndex','onExitCodes':{'operator':"
+				       "'NotIn','values':[1,2]}}]}");
+	static const struct {
+		const char *pod;
+		enum job_action want;
+		const char *words;
+	} rows[] = {
+#define POD(status) "{'metadata':{'name':'p','namespace':'n'},'status':{" status "}}"
+#define EXIT(name, code) "'containerStatuses':[{'name':'" name "','state':{'terminated':{'exitCode':" code "}}}]"
+		{ POD(EXIT("c", "42")), JOB_FAIL, "Container c for pod n/p failed with exit code 42 matching FailJob rule at index 1" },
+		{ POD(EXIT("d", "42")), JOB_FAIL_INDEX, "Container d for pod n/p failed with exit code 42 matching FailIndex rule at index 2" },
+		{ POD(EXIT("c", "1")), JOB_COUNT, "" },
+		{ POD(EXIT("c", "0")), JOB_COUNT, "" },
+		{ POD("'conditions':[{'type':'DisruptionTarget','status':'True'}]," EXIT("c", "42")), JOB_IGNORE,
+		  "Pod n/p has condition DisruptionTarget matching Ignore rule at index 0" },
+		{ POD("'conditions':[{'type':'DisruptionTarget','status':'False'}]"), JOB_COUNT, "" },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct json pod = parse(&a, rows[i].pod);
+		struct span words;
+		enum job_action got = job_policy(&a, &policy, &pod, &words);
+		if (got != rows[i].want || !span_is(words, rows[i].words))
+			fail_msg("row %zu: got %d %.*s", i, got, SPAN_ARG(words));
+	}
+	struct json success = parse(&a, "{'rules':[{'succeededIndexes':'0-2'},{'succeededIndexes':'3-5','succeededCount':2},{'succeededCount':5}]}");
+	static const struct {
+		const char *done;
+		int want;
+	} wins[] = { { "0,1", -1 }, { "0-2", 0 }, { "3,5", 1 }, { "0,1,3,6-7", 2 }, { "0,1,3,6", -1 } };
+	for (size_t i = 0; i < ARRAY_LEN(wins); i++) {
+		struct job_indexes done = job_indexes_parse(&a, 10, span_of(wins[i].done));
+		int got = job_success(&a, &success, &done);
+		if (got != wins[i].want)
+			fail_msg("%s: got %d, want %d", wins[i].done, got, wins[i].want);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -429,7 +512,8 @@ int main(void)
 		cmocka_unit_test(verdicts), cmocka_unit_test(discovery_takes_the_best_version),
 		cmocka_unit_test(rollouts_step_by_step), cmocka_unit_test(scaling_is_shared), cmocka_unit_test(fenceposts),
 		cmocka_unit_test(history_is_cut_from_its_old_end), cmocka_unit_test(hashes), cmocka_unit_test(ports_by_name_and_number),
-		cmocka_unit_test(slices_are_packed), cmocka_unit_test(services_select),
+		cmocka_unit_test(slices_are_packed), cmocka_unit_test(services_select), cmocka_unit_test(sets_of_indexes),
+		cmocka_unit_test(numbers_of_jobs), cmocka_unit_test(policies_of_jobs),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,6 +10,8 @@ const struct controller_row *const cm_controllers[] = {
 	&cm_endpoints,
 	&cm_endpoint_slice,
 	&cm_endpoint_slice_mirroring,
+	&cm_job,
+	&cm_ttl_after_finished,
 	&cm_namespace,
 	&cm_service_account,
 	&cm_service_account_token,

@@ -112,7 +112,7 @@ bool tree_diff(struct arena *a, const struct json *from, const struct json *to, 
 		struct json inner;
 		if (was && json_equal(was, &m->value))
 			continue;
-		if (m->value.kind == JSON_OBJECT && m->value.n && json_is(was, JSON_OBJECT)) {
+		if (m->value.kind == JSON_OBJECT && json_is(was, JSON_OBJECT)) { /* an empty one says nothing of itself */
 			(void)tree_diff(a, was, &m->value, &inner);
 			(void)json_set(a, out, json_key(m), inner);
 		} else {
