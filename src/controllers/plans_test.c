@@ -1,4 +1,5 @@
 /* The pure parts, by tables. */
+#include "controllers/csr_plan.h"
 #include "controllers/deployment_plan.h"
 #include "controllers/discovery.h"
 #include "controllers/endpoints_plan.h"
@@ -504,6 +505,67 @@ static void policies_of_jobs(void **state)
 	}
 }
 
+static void certificate_requests(void **state)
+{
+	static const struct {
+		const char *usages;
+		int want;
+	} kinds[] = {
+		{ "['digital signature','client auth']", TLS_CERT_CLIENT }, { "['server auth','key encipherment']", TLS_CERT_SERVER },
+		{ "['server auth','client auth']", TLS_CERT_BOTH },	    { "['digital signature']", -1 },
+		{ "['client auth','cert sign']", -1 },
+	};
+	static const struct {
+		const char *csr;
+		int64_t end_s, want;
+	} ages[] = { /* made at second 1000 */
+		{ "'status':{}", 0, 1000 + 86400 },
+		{ "'status':{'conditions':[{'type':'Denied','lastUpdateTime':'1970-01-01T00:33:20Z'}]}", 0, 2000 + 3600 },
+		{ "'status':{'conditions':[{'type':'Approved','lastUpdateTime':'1970-01-01T00:33:20Z'}]}", 0, 2000 + 86400 },
+		{ "'status':{'certificate':'eA==','conditions':[{'type':'Approved','lastUpdateTime':'1970-01-01T00:33:20Z'}]}", 0, 2000 + 3600 },
+		{ "'status':{'certificate':'eA==','conditions':[{'type':'Approved','lastUpdateTime':'1970-01-01T00:33:20Z'}]}", 2500, 2500 },
+		{ "'status':{'conditions':[{'type':'Approved','lastUpdateTime':'1970-01-01T00:33:20Z'},{'type':'Failed','lastUpdateTime':"
+		  "'1970-01-01T00:33:21Z'}]}", 0, 2001 + 3600 },
+	};
+	static const char *nodes[] = { "system:nodes" }, *dns[] = { "n1" };
+	static const struct {
+		enum csr_signer signer;
+		const char *usages;
+		struct tls_peer asked;
+		bool fits;
+	} fits[] = {
+#define CLIENT "['digital signature','client auth']"
+#define SERVER "['digital signature','key encipherment','server auth']"
+		{ CSR_KUBELET_CLIENT, CLIENT, { .cn = "system:node:a", .orgs = nodes, .n_orgs = 1 }, true },
+		{ CSR_KUBELET_CLIENT, CLIENT, { .cn = "a", .orgs = nodes, .n_orgs = 1 }, false },
+		{ CSR_KUBELET_CLIENT, CLIENT, { .cn = "system:node:a" }, false },
+		{ CSR_KUBELET_CLIENT, SERVER, { .cn = "system:node:a", .orgs = nodes, .n_orgs = 1 }, false },
+		{ CSR_KUBELET_CLIENT, CLIENT, { .cn = "system:node:a", .orgs = nodes, .n_orgs = 1, .dns_names = dns, .n_dns_names = 1 }, false },
+		{ CSR_KUBELET_SERVING, SERVER, { .cn = "system:node:a", .orgs = nodes, .n_orgs = 1, .dns_names = dns, .n_dns_names = 1 }, true },
+		{ CSR_KUBELET_SERVING, SERVER, { .cn = "system:node:a", .orgs = nodes, .n_orgs = 1 }, false },
+		{ CSR_CLIENT, CLIENT, { .cn = "jane" }, true },
+		{ CSR_CLIENT, "['client auth']", { .cn = "jane" }, false },
+		{ CSR_LEGACY, "['cert sign']", { .cn = "x" }, true },
+	};
+	auto_arena struct arena a = {};
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+		struct json u = parse(&a, kinds[i].usages);
+		if (csr_kind(&u) != kinds[i].want)
+			fail_msg("%s: got %d", kinds[i].usages, csr_kind(&u));
+	}
+	for (size_t i = 0; i < ARRAY_LEN(ages); i++) {
+		struct json csr = parse(&a, arena_printf(&a, "{'metadata':{'creationTimestamp':'1970-01-01T00:16:40Z'},%s}", ages[i].csr).ptr);
+		if (csr_deletion_s(&csr, ages[i].end_s) != ages[i].want)
+			fail_msg("row %zu: got %lld", i, (long long)csr_deletion_s(&csr, ages[i].end_s));
+	}
+	for (size_t i = 0; i < ARRAY_LEN(fits); i++) {
+		struct json csr = parse(&a, arena_printf(&a, "{'spec':{'usages':%s}}", fits[i].usages).ptr);
+		const char *why = csr_unfit(fits[i].signer, &csr, &fits[i].asked);
+		if (!why != fits[i].fits)
+			fail_msg("row %zu: %s", i, why ? why : "fits");
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -513,7 +575,7 @@ int main(void)
 		cmocka_unit_test(rollouts_step_by_step), cmocka_unit_test(scaling_is_shared), cmocka_unit_test(fenceposts),
 		cmocka_unit_test(history_is_cut_from_its_old_end), cmocka_unit_test(hashes), cmocka_unit_test(ports_by_name_and_number),
 		cmocka_unit_test(slices_are_packed), cmocka_unit_test(services_select), cmocka_unit_test(sets_of_indexes),
-		cmocka_unit_test(numbers_of_jobs), cmocka_unit_test(policies_of_jobs),
+		cmocka_unit_test(numbers_of_jobs), cmocka_unit_test(policies_of_jobs), cmocka_unit_test(certificate_requests),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
