@@ -64,7 +64,7 @@ static struct json endpoint_at_rest(const struct json *wish, struct arena *a)
 	static const char *const texts[] = { "NetworkID", "EndpointID", "Gateway", "IPAddress", "IPv6Gateway", "GlobalIPv6Address",
 					     "MacAddress" };
 	static const char *const others[] = { "IPAMConfig", "Links", "Aliases", "DriverOpts", "DNSNames" };
-	struct json v = json_is(wish, JSON_OBJECT) ? json_copy(a, wish) : json_object();
+	struct json v = wish && json_is(wish, JSON_OBJECT) ? json_copy(a, wish) : json_object();
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
 		if (!json_get(&v, span_of(texts[i])))
 			put(a, &v, texts[i], json_cstr(""));

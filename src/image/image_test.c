@@ -10,6 +10,8 @@
 
 /* ---- names ---- */
 
+#define HEX64 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
 static void test_refs(void **state)
 {
 	static const struct {
@@ -24,7 +26,7 @@ static void test_refs(void **state)
 		{ "docker.io/library/a/b", "docker.io/library/a/b", "library/a/b" },
 		{ "localhost/x", "localhost/x", "localhost/x" },
 		{ "docker.io/x.y/z", "docker.io/x.y/z", "docker.io/x.y/z" },
-		{ "library/0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", "docker.io/library/0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", "library/0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef" },
+		{ "library/" HEX64, "docker.io/library/" HEX64, "library/" HEX64 },
 		{ "localhost:5000/x:1", "localhost:5000/x:1", "localhost:5000/x:1" },
 		{ "LOCAL/x", "LOCAL/x", "LOCAL/x" },
 		{ "192.168.1.1:5000/a/b_c.d-e__f--g", "192.168.1.1:5000/a/b_c.d-e__f--g", "192.168.1.1:5000/a/b_c.d-e__f--g" },
