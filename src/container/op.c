@@ -136,6 +136,17 @@ void container_op_work(struct op *op, void (*run)(struct loop_work *w), void (*d
 	}
 }
 
+void container_op_refuse(struct op *op, struct err *err)
+{
+	struct container_engine *e = op->c->e;
+	struct container_call *call = take(&op->ticket.call);
+	container_fail_later(e, call, err);
+	err_done(&op->err);
+	arena_done(&op->arena);
+	free(op);
+	container_busy(e, -1);
+}
+
 void container_op_end(struct op *op, const struct err *err)
 {
 	struct container *c = op->c;

@@ -181,6 +181,7 @@ struct op {
 };
 void *container_op_new(size_t size, struct container *c, const char *name, void (*begin)(struct op *op),
 	struct container_call *call);
+void container_op_refuse(struct op *op, struct err *err); /* not submitted yet; answers from the next turn */
 void container_op_submit(struct op *op);
 void container_op_first(struct op *op); /* before those that wait: what an exit brings (restart, removal) */
 void container_op_work(struct op *op, void (*run)(struct loop_work *w), void (*done)(struct loop_work *w));

@@ -42,6 +42,7 @@ struct request {
 	struct json doc;
 	int64_t id;
 	struct stream *stream; /* of exec_start */
+	int fd;                /* of export */
 };
 
 static void out(const struct buf *b)
@@ -67,6 +68,7 @@ static void answer(struct request *r, const struct json *result, bool unchanged,
 	json_out_end(&o);
 	buf_chr(&b, '\n');
 	out(&b);
+	fd_close(&r->fd);
 	arena_done(&r->arena);
 	free(r);
 }
@@ -240,7 +242,31 @@ static int serve(struct request *r, struct err *err)
 	else if (span_is(op, "remove"))
 		container_remove(engine, name, (json_truth(json_getl(&r->doc, "force"), false) ? CONTAINER_RM_FORCE : 0U) |
 			(json_truth(json_getl(&r->doc, "volumes"), false) ? CONTAINER_RM_VOLUMES : 0U), c);
-	else if (span_is(op, "network_connect"))
+	else if (span_is(op, "top"))
+		container_top(engine, name, json_span(json_getl(&r->doc, "args")), c);
+	else if (span_is(op, "stats"))
+		container_stats(engine, name, c);
+	else if (span_is(op, "changes"))
+		container_changes(engine, name, c);
+	else if (span_is(op, "sizes"))
+		container_sizes(engine, name, c);
+	else if (span_is(op, "root"))
+		container_root(engine, name, c);
+	else if (span_is(op, "root_release"))
+		return container_root_release(engine, name), 0;
+	else if (span_is(op, "export")) {
+		r->fd = open(arena_cstr(&r->arena, json_span(json_getl(&r->doc, "path"))), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+		container_export(engine, name, r->fd, c);
+	} else if (span_is(op, "commit")) {
+		const struct json *list = json_getl(&r->doc, "changes");
+		size_t n = json_is(list, JSON_ARRAY) ? list->n : 0;
+		struct span *changes = arena_alloc_n(&r->arena, n + 1, sizeof(*changes));
+		for (size_t i = 0; i < n; i++)
+			changes[i] = json_span(&list->items[i]);
+		container_commit(engine, name, &(struct container_commit_params){ .reference = json_span(json_getl(&r->doc, "ref")),
+			.comment = json_span(json_getl(&r->doc, "comment")), .config = json_getl(&r->doc, "config"), .changes = changes,
+			.n_changes = n }, c);
+	} else if (span_is(op, "network_connect"))
 		container_network_connect(engine, name, json_span(json_getl(&r->doc, "network")), json_getl(&r->doc, "endpoint"), c);
 	else if (span_is(op, "network_disconnect"))
 		container_network_disconnect(engine, name, json_span(json_getl(&r->doc, "network")), false, c);
@@ -324,6 +350,7 @@ static void line(struct span text)
 {
 	auto_err struct err err = ERR_INIT;
 	struct request *r = mem_new(struct request);
+	r->fd = -1;
 	r->call = (struct container_call){ .done = done, .arena = &r->arena };
 	int rc = json_parse(&r->arena, text, 0, NULL, &r->doc, &err);
 	r->id = rc < 0 ? -1 : json_i64(json_getl(&r->doc, "id"), -1);
