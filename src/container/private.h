@@ -327,6 +327,7 @@ int container_ask(struct container *c, struct ask *a, enum monitor_op what, int 
 int container_control_open(struct container *c, int sock, struct err *err);
 /* No request is answered any more; c stays until the loop has let go of the socket. */
 void container_control_close(struct container *c);
+int container_monitor_gone(int state_dir, struct err *err);
 int container_monitor_state(int sock, struct monitor_state *out, struct err *err);
 const char *container_snapshot_key(struct arena *a, const char *id);
 

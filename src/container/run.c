@@ -8,7 +8,9 @@
  * folder says what is true. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -306,6 +308,28 @@ static int held_start(struct start *s, int state_dir, int control, struct err *e
 	return monitor_call(control, MONITOR_START, 0, 0, NULL, err);
 }
 
+/* The monitor of the run before has told the end, but may still give a sleepy client its last output, or listen to a process that
+ * outlived the first one. It is waited for, then sent away. */
+int container_monitor_gone(int state_dir, struct err *err)
+{
+	for (int ms = 0; ms < 5000; ms += 5) {
+		if (flock(state_dir, LOCK_EX | LOCK_NB) == 0) {
+			(void)flock(state_dir, LOCK_UN); /* ours a moment ago */
+			return 0;
+		}
+		if (errno != EWOULDBLOCK)
+			return err_sys(err, "lock the state folder");
+		if (ms == 2500) {
+			auto_fd int sock = monitor_connect(state_dir, NULL);
+			if (sock >= 0)
+				(void)monitor_send(sock, MONITOR_QUIT, 1, 0, 0, SPAN_EMPTY, NULL); /* its lock tells */
+		}
+		struct pollfd pause = { .fd = -1 };
+		(void)poll(&pause, 0, 5);
+	}
+	return err_set(err, ERR_IN_USE, "the monitor of the run before does not end");
+}
+
 static int spawn(struct start *s, const char *run, struct err *err)
 {
 	const struct container *c = s->op.c;
@@ -319,8 +343,9 @@ static int spawn(struct start *s, const char *run, struct err *err)
 	if (dir < 0 || bundle < 0)
 		return err_sys(err, "open the container's folders");
 	auto_fd int state = folder_open(dir, "state", err);
-	if (state < 0)
-		return state;
+	int rc = state < 0 ? state : container_monitor_gone(state, err);
+	if (rc < 0)
+		return rc;
 	(void)span_to_u64(container_str(opts, "max-file"), &files);
 	int64_t size = size_parse(container_str(opts, "max-size"));
 	struct monitor_spawn p = { .id = c->id, .state_dir = state, .bundle = bundle, .max_bytes = (uint64_t)size, .stdio = { -1, -1,
@@ -340,7 +365,7 @@ static int spawn(struct start *s, const char *run, struct err *err)
 		  (e->settings.systemd ? MONITOR_SYSTEMD_CGROUP : 0U);
 	struct monitor_spawned got;
 	FAILPOINT("container.start.spawn");
-	int rc = container_spawn(e, &p, &got, err);
+	rc = container_spawn(e, &p, &got, err);
 	if (rc < 0)
 		return rc;
 	close(got.pidfd); /* its number and start time stand in monitor.json */
