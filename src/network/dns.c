@@ -615,7 +615,7 @@ int network_dns_open(struct network_sandbox *box, struct err *err)
 	if ((udp = listen_at(SOCK_DGRAM, &ports[0], err)) < 0 || (tcp = listen_at(SOCK_STREAM, &ports[1], err)) < 0 ||
 	    (filter = network_nl_open(NETLINK_NETFILTER, err)) < 0)
 		return -(int)(err ? err->class : ERR_IO);
-	int rc = network_nft_dns(filter, ports[0], ports[1], err);
+	int rc = network_nft_dns(filter, box->dns_ports[0] != 0, ports[0], ports[1], err);
 	if (rc < 0)
 		return rc;
 	ns = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);

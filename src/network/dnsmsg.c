@@ -27,8 +27,8 @@ static bool read_name(struct span p, size_t *at, struct network_dns_question *q)
 			*at = pos;
 			return true;
 		}
-		/* Wire form at most 255 bytes (section 2.3.4): text is two bytes less. */
-		if (len > 63 || len > p.len - pos || n + len + 2 > 255)
+		/* Wire form at most 255 bytes (section 2.3.4): text, dots counted, is two bytes less. */
+		if (len > 63 || len > p.len - pos || n + (n > 0) + len + 2 > 255)
 			return false;
 		if (n)
 			q->name[n++] = '.';

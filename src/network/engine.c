@@ -282,6 +282,7 @@ int network_engine_open(const struct network_opts *opts, struct network_engine *
 	e->dir = e->run = e->lock = e->boxes = e->pins = e->host_ns = e->route = e->filter = -1;
 	e->next_port = 0;
 	list_init(&e->networks);
+	network_reaper_init(e);
 	snprintf(e->id, sizeof(e->id), "%s", opts->id);
 	if ((rc = network_settings_read(&e->set, opts->settings, err)) < 0 || (rc = places(e, err)) < 0 || (rc = together(e,
 		err)) < 0) {
@@ -302,6 +303,7 @@ void network_engine_close(struct network_engine *e)
 		network_sandbox_free(box);
 	}
 	map_done(&e->sandboxes);
+	network_reaper_done(e);
 	LIST_EACH(&e->networks, n, struct network, link)
 		network_free(n);
 	network_nft_done(&e->nft);
@@ -328,6 +330,7 @@ int network_engine_reset(struct network_engine *e, bool networks, struct err *er
 	int rc = 0;
 	MAP_EACH(&e->sandboxes, slot)
 		network_sandbox_destroy(slot->value);
+	rc = network_links_sweep(e, err);
 	network_firewall_clear(e);
 	LIST_EACH(&e->networks, n, struct network, link) {
 		int one = network_kernel_remove(e, n, rc < 0 ? NULL : err);

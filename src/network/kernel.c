@@ -132,6 +132,80 @@ int network_kernel_remove(struct network_engine *e, struct network *n, struct er
 	return rc < 0 ? rc : late;
 }
 
+/* ---- interfaces that go
+ *
+ * Deleting a link waits for every reader of the kernel's network tables: 10 ms and more, in the caller's thread. A namespace
+ * takes its interfaces with it, a veth's other end too, and a worker of the kernel's does the waiting. So a container's port
+ * is stopped, which is immediate, and its namespace let go. Should a process live on in there, the pair would stay: the reaper
+ * looks once, a second later. */
+
+#define REAP_AFTER_MS 1000
+
+struct leaving {
+	struct list link;
+	char name[16];
+	int64_t due_ms;
+};
+
+static void reap(struct loop_timer *t)
+{
+	static const int gone[] = { ENODEV, 0 };
+	struct network_engine *e = container_of(t, struct network_engine, reaper);
+	auto_nl_batch struct network_nl_batch b = { 0 };
+	auto_err struct err err = ERR_INIT;
+	int64_t now = loop_now_ms(e->opts.loop);
+	LIST_EACH(&e->doomed, l, struct leaving, link) {
+		if (l->due_ms > now) {
+			loop_timer_start(t, l->due_ms - now);
+			break;
+		}
+		network_link_delete_add(&b, l->name);
+		list_remove(&l->link);
+		free(l);
+	}
+	if (b.n && network_nl_commit(e->route, &b, gone, "removing interfaces", &err) < 0)
+		network_note(e, "%s", err_msg(&err));
+}
+
+void network_reaper_init(struct network_engine *e)
+{
+	list_init(&e->doomed);
+	loop_timer_init(&e->reaper, e->opts.loop, "interfaces that go", reap);
+	e->reaper.background = true;
+}
+
+void network_reaper_done(struct network_engine *e)
+{
+	loop_timer_stop(&e->reaper);
+	LIST_EACH(&e->doomed, l, struct leaving, link) {
+		list_remove(&l->link);
+		free(l); /* what is still there then is swept by the next open */
+	}
+}
+
+void network_links_leave(struct network_sandbox *box)
+{
+	/* ENODEV: the namespace went before us. EINVAL: somebody took the port out of the bridge. */
+	static const int gone[] = { ENODEV, EINVAL, 0 };
+	struct network_engine *e = box->engine;
+	auto_nl_batch struct network_nl_batch b = { 0 };
+	auto_err struct err err = ERR_INIT;
+	LIST_EACH(&box->endpoints, ep, struct network_endpoint, of_sandbox) {
+		if (!ep->outside[0])
+			continue;
+		struct leaving *l = mem_new(struct leaving);
+		memcpy(l->name, ep->outside, sizeof(l->name));
+		l->due_ms = loop_now_ms(e->opts.loop) + REAP_AFTER_MS;
+		list_push(&e->doomed, &l->link);
+		if (ep->outside_index)
+			network_link_port_stop_add(&b, ep->outside_index);
+	}
+	if (b.n && network_nl_commit(e->route, &b, gone, "stopping interfaces", &err) < 0)
+		network_note(e, "container %.12s: %s", box->id, err_msg(&err));
+	if (!list_empty(&e->doomed) && !loop_timer_running(&e->reaper))
+		loop_timer_start(&e->reaper, REAP_AFTER_MS);
+}
+
 struct doomed {
 	const struct network_engine *e;
 	struct network_nl_batch batch;

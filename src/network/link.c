@@ -219,6 +219,16 @@ void network_link_port_up_add(struct network_nl_batch *b, const char *name, unsi
 	network_nl_end(b, m);
 }
 
+void network_link_port_stop_add(struct network_nl_batch *b, int index)
+{
+	/* Through the bridge's own family: as part of a link's change it is followed by an event that starts the port again. */
+	struct ifinfomsg ifi = { .ifi_family = AF_BRIDGE, .ifi_index = index };
+	size_t m = network_nl_begin(b, RTM_SETLINK, 0, &ifi, sizeof(ifi)), port = network_nl_nest(b, IFLA_PROTINFO);
+	network_nl_u8(b, IFLA_BRPORT_STATE, BR_STATE_DISABLED);
+	network_nl_nest_end(b, port);
+	network_nl_end(b, m);
+}
+
 void network_link_up_add(struct network_nl_batch *b, int index, bool up)
 {
 	struct ifinfomsg ifi = { .ifi_index = index, .ifi_flags = up ? IFF_UP : 0, .ifi_change = IFF_UP };

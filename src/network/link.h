@@ -36,6 +36,9 @@ void network_link_veth_add(struct network_nl_batch *b, const struct network_veth
  * frames may leave where they came in. Without either also for a bridge itself. */
 enum { NETWORK_PORT_ISOLATED = 1, NETWORK_PORT_HAIRPIN = 2 };
 void network_link_port_up_add(struct network_nl_batch *b, const char *name, unsigned how);
+/* A port passes nothing any more, at once: taking it down or away makes the caller wait for the kernel's readers (10 ms and
+ * more). */
+void network_link_port_stop_add(struct network_nl_batch *b, int index);
 void network_link_up_add(struct network_nl_batch *b, int index, bool up);
 /* A link that just got its carrier is put to use by a worker of the kernel's, later: until then it drops what is sent. Being
  * asked about, it is put to use at once (Linux 6.8: linkwatch_sync_dev; before, the question is in vain). */

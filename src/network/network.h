@@ -21,9 +21,10 @@
  * - nft chains and rules are made once; networks and ports come and go as elements of sets and maps alone.
  *
  * Threads: everything is for the thread of opts.loop, which must not be inside another namespace; calls are synchronous and
- * short (netlink, some files of RUN): below a millisecond. The calling thread visits a container's namespace for some
+ * short (netlink, some files of RUN): below a millisecond; network_remove, network_disconnect and network_engine_reset delete
+ * interfaces and wait some 10 ms for the kernel (decision 0612). The calling thread visits a container's namespace for some
  * microseconds inside a call, other threads are not concerned. Callbacks (events) come inside the call that caused them, as
- * its last act.
+ * its last act. SIGPIPE is ignored in this process from network_engine_open on, unless somebody handles it.
  *
  * Errors have Docker's words and the class that gives Docker's code; see each call.
  *
@@ -167,7 +168,8 @@ int network_wish_check(struct network_engine *e, const struct network_wish *w, b
  * failed: port is already allocated". */
 int network_sandbox_start(struct network_engine *e, const struct network_wish *w, struct arena *a, struct network_got *out,
 			  struct err *err);
-/* Gives back everything. Harmless when there is none. Never fails: what the kernel would not give up is tried again. */
+/* Gives back everything. Harmless when there is none. Never fails. Interfaces stop at once and are gone some milliseconds
+ * later, or after a second when a process lives on in the namespace. */
 void network_sandbox_stop(struct network_engine *e, const char *id);
 
 /* connect and disconnect of a container that runs; *out is as from start, with the whole of networks and hosts (sockets none:

@@ -221,6 +221,19 @@ static void dns_questions(void **state)
 	memset(name, 1, sizeof(name)); /* labels of one byte, without an end */
 	ask(&b, name, sizeof(name), NETWORK_DNS_A, "", 0);
 	assert_int_equal(network_dns_parse(buf_span(&b), &q), NETWORK_DNS_FORMERR);
+	/* 253 characters are the longest name, 254 are none */
+	for (unsigned last = 61; last <= 62; last++) {
+		auto_buf struct buf wire = { 0 };
+		static const char label[] = "\77aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+		for (int i = 0; i < 3; i++)
+			buf_add(&wire, label, 64);
+		buf_chr(&wire, (char)last);
+		buf_add(&wire, label + 1, last);
+		buf_chr(&wire, 0);
+		ask(&b, wire.ptr, wire.len, NETWORK_DNS_A, "", 0);
+		assert_int_equal(network_dns_parse(buf_span(&b), &q), last == 61 ? 0 : NETWORK_DNS_FORMERR);
+		assert_int_equal(last == 61 ? strlen(q.name) : 253, 253);
+	}
 	ask(&b, "\0", 1, NETWORK_DNS_A, "", 0);
 	b.ptr[2] |= 0x28;
 	assert_int_equal(network_dns_parse(buf_span(&b), &q), NETWORK_DNS_NOTIMP);

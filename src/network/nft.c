@@ -635,7 +635,7 @@ static void dns_rule(struct network_nl_batch *b, uint8_t protocol, uint16_t port
 	network_nl_end(b, m);
 }
 
-int network_nft_dns(int sock, uint16_t udp_port, uint16_t tcp_port, struct err *err)
+int network_nft_dns(int sock, bool again, uint16_t udp_port, uint16_t tcp_port, struct err *err)
 {
 	auto_nl_batch struct network_nl_batch b = { 0 };
 	static const struct {
@@ -643,7 +643,7 @@ int network_nft_dns(int sock, uint16_t udp_port, uint16_t tcp_port, struct err *
 		unsigned flags;
 	} steps[] = { { NFT_MSG_NEWTABLE, NLM_F_CREATE }, { NFT_MSG_DELTABLE, 0 }, { NFT_MSG_NEWTABLE, NLM_F_CREATE } };
 	network_nft_batch_begin(&b);
-	for (unsigned i = 0; i < ARRAY_LEN(steps); i++) {
+	for (unsigned i = again ? 0 : 2; i < ARRAY_LEN(steps); i++) {
 		size_t m = network_nft_message(&b, steps[i].type, steps[i].flags, NFPROTO_IPV4);
 		network_nl_str(&b, NFTA_TABLE_NAME, dns_table);
 		network_nl_end(&b, m);

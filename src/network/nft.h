@@ -49,8 +49,9 @@ void network_nft_routed(struct network_nft *n, bool add, const struct network_ad
 int network_nft_commit(struct network_nft *n, const char *what, struct err *err);
 void network_nft_drop(struct network_nft *n); /* forgets what was collected */
 
-/* In a container's namespace: what goes to 127.0.0.11:53 arrives at these ports of it. */
-int network_nft_dns(int sock, uint16_t udp_port, uint16_t tcp_port, struct err *err);
+/* In a container's namespace: what goes to 127.0.0.11:53 arrives at these ports of it. again: a table of before is replaced,
+ * which costs the closing of the socket a wait for the kernel's readers. */
+int network_nft_dns(int sock, bool again, uint16_t udp_port, uint16_t tcp_port, struct err *err);
 
 /* ---- pieces of rules, for who looks after others' firewalls (firewall.c) */
 size_t network_nft_message(struct network_nl_batch *b, uint16_t type, unsigned flags, uint8_t family);

@@ -52,7 +52,7 @@ struct network_endpoint {
 	struct json wish;         /* EndpointSettings as wished; in the arena */
 	char id[65];
 	char outside[16], inside[16]; /* interfaces; "" for host and none */
-	int inside_index;
+	int inside_index, outside_index; /* 0 = not made yet */
 	struct network_prefix addr[2]; /* family 0 = none */
 	uint8_t mac[6];
 	int64_t priority;
@@ -114,6 +114,8 @@ struct network_engine {
 	uint8_t ula[5];         /* global id of our fdXX:XXXX:XXXX::/48 (RFC 4193 section 3.2.2); all zero = not drawn yet */
 	bool forward6;          /* IPv6 forwarding was switched on */
 	uint16_t next_port;     /* where the search for a free host port goes on */
+	struct list doomed;     /* interfaces that go with their namespace: looked after by the timer */
+	struct loop_timer reaper;
 	struct buf notes;       /* what went wrong where nobody could be told */
 	struct buf firewall_notes; /* the state of others' firewalls */
 	bool dead;              /* after reset */
@@ -185,6 +187,10 @@ struct network_sandbox *network_sandbox_new(struct network_engine *e, const char
 void network_sandbox_free(struct network_sandbox *box); /* memory, relays, name server; kernel and record stay */
 void network_sandbox_destroy(struct network_sandbox *box); /* everything */
 const char *network_sandbox_hostname(const struct network_sandbox *box, char out[256]);
+/* The box' interfaces stop at once and go with its namespace, or by the reaper's hand when a process keeps that alive. */
+void network_links_leave(struct network_sandbox *box);
+void network_reaper_init(struct network_engine *e);
+void network_reaper_done(struct network_engine *e);
 int network_links_sweep(struct network_engine *e, struct err *err); /* interfaces of ours that nobody has */
 
 /* ---- text.c */

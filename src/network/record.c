@@ -1,7 +1,8 @@
 /* RUN/sandboxes/ID.json: what a running container has, so that the next engine finds it again.
  *
  *     { "version":1, "name", "host":bool, "config":{...}, "hostConfig":{...}, "dns":[udp,tcp],
- *       "endpoints":[{ "network":ID, "id", "outside", "inside", "index", "mac", "addresses":["a/n", "" ], "wish":{...} }],
+ *       "endpoints":[{ "network":ID, "id", "outside", "inside", "index", "outsideIndex", "mac", "addresses":["a/n", "" ],
+ * "wish":{...} }],
  *       "ports":[{ "protocol":6, "inside":80, "host":"0.0.0.0", "outside":8080, "to":"172.17.0.2" }] } */
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -29,6 +30,7 @@ int network_sandbox_save(struct network_sandbox *box, struct err *err)
 		json_add(a, &j, SPAN("outside"), text(a, ep->outside));
 		json_add(a, &j, SPAN("inside"), text(a, ep->inside));
 		json_add(a, &j, SPAN("index"), json_int(ep->inside_index));
+		json_add(a, &j, SPAN("outsideIndex"), json_int(ep->outside_index));
 		json_add(a, &j, SPAN("mac"), text(a, network_mac_text(ep->mac, mac)));
 		json_add(a, &j, SPAN("addresses"), addresses);
 		json_add(a, &j, SPAN("wish"), ep->wish);
@@ -92,6 +94,7 @@ static int load_endpoint(struct network_sandbox *box, const struct json *j, stru
 	ep->wish = json_is(wish, JSON_OBJECT) ? json_copy(&ep->arena, wish) : json_object();
 	ep->priority = json_i64(json_getl(wish, "GwPriority"), 0);
 	ep->inside_index = (int)json_i64(json_getl(j, "index"), 0);
+	ep->outside_index = (int)json_i64(json_getl(j, "outsideIndex"), 0);
 	memcpy(ep->id, id.ptr, 64);
 	copy_text(json_getl(j, "outside"), ep->outside, sizeof(ep->outside));
 	copy_text(json_getl(j, "inside"), ep->inside, sizeof(ep->inside));

@@ -37,18 +37,6 @@ void network_sandbox_free(struct network_sandbox *box)
 	free(box);
 }
 
-static void links_remove(struct network_sandbox *box)
-{
-	static const int gone[] = { ENODEV, 0 };
-	auto_nl_batch struct network_nl_batch b = { 0 };
-	auto_err struct err err = ERR_INIT;
-	LIST_EACH(&box->endpoints, ep, struct network_endpoint, of_sandbox)
-		if (ep->outside[0])
-			network_link_delete_add(&b, ep->outside);
-	if (b.n && network_nl_commit(box->engine->route, &b, gone, "removing interfaces", &err) < 0)
-		network_note(box->engine, "container %.12s: %s", box->id, err_msg(&err));
-}
-
 void network_sandbox_destroy(struct network_sandbox *box)
 {
 	struct network_engine *e = box->engine;
@@ -58,7 +46,7 @@ void network_sandbox_destroy(struct network_sandbox *box)
 	if (network_nft_apply(e, "taking published ports back", &err) < 0)
 		network_note(e, "container %.12s: %s", box->id, err_msg(&err));
 	FAILPOINT("network.stop.unmapped");
-	links_remove(box);
+	network_links_leave(box);
 	FAILPOINT("network.stop.unlinked");
 	if (!box->host)
 		network_ns_remove(e, box->id);
@@ -357,6 +345,7 @@ static int attach(struct network_endpoint *ep, int ns, int route, bool default_v
 	if ((rc = interface_sysctls(ep, ns, default_v6, err)) < 0 || (rc = network_link_get(route, ep->inside, 0, &l, err)) < 0)
 		return rc;
 	ep->inside_index = l.index;
+	ep->outside_index = l.peer;
 	for (int f = V4; f <= V6; f++)
 		if (ep->addr[f].addr.family)
 			network_address_add(&b, l.index, &ep->addr[f]);
@@ -490,7 +479,7 @@ int network_sandbox_start(struct network_engine *e, const struct network_wish *w
 		network_got_done(&got);
 		struct list *first;
 		/* Nobody heard of this one, so nobody hears of its end: the endpoints go before the events. */
-		links_remove(box);
+		network_links_leave(box);
 		while ((first = list_pop(&box->endpoints)))
 			network_endpoint_free(LIST_ENTRY(first, struct network_endpoint, of_sandbox));
 		network_sandbox_destroy(box);

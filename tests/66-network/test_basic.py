@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import subprocess
 
 import pytest
 
@@ -125,11 +126,31 @@ def test_removal_leaves_nothing(host, engine, folder):
     for c in cs:
         c.stop()
     engine.ok("remove", network="n")
-    assert (host.links(), host.ruleset()) == before
+    assert until(lambda: (host.links(), host.ruleset()) == before)
     assert os.listdir(folder + "/run/netns") == [] and os.listdir(folder + "/run/sandboxes") == []
     engine.ok("reset")
     assert host.links() == ["eth0", "lo"] and host.ruleset() == ""
     assert "networks.json" not in os.listdir(folder + "/data")
+
+
+def test_a_process_that_stays_keeps_no_interface(host, engine):
+    """Something lives on in a namespace that was given back: it loses its network at once, the pair is taken away a little later."""
+    c = engine.start("c")
+    sleeper = subprocess.Popen(["nsenter", f"--net={c.got['netns']}", "sleep", "60"])
+    inside = f"/proc/{sleeper.pid}/ns/net"
+    try:
+        assert until(lambda: os.readlink(inside) != os.readlink("/proc/self/ns/net"))
+        run("nsenter", f"--net={inside}", "busybox", "ping", "-c1", "-W2", "172.17.0.1")
+        c.stop()
+        d = engine.start("d")
+        assert d.ip() == c.ip()
+        assert run("nsenter", f"--net={inside}", "busybox", "ping", "-c1", "-W1", "172.17.0.1", check=False).returncode != 0
+        d.exec("busybox", "ping", "-c1", "-W2", "172.17.0.1")
+        assert until(lambda: len([l for l in host.links() if l.startswith("v0-")]) == 1)
+        assert "eth0" not in run("nsenter", f"--net={inside}", "ip", "link").stdout
+    finally:
+        sleeper.kill()
+        sleeper.wait()
 
 
 def test_host_none_and_shared(host, engine):
