@@ -5,6 +5,7 @@
 #include "controllers/endpoints_plan.h"
 #include "controllers/gc.h"
 #include "controllers/job_plan.h"
+#include "controllers/node_plan.h"
 #include "controllers/replicaset_plan.h"
 
 #include <setjmp.h>
@@ -566,6 +567,70 @@ static void certificate_requests(void **state)
 	}
 }
 
+static void taints_and_tolerations(void **state)
+{
+	auto_arena struct arena a = {};
+	struct json node = parse(&a, "{'spec':{'unschedulable':true,'taints':[{'key':'mine','effect':'NoSchedule'},{'key':'node.kubernetes.io/not-ready',"
+				     "'effect':'NoSchedule','timeAdded':'1970-01-01T00:00:01Z'},{'key':'node.kubernetes.io/unreachable','effect':'NoExecute'}]},"
+				     "'status':{'conditions':[{'type':'Ready','status':'False'},{'type':'DiskPressure','status':'True'}]}}");
+	struct json taints;
+	assert_true(node_taints(&a, &node, 100, &taints));
+	same_json("taints", &taints, "[{'key':'mine','effect':'NoSchedule'},{'key':'node.kubernetes.io/not-ready','effect':'NoSchedule','timeAdded':"
+		  "'1970-01-01T00:00:01Z'},{'key':'node.kubernetes.io/not-ready','effect':'NoExecute','timeAdded':'1970-01-01T00:01:40Z'},{'key':"
+		  "'node.kubernetes.io/disk-pressure','effect':'NoSchedule','timeAdded':'1970-01-01T00:01:40Z'},{'key':"
+		  "'node.kubernetes.io/unschedulable','effect':'NoSchedule','timeAdded':'1970-01-01T00:01:40Z'}]");
+	tree_set(&a, tree_at(&a, &node, "spec"), "taints", taints);
+	assert_false(node_taints(&a, &node, 200, &taints));
+	struct json fresh = parse(&a, "{'spec':{'taints':[{'key':'node.kubernetes.io/not-ready','effect':'NoSchedule'}]}}");
+	assert_false(node_taints(&a, &fresh, 100, &taints)); /* it has not said how it is */
+
+	static const struct {
+		const char *tolerations;
+		int64_t want;
+	} rows[] = { /* the taint was added at second 1000 */
+		{ "[]", 0 },
+		{ "[{'operator':'Exists'}]", -1 },
+		{ "[{'key':'k','value':'v','effect':'NoExecute'}]", -1 },
+		{ "[{'key':'k','value':'other','effect':'NoExecute'}]", 0 },
+		{ "[{'key':'k','operator':'Exists','effect':'NoExecute','tolerationSeconds':300}]", 1300 },
+		{ "[{'key':'k','operator':'Exists','tolerationSeconds':300},{'key':'k','operator':'Exists','tolerationSeconds':20}]", 1020 },
+		{ "[{'key':'k','operator':'Exists','tolerationSeconds':-5}]", 1000 },
+		{ "[{'key':'k','operator':'Exists','effect':'NoSchedule'}]", 0 },
+	};
+	struct json taint = parse(&a, "[{'key':'k','value':'v','effect':'NoExecute','timeAdded':'1970-01-01T00:16:40Z'},{'key':'x','effect':'NoSchedule'}]");
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct json t = parse(&a, rows[i].tolerations);
+		if (node_leave_s(&taint, &t) != rows[i].want)
+			fail_msg("%s: got %lld", rows[i].tolerations, (long long)node_leave_s(&taint, &t));
+	}
+}
+
+static void ranges_of_nodes(void **state)
+{
+	auto_arena struct arena a = {};
+	auto_err struct err err = ERR_INIT;
+	struct node_range r;
+	assert_int_equal(node_range_init(&r, SPAN("10.244.0.0/16"), 24, &err), 0);
+	assert_int_equal(r.n, 256);
+	assert_true(span_is(node_range_take(&a, &r), "10.244.0.0/24"));
+	assert_true(span_is(node_range_take(&a, &r), "10.244.1.0/24"));
+	assert_int_equal(node_range_find(&r, SPAN("10.244.7.0/24")), 7);
+	assert_int_equal(node_range_find(&r, SPAN("10.245.7.0/24")), -1);
+	assert_int_equal(node_range_find(&r, SPAN("10.244.7.0/25")), -1);
+	r.used[0] = 0;
+	assert_true(span_is(node_range_take(&a, &r), "10.244.0.0/24"));
+	memset(r.used, 1, r.n);
+	assert_int_equal(node_range_take(&a, &r).len, 0);
+	node_range_done(&r);
+	assert_int_equal(node_range_init(&r, SPAN("fd00:10::/48"), 64, &err), 0);
+	assert_true(span_is(node_range_take(&a, &r), "fd00:10::/64"));
+	assert_true(span_is(node_range_take(&a, &r), "fd00:10:0:1::/64"));
+	node_range_done(&r);
+	assert_int_equal(node_range_init(&r, SPAN("10.244.0.0/16"), 8, &err), -ERR_USAGE);
+	assert_int_equal(node_range_init(&r, SPAN("10.0.0.0/8"), 30, &err), -ERR_USAGE);
+	assert_int_equal(node_range_init(&r, SPAN("nonsense"), 24, &err), -ERR_USAGE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -575,7 +640,8 @@ int main(void)
 		cmocka_unit_test(rollouts_step_by_step), cmocka_unit_test(scaling_is_shared), cmocka_unit_test(fenceposts),
 		cmocka_unit_test(history_is_cut_from_its_old_end), cmocka_unit_test(hashes), cmocka_unit_test(ports_by_name_and_number),
 		cmocka_unit_test(slices_are_packed), cmocka_unit_test(services_select), cmocka_unit_test(sets_of_indexes),
-		cmocka_unit_test(numbers_of_jobs), cmocka_unit_test(policies_of_jobs), cmocka_unit_test(certificate_requests),
+		cmocka_unit_test(numbers_of_jobs), cmocka_unit_test(policies_of_jobs), cmocka_unit_test(certificate_requests), cmocka_unit_test(taints_and_tolerations),
+		cmocka_unit_test(ranges_of_nodes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
