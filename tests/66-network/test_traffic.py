@@ -72,7 +72,7 @@ def test_many_relayed_connections(host, engine):
     before = len(os.listdir(f"/proc/{engine.child.pid}/fd"))
     for _ in range(100):
         assert who(host.path(), "127.0.0.1", 8080)[0] == "web"
-    assert until(lambda: len(os.listdir(f"/proc/{engine.child.pid}/fd")) == before)
+    assert until(lambda: len(os.listdir(f"/proc/{engine.child.pid}/fd")) <= before)
 
 
 def test_ports_are_chosen_and_refused(host, engine):
