@@ -412,6 +412,8 @@ void image_exchange_begin(struct exchange *x)
 		.stream_body = x->body_fd >= 0 && x->body_size > x->body_from,
 		.body_length = (int64_t)(x->body_size - x->body_from), .first_byte_ms = n->p->stall_ms ? n->p->stall_ms : 60000,
 		.idle_ms = n->p->stall_ms ? n->p->stall_ms : 60000, .ops = &exchange_ops, .arg = x };
+	if (n->p->stall_ms && n->p->stall_ms < 30000) /* the client's own bound on connecting */
+		p.connect_ms = n->p->stall_ms;
 	if (http_call_begin(n->http, &p, &x->call, &x->why) < 0)
 		return;
 	x->running = true;
@@ -546,7 +548,8 @@ int image_exchange_run(struct exchange *x, struct err *err)
 		if (rc < 0)
 			return rc;
 		if (x->why.class) {
-			if (err_may_retry(x->why.class) && tries++ < 2 && !strcmp(x->method, "GET") && !x->data)
+			/* Who did not answer in all the time there was is not asked again: a person waits. */
+			if (err_may_retry(x->why.class) && x->why.class != ERR_TIMEOUT && tries++ < 2 && !strcmp(x->method, "GET") && !x->data)
 				continue;
 			return err_set(err, x->why.class, "%s \"%s%.*s\": %s", x->method, x->ep ? x->ep->shown : "",
 				SPAN_ARG(x->url.len ? x->url : x->target),

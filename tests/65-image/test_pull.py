@@ -259,6 +259,41 @@ def test_stalled_server(store, fake):
     assert time.monotonic() - started < 5
 
 
+def test_slow_server(store, fake):
+    """Slow is not stalled: as long as bytes come, one request is enough."""
+    f = fake()
+    i = Image(big(200_000), compress="")
+    f.add(i, "r", "1")
+
+    def hook(h):
+        if i.layers[0] not in h.path:
+            return False
+        data = i.blobs[i.layers[0]]
+        h.send_response(200)
+        h.send_header("Content-Length", str(len(data)))
+        h.end_headers()
+        for at in range(0, len(data), len(data) // 10 + 1):
+            h.wfile.write(data[at:at + len(data) // 10 + 1])
+            h.wfile.flush()
+            time.sleep(0.3)
+        return True
+    f.hook = hook
+    started = time.monotonic()
+    assert store("pull", f"{f.host}/r:1", env={"KNARR_STALL_MS": "2000"})[-1] == i.config
+    assert time.monotonic() - started > 2.5 and len(f.gets(i.layers[0])) == 1
+
+
+def test_never_answers(store, fake):
+    """Connections are taken and nothing is ever said: an error after a bounded time, not a pull that hangs."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        s.listen(16)
+        started = time.monotonic()
+        words = store.fails("pull", f"127.0.0.1:{s.getsockname()[1]}/x:1", env={"KNARR_STALL_MS": "300"})
+        assert "TIMEOUT" in words or "UNAVAILABLE" in words, words
+        assert time.monotonic() - started < 30
+
+
 def test_parallel(store, fake):
     f = fake()
     i = Image(*[tar_of(entry(f"f{n}", os.urandom(200000))) for n in range(8)], compress="")
