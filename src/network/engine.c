@@ -265,7 +265,7 @@ static int together(struct network_engine *e, struct err *err)
 	if ((rc = network_builtins(e, err)) < 0 || (rc = forwarding(e, err)) < 0)
 		return rc;
 	network_firewall_settle(e);
-	return 0;
+	return network_watch_open(e, err);
 }
 
 int network_engine_open(const struct network_opts *opts, struct network_engine **out_engine, struct err *err)
@@ -303,6 +303,7 @@ void network_engine_close(struct network_engine *e)
 		network_sandbox_free(box);
 	}
 	map_done(&e->sandboxes);
+	network_watch_close(e->watch);
 	network_reaper_done(e);
 	LIST_EACH(&e->networks, n, struct network, link)
 		network_free(n);
@@ -331,6 +332,7 @@ int network_engine_reset(struct network_engine *e, bool networks, struct err *er
 	MAP_EACH(&e->sandboxes, slot)
 		network_sandbox_destroy(slot->value);
 	rc = network_links_sweep(e, err);
+	network_watch_close(take(&e->watch)); /* it would put back what is taken away now */
 	network_firewall_clear(e);
 	LIST_EACH(&e->networks, n, struct network, link) {
 		int one = network_kernel_remove(e, n, rc < 0 ? NULL : err);

@@ -8,8 +8,11 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
+#include <sys/socket.h>
 
 #include "network/private.h"
+
+#define SETTLE_MS 200 /* others write their rules in many transactions */
 
 static const struct row {
 	uint8_t family;
@@ -162,4 +165,82 @@ void network_firewall_settle(struct network_engine *e)
 void network_firewall_clear(struct network_engine *e)
 {
 	settle(e, false);
+}
+
+/* ---- changes by others */
+
+struct network_watch {
+	struct network_engine *engine; /* NULL = closing */
+	int sock;
+	uint32_t own; /* port of the socket that we change nftables by: what it did is no news */
+	struct loop_fd fd;
+	struct loop_timer timer;
+};
+
+static void on_quiet(struct loop_timer *t)
+{
+	network_firewall_settle(container_of(t, struct network_watch, timer)->engine);
+}
+
+static void on_change(struct loop_fd *f, unsigned events)
+{
+	struct network_watch *w = container_of(f, struct network_watch, fd);
+	char data[16384];
+	bool news = false;
+	while (true) {
+		ssize_t n = recv(w->sock, data, sizeof(data), MSG_DONTWAIT);
+		if (n < 0 && errno == ENOBUFS) { /* more happened than was kept for us */
+			news = true;
+			continue;
+		}
+		if (n < 0)
+			break;
+		for (struct nlmsghdr *m = (struct nlmsghdr *)(void *)data; NLMSG_OK(m, (size_t)n); m = NLMSG_NEXT(m, n))
+			news = news || m->nlmsg_pid != w->own;
+	}
+	if (news && !loop_timer_running(&w->timer))
+		loop_timer_start(&w->timer, SETTLE_MS);
+}
+
+int network_watch_open(struct network_engine *e, struct err *err)
+{
+	auto_fd int s = network_nl_open(NETLINK_NETFILTER, err);
+	struct sockaddr_nl me;
+	socklen_t len = sizeof(me);
+	int group = NFNLGRP_NFTABLES;
+	if (s < 0)
+		return -(int)(err ? err->class : ERR_IO);
+	if (setsockopt(s, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) < 0 ||
+	    getsockname(e->filter, (struct sockaddr *)&me, &len) < 0)
+		return err_sys(err, "listening to changes of nftables");
+	struct network_watch *w = mem_new(struct network_watch);
+	w->engine = e;
+	w->own = me.nl_pid;
+	loop_timer_init(&w->timer, e->opts.loop, "firewalls of others", on_quiet);
+	w->timer.background = true;
+	int rc = loop_fd_open(&w->fd, e->opts.loop, "changes of nftables", s, on_change, err);
+	if (rc < 0) {
+		free(w);
+		return rc;
+	}
+	w->sock = take_fd(&s);
+	loop_fd_background(&w->fd, true);
+	loop_fd_want(&w->fd, LOOP_READ);
+	e->watch = w;
+	return 0;
+}
+
+static void watch_closed(struct loop_fd *f)
+{
+	free(container_of(f, struct network_watch, fd));
+}
+
+void network_watch_close(struct network_watch *w)
+{
+	if (!w)
+		return;
+	w->engine = NULL;
+	loop_timer_stop(&w->timer);
+	loop_fd_close(&w->fd, watch_closed);
+	fd_close(&w->sock);
 }

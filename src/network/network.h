@@ -147,8 +147,8 @@ struct network_got {
 	struct span hosts;      /* /etc/hosts */
 	struct span resolv_conf; /* /etc/resolv.conf */
 	struct span hostname;   /* /etc/hostname, with "\n" */
-	/* Bound and listening, in the order of ports. The caller passes them to the monitor and closes them (network_got_done); the
-	 * engine has duplicates of its own. */
+	/* Bound and listening, in the order of ports, at most as many as a monitor holds: the rest is bound again at adopt. The
+	 * caller passes them to the monitor and closes them (network_got_done); the engine has duplicates of its own. */
 	int sockets[NETWORK_SOCKETS_MAX];
 	unsigned n_sockets;
 };

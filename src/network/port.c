@@ -409,6 +409,11 @@ void network_ports_close(struct network_sandbox *box)
 	box->n_ports = 0;
 }
 
+static bool absent_protocol(const struct network_port *p)
+{
+	return p->protocol == IPPROTO_SCTP; /* may have no socket in this kernel; its mapping is what counts */
+}
+
 int network_ports_adopt(struct network_sandbox *box, const int *socks, unsigned n, struct err *err)
 {
 	int rc = 0;
@@ -432,6 +437,15 @@ int network_ports_adopt(struct network_sandbox *box, const int *socks, unsigned 
 	}
 	for (unsigned i = 0; i < box->n_ports && rc == 0; i++) {
 		struct network_port *p = &box->ports[i];
+		char host[NETWORK_ADDR_TEXT];
+		if (p->sock < 0 && p->outside && !absent_protocol(p)) {
+			/* One more than the monitor could hold. Whoever took it meanwhile has loopback; traffic from outside is ours
+			 * still. */
+			p->sock = bind_one(p, p->outside, box->engine->set.userland_proxy);
+			if (p->sock < 0)
+				network_note(box->engine, "container %s: port %s:%u is held by somebody else now: %s", box->name,
+					     network_addr_text(&p->host, host), p->outside, strerror(errno));
+		}
 		if (p->sock >= 0 && !p->relay && box->engine->set.userland_proxy && p->protocol != IPPROTO_SCTP)
 			rc = network_relay_open(box->engine, p, &p->to, err);
 	}

@@ -116,6 +116,7 @@ struct network_engine {
 	uint16_t next_port;     /* where the search for a free host port goes on */
 	struct list doomed;     /* interfaces that go with their namespace: looked after by the timer */
 	struct loop_timer reaper;
+	struct network_watch *watch; /* owned; NULL when the kernel refused */
 	struct buf notes;       /* what went wrong where nobody could be told */
 	struct buf firewall_notes; /* the state of others' firewalls */
 	bool dead;              /* after reset */
@@ -232,3 +233,6 @@ void network_dns_close(struct network_dns *d); /* accepts NULL */
 /* ---- firewall.c */
 void network_firewall_settle(struct network_engine *e); /* exceptions in others' chains as they should be */
 void network_firewall_clear(struct network_engine *e);
+/* Looks again whenever somebody else has changed nftables: Docker or ufw that start after us. */
+int network_watch_open(struct network_engine *e, struct err *err);
+void network_watch_close(struct network_watch *w); /* accepts NULL */

