@@ -336,6 +336,29 @@ struct api_registry *api_registry_builtin(bool off_too)
 	return registry_of(rows, n);
 }
 
+struct api_registry *api_registry_serving(const struct span *on, unsigned n_on)
+{
+	struct api_resource **rows = mem_realloc_n(NULL, api_t_n_resources, sizeof(*rows));
+	struct builtin_block *b = mem_zalloc(sizeof(*b) + api_t_n_resources * sizeof(b->rows[0]));
+	unsigned n = 0;
+	for (uint32_t i = 0; i < api_t_n_resources; i++) {
+		auto_buf struct buf gv = {};
+		fill_builtin(&b->rows[n], i, &b->arena);
+		api_resource_gv(&b->rows[n], &gv);
+		bool wanted = b->rows[n].served != API_SERVED_OFF;
+		for (unsigned k = 0; k < n_on && !wanted; k++)
+			wanted = span_eq(on[k], buf_span(&gv));
+		if (!wanted)
+			continue;
+		if (b->rows[n].served == API_SERVED_OFF)
+			b->rows[n].served = API_SERVED;
+		rows[n] = &b->rows[n];
+		n++;
+	}
+	atomic_init(&b->live, n);
+	return registry_of(rows, n);
+}
+
 struct api_registry *api_registry_with(const struct api_registry *old, struct api_resource *const *add, unsigned n_add,
 				       const struct api_resource *const *remove, unsigned n_remove)
 {

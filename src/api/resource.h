@@ -93,6 +93,8 @@ struct api_registry;
 /* Every built-in row that is served, plus those that are off by default when off_too. One reference. Aggregated rows
  * (metrics.k8s.io) are in it too: their `served` tells. */
 struct api_registry *api_registry_builtin(bool off_too);
+/* The rows that are served by default, and those of these group versions ("resource.k8s.io/v1beta1"), API_SERVED in it. */
+struct api_registry *api_registry_serving(const struct span *on, unsigned n_on);
 /* A snapshot with add in and those of remove (same group, version, plural) out; add replaces a row of the same
  * name. References to the added rows are taken. The old one stays as it is. */
 struct api_registry *api_registry_with(const struct api_registry *old, struct api_resource *const *add, unsigned n_add,

@@ -161,6 +161,12 @@ static void resources_are_found(void **state)
 	assert_non_null(api_registry_find(all, SPAN("resource.k8s.io"), SPAN("v1beta1"), SPAN("deviceclasses")));
 	assert_int_equal(api_registry_n(all), 71);
 	assert_int_equal(api_registry_n(r), 63);
+	struct api_registry *some = api_registry_serving(&SPAN("resource.k8s.io/v1beta1"), 1);
+	assert_int_equal(api_registry_n(some), 67);
+	assert_int_equal(api_registry_find(some, SPAN("resource.k8s.io"), SPAN("v1beta1"), SPAN("resourceclaims"))->served, API_SERVED);
+	assert_null(api_registry_find(some, SPAN("resource.k8s.io"), SPAN("v1beta2"), SPAN("resourceclaims")));
+	assert_int_equal(api_registry_find(all, SPAN("resource.k8s.io"), SPAN("v1beta1"), SPAN("resourceclaims"))->served, API_SERVED_OFF);
+	api_registry_unref(some);
 	assert_span(api_registry_version(r, 0)->group, "");
 	assert_int_equal(api_registry_version(r, 0)->group_priority, 18000);
 	assert_span(api_registry_version(r, 1)->group, "apiregistration.k8s.io"); /* as the aggregator lists /apis */

@@ -60,6 +60,7 @@ struct apiserver_options {
 	struct span service_cluster_ip_range;  /* [10.96.0.0/16]; one range, or one of each family with a comma */
 	struct span service_node_port_range;   /* [30000-32767] */
 	struct span enable_admission, disable_admission; /* comma lists; known names */
+	struct apiserver_list runtime_on; /* --runtime-config: group versions that are off by default and wanted */
 	int64_t max_inflight, max_mutating;	       /* [400], [200]; 0: no limit */
 	int64_t request_timeout_ms;	       /* [60 s] of everything that is not long-running by nature */
 	int64_t min_request_timeout_ms;	       /* [1800 s] a watch lives this to twice this, unless it says otherwise */

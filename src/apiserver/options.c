@@ -17,6 +17,7 @@ enum flag_kind {
 	FLAG_DURATION, /* Go's: "1m30s", kept in ms */
 	FLAG_CHOICE,   /* text against `words`, kept as a bool: the second of two */
 	FLAG_GATES,
+	FLAG_RUNTIME, /* --runtime-config */
 	FLAG_REFUSED, /* known, and not to be had here: help says why */
 };
 
@@ -64,6 +65,7 @@ static const struct flag {
 	{ "enable-admission-plugins", FLAG_TEXT, AT(enable_admission), 0, 0, "plugins beside the default ones" },
 	{ "disable-admission-plugins", FLAG_TEXT, AT(disable_admission), 0, 0, "default plugins that are not wanted" },
 	{ "feature-gates", FLAG_GATES, 0, 0, 0, "NAME=true|false,... of Kubernetes 1.33" },
+	{ "runtime-config", FLAG_RUNTIME, 0, 0, 0, "GROUP/VERSION=true,...: serve what is off by default (resource.k8s.io/v1beta1)" },
 	{ "max-requests-inflight", FLAG_INT, AT(max_inflight), 0, 1000000,
 	  "reading requests at once; 0 = no limit (default 400)" },
 	{ "max-mutating-requests-inflight", FLAG_INT, AT(max_mutating), 0, 1000000,
@@ -221,6 +223,53 @@ static int list_add(struct apiserver_options *o, struct apiserver_list *list, co
 	return 0;
 }
 
+/* One group version of --runtime-config. What is on or off anyway may be named; what cannot be changed is refused. */
+static int runtime_one(struct apiserver_options *o, struct span name, bool on, struct err *err)
+{
+	struct span group, version, rest;
+	if (!span_split(name, '/', &group, &rest)) {
+		group = SPAN("");
+		rest = name;
+	}
+	(void)span_split(rest, '/', &version, &rest);
+	struct api_registry *all = api_registry_builtin(true);
+	const struct api_group_version *gv = api_registry_find_version(all, group, version);
+	bool served = gv && api_registry_at(all, gv->first)->served == API_SERVED;
+	bool known = gv || span_is(name, "resource.k8s.io/v1alpha3");
+	api_registry_unref(all);
+	if (span_is(group, "api"))
+		return err_set(err, ERR_USAGE, "--runtime-config %.*s: this server cannot switch a whole stage; name group versions",
+			       SPAN_ARG(name));
+	if (!known)
+		return err_set(err, ERR_USAGE, "--runtime-config: unknown api groups %.*s", SPAN_ARG(name));
+	if (on == served)
+		return 0;
+	if (!on)
+		return err_set(err, ERR_USAGE, "--runtime-config %.*s=false: this server cannot switch it off", SPAN_ARG(name));
+	if (!span_is(name, "resource.k8s.io/v1beta1"))
+		return err_set(err, ERR_USAGE, "--runtime-config %.*s=true: of this group this server has v1beta1 alone", SPAN_ARG(name));
+	if (o->runtime_on.n < APISERVER_LIST_MAX)
+		o->runtime_on.items[o->runtime_on.n++] = arena_span(&o->arena, name);
+	return 0;
+}
+
+static int runtime_parse(struct apiserver_options *o, struct span text, struct err *err)
+{
+	struct span rest = text, one, name, value;
+	while (span_cut(&rest, ',', &one)) {
+		one = span_trim(one);
+		if (!one.len)
+			continue;
+		bool has_value = span_split(one, '=', &name, &value) && value.len;
+		if (has_value && !span_is(value, "true") && !span_is(value, "false"))
+			return err_set(err, ERR_USAGE, "invalid value of --runtime-config: %.*s", SPAN_ARG(one));
+		int rc = runtime_one(o, span_trim(name), !has_value || span_is(value, "true"), err);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
 static int set_flag(struct apiserver_options *o, const struct flag *f, struct span value, struct err *err)
 {
 	char *place = (char *)o + f->at;
@@ -233,6 +282,7 @@ static int set_flag(struct apiserver_options *o, const struct flag *f, struct sp
 	case FLAG_LIST: return list_add(o, (struct apiserver_list *)place, f, value, err);
 	case FLAG_MODES: return set_modes(o, value, err);
 	case FLAG_GATES: return gates_parse(value, err);
+	case FLAG_RUNTIME: return runtime_parse(o, value, err);
 	case FLAG_REFUSED: return err_set(err, ERR_USAGE, "--%s: %s", f->name, f->help);
 	case FLAG_CHOICE:
 		if (!span_is(value, f->words[0]) && !span_is(value, f->words[1]))

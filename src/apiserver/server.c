@@ -209,7 +209,7 @@ int apiserver_start(const struct apiserver_options *o, struct apiserver **out_se
 	s->nodes = auth_node_new();
 	s->lookup = (struct auth_lookup){ .arg = s, .uid_of = lookup_uid, .secret = lookup_secret };
 	tls_slot_init(&s->tls);
-	struct api_registry *reg = api_registry_builtin(false);
+	struct api_registry *reg = api_registry_serving(o->runtime_on.items, o->runtime_on.n);
 	s->registry = api_registry_box_new(reg);
 	s->chunks = chunk_cache_new(CHUNK_CACHE_BYTES);
 	auto_buf struct buf dir = {};

@@ -1,0 +1,9 @@
+/* What the kinds of resource.k8s.io share. Private to strategy. */
+#pragma once
+
+#include "strategy/check.h"
+
+/* Parts of one or more DNS subdomains with "/" between, 253 bytes at most. */
+void check_device_pool_name(struct check *c, const struct path *at, struct span name);
+/* The name of an attribute or a capacity: a C identifier, behind a domain and "/" if it has one; domain: it must. */
+void check_device_attribute_name(struct check *c, const struct path *at, struct span name, bool domain);
