@@ -301,8 +301,7 @@ static void settle(struct http_conn *c)
 		if (c->waiting != HTTP_WAIT_HEADER)
 			http_conn_wait(c, HTTP_WAIT_HEADER, c->server->p.limits.header_ms);
 	} else if (h->state == H1_HEAD) {
-		if (c->waiting != HTTP_WAIT_IDLE || http_conn_ending(c))
-			http_conn_idle(c);
+		http_conn_idle(c);
 	} else {
 		if (c->waiting)
 			http_conn_wait(c, HTTP_WAIT_NOTHING, 0);

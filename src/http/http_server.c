@@ -198,10 +198,14 @@ void http_conn_close_gently(struct http_conn *c)
 	http_io_close_gently(&c->io, LINGER_MS, conn_freed);
 }
 
+/* Also of a connection that is idle already: a request can have come, been answered and gone within the turn, and its time begins
+ * anew. The timer stays as it was; where it fires too early, conn_timer sets it again. */
 void http_conn_idle(struct http_conn *c)
 {
 	if (http_conn_ending(c))
 		http_conn_close_gently(c);
+	else if (c->waiting == HTTP_WAIT_IDLE)
+		c->waiting_until_ms = loop_now_ms(c->server->loop) + c->server->p.limits.idle_ms;
 	else
 		http_conn_wait(c, HTTP_WAIT_IDLE, c->server->p.limits.idle_ms);
 }

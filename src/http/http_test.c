@@ -494,6 +494,26 @@ static void test_slow_loris(void **state)
 	assert_int_equal(http_server_stats(server).timeouts, 3);
 }
 
+/* What is answered within the turn in which it came is no idleness either. */
+static void test_busy_is_not_idle(void **state)
+{
+	server_end();
+	server_make((struct http_limits){ .idle_ms = 200 });
+	int fd = dial();
+	for (int i = 0; i < 10; i++) {
+		auto_buf struct buf out = {};
+		say(fd, SPAN("GET /hello HTTP/1.1\r\nHost: a\r\n\r\n"));
+		turn_for(50);
+		assert_false(hear(fd, &out));
+		assert_true(span_starts(buf_span(&out), SPAN("HTTP/1.1 200 ")));
+	}
+	turn_for(400);
+	auto_buf struct buf none = {};
+	assert_true(hear(fd, &none));
+	assert_int_equal(none.len, 0);
+	close(fd);
+}
+
 static void test_graceful_stop(void **state)
 {
 	int busy = dial(), idle = dial();
@@ -692,6 +712,7 @@ int main(void)
 		TEST(test_abort_cannot_pass_for_the_end),
 		TEST(test_peer_goes_away),
 		TEST(test_slow_loris),
+		TEST(test_busy_is_not_idle),
 		TEST(test_graceful_stop),
 		TEST(test_hijack),
 		TEST(test_segments),
