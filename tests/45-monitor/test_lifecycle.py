@@ -255,7 +255,7 @@ def test_start_at_the_word_that_it_is_held(env):
     """The child that built is still there when STARTED is heard; START must not be refused for that."""
     env.spawner.close()
     env.process.wait(10)
-    env.start_spawner({"KNARR_FAIL": "monitor.build.made=sleep:300"})
+    env.start_spawner({"KNARR_FAIL": "monitor.build.made=sleep:1000"})
     c = env.spawn("/ct", "exit", "3", flags=HOLD)
     c.started()
     assert c.connect().call(STATUS).phase == "created"
