@@ -4,6 +4,7 @@
 #include "apiserver/apiserver.h"
 #include "base/base.h"
 #include "controllers/controllers.h"
+#include "scheduler/scheduler.h"
 #include "engine/engine.h"
 
 #include <fcntl.h>
