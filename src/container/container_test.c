@@ -249,8 +249,7 @@ static void specs(void **state)
 		"{'NetworkMode':'host','PidMode':'host','IpcMode':'host','UTSMode':'host','CgroupnsMode':'host'}",
 		"{'ReadonlyRootfs':true,'Init':true,'Tmpfs':{'/t':'size=1m,mode=700'},'Sysctls':{'kernel.msgmax':'1'}}",
 		"{'SecurityOpt':['no-new-privileges','seccomp=unconfined','apparmor=unconfined','label=disable'],'CapAdd':['ALL']}",
-		"{'Ulimits':[{'Name':'nofile','Soft':1,'Hard':2}],'OomScoreAdj':5,'Annotations':{'a':'b'},'DeviceCgroupRules':['b *:* "
-			"r']}",
+		"{'Ulimits':[{'Name':'nofile','Soft':1,'Hard':2}],'OomScoreAdj':5,'Annotations':{'a':'b'},'DeviceCgroupRules':['b *:* r']}",
 		"{'Devices':[{'PathOnHost':'/dev/null','PathInContainer':'/dev/n','CgroupPermissions':'r'}],'ConsoleSize':[24,80]}",
 	};
 	for (size_t i = 0; i < ARRAY_LEN(hosts); i++) {

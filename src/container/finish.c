@@ -134,7 +134,6 @@ static void finish_done(struct loop_work *w)
 	char code[16], seconds[24];
 	if (f->err.class) /* tried again by the next start, or when the engine opens */
 		log_warn("a container left something behind", kv_str("id", c->id), kv_err(&f->err));
-	container_net_stop(c);
 	bool paused = c->status == STATUS_PAUSED;
 	container_exit_set(c, &f->end);
 	c->oom_killed |= c->oom && f->end.signal == SIGKILL;
@@ -157,6 +156,8 @@ static void finish_done(struct loop_work *w)
 	for (struct end_listener *l; (l = LIST_POP(&c->end_listeners, struct end_listener, link));)
 		l->fn(l);
 	container_waits_ended(c);
+	/* Behind the answers, as Docker's events have it too: nobody can ask for the ports before this turn is over. */
+	container_net_stop(c);
 	container_op_resume(c);
 	if (remove)
 		container_remove_op(c, CONTAINER_RM_FORCE | CONTAINER_RM_VOLUMES, NULL);
