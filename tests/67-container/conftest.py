@@ -19,6 +19,7 @@ BUILD = REPO / os.environ.get("KNARR_BUILD", "build")
 RUNNER = BUILD / "src/app/knarr-run"
 CTL = BUILD / "containerctl"
 HELPERS = BUILD / "tests-helpers"
+PARENT = f"/knarr-containers-test-{os.getpid()}"  # of control groups: several runs may go on at once
 
 
 class Refused(Exception):
@@ -160,7 +161,7 @@ def groups():
     found = []
     for root in pathlib.Path("/sys/fs/cgroup").iterdir() if pathlib.Path("/sys/fs/cgroup").is_dir() else []:
         for base in (root, pathlib.Path("/sys/fs/cgroup")):
-            folder = base / "knarr-containers-test"
+            folder = base / PARENT[1:]
             if folder.is_dir():
                 found += [str(p) for p in folder.iterdir() if p.is_dir()]
     return sorted(set(found))
@@ -173,7 +174,7 @@ class Env:
         self.engines, self.network = [], None
 
     def engine(self, **args):
-        settings = {"cgroup-parent": "/knarr-containers-test", "exec-opts": ["native.cgroupdriver=cgroupfs"], **args.pop("settings", {})}
+        settings = {"cgroup-parent": PARENT, "exec-opts": ["native.cgroupdriver=cgroupfs"], **args.pop("settings", {})}
         e = Engine(self, settings=settings, network=self.network, **args)
         self.engines.append(e)
         return e
@@ -212,6 +213,10 @@ class Env:
 @pytest.fixture(scope="session", autouse=True)
 def helpers():
     subprocess.run([REPO / "tests/helpers/make", BUILD], check=True)
+    yield
+    for folder in [pathlib.Path("/sys/fs/cgroup") / PARENT[1:], *pathlib.Path("/sys/fs/cgroup").glob("*" + PARENT)]:
+        if folder.is_dir():
+            folder.rmdir()
 
 
 @pytest.fixture
@@ -221,7 +226,7 @@ def env():
     for e in v.engines:
         if e.p.poll() is None:
             e.kill()
-    last = Engine(v, settings={"cgroup-parent": "/knarr-containers-test", "exec-opts": ["native.cgroupdriver=cgroupfs"]}, network=v.network,
+    last = Engine(v, settings={"cgroup-parent": PARENT, "exec-opts": ["native.cgroupdriver=cgroupfs"]}, network=v.network,
                   reset=bool(v.network))
     for c in last.call("list"):
         last.call("remove", name=c["Id"], force=True, volumes=True)
