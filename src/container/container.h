@@ -64,6 +64,9 @@ struct container_opts {
 	 * seccomp-profile, no-new-privileges, shutdown-timeout. INVALID for a bad value. */
 	const struct json *settings;
 	void (*event)(void *arg, const struct container_event *ev); /* NULL = nobody listens */
+	/* What went wrong where nobody waits for an answer: "a container left something behind". Any thread; for the log. NULL = not
+	 * told. */
+	void (*warn)(void *arg, const char *what, const char *id, const struct err *err);
 	void *event_arg;
 };
 

@@ -90,7 +90,7 @@ static void stop_kill(struct loop_timer *t)
 	list_remove(&s->ask.link);
 	signal_event(s->op.c, SIGKILL);
 	if (container_ask(s->op.c, &s->ask, MONITOR_KILL, SIGKILL, 0, ask_done, &err) < 0)
-		log_debug("kill", kv_str("id", s->op.c->id), kv_err(&err)); /* it is ending: the control socket says so */
+		return; /* it is ending: the control socket says so */
 }
 
 static void stop_signal_send(struct stop *s)

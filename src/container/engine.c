@@ -325,7 +325,7 @@ static int load_all(struct container_engine *e, struct err *err)
 			continue;
 		/* One that cannot be read must not keep the others from us; it stays on disk for a person to look at. */
 		if (container_load(e, d->d_name, &why) < 0)
-			log_error("a container cannot be taken up", kv_str("id", d->d_name), kv_err(&why));
+			container_warn(e, "a container cannot be taken up", d->d_name, &why);
 	}
 	closedir(list);
 	sort_by_age(e);
@@ -365,7 +365,7 @@ static void orphans_remove(struct container_engine *e)
 		while (list && (d = readdir(list))) {
 			auto_err struct err err = ERR_INIT;
 			if (is_id(d->d_name) && !map_get(&e->by_id, span_of(d->d_name)) && container_clear(e, d->d_name, &err) < 0)
-				log_warn("left-overs of a container stay", kv_str("id", d->d_name), kv_err(&err));
+				container_warn(e, "left-overs of a container stay", d->d_name, &err);
 		}
 		if (list)
 			closedir(list);
@@ -374,7 +374,7 @@ static void orphans_remove(struct container_engine *e)
 	JSON_EACH_ITEM (&o.keys, key) {
 		auto_err struct err err = ERR_INIT;
 		if (snapshot_remove(e->o.snapshots, arena_cstr(&o.arena, json_span(key)), &err) < 0)
-			log_warn("the snapshot of a removed container stays", kv_span("key", json_span(key)), kv_err(&err));
+			container_warn(e, "the snapshot of a removed container stays", arena_cstr(&o.arena, json_span(key)), &err);
 	}
 	arena_done(&o.arena);
 }

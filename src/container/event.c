@@ -1,6 +1,12 @@
 /* Events, with Docker's attributes: image, name, every label, and what the action adds. */
 #include "container/private.h"
 
+void container_warn(const struct container_engine *e, const char *what, const char *id, const struct err *err)
+{
+	if (e->o.warn)
+		e->o.warn(e->o.event_arg, what, id, err);
+}
+
 void container_event_send(struct container *c, const char *action, ...)
 {
 	struct container_engine *e = c->e;

@@ -133,7 +133,7 @@ static void finish_done(struct loop_work *w)
 	struct container_engine *e = c->e;
 	char code[16], seconds[24];
 	if (f->err.class) /* tried again by the next start, or when the engine opens */
-		log_warn("a container left something behind", kv_str("id", c->id), kv_err(&f->err));
+		container_warn(e, "a container left something behind", c->id, &f->err);
 	bool paused = c->status == STATUS_PAUSED;
 	container_exit_set(c, &f->end);
 	c->oom_killed |= c->oom && f->end.signal == SIGKILL;

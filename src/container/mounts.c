@@ -164,7 +164,7 @@ void container_mounts_release(struct container_engine *e, const char *id, const 
 		auto_err struct err err = ERR_INIT;
 		if (span_is(container_str(m, "Kind"), "volume") && e->o.volumes &&
 		    volume_release(e->o.volumes, container_str(m, "Name"), span_of(id), anonymous_too, &err) < 0)
-			log_warn("a volume is still held", kv_span("volume", container_str(m, "Name")), kv_err(&err));
+			container_warn(e, "a volume is still held", id, &err);
 	}
 }
 
@@ -225,7 +225,7 @@ void container_mounts_end(struct container_engine *e, const char *id, const stru
 		auto_err struct err err = ERR_INIT;
 		if (span_is(container_str(m, "Kind"), "volume") && e->o.volumes &&
 		    volume_unmount(e->o.volumes, container_str(m, "Name"), span_of(id), &err) < 0)
-			log_warn("a volume stays mounted", kv_span("volume", container_str(m, "Name")), kv_err(&err));
+			container_warn(e, "a volume stays mounted", id, &err);
 	}
 }
 

@@ -115,7 +115,7 @@ void container_net_adopt(struct container *c)
 		take_got(c, &got);
 		network_got_done(&got);
 	} else if (!span_is(mode, "host")) {
-		log_warn("a running container has lost its network", kv_str("id", c->id), kv_err(&err));
+		container_warn(e, "a running container has lost its network", c->id, &err);
 	}
 }
 

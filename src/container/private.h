@@ -161,6 +161,7 @@ int container_record_save(const struct container *c, bool sync, struct err *err)
 struct json container_time(int64_t ns, struct arena *a); /* RFC 3339 as Docker prints; 0 = 0001-01-01T00:00:00Z */
 
 /* ---- event.c */
+void container_warn(const struct container_engine *e, const char *what, const char *id, const struct err *err);
 void container_event_send(struct container *c, const char *action, ...) __attribute__((sentinel)); /* key, value, ..., NULL */
 
 /* ---- op.c: changes, one at a time a container */

@@ -70,7 +70,7 @@ static void removal_run(struct loop_work *w)
 		container_folder_remove(e->containers_fd, c->id, &why);
 	}
 	if (why.class)
-		log_warn("a removed container left something behind until the next start", kv_str("id", c->id), kv_err(&why));
+		container_warn(e, "a removed container left something behind until the engine opens again", c->id, &why);
 }
 
 static void removal_done(struct loop_work *w)

@@ -434,7 +434,7 @@ static void start_run(struct loop_work *w)
 	auto_err struct err why = ERR_INIT;
 	container_mounts_end(c->e, c->id, json_getl(&c->doc, "Plan"));
 	if (container_clear(c->e, c->id, &why) < 0)
-		log_debug("a failed start left something behind", kv_str("id", c->id), kv_err(&why));
+		container_warn(c->e, "a failed start left something behind", c->id, &why);
 	for (unsigned i = 0; i < s->n_streams; i++)
 		fd_close(&s->socks[i]);
 	auto_fd int dir = open(container_path(&s->op.arena, c, "state"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -508,7 +508,7 @@ static void start_done(struct loop_work *w)
 	for (unsigned i = 0; i < s->n_streams; i++) {
 		auto_err struct err err = ERR_INIT;
 		if (s->streams[i] && container_stream_attach(s->streams[i], take_fd(&s->socks[i]), &err) < 0)
-			log_warn("an attached client is lost", kv_str("id", c->id), kv_err(&err));
+			container_warn(c->e, "an attached client is lost", c->id, &err);
 		fd_close(&s->socks[i]);
 	}
 	(void)container_record_save(c, false, NULL); /* the monitor's folder says the same, and outranks it */

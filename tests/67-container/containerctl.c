@@ -97,6 +97,11 @@ static void on_event(void *arg, const struct container_event *ev)
 	out(&b);
 }
 
+static void on_warn(void *arg, const char *what, const char *id, const struct err *e)
+{
+	fprintf(stderr, "%s: %s: %s\n", what, id, err_msg(e));
+}
+
 /* ---- streams */
 
 static void stream_say(struct stream *s, int fd, struct span data, const struct err *err)
@@ -402,7 +407,8 @@ int main(int argc, char **argv)
 	}
 	signal(SIGPIPE, SIG_IGN);
 	list_init(&streams);
-	struct container_opts o = { .dir = argv[1], .run_dir = argv[2], .runner = argv[3], .event = on_event };
+	struct container_opts o = { .dir = argv[1], .run_dir = argv[2], .runner = argv[3], .event = on_event,
+		.warn = on_warn };
 	struct json settings;
 	const char *text = getenv("KNARR_SETTINGS");
 	int rc = text ? json_parse(&a, span_of(text), 0, NULL, &settings, &err) : 0;
