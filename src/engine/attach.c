@@ -377,8 +377,12 @@ static int session_hijack(struct session *s, struct engine_call *c)
 	if (upgrade)
 		http_reply_header(req, "Upgrade", SPAN("tcp"));
 	int rc = http_req_hijack(req, upgrade ? 101 : 200, &s->d, &c->err);
-	if (rc == 0)
+	if (rc == 0) {
 		http_duplex_ops_set(s->d, &duplex_ops, s);
+	} else {
+		log_warn("a connection cannot be taken over", kv_err(&c->err));
+		http_reply_abort(req);
+	}
 	return rc;
 }
 

@@ -282,6 +282,10 @@ static void on_body(struct http_req *r, int rc, struct span body, void *arg)
 		engine_fail_with(c, ERR_TOO_LARGE, "http: request body too large");
 		return;
 	}
+	if (c->route->flags & ENGINE_BODY_SKIP) {
+		handler_run(c);
+		return;
+	}
 	if (body.len && !json_type(type)) {
 		engine_fail_with(c, ERR_INVALID_REQUEST, "unsupported Content-Type header (%.*s): must be 'application/json'",
 			SPAN_ARG(type));
@@ -438,7 +442,8 @@ void engine_handle(struct http_req *r, void *arg)
 		not_found(c);
 		return;
 	}
-	if (c->route->flags & (ENGINE_BODY_JSON | ENGINE_BODY_MAYBE))
+	bool skip = c->route->flags & ENGINE_BODY_SKIP && http_req_length(r) != 0;
+	if (skip || c->route->flags & (ENGINE_BODY_JSON | ENGINE_BODY_MAYBE))
 		http_req_body_whole(r, ENGINE_BODY_MAX, on_body, c);
 	else
 		handler_run(c);

@@ -34,14 +34,14 @@ static int runner_find(struct buf *out, struct err *err)
 
 int engine_containers_open(struct engine *e, struct err *err)
 {
-	auto_buf struct buf dir = {}, run = {}, runner = {};
+	auto_buf struct buf runner = {};
 	int rc = runner_find(&runner, err);
 	if (rc < 0)
 		return rc;
-	buf_span_add(&dir, e->o->data_dir);
-	buf_span_add(&run, e->o->run_dir);
-	const struct container_opts o = { .loop = e->loop, .pool = e->pool, .dir = buf_cstr(&dir), .run_dir = buf_cstr(&run),
-		.runner = buf_cstr(&runner), .images = e->images, .snapshots = e->snapshots, .networks = e->networks,
+	const struct container_opts o = { .loop = e->loop, .pool = e->pool, .dir = arena_cstr(&e->texts, e->o->data_dir),
+		.run_dir = arena_cstr(&e->texts, e->o->run_dir),
+		.runner = arena_cstr(&e->texts, buf_span(&runner)), .images = e->images, .snapshots = e->snapshots,
+			.networks = e->networks,
 		.volumes = e->volumes, .settings = &e->o->settings, .event = engine_container_event, .event_arg = e };
 	return container_engine_open(&o, &e->containers, err);
 }
@@ -74,6 +74,7 @@ struct pending {
 	struct container_call call;
 	struct engine_call *c;
 	void (*then)(struct engine_call *c, struct container_call *done);
+	const char *note; /* before the words of a failure: NOTE: NAME: words */
 };
 
 static void on_done(struct container_call *call, const struct err *err)
@@ -83,6 +84,8 @@ static void on_done(struct container_call *call, const struct err *err)
 	c->gone = NULL;
 	if (err) {
 		(void)err_set(&c->err, err->class, "%s", err_msg(err));
+		if (p->note)
+			(void)err_note(&c->err, "%s: %.*s", p->note, SPAN_ARG(c->name));
 		engine_fail(c);
 	} else if (p->then) {
 		p->then(c, call);
@@ -249,9 +252,12 @@ void engine_container_restart(struct engine_call *c)
 		container_restart(c->e->containers, c->name, signal, t, engine_container_call(c, then_empty));
 }
 
+/* The one call whose failures say what was tried. */
 void engine_container_kill(struct engine_call *c)
 {
-	container_kill(c->e->containers, c->name, engine_param(c, "signal"), engine_container_call(c, then_empty));
+	struct container_call *call = engine_container_call(c, then_empty);
+	((struct pending *)c->state)->note = "cannot kill container";
+	container_kill(c->e->containers, c->name, engine_param(c, "signal"), call);
 }
 
 void engine_container_pause(struct engine_call *c)
@@ -331,9 +337,31 @@ void engine_container_top(struct engine_call *c)
 	container_top(c->e->containers, c->name, engine_param(c, "ps_args"), engine_container_call(c, engine_then_json));
 }
 
+/* Places that are only there to be mounted on: Docker has them in a layer of their own, below what `docker diff` compares with.
+ * */
+static bool mount_point(struct span path)
+{
+	static const char *const places[] = { "/.dockerenv", "/dev", "/dev/console", "/dev/mqueue", "/dev/pts", "/dev/shm",
+		"/etc/hostname",
+		"/etc/hosts", "/etc/mtab", "/etc/resolv.conf", "/proc", "/sys" };
+	for (size_t i = 0; i < ARRAY_LEN(places); i++)
+		if (span_is(path, places[i]))
+			return true;
+	return false;
+}
+
+static void changed(struct engine_call *c, struct container_call *done)
+{
+	struct json kept = json_array();
+	JSON_EACH_ITEM(&done->result, i)
+		if (json_i64(json_getl(i, "Kind"), 0) != SNAPSHOT_ADDED || !mount_point(json_span(json_getl(i, "Path"))))
+			(void)json_push(&c->arena, &kept, *i);
+	engine_answer_json(c, 200, kept.n ? &kept : &(struct json){ .kind = JSON_NULL });
+}
+
 void engine_container_changes(struct engine_call *c)
 {
-	container_changes(c->e->containers, c->name, engine_container_call(c, engine_then_json));
+	container_changes(c->e->containers, c->name, engine_container_call(c, changed));
 }
 
 static bool window_read(struct engine_call *c, unsigned *out_rows, unsigned *out_columns)

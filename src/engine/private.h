@@ -63,7 +63,7 @@ struct engine {
 	char id[40];                      /* of `docker info`: made once, kept in DIR/engine-id */
 	bool stopping;
 	struct loop_signal term, interrupt, hup;
-	struct loop_timer stop_timer;
+	struct arena texts;               /* paths that the parts borrow for as long as they live */
 };
 
 extern const struct metrics_family engine_families[ENGINE_METRIC_COUNT];
@@ -79,6 +79,7 @@ struct engine_param {
 enum {
 	ENGINE_BODY_JSON = 1,  /* a JSON object is needed: parsed into c->body before the handler runs */
 	ENGINE_BODY_MAYBE = 2, /* likewise, and an empty body is an empty object */
+	ENGINE_BODY_SKIP = 8,  /* whatever body there is is read and passed over first: HTTP can be left only behind it */
 	ENGINE_ENDLESS = 4,    /* may last for ever: cut off when the engine stops */
 };
 

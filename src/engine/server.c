@@ -83,18 +83,16 @@ static void short_id(struct span data_dir, char out[9])
 /* Networks, volumes and containers, in this order: each needs those before it. */
 static int parts_open(struct engine *e, struct err *err)
 {
-	auto_buf struct buf net = {}, net_run = {}, volumes = {};
+	struct arena *a = &e->texts;
 	char id[9];
 	short_id(e->o->data_dir, id);
-	buf_printf(&net, "%.*s/network", SPAN_ARG(e->o->data_dir));
-	buf_printf(&net_run, "%.*s/network", SPAN_ARG(e->o->run_dir));
-	buf_printf(&volumes, "%.*s/volumes", SPAN_ARG(e->o->data_dir));
-	const struct network_opts no = { .loop = e->loop, .dir = buf_cstr(&net), .run_dir = buf_cstr(&net_run), .id = id,
+	const struct network_opts no = { .loop = e->loop, .dir = arena_printf(a, "%.*s/network", SPAN_ARG(e->o->data_dir)).ptr,
+		.run_dir = arena_printf(a, "%.*s/network", SPAN_ARG(e->o->run_dir)).ptr, .id = arena_cstr(a, span_of(id)),
 		.settings = &e->o->settings, .event = engine_network_event, .event_arg = e };
 	int rc = network_engine_open(&no, &e->networks, err);
 	if (rc < 0)
 		return err_note(err, "networks");
-	rc = volume_store_open(buf_cstr(&volumes), &e->volumes, err);
+	rc = volume_store_open(arena_printf(a, "%.*s/volumes", SPAN_ARG(e->o->data_dir)).ptr, &e->volumes, err);
 	return rc < 0 ? rc : engine_containers_open(e, err);
 }
 
@@ -361,6 +359,7 @@ static void engine_close(struct engine *e)
 		loop_free(e->loop);
 	}
 	metrics_free(e->metrics);
+	arena_done(&e->texts);
 	tls_slot_done(&e->tls);
 }
 

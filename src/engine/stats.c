@@ -43,6 +43,22 @@ static void keep(struct stats *s, const struct json *v)
 	s->last = keep;
 }
 
+/* Before the first reading there was one of zeros, at the zero time. */
+static void fill_empty(struct stats *s, struct json *v)
+{
+	static const char *const usage[] = { "total_usage", "usage_in_kernelmode", "usage_in_usermode" };
+	static const char *const throttling[] = { "periods", "throttled_periods", "throttled_time" };
+	struct json pre = json_object(), cpu = json_object(), held = json_object();
+	for (size_t i = 0; i < ARRAY_LEN(usage); i++)
+		(void)json_add(&s->arena, &cpu, span_of(usage[i]), json_int(0));
+	for (size_t i = 0; i < ARRAY_LEN(throttling); i++)
+		(void)json_add(&s->arena, &held, span_of(throttling[i]), json_int(0));
+	(void)json_setl(&s->arena, &pre, "cpu_usage", cpu);
+	(void)json_setl(&s->arena, &pre, "throttling_data", held);
+	(void)json_setl(&s->arena, v, "precpu_stats", pre);
+	(void)json_setl(&s->arena, v, "preread", json_cstr("0001-01-01T00:00:00Z"));
+}
+
 static void reading(struct container_call *call, const struct err *err)
 {
 	struct stats *s = container_of(call, struct stats, call);
@@ -59,6 +75,7 @@ static void reading(struct container_call *call, const struct err *err)
 		return;
 	}
 	struct json *v = &call->result;
+	fill_empty(s, v);
 	if (s->last.kind == JSON_OBJECT) {
 		const struct json *cpu = json_getl(&s->last, "cpu"), *read = json_getl(&s->last, "read");
 		if (cpu)

@@ -1,0 +1,193 @@
+"""What containers hold: cp, diff, export, commit, stats, sizes, volumes on them, and traffic between them."""
+import base64
+import http.client
+import io
+import json
+import tarfile
+
+import pytest
+from conftest import *
+
+
+@pytest.fixture(scope="module", autouse=True)
+def busybox(docker):
+    need_containers(docker)
+    import_busybox(docker)
+    yield
+
+
+@pytest.fixture(autouse=True)
+def tidy(docker):
+    yield
+    left = docker.out("ps", "-aq", check=None).split()
+    if left:
+        docker.cli("rm", "-fv", *left, check=None)
+
+
+def up(d, name, *words, net="none"):
+    return d.out("run", "-d", "--name", name, "--network", net, *(words or ("busybox", "sleep", "1000")))
+
+
+def test_cp(docker, tmp_path):
+    d = docker
+    up(d, "cpx")
+    (tmp_path / "in").write_text("given")
+    for name in ("cpx", "stopped"):
+        if name == "stopped":
+            d.cli("create", "--name", name, "--network", "none", "busybox")
+        d.cli("cp", tmp_path / "in", f"{name}:/tmp/got")
+        d.cli("cp", f"{name}:/tmp/got", tmp_path / "back")
+        assert (tmp_path / "back").read_text() == "given"
+        d.cli("cp", f"{name}:/etc", tmp_path / f"etc-{name}")
+        assert (tmp_path / f"etc-{name}/passwd").read_text().startswith("root:")
+        assert "Could not find the file /none in container" in d.fails("cp", f"{name}:/none", tmp_path / "x")
+        r = d.api("HEAD", f"/containers/{name}/archive?path=/etc/passwd")
+        st = json.loads(base64.b64decode(r.headers["X-Docker-Container-Path-Stat"]))
+        assert r.status == 200 and st["name"] == "passwd" and st["size"] > 0 and st["mode"] == 0o644
+        r = d.api("GET", f"/containers/{name}/archive?path=/etc/passwd")
+        assert r.headers["X-Docker-Container-Path-Stat"] and r.headers["Content-Type"] == "application/x-tar"
+        assert tarfile.open(fileobj=io.BytesIO(r.body)).getnames() == ["passwd"]
+        assert d.api("GET", f"/containers/{name}/archive").status == 400
+        assert d.api("HEAD", f"/containers/{name}/archive?path=/none").status == 404
+    assert d.out("exec", "cpx", "cat", "/tmp/got") == "given"
+    r = d.api("PUT", "/containers/cpx/archive?path=/etc/passwd", rootfs(), headers={"Content-Type": "application/x-tar"})
+    assert r.status == 400 and "extraction point is not a directory" in r.message
+
+
+def test_diff_and_commit(docker):
+    d = docker
+    up(d, "chg", "busybox", "sh", "-c", "echo x > /data/new; rm /etc/group; sleep 1000")
+    until(lambda: "A /data/new" in d.out("diff", "chg"))
+    assert sorted(d.out("diff", "chg").splitlines()) == ["A /data/new", "C /data", "C /etc", "D /etc/group"]
+    d.cli("stop", "-t", "0", "chg")
+    id = d.out("commit", "-m", "why", "-a", "me", "-c", "ENV B=2", "-c", "CMD [\"cat\",\"/data/new\"]", "chg", "made:1")
+    i = json.loads(d.out("inspect", "made:1"))[0]
+    assert i["Id"] == id and i["Comment"] == "why" and i["Author"] == "me" and "B=2" in i["Config"]["Env"] and len(i["RootFS"]["Layers"]) == 2
+    assert d.out("run", "--rm", "--network", "none", "made:1") == "x"
+    assert d.cli("run", "--rm", "--network", "none", "made:1", "ls", "/etc/group", check=None).returncode != 0
+    assert d.out("commit", "chg").startswith("sha256:")
+
+
+def test_export(docker, tmp_path):
+    d = docker
+    d.cli("run", "--name", "exp", "--network", "none", "busybox", "sh", "-c", "echo data > /data/f")
+    d.cli("export", "-o", tmp_path / "e.tar", "exp")
+    with tarfile.open(tmp_path / "e.tar") as t:
+        assert t.extractfile("data/f").read() == b"data\n" and "bin/busybox" in t.getnames()
+    assert d.out("import", tmp_path / "e.tar", "again:1").startswith("sha256:")
+
+
+def test_stats(docker):
+    d = docker
+    up(d, "st", "--memory", "64m", "busybox", "sh", "-c", "while :; do :; done")
+    one = d.api("GET", "/containers/st/stats?stream=0&one-shot=1").json
+    assert one["name"] == "/st" and one["memory_stats"]["limit"] == 64 << 20 and one["pids_stats"]["current"] >= 1
+    assert one["precpu_stats"]["cpu_usage"]["total_usage"] == 0
+    two = d.api("GET", "/containers/st/stats?stream=0").json
+    assert two["cpu_stats"]["cpu_usage"]["total_usage"] > two["precpu_stats"]["cpu_usage"]["total_usage"] > 0
+    c = UnixConnection(d.sock)
+    c.request("GET", "/v1.41/containers/st/stats")
+    r = c.getresponse()
+    lines = [json.loads(r.readline()) for _ in range(2)]
+    assert lines[1]["preread"] == lines[0]["read"] and lines[1]["read"] > lines[0]["read"]
+    c.close()
+    assert "st" in d.out("stats", "--no-stream", "st")
+    d.cli("stop", "-t", "0", "st")
+    assert d.api("GET", "/containers/st/stats?stream=0&one-shot=1").status == 200
+
+
+def test_sizes(docker):
+    d = docker
+    d.cli("run", "--name", "big", "--network", "none", "busybox", "sh", "-c", "head -c 1000000 /dev/zero > /data/big")
+    i = d.api("GET", "/containers/big/json?size=1").json
+    assert i["SizeRw"] >= 1000000 and i["SizeRootFs"] > i["SizeRw"]
+    i = next(x for x in d.api("GET", "/containers/json?all=1&size=1").json if x["Names"] == ["/big"])
+    assert i["SizeRw"] >= 1000000
+    df = d.api("GET", "/system/df").json
+    assert next(x for x in df["Containers"] if x["Names"] == ["/big"])["SizeRw"] >= 1000000
+    assert next(x for x in df["Images"] if "busybox:latest" in (x["RepoTags"] or []))["Containers"] == 1
+    assert "big" in d.out("system", "df", "-v")
+
+
+def test_volumes_on_containers(docker, tmp_path):
+    d = docker
+    d.cli("run", "--rm", "--network", "none", "-v", "keep:/v", "busybox", "sh", "-c", "echo kept > /v/f")
+    assert d.out("run", "--rm", "--network", "none", "-v", "keep:/v:ro", "busybox", "cat", "/v/f") == "kept"
+    (tmp_path / "host").mkdir()
+    (tmp_path / "host/f").write_text("from the host")
+    assert d.out("run", "--rm", "--network", "none", "-v", f"{tmp_path}/host:/h", "busybox", "cat", "/h/f") == "from the host"
+    up(d, "uses", "-v", "keep:/v", "busybox", "sleep", "100")
+    id = d.out("inspect", "-f", "{{.Id}}", "uses")
+    r = d.api("DELETE", "/volumes/keep")
+    assert r.status == 409 and r.message == f"remove keep: volume is in use - [{id}]"
+    assert d.out("ps", "-q", "--no-trunc", "-f", "volume=keep") == id and d.out("ps", "-q", "-f", "volume=other") == ""
+    d.cli("rm", "-f", "uses")
+    d.cli("volume", "rm", "keep")
+    assert "bind source path does not exist" in d.cli("run", "--rm", "--mount", f"type=bind,src={tmp_path}/none,dst=/x", "busybox", check=125).stderr
+
+
+def test_prune(docker):
+    d = docker
+    d.cli("run", "--name", "old1", "--label", "keep", "--network", "none", "busybox", "true")
+    id = d.out("create", "--name", "old2", "--network", "none", "busybox")
+    up(d, "alive")
+    r = d.api("POST", '/containers/prune?filters={"label!":["keep"]}').json
+    assert r["ContainersDeleted"] == [id] and r["SpaceReclaimed"] >= 0
+    assert sorted(d.out("ps", "-a", "--format", "{{.Names}}").split()) == ["alive", "old1"]
+    assert len(d.api("POST", "/containers/prune").json["ContainersDeleted"]) == 1
+
+
+def test_traffic_on_a_user_defined_network(knarr):
+    """Names, aliases, connect and disconnect while running; dockerd runs without bridges here."""
+    d = knarr
+    need_containers(d)
+    import_busybox(d)
+    d.cli("network", "create", "--subnet", "10.87.0.0/24", "net1")
+    try:
+        up(d, "serve", "--network-alias", "www", "busybox", "sh", "-c", "echo page > /tmp/index.html; httpd -f -h /tmp -p 80", net="net1")
+        until(lambda: d.cli("run", "--rm", "--network", "net1", "busybox", "wget", "-qO-", "http://serve/", check=None).stdout == "page\n")
+        assert d.out("run", "--rm", "--network", "net1", "busybox", "wget", "-qO-", "http://www/") == "page"
+        n = json.loads(d.out("network", "inspect", "net1"))[0]["Containers"]
+        assert [x["Name"] for x in n.values()] == ["serve"]
+        i = json.loads(d.out("inspect", "serve"))[0]["NetworkSettings"]
+        assert i["IPAddress"] == "" and i["Networks"]["net1"]["IPAddress"].startswith("10.87.0.") and "www" in i["Networks"]["net1"]["Aliases"]
+        old = d.api("GET", "/containers/serve/json", version="v1.44").json
+        assert old["Id"][:12] in old["NetworkSettings"]["Networks"]["net1"]["Aliases"] and "GwPriority" not in old["NetworkSettings"]["Networks"]["net1"]
+        assert d.out("ps", "-f", "network=net1", "--format", "{{.Names}}") == "serve"
+        d.cli("network", "create", "net2")
+        up(d, "late", net="net2")
+        d.cli("network", "connect", "--alias", "second", "net1", "late")
+        assert "10.87.0." in d.out("exec", "late", "ip", "addr") and d.out("exec", "late", "wget", "-qO-", "http://serve/") == "page"
+        assert "already exists in network net1" in d.fails("network", "connect", "net1", "late")
+        d.cli("network", "disconnect", "net1", "late")
+        assert "10.87.0." not in d.out("exec", "late", "ip", "addr")
+        assert "has active endpoints" in d.fails("network", "rm", "net1")
+        r = d.api("POST", "/networks/net1/connect", {"Container": "none"})
+        assert (r.status, r.message) == (404, "No such container: none")
+    finally:
+        d.cli("rm", "-f", *d.out("ps", "-aq").split(), check=None)
+        d.cli("network", "rm", "net1", "net2", check=None)
+
+
+def test_published_ports(knarr):
+    d = knarr
+    need_containers(d)
+    import_busybox(d)
+    port = free_port()
+    up(d, "web", "-p", f"127.0.0.1:{port}:80", "busybox", "sh", "-c", "echo page > /tmp/index.html; httpd -f -h /tmp -p 80", net="bridge")
+
+    def page():
+        c = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        try:
+            c.request("GET", "/")
+            return c.getresponse().read()
+        except OSError:
+            return None
+    until(lambda: page() == b"page\n")
+    assert d.out("port", "web") == f"80/tcp -> 127.0.0.1:{port}"
+    assert next(x for x in d.api("GET", "/containers/json").json if x["Names"] == ["/web"])["Ports"] == \
+        [{"IP": "127.0.0.1", "PrivatePort": 80, "PublicPort": port, "Type": "tcp"}]
+    assert d.out("ps", "-q", "-f", f"publish={port}") and d.out("ps", "-q", "-f", "publish=80") and not d.out("ps", "-q", "-f", "publish=81")
+    p = d.cli("run", "-d", "--name", "web2", "-p", f"127.0.0.1:{port}:80", "busybox", "sleep", "1", check=125)
+    assert f"Bind for 127.0.0.1:{port} failed: port is already allocated" in p.stderr
+    d.cli("rm", "-f", "web", "web2")
