@@ -269,8 +269,3 @@ BUSYBOX = rootfs()
 def import_busybox(d, name="busybox:latest", *changes):
     words = [w for c in ("CMD [\"sh\"]", "ENV PATH=/bin:/usr/bin", *changes) for w in ("-c", c)]
     return d.out("import", *words, "-", name, stdin=BUSYBOX)
-
-
-def need_containers(d):
-    if d.api("GET", "/containers/json").status == 404:
-        pytest.skip("built without containers (src/engine/meson.build)")

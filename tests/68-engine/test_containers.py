@@ -14,7 +14,6 @@ NET = ["--network", "none"]  # what is about networks is in test_traffic.py
 
 @pytest.fixture(scope="module", autouse=True)
 def busybox(docker):
-    need_containers(docker)
     import_busybox(docker)
     yield
 

@@ -11,7 +11,6 @@ from conftest import *
 
 @pytest.fixture(scope="module", autouse=True)
 def busybox(docker):
-    need_containers(docker)
     import_busybox(docker)
     yield
 
@@ -140,7 +139,6 @@ def test_prune(docker):
 def test_traffic_on_a_user_defined_network(knarr):
     """Names, aliases, connect and disconnect while running; dockerd runs without bridges here."""
     d = knarr
-    need_containers(d)
     import_busybox(d)
     d.cli("network", "create", "--subnet", "10.87.0.0/24", "net1")
     try:
@@ -171,7 +169,6 @@ def test_traffic_on_a_user_defined_network(knarr):
 
 def test_published_ports(knarr):
     d = knarr
-    need_containers(d)
     import_busybox(d)
     port = free_port()
     up(d, "web", "-p", f"127.0.0.1:{port}:80", "busybox", "sh", "-c", "echo page > /tmp/index.html; httpd -f -h /tmp -p 80", net="bridge")
