@@ -60,6 +60,8 @@ def test_run_words(docker):
     for method, path in (("GET", "/containers/none/json"), ("POST", "/containers/none/start"), ("DELETE", "/containers/none"),
                          ("GET", "/containers/none/logs?stdout=1"), ("POST", "/containers/none/wait"), ("GET", "/containers/none/archive?path=/"),
                          ("GET", "/containers/none/stats"), ("GET", "/containers/none/export"), ("POST", "/containers/none/attach")):
+        if d.name == "dockerd" and path.endswith(("attach", "export")):
+            continue  # dockerd 20 answers these with text
         r = d.api(method, path)
         assert (r.status, r.message) == (404, "No such container: none"), path
     r = d.api("POST", "/containers/none/kill")
@@ -111,7 +113,7 @@ def test_list_and_its_filters(docker):
         assert names(f) == want, f
     assert names("expose=90") == (["made"] if d.name == "knarr" else [])  # dockerd 20 looks at those that run
     assert d.out("ps", "-lq", "--no-trunc") == d.out("inspect", "-f", "{{.Id}}", "made") and len(d.out("ps", "-n", "2", "-q").split()) == 2
-    assert "invalid filter 'bogus'" in d.fails("ps", "-f", "bogus=1").replace('"', "'")
+    assert "invalid filter 'bogus'" in d.fails("ps", "-f", "bogus=1").replace("Invalid", "invalid")
     assert d.api("GET", '/containers/json?filters={"status":["odd"]}').status == 400
     i = next(x for x in d.api("GET", "/containers/json?all=1").json if x["Names"] == ["/gone3"])
     assert i["Image"] == "busybox" and i["Command"] == "sh -c 'exit 3'" and i["State"] == "exited" and i["Labels"] == {"a": "2"}

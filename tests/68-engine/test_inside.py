@@ -49,8 +49,8 @@ def test_cp(docker, tmp_path):
         assert d.api("GET", f"/containers/{name}/archive").status == 400
         assert d.api("HEAD", f"/containers/{name}/archive?path=/none").status == 404
     assert d.out("exec", "cpx", "cat", "/tmp/got") == "given"
-    r = d.api("PUT", "/containers/cpx/archive?path=/etc/passwd", rootfs(), headers={"Content-Type": "application/x-tar"})
-    assert r.status == 400 and "extraction point is not a directory" in r.message
+    r = d.api("PUT", "/containers/cpx/archive?path=/etc/passwd", bytes(1024), headers={"Content-Type": "application/x-tar"})
+    assert r.status == (500 if d.name == "dockerd" else 400) and "extraction point is not a directory" in r.message
 
 
 def test_diff_and_commit(docker):
