@@ -337,3 +337,19 @@ def test_containers_outlive_the_engine(make_knarr):
     assert len(k.cli("logs", "stays").stdout.splitlines()) > before
     k.cli("rm", "-f", "stays", "ends")
     assert not os.path.exists(f"/proc/{pid}")
+
+
+def test_attach_by_websocket(docker):
+    websockets = pytest.importorskip("websockets")
+    import asyncio
+    d = docker
+    d.cli("create", "-i", "--name", "wsx", *NET, "busybox", "cat")
+    d.cli("start", "wsx")
+
+    async def talk():
+        address = "ws://localhost/v1.41/containers/wsx/attach/ws?stream=1&stdin=1&stdout=1&stderr=1"
+        async with websockets.unix_connect(d.sock, uri=address) as ws:
+            await ws.send(b"typed\n")
+            return await asyncio.wait_for(ws.recv(), 10)
+    assert asyncio.run(talk()) == b"typed\n" and d.cli("logs", "wsx").stdout == "typed\n"
+    assert d.api("GET", "/containers/wsx/attach/ws").status == 400
