@@ -343,17 +343,17 @@ struct api_registry *api_registry_serving(const struct span *on, unsigned n_on)
 	unsigned n = 0;
 	for (uint32_t i = 0; i < api_t_n_resources; i++) {
 		auto_buf struct buf gv = {};
-		fill_builtin(&b->rows[n], i, &b->arena);
-		api_resource_gv(&b->rows[n], &gv);
-		bool wanted = b->rows[n].served != API_SERVED_OFF;
+		struct api_resource *row = &b->rows[i]; /* a row finds its block by its id */
+		fill_builtin(row, i, &b->arena);
+		api_resource_gv(row, &gv);
+		bool wanted = row->served != API_SERVED_OFF;
 		for (unsigned k = 0; k < n_on && !wanted; k++)
 			wanted = span_eq(on[k], buf_span(&gv));
 		if (!wanted)
 			continue;
-		if (b->rows[n].served == API_SERVED_OFF)
-			b->rows[n].served = API_SERVED;
-		rows[n] = &b->rows[n];
-		n++;
+		if (row->served == API_SERVED_OFF)
+			row->served = API_SERVED;
+		rows[n++] = row;
 	}
 	atomic_init(&b->live, n);
 	return registry_of(rows, n);
