@@ -67,145 +67,147 @@ struct json api_cell_age(const struct cell_ctx *c, struct span time)
 enum recipe_kind { R_NONE, R_TEXT, R_INT, R_BOOL, R_AGE, R_COUNT, R_NAMES, R_IMAGES, R_MAP, R_SELECTOR, R_CALL };
 struct recipe {
 	enum recipe_kind kind;
-	const char *path;      /* of the object */
+	union {
+		const char *path; /* of the object */
+		cell_fn *call;	  /* CALL */
+	};
 	const char *otherwise; /* TEXT, BOOL: when absent */
-	cell_fn *call;
 };
-#define COLUMNS_MAX 12
 struct row {
 	const char *group, *kind;
-	struct recipe cells[COLUMNS_MAX];
+	const struct recipe *cells; /* up to NONE. By pointer: every byte of a table with pointers is a process's own */
 };
+#define CELLS(...) (const struct recipe[]){ __VA_ARGS__, { R_NONE, {}, NULL } }
 
-#define TEXT(path) { R_TEXT, path, "", NULL }
-#define TEXT_OR(path, otherwise) { R_TEXT, path, otherwise, NULL }
-#define INT(path) { R_INT, path, NULL, NULL }
-#define BOOL_OR(path, otherwise) { R_BOOL, path, otherwise, NULL }
-#define COUNT(path) { R_COUNT, path, NULL, NULL }
-#define NAMES(path) { R_NAMES, path, NULL, NULL }
-#define IMAGES(path) { R_IMAGES, path, NULL, NULL }
-#define MAP(path) { R_MAP, path, NULL, NULL }
-#define SELECTOR(path) { R_SELECTOR, path, NULL, NULL }
-#define CALL(fn) { R_CALL, NULL, NULL, api_cell_##fn }
+#define TEXT(path) { R_TEXT, { path }, "" }
+#define TEXT_OR(path, otherwise) { R_TEXT, { path }, otherwise }
+#define INT(path) { R_INT, { path }, NULL }
+#define BOOL_OR(path, otherwise) { R_BOOL, { path }, otherwise }
+#define COUNT(path) { R_COUNT, { path }, NULL }
+#define NAMES(path) { R_NAMES, { path }, NULL }
+#define IMAGES(path) { R_IMAGES, { path }, NULL }
+#define MAP(path) { R_MAP, { path }, NULL }
+#define SELECTOR(path) { R_SELECTOR, { path }, NULL }
+#define CALL(fn) { R_CALL, { .call = api_cell_##fn }, NULL }
 #define NAME TEXT("metadata.name")
-#define AGE { R_AGE, "metadata.creationTimestamp", NULL, NULL }
+#define AGE { R_AGE, { "metadata.creationTimestamp" }, NULL }
 #define CONTAINERS "spec.template.spec.containers"
 
 static const struct row rows[] = {
 	{ "", "Pod",
-	  { NAME, CALL(pod_ready), CALL(pod_status), CALL(pod_restarts), AGE,
+	  CELLS(NAME, CALL(pod_ready), CALL(pod_status), CALL(pod_restarts), AGE,
 	    TEXT_OR("status.podIPs[0].ip", "<none>"), TEXT_OR("spec.nodeName", "<none>"),
-	    TEXT_OR("status.nominatedNodeName", "<none>"), CALL(pod_gates) } },
+	    TEXT_OR("status.nominatedNodeName", "<none>"), CALL(pod_gates)) },
 	{ "", "PodTemplate",
-	  { NAME, NAMES("template.spec.containers"), IMAGES("template.spec.containers"), MAP("template.metadata.labels") } },
+	  CELLS(NAME, NAMES("template.spec.containers"), IMAGES("template.spec.containers"), MAP("template.metadata.labels")) },
 	{ "policy", "PodDisruptionBudget",
-	  { NAME, TEXT_OR("spec.minAvailable", "N/A"), TEXT_OR("spec.maxUnavailable", "N/A"), INT("status.disruptionsAllowed"),
-	    AGE } },
+	  CELLS(NAME, TEXT_OR("spec.minAvailable", "N/A"), TEXT_OR("spec.maxUnavailable", "N/A"), INT("status.disruptionsAllowed"),
+	    AGE) },
 	{ "", "ReplicationController",
-	  { NAME, INT("spec.replicas"), INT("status.replicas"), INT("status.readyReplicas"), AGE, NAMES(CONTAINERS),
-	    IMAGES(CONTAINERS), MAP("spec.selector") } },
+	  CELLS(NAME, INT("spec.replicas"), INT("status.replicas"), INT("status.readyReplicas"), AGE, NAMES(CONTAINERS),
+	    IMAGES(CONTAINERS), MAP("spec.selector")) },
 	{ "apps", "ReplicaSet",
-	  { NAME, INT("spec.replicas"), INT("status.replicas"), INT("status.readyReplicas"), AGE, NAMES(CONTAINERS),
-	    IMAGES(CONTAINERS), SELECTOR("spec.selector") } },
+	  CELLS(NAME, INT("spec.replicas"), INT("status.replicas"), INT("status.readyReplicas"), AGE, NAMES(CONTAINERS),
+	    IMAGES(CONTAINERS), SELECTOR("spec.selector")) },
 	{ "apps", "DaemonSet",
-	  { NAME, INT("status.desiredNumberScheduled"), INT("status.currentNumberScheduled"), INT("status.numberReady"),
+	  CELLS(NAME, INT("status.desiredNumberScheduled"), INT("status.currentNumberScheduled"), INT("status.numberReady"),
 	    INT("status.updatedNumberScheduled"), INT("status.numberAvailable"), MAP("spec.template.spec.nodeSelector"), AGE,
-	    NAMES(CONTAINERS), IMAGES(CONTAINERS), SELECTOR("spec.selector") } },
+	    NAMES(CONTAINERS), IMAGES(CONTAINERS), SELECTOR("spec.selector")) },
 	{ "batch", "Job",
-	  { NAME, CALL(job_status), CALL(job_completions), CALL(job_duration), AGE, NAMES(CONTAINERS), IMAGES(CONTAINERS),
-	    SELECTOR("spec.selector") } },
+	  CELLS(NAME, CALL(job_status), CALL(job_completions), CALL(job_duration), AGE, NAMES(CONTAINERS), IMAGES(CONTAINERS),
+	    SELECTOR("spec.selector")) },
 	{ "batch", "CronJob",
-	  { NAME, TEXT("spec.schedule"), TEXT_OR("spec.timeZone", "<none>"), CALL(cron_suspend), COUNT("status.active"),
+	  CELLS(NAME, TEXT("spec.schedule"), TEXT_OR("spec.timeZone", "<none>"), CALL(cron_suspend), COUNT("status.active"),
 	    CALL(cron_last), AGE, NAMES("spec.jobTemplate." CONTAINERS), IMAGES("spec.jobTemplate." CONTAINERS),
-	    SELECTOR("spec.jobTemplate.spec.selector") } },
+	    SELECTOR("spec.jobTemplate.spec.selector")) },
 	{ "", "Service",
-	  { NAME, TEXT("spec.type"), CALL(service_cluster_ip), CALL(service_external), CALL(service_ports), AGE,
-	    MAP("spec.selector") } },
+	  CELLS(NAME, TEXT("spec.type"), CALL(service_cluster_ip), CALL(service_external), CALL(service_ports), AGE,
+	    MAP("spec.selector")) },
 	{ "networking.k8s.io", "Ingress",
-	  { NAME, TEXT_OR("spec.ingressClassName", "<none>"), CALL(ingress_hosts), CALL(ingress_address), CALL(ingress_ports),
-	    AGE } },
-	{ "networking.k8s.io", "IngressClass", { NAME, TEXT("spec.controller"), CALL(ingress_class_parameters), AGE } },
-	{ "apps", "StatefulSet", { NAME, CALL(ready_of_wanted), AGE, NAMES(CONTAINERS), IMAGES(CONTAINERS) } },
-	{ "", "Endpoints", { NAME, CALL(endpoints), AGE } },
+	  CELLS(NAME, TEXT_OR("spec.ingressClassName", "<none>"), CALL(ingress_hosts), CALL(ingress_address), CALL(ingress_ports),
+	    AGE) },
+	{ "networking.k8s.io", "IngressClass", CELLS(NAME, TEXT("spec.controller"), CALL(ingress_class_parameters), AGE) },
+	{ "apps", "StatefulSet", CELLS(NAME, CALL(ready_of_wanted), AGE, NAMES(CONTAINERS), IMAGES(CONTAINERS)) },
+	{ "", "Endpoints", CELLS(NAME, CALL(endpoints), AGE) },
 	{ "", "Node",
-	  { NAME, CALL(node_status), CALL(node_roles), AGE, TEXT("status.nodeInfo.kubeletVersion"), CALL(node_internal),
+	  CELLS(NAME, CALL(node_status), CALL(node_roles), AGE, TEXT("status.nodeInfo.kubeletVersion"), CALL(node_internal),
 	    CALL(node_external), TEXT_OR("status.nodeInfo.osImage", "<unknown>"),
 	    TEXT_OR("status.nodeInfo.kernelVersion", "<unknown>"),
-	    TEXT_OR("status.nodeInfo.containerRuntimeVersion", "<unknown>") } },
+	    TEXT_OR("status.nodeInfo.containerRuntimeVersion", "<unknown>")) },
 	{ "", "Event",
-	  { CALL(event_last), TEXT("type"), TEXT("reason"), CALL(event_object), CALL(event_subobject), CALL(event_source),
-	    CALL(event_message), CALL(event_first), CALL(event_count), NAME } },
+	  CELLS(CALL(event_last), TEXT("type"), TEXT("reason"), CALL(event_object), CALL(event_subobject), CALL(event_source),
+	    CALL(event_message), CALL(event_first), CALL(event_count), NAME) },
 	{ "events.k8s.io", "Event",
-	  { CALL(event_last), TEXT("type"), TEXT("reason"), CALL(event_object), CALL(event_subobject), CALL(event_source),
-	    CALL(event_message), CALL(event_first), CALL(event_count), NAME } },
-	{ "", "Namespace", { NAME, TEXT("status.phase"), AGE } },
-	{ "", "Secret", { NAME, TEXT("type"), COUNT("data"), AGE } },
-	{ "", "ServiceAccount", { NAME, COUNT("secrets"), AGE } },
+	  CELLS(CALL(event_last), TEXT("type"), TEXT("reason"), CALL(event_object), CALL(event_subobject), CALL(event_source),
+	    CALL(event_message), CALL(event_first), CALL(event_count), NAME) },
+	{ "", "Namespace", CELLS(NAME, TEXT("status.phase"), AGE) },
+	{ "", "Secret", CELLS(NAME, TEXT("type"), COUNT("data"), AGE) },
+	{ "", "ServiceAccount", CELLS(NAME, COUNT("secrets"), AGE) },
 	{ "", "PersistentVolume",
-	  { NAME, TEXT("spec.capacity.storage"), CALL(pv_modes), TEXT("spec.persistentVolumeReclaimPolicy"),
+	  CELLS(NAME, TEXT("spec.capacity.storage"), CALL(pv_modes), TEXT("spec.persistentVolumeReclaimPolicy"),
 	    CALL(phase_or_terminating), CALL(pv_claim), CALL(storage_class),
 	    TEXT_OR("spec.volumeAttributesClassName", "<unset>"), TEXT("status.reason"), AGE,
-	    TEXT_OR("spec.volumeMode", "<unset>") } },
+	    TEXT_OR("spec.volumeMode", "<unset>")) },
 	{ "", "PersistentVolumeClaim",
-	  { NAME, CALL(phase_or_terminating), TEXT("spec.volumeName"), CALL(pvc_capacity), CALL(pvc_modes), CALL(storage_class),
-	    TEXT_OR("spec.volumeAttributesClassName", "<unset>"), AGE, TEXT_OR("spec.volumeMode", "<unset>") } },
-	{ "", "ComponentStatus", { NAME, CALL(component_status), CALL(component_message), CALL(component_error) } },
+	  CELLS(NAME, CALL(phase_or_terminating), TEXT("spec.volumeName"), CALL(pvc_capacity), CALL(pvc_modes), CALL(storage_class),
+	    TEXT_OR("spec.volumeAttributesClassName", "<unset>"), AGE, TEXT_OR("spec.volumeMode", "<unset>")) },
+	{ "", "ComponentStatus", CELLS(NAME, CALL(component_status), CALL(component_message), CALL(component_error)) },
 	{ "apps", "Deployment",
-	  { NAME, CALL(ready_of_wanted), INT("status.updatedReplicas"), INT("status.availableReplicas"), AGE, NAMES(CONTAINERS),
-	    IMAGES(CONTAINERS), CALL(deployment_selector) } },
+	  CELLS(NAME, CALL(ready_of_wanted), INT("status.updatedReplicas"), INT("status.availableReplicas"), AGE, NAMES(CONTAINERS),
+	    IMAGES(CONTAINERS), CALL(deployment_selector)) },
 	{ "autoscaling", "HorizontalPodAutoscaler",
-	  { NAME, CALL(hpa_reference), CALL(hpa_targets), TEXT_OR("spec.minReplicas", "<unset>"), INT("spec.maxReplicas"),
-	    INT("status.currentReplicas"), AGE } },
-	{ "", "ConfigMap", { NAME, CALL(config_map_data), AGE } },
-	{ "networking.k8s.io", "NetworkPolicy", { NAME, SELECTOR("spec.podSelector"), AGE } },
+	  CELLS(NAME, CALL(hpa_reference), CALL(hpa_targets), TEXT_OR("spec.minReplicas", "<unset>"), INT("spec.maxReplicas"),
+	    INT("status.currentReplicas"), AGE) },
+	{ "", "ConfigMap", CELLS(NAME, CALL(config_map_data), AGE) },
+	{ "networking.k8s.io", "NetworkPolicy", CELLS(NAME, SELECTOR("spec.podSelector"), AGE) },
 	{ "rbac.authorization.k8s.io", "RoleBinding",
-	  { NAME, CALL(role_ref), AGE, CALL(subjects_user), CALL(subjects_group), CALL(subjects_account) } },
+	  CELLS(NAME, CALL(role_ref), AGE, CALL(subjects_user), CALL(subjects_group), CALL(subjects_account)) },
 	{ "rbac.authorization.k8s.io", "ClusterRoleBinding",
-	  { NAME, CALL(role_ref), AGE, CALL(subjects_user), CALL(subjects_group), CALL(subjects_account) } },
+	  CELLS(NAME, CALL(role_ref), AGE, CALL(subjects_user), CALL(subjects_group), CALL(subjects_account)) },
 	{ "certificates.k8s.io", "CertificateSigningRequest",
-	  { NAME, AGE, TEXT_OR("spec.signerName", "<none>"), TEXT("spec.username"), CALL(csr_duration), CALL(csr_condition) } },
-	{ "coordination.k8s.io", "Lease", { NAME, TEXT("spec.holderIdentity"), AGE } },
+	  CELLS(NAME, AGE, TEXT_OR("spec.signerName", "<none>"), TEXT("spec.username"), CALL(csr_duration), CALL(csr_condition)) },
+	{ "coordination.k8s.io", "Lease", CELLS(NAME, TEXT("spec.holderIdentity"), AGE) },
 	{ "storage.k8s.io", "StorageClass",
-	  { CALL(storage_class_name), TEXT("provisioner"), TEXT_OR("reclaimPolicy", "Delete"),
-	    TEXT_OR("volumeBindingMode", "Immediate"), BOOL_OR("allowVolumeExpansion", NULL), AGE } },
-	{ "", "Status", { TEXT("status"), TEXT("reason"), TEXT("message") } },
-	{ "apps", "ControllerRevision", { NAME, CALL(revision_controller), INT("revision"), AGE } },
-	{ "", "ResourceQuota", { NAME, CALL(quota_request), CALL(quota_limit), AGE } },
+	  CELLS(CALL(storage_class_name), TEXT("provisioner"), TEXT_OR("reclaimPolicy", "Delete"),
+	    TEXT_OR("volumeBindingMode", "Immediate"), BOOL_OR("allowVolumeExpansion", NULL), AGE) },
+	{ "", "Status", CELLS(TEXT("status"), TEXT("reason"), TEXT("message")) },
+	{ "apps", "ControllerRevision", CELLS(NAME, CALL(revision_controller), INT("revision"), AGE) },
+	{ "", "ResourceQuota", CELLS(NAME, CALL(quota_request), CALL(quota_limit), AGE) },
 	{ "scheduling.k8s.io", "PriorityClass",
-	  { NAME, INT("value"), BOOL_OR("globalDefault", NULL), AGE, TEXT("preemptionPolicy") } },
-	{ "node.k8s.io", "RuntimeClass", { NAME, TEXT("handler"), AGE } },
+	  CELLS(NAME, INT("value"), BOOL_OR("globalDefault", NULL), AGE, TEXT("preemptionPolicy")) },
+	{ "node.k8s.io", "RuntimeClass", CELLS(NAME, TEXT("handler"), AGE) },
 	{ "storage.k8s.io", "VolumeAttachment",
-	  { NAME, TEXT("spec.attacher"), TEXT("spec.source.persistentVolumeName"), TEXT("spec.nodeName"),
-	    BOOL_OR("status.attached", NULL), AGE } },
-	{ "discovery.k8s.io", "EndpointSlice", { NAME, TEXT("addressType"), CALL(slice_ports), CALL(slice_endpoints), AGE } },
-	{ "storage.k8s.io", "CSINode", { NAME, COUNT("spec.drivers"), AGE } },
+	  CELLS(NAME, TEXT("spec.attacher"), TEXT("spec.source.persistentVolumeName"), TEXT("spec.nodeName"),
+	    BOOL_OR("status.attached", NULL), AGE) },
+	{ "discovery.k8s.io", "EndpointSlice", CELLS(NAME, TEXT("addressType"), CALL(slice_ports), CALL(slice_endpoints), AGE) },
+	{ "storage.k8s.io", "CSINode", CELLS(NAME, COUNT("spec.drivers"), AGE) },
 	{ "storage.k8s.io", "CSIDriver",
-	  { NAME, BOOL_OR("spec.attachRequired", "true"), BOOL_OR("spec.podInfoOnMount", NULL),
+	  CELLS(NAME, BOOL_OR("spec.attachRequired", "true"), BOOL_OR("spec.podInfoOnMount", NULL),
 	    BOOL_OR("spec.storageCapacity", NULL), CALL(csi_tokens), BOOL_OR("spec.requiresRepublish", NULL), CALL(csi_modes),
-	    AGE } },
-	{ "storage.k8s.io", "CSIStorageCapacity", { NAME, TEXT("storageClassName"), TEXT_OR("capacity", "<unset>") } },
-	{ "admissionregistration.k8s.io", "MutatingWebhookConfiguration", { NAME, COUNT("webhooks"), AGE } },
-	{ "admissionregistration.k8s.io", "ValidatingWebhookConfiguration", { NAME, COUNT("webhooks"), AGE } },
+	    AGE) },
+	{ "storage.k8s.io", "CSIStorageCapacity", CELLS(NAME, TEXT("storageClassName"), TEXT_OR("capacity", "<unset>")) },
+	{ "admissionregistration.k8s.io", "MutatingWebhookConfiguration", CELLS(NAME, COUNT("webhooks"), AGE) },
+	{ "admissionregistration.k8s.io", "ValidatingWebhookConfiguration", CELLS(NAME, COUNT("webhooks"), AGE) },
 	{ "admissionregistration.k8s.io", "ValidatingAdmissionPolicy",
-	  { NAME, COUNT("spec.validations"), CALL(policy_param_kind), AGE } },
+	  CELLS(NAME, COUNT("spec.validations"), CALL(policy_param_kind), AGE) },
 	{ "admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding",
-	  { NAME, TEXT("spec.policyName"), CALL(policy_param_ref), AGE } },
+	  CELLS(NAME, TEXT("spec.policyName"), CALL(policy_param_ref), AGE) },
 	{ "flowcontrol.apiserver.k8s.io", "FlowSchema",
-	  { NAME, TEXT("spec.priorityLevelConfiguration.name"), INT("spec.matchingPrecedence"),
-	    TEXT_OR("spec.distinguisherMethod.type", "<none>"), AGE, CALL(flow_dangling) } },
+	  CELLS(NAME, TEXT("spec.priorityLevelConfiguration.name"), INT("spec.matchingPrecedence"),
+	    TEXT_OR("spec.distinguisherMethod.type", "<none>"), AGE, CALL(flow_dangling)) },
 	{ "flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration",
-	  { NAME, TEXT("spec.type"), CALL(level_shares), CALL(level_queues), CALL(level_hand), CALL(level_length), AGE } },
-	{ "autoscaling", "Scale", { NAME, INT("spec.replicas"), INT("status.replicas"), AGE } },
-	{ "resource.k8s.io", "DeviceClass", { NAME, AGE } },
-	{ "resource.k8s.io", "ResourceClaim", { NAME, CALL(claim_state), AGE } },
-	{ "resource.k8s.io", "ResourceClaimTemplate", { NAME, AGE } },
+	  CELLS(NAME, TEXT("spec.type"), CALL(level_shares), CALL(level_queues), CALL(level_hand), CALL(level_length), AGE) },
+	{ "autoscaling", "Scale", CELLS(NAME, INT("spec.replicas"), INT("status.replicas"), AGE) },
+	{ "resource.k8s.io", "DeviceClass", CELLS(NAME, AGE) },
+	{ "resource.k8s.io", "ResourceClaim", CELLS(NAME, CALL(claim_state), AGE) },
+	{ "resource.k8s.io", "ResourceClaimTemplate", CELLS(NAME, AGE) },
 	{ "resource.k8s.io", "ResourceSlice",
-	  { NAME, TEXT("spec.nodeName"), TEXT("spec.driver"), TEXT("spec.pool.name"), AGE } },
-	{ "networking.k8s.io", "ServiceCIDR", { NAME, CALL(cidrs), AGE } },
-	{ "networking.k8s.io", "IPAddress", { NAME, CALL(ip_parent), AGE } }, /* AGE has no column, as upstream */
-	{ "apiregistration.k8s.io", "APIService", { NAME, CALL(apiservice_service), CALL(apiservice_available), AGE } },
-	{ "metrics.k8s.io", "NodeMetrics", { NAME, CALL(usage_cpu), CALL(usage_memory), TEXT("window") } },
-	{ "metrics.k8s.io", "PodMetrics", { NAME, CALL(usage_cpu), CALL(usage_memory), TEXT("window") } },
+	  CELLS(NAME, TEXT("spec.nodeName"), TEXT("spec.driver"), TEXT("spec.pool.name"), AGE) },
+	{ "networking.k8s.io", "ServiceCIDR", CELLS(NAME, CALL(cidrs), AGE) },
+	{ "networking.k8s.io", "IPAddress", CELLS(NAME, CALL(ip_parent), AGE) }, /* AGE has no column, as upstream */
+	{ "apiregistration.k8s.io", "APIService", CELLS(NAME, CALL(apiservice_service), CALL(apiservice_available), AGE) },
+	{ "metrics.k8s.io", "NodeMetrics", CELLS(NAME, CALL(usage_cpu), CALL(usage_memory), TEXT("window")) },
+	{ "metrics.k8s.io", "PodMetrics", CELLS(NAME, CALL(usage_cpu), CALL(usage_memory), TEXT("window")) },
 };
 
 static const struct row *row_of(struct span group, struct span kind)
@@ -216,18 +218,22 @@ static const struct row *row_of(struct span group, struct span kind)
 	return NULL;
 }
 
-unsigned api_table_recipes(struct span group, struct span kind)
+static unsigned n_cells(const struct row *r)
 {
-	const struct row *r = row_of(group, kind);
 	unsigned n = 0;
-	while (r && n < COLUMNS_MAX && r->cells[n].kind != R_NONE)
+	while (r && r->cells[n].kind != R_NONE)
 		n++;
 	return n;
 }
 
+unsigned api_table_recipes(struct span group, struct span kind)
+{
+	return n_cells(row_of(group, kind));
+}
+
 static struct json cook(const struct cell_ctx *c, const struct recipe *r)
 {
-	const struct json *v = r->path ? api_cell_get(c->object, r->path) : NULL;
+	const struct json *v = r->kind != R_CALL ? api_cell_get(c->object, r->path) : NULL;
 	switch (r->kind) {
 	case R_TEXT:
 		if (json_is(v, JSON_INT))
@@ -299,17 +305,18 @@ unsigned api_table_cells(struct arena *a, const struct api_resource *resource, c
 {
 	struct cell_ctx c = { a, object, now_unix_s };
 	const struct row *row = resource->id == API_RESOURCE_CUSTOM ? NULL : row_of(resource->group, resource->kind);
+	unsigned have = n_cells(row);
 	static const struct recipe name = NAME, created = TEXT("metadata.creationTimestamp");
 	for (unsigned i = 0; i < resource->n_columns; i++) {
 		if (resource->id == API_RESOURCE_CUSTOM)
 			cells[i] = custom_cell(&c, &resource->columns[i]);
 		else if (row)
-			cells[i] = i < COLUMNS_MAX ? cook(&c, &row->cells[i]) : JSON_NULL_VALUE;
+			cells[i] = i < have ? cook(&c, &row->cells[i]) : JSON_NULL_VALUE;
 		else
 			cells[i] = cook(&c, i ? &created : &name);
 	}
 	unsigned n = resource->n_columns;
-	if (row && n < COLUMNS_MAX && row->cells[n].kind != R_NONE) {
+	if (n < have) {
 		cells[n] = cook(&c, &row->cells[n]);
 		n++;
 	}

@@ -5,7 +5,7 @@ enum stage { ALPHA, BETA, GA, DEPRECATED, STAGE_COUNT };
 static const char *const stages[STAGE_COUNT] = { "ALPHA", "BETA", "", "DEPRECATED" };
 
 static const struct gate {
-	const char *name;
+	char name[56]; /* in place: a pointer would be private memory of every process */
 	enum stage stage;
 	bool on, locked;
 } gates[] = {

@@ -17,7 +17,7 @@ bool container_name_ok(struct span name)
 	return true;
 }
 
-static const char *const moods[] = {
+static const char moods[][10] = {
 	"able",	   "agile",   "airy",	 "amber",   "ample",   "apt",	 "ardent",  "azure",   "balmy",	  "bold",    "brave",
 		"breezy",
 	"bright",  "brisk",   "calm",	 "candid",  "careful", "chatty", "cheery",  "chief",   "civil",	  "clean",   "clear",
@@ -34,7 +34,7 @@ static const char *const moods[] = {
 	"windy",   "wise",    "witty",	 "zesty",
 };
 /* Who sailed, measured, built or thought. */
-static const char *const people[] = {
+static const char people[][13] = {
 	"abel",	     "agnesi",	 "amundsen",  "ampere",	  "archimedes", "bardeen",   "bassi",	  "bell",     "bering",	   "bernoulli",
 	"bohr",	     "boole",	 "borlaug",   "brahe",	  "bransfield", "cabot",     "cannon",	  "carson",   "cartier",   "cavendish",
 	"chandra",   "cook",	 "copernicus", "curie",	  "darwin",	"davy",	     "diesel",	  "dijkstra", "dirac",	   "edison",

@@ -386,7 +386,7 @@ static int sync_log(struct disk *d, struct err *err)
  * hardly writes does not pay for one that does. */
 static void log_lay_out(struct disk *d, size_t payload)
 {
-	static const char zeros[1 << 16];
+	static char zeros[1 << 16]; /* never written: no constant, which would be 64 KB of the program file */
 	sqlite3_int64 size = 0, need = (sqlite3_int64)d->wal_pages * (DISK_PAGE + 24) + (sqlite3_int64)payload * 2 + (1 << 16);
 	sqlite3_file *log = log_file(d, &size);
 	if (!log || need <= size)

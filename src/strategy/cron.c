@@ -159,8 +159,8 @@ int cron_check(struct span s, struct buf *why)
 	return 0;
 }
 
-/* ---- names of time zones, sorted by bytes */
-static const char *const zones[] = {
+/* ---- names of time zones, sorted by bytes. In place: pointers would be private memory of every process. */
+static const char zones[][33] = {
 #define ZONE(name) name,
 #include "strategy/zones.def"
 #undef ZONE
@@ -168,7 +168,7 @@ static const char *const zones[] = {
 
 static int by_name(const void *key, const void *item)
 {
-	return span_cmp(*(const struct span *)key, span_of(*(const char *const *)item));
+	return span_cmp(*(const struct span *)key, span_of(item));
 }
 
 bool cron_zone_exists(struct span name)
