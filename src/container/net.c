@@ -129,12 +129,39 @@ struct connect {
 };
 
 /* The file is bind-mounted: the same inode is written again. */
-static void hosts_rewrite(const struct container *c, struct span text)
+static int text_rewrite(const struct container *c, const char *name, struct span text, struct err *err)
 {
 	auto_arena struct arena a = {};
-	auto_fd int fd = open(container_path(&a, c, "hosts"), O_WRONLY | O_TRUNC | O_CLOEXEC);
-	if (fd >= 0)
-		(void)io_write_all(fd, text.ptr, text.len, NULL); /* a full disk: names stay as they were resolved */
+	auto_fd int fd = open(container_path(&a, c, name), O_WRONLY | O_TRUNC | O_CLOEXEC);
+	int rc = fd < 0 ? err_sys(err, "open") : io_write_all(fd, text.ptr, text.len, err);
+	return rc < 0 ? err_note(err, "writing %s", name) : 0;
+}
+
+/* The first network of the user's brings the name server at 127.0.0.11. A file that is not as we gave it belongs to whoever
+ * changed it. */
+static int resolv_rewrite(const struct container *c, struct span text, struct err *err)
+{
+	auto_arena struct arena a = {};
+	auto_buf struct buf given = {}, now = {};
+	auto_fd int dir = openat(c->e->containers_fd, c->id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int rc = dir < 0 ? err_sys(err, "open the container's folder") : io_read_file(dir, "resolv.conf", &now, 1 << 20, err);
+	if (rc < 0)
+		return rc;
+	/* Made by an engine that kept no copy: nobody can tell whose it is. */
+	if (io_read_file(dir, CONTAINER_RESOLV_GIVEN, &given, 1 << 20, NULL) < 0 || !span_eq(buf_span(&given), buf_span(&now)) ||
+	    span_eq(buf_span(&now), text))
+		return 0;
+	/* The copy follows: a crash in between leaves the file as if it had been changed, with the name server in it. */
+	rc = text_rewrite(c, "resolv.conf", text, err);
+	return rc < 0 ? rc : io_write_file_lazy(dir, CONTAINER_RESOLV_GIVEN, text, 0644, err);
+}
+
+/* Names stay as they were resolved when the disk is full: the network itself is joined or left, and that is answered. */
+static void texts_rewrite(const struct container *c, const struct network_got *got)
+{
+	auto_err struct err err = ERR_INIT;
+	if (text_rewrite(c, "hosts", got->hosts, &err) < 0 || resolv_rewrite(c, got->resolv_conf, &err) < 0)
+		container_warn(c->e, "a container's names are not up to date", c->id, &err);
 }
 
 static void document_change(struct connect *k, const struct network_ref *ref)
@@ -209,7 +236,7 @@ static int change(struct connect *k, struct network_ref *ref, struct err *err)
 	if (rc < 0)
 		return rc;
 	take_got(c, &got);
-	hosts_rewrite(c, got.hosts);
+	texts_rewrite(c, &got);
 	network_got_done(&got);
 	return 0;
 }

@@ -364,6 +364,7 @@ void container_mounts_end(struct container_engine *e, const char *id, const stru
 int container_mounts_sweep(struct container_engine *e, struct err *err);
 
 /* ---- net.c */
+#define CONTAINER_RESOLV_GIVEN "resolv.conf.given" /* as we wrote it last: tells whether somebody changed it since */
 struct network_got;
 int container_net_check(struct container_engine *e, const struct json *config, const struct json *host,
 	const struct json *networks,

@@ -200,7 +200,7 @@ static int texts_write(struct start *s, struct err *err)
 	const struct {
 		const char *name;
 		struct span text;
-	} files[] = { { "hosts", s->hosts }, { "resolv.conf", s->resolv_conf },
+	} files[] = { { "hosts", s->hosts }, { "resolv.conf", s->resolv_conf }, { CONTAINER_RESOLV_GIVEN, s->resolv_conf },
 		      { "hostname", arena_printf(&s->op.arena, "%.*s\n", SPAN_ARG(s->hostname)) } };
 	for (size_t i = 0; i < ARRAY_LEN(files); i++) {
 		int rc = io_write_file_lazy(dir, files[i].name, files[i].text, 0644, err);

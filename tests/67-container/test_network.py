@@ -1,6 +1,8 @@
 """Containers on networks: addresses, names, published ports, connect and disconnect, over a restart of the engine."""
 import os
 import socket
+import subprocess
+import sys
 import time
 
 import pytest
@@ -73,6 +75,53 @@ def test_user_network_and_connect(net):
     net.call("network_remove", name="mine")
     id = net.create("sleep", "1", host={"NetworkMode": "gone"})
     refused(lambda: net.start(id), "NOT_FOUND", "network gone not found")
+
+
+def read(e, name, path):
+    x = e.call("exec_create", name=name, config={"Cmd": ["/bin/ct", "cat", path], "AttachStdout": True})
+    n = e.send("exec_start", name=x)
+    e.answer(n)
+    e.until(lambda: n in e.ended)
+    return e.streams[n][1]
+
+
+ASK = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(5)
+name = b"".join(bytes([len(x)]) + x.encode() for x in sys.argv[1].split(".")) + bytes(1)
+s.sendto(bytes.fromhex("123401000001000000000000") + name + bytes.fromhex("00010001"), ("127.0.0.11", 53))
+answer = s.recv(512)
+print(answer[3] & 15, answer[7], ".".join(map(str, answer[-4:])))
+"""
+
+
+def test_names_after_connect(net):
+    """The first network of one's own brings the name server: the file that the container sees says so, in place."""
+    net.call("network_create", doc={"Name": "mine", "IPAM": {"Config": [{"Subnet": "10.231.79.0/24"}]}})
+    peer = net.create("sleep", "100", name="peer", host={"NetworkMode": "mine"})
+    id = net.create("sleep", "100", name="web", host={"NetworkMode": "bridge"})
+    edited = net.create("sleep", "100", name="edited", host={"NetworkMode": "bridge"})
+    for c in (peer, id, edited):
+        net.start(c)
+    path = net.inspect(id)["ResolvConfPath"]
+    inode = os.stat(path).st_ino
+    assert "127.0.0.11" not in read(net, id, "/etc/resolv.conf")
+    with open(net.inspect(edited)["ResolvConfPath"], "w") as f:
+        f.write("nameserver 192.0.2.9\n")
+    for c in (id, edited):
+        net.call("network_connect", name=c, network="mine")
+    assert "nameserver 127.0.0.11\n" in read(net, id, "/etc/resolv.conf") and os.stat(path).st_ino == inode
+    assert read(net, edited, "/etc/resolv.conf") == "nameserver 192.0.2.9\n"  # whoever wrote it meant it
+    address = net.inspect(peer)["NetworkSettings"]["Networks"]["mine"]["IPAddress"]
+    key = net.inspect(id)["NetworkSettings"]["SandboxKey"]
+    assert subprocess.check_output(["nsenter", "--net=" + key, sys.executable, "-c", ASK, "peer"], text=True).split() == ["0", "1", address]
+    net.call("network_disconnect", name=id, network="mine")
+    net.call("network_connect", name=id, network="mine")
+    assert "nameserver 127.0.0.11\n" in read(net, id, "/etc/resolv.conf")
+    for c in (peer, id, edited):
+        net.call("remove", name=c, force=True)
+    net.call("network_remove", name="mine")
 
 
 def test_shared_namespace(net):
