@@ -176,7 +176,8 @@ void container_update(struct container_engine *e, struct span name, const struct
 enum container_condition { CONTAINER_NOT_RUNNING, CONTAINER_NEXT_EXIT, CONTAINER_REMOVED, CONTAINER_CONDITION_COUNT };
 /* "" and "not-running", "next-exit", "removed"; INVALID_REQUEST 'invalid condition: "x"'. */
 int container_condition_parse(struct span text, enum container_condition *out, struct err *err);
-/* result: {"StatusCode": n}, and "Error": {"Message": ...} where State.Error or the removal says something. Whether the container
+/* result: {"StatusCode": n}, and "Error": {"Message": ...} where State.Error or the removal says something. A start that failed
+ * answers not-running, but is no exit: next-exit goes on waiting, and removed (of AutoRemove) has no Error. Whether the container
  * exists is told at once (return value), as the face must send its headers before the end comes. */
 int container_wait(struct container_engine *e, struct span name, enum container_condition condition, struct container_call *c,
 	struct err *err);

@@ -347,7 +347,8 @@ void container_remove_op(struct container *c, unsigned flags, struct container_c
 
 /* ---- wait.c */
 void container_waits_ended(struct container *c);   /* of not-running and next-exit */
-void container_waits_removed(struct container *c, const char *error);
+void container_waits_failed(struct container *c);  /* a start: of not-running; there was no exit that next-exit could mean */
+void container_waits_removed(struct container *c, const char *error); /* all; error NULL = it went well */
 
 /* ---- mounts.c */
 struct mount_bind;

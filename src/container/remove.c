@@ -96,7 +96,6 @@ static void removal_done(struct loop_work *w)
 	list_remove(&c->link);
 	err_set(&none, ERR_NOT_FOUND, "No such container: %s", c->id);
 	container_streams_fail(&c->streams, &none);
-	container_waits_ended(c);
 	container_waits_removed(c, NULL);
 	container_op_end(&r->op, NULL);
 	for (struct op *op; (op = LIST_FIRST(&c->ops, struct op, link));)

@@ -478,8 +478,10 @@ static void start_failed(struct start *s)
 	container_streams_fail(&c->streams, &err);
 	bool remove = container_truth(c->host, "AutoRemove");
 	start_free(s);
-	if (!s->by_policy || remove)
+	if (s->by_policy) /* that was the last of its runs */
 		container_waits_ended(c);
+	else
+		container_waits_failed(c);
 	container_op_end(&s->op, &err);
 	if (remove && !e->closing)
 		container_remove_op(c, CONTAINER_RM_FORCE | CONTAINER_RM_VOLUMES, NULL);

@@ -73,8 +73,20 @@ void container_waits_ended(struct container *c)
 			answer(w);
 }
 
+void container_waits_failed(struct container *c)
+{
+	LIST_EACH (&c->waits, w, struct wait, link)
+		if (w->condition == CONTAINER_NOT_RUNNING)
+			answer(w);
+}
+
 void container_waits_removed(struct container *c, const char *error)
 {
+	if (!error) {
+		/* Docker's answer: a removal that went well clears State.Error, also that of a start that failed. */
+		free(c->error);
+		c->error = NULL;
+	}
 	LIST_EACH (&c->waits, w, struct wait, link) {
 		w->error = error;
 		answer(w);

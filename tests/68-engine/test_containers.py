@@ -46,6 +46,36 @@ def test_a_program_that_cannot_run(docker, program, status):
     assert program in p.stderr and "Error response from daemon: " in p.stderr
 
 
+def test_wait_for_a_start_that_failed(docker):
+    """No exit has happened: next-exit goes on waiting, and what waits for the removal hears of no error."""
+    d = docker
+    p = d.cli("run", "--rm", *NET, "busybox", "nosuch", check=127)
+    assert "Error waiting for container" not in p.stderr and len([x for x in p.stderr.splitlines() if "nosuch" in x]) == 1, p.stderr
+    p = d.cli("run", *NET, "busybox", "nosuch", check=127)
+    assert "Error waiting for container" not in p.stderr, p.stderr
+    got = {}
+
+    def waiter(name, condition):
+        got[name, condition] = d.api("POST", f"/containers/{name}/wait?condition={condition}").json
+    d.cli("create", "--name", "kept", *NET, "busybox", "nosuch")
+    d.cli("create", "--name", "once", "--rm", *NET, "busybox", "nosuch")
+    threads = [threading.Thread(target=waiter, args=a) for a in (("kept", "next-exit"), ("once", "removed"))]
+    for t in threads:
+        t.start()
+    time.sleep(0.5)
+    for name in ("kept", "once"):
+        assert d.api("POST", f"/containers/{name}/start").status == 400
+    threads[1].join(20)
+    assert got["once", "removed"]["StatusCode"] == 127 and not got["once", "removed"].get("Error")
+    time.sleep(0.5)
+    assert ("kept", "next-exit") not in got
+    r = d.api("POST", "/containers/kept/wait").json
+    assert r["StatusCode"] == 127 and "nosuch" in r["Error"]["Message"]
+    d.cli("rm", "kept")
+    threads[0].join(20)
+    assert got["kept", "next-exit"]["StatusCode"] == 127 and not got["kept", "next-exit"].get("Error")
+
+
 def test_run_words(docker):
     d = docker
     assert "Unable to find image 'nothing.test/none:latest' locally" in d.cli("run", "--rm", "nothing.test/none", check=125).stderr
