@@ -184,7 +184,7 @@ static void document_change(struct connect *k, const struct network_ref *ref)
 		struct json *host = json_getl(&doc, "HostConfig");
 		struct span mode = container_str(host, "NetworkMode");
 		/* The next start must not join it again: without another network there is none. */
-		if (span_is(mode, ref->name) || span_is(mode, ref->id))
+		if (mode.len && (span_is(mode, ref->name) || span_is(mode, ref->id)))
 			json_setl(&fresh, host, "NetworkMode", ends->n ? json_str(json_key(&ends->members[0])) : json_cstr("none"));
 	}
 	arena_done(&c->arena);
@@ -214,13 +214,21 @@ static int change(struct connect *k, struct network_ref *ref, struct err *err)
 	struct network_engine *n = c->e->o.networks;
 	struct network_got got = {};
 	struct span mode = container_str(c->host, "NetworkMode");
+	bool runs = container_is_running(c) && !c->ending;
 	int rc = network_find(n, k->network, ref, err);
-	if (rc < 0)
+	if (rc < 0 && (k->connect || (runs && !k->force) || k->network.len >= sizeof(ref->name)))
 		return rc;
+	if (rc < 0) {
+		/* As Docker: a network that is gone is left by the name that the container's document knows. */
+		err_done(err);
+		*ref = (struct network_ref){};
+		memcpy(ref->name, k->network.ptr, k->network.len);
+		runs = false;
+	}
 	if (span_is(mode, "host") || span_starts(mode, SPAN("container:")))
 		return err_set(err, ERR_INVALID_REQUEST, "container sharing network namespace with another container or host cannot be "
 			"connected to any other network");
-	if (!container_is_running(c) || c->ending) {
+	if (!runs) {
 		const struct json *ends = json_path(&c->doc, "NetworkingConfig", "EndpointsConfig", NULL);
 		bool there = json_get(ends, span_of(ref->name)) || json_get(ends, span_of(ref->id)) || span_is(mode, ref->name);
 		if (k->connect && there)
@@ -259,7 +267,14 @@ static void submit(struct container_engine *e, struct span name, struct span net
 	struct container_call *call)
 {
 	auto_err struct err err = ERR_INIT;
+	struct network_ref ref;
 	struct container *c = container_get(e, name, &err);
+	if (!c && force && !on && e->o.networks && err.class == ERR_NOT_FOUND) {
+		/* Docker looks for an endpoint without its container then; here there is none: a sandbox goes with its container. */
+		err_done(&err);
+		if (network_find(e->o.networks, network, &ref, &err) == 0)
+			err_set(&err, ERR_NOT_FOUND, "endpoint %.*s not found", SPAN_ARG(span_sub(name, 0, 256)));
+	}
 	if (c && !e->o.networks)
 		err_set(&err, ERR_UNSUPPORTED, "this engine has no networks");
 	if (err.class) {

@@ -274,7 +274,8 @@ static int serve(struct request *r, struct err *err)
 	} else if (span_is(op, "network_connect"))
 		container_network_connect(engine, name, json_span(json_getl(&r->doc, "network")), json_getl(&r->doc, "endpoint"), c);
 	else if (span_is(op, "network_disconnect"))
-		container_network_disconnect(engine, name, json_span(json_getl(&r->doc, "network")), false, c);
+		container_network_disconnect(engine, name, json_span(json_getl(&r->doc, "network")),
+			json_truth(json_getl(&r->doc, "force"), false), c);
 	else if (span_is(op, "network_create")) {
 		char id[65];
 		struct span warning;

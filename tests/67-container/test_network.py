@@ -124,6 +124,27 @@ def test_names_after_connect(net):
     net.call("network_remove", name="mine")
 
 
+def test_forced_disconnect(net):
+    net.call("network_create", doc={"Name": "mine", "IPAM": {"Config": [{"Subnet": "10.231.80.0/24"}]}})
+    run = net.create("sleep", "100", name="run", host={"NetworkMode": "bridge"})
+    made = net.create("sleep", "100", name="made", host={"NetworkMode": "mine"})
+    net.start(run)
+    refused(lambda: net.call("network_disconnect", name="nobody", network="mine"), "NOT_FOUND", "No such container: nobody")
+    refused(lambda: net.call("network_disconnect", name="nobody", network="mine", force=True), "NOT_FOUND", "endpoint nobody not found")
+    refused(lambda: net.call("network_disconnect", name="nobody", network="none-such", force=True), "NOT_FOUND", "network none-such not found")
+    net.call("network_remove", name="mine")
+    refused(lambda: net.start(made), "NOT_FOUND", "network mine not found")
+    # What is gone is forgotten, by name: of a running one only when told so.
+    net.call("network_disconnect", name=made, network="mine")
+    assert "mine" not in net.inspect(made)["NetworkSettings"]["Networks"]
+    net.start(made)
+    refused(lambda: net.call("network_disconnect", name=run, network="mine"), "NOT_FOUND", "network mine not found")
+    refused(lambda: net.call("network_disconnect", name=run, network="mine", force=True), "FORBIDDEN", "is not connected to the network mine")
+    assert "bridge" in net.inspect(run)["NetworkSettings"]["Networks"]
+    for c in (run, made):
+        net.call("remove", name=c, force=True)
+
+
 def test_shared_namespace(net):
     a = net.create("sleep", "100", host={"NetworkMode": "bridge"}, Hostname="giver")
     net.start(a)
