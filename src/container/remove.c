@@ -211,30 +211,64 @@ struct prune {
 	struct container_call one;
 	struct arena arena;
 	struct json deleted;
-	uint64_t bytes;
+	uint64_t bytes, one_bytes;
+	const char *key; /* of the snapshot that is counted */
+	struct loop_work work;
 };
+
+static bool prunable(const struct container *c)
+{
+	return c && !container_is_running(c) && c->status != STATUS_RESTARTING && c->status != STATUS_REMOVING;
+}
 
 static void prune_next(struct prune *p);
 
 static void prune_one_done(struct container_call *call, const struct err *err)
 {
 	struct prune *p = container_of(call, struct prune, one);
-	if (!err)
+	if (!err) {
 		json_push(&p->arena, &p->deleted, json_cstr(p->ids[p->at - 1]));
+		p->bytes += p->one_bytes;
+	}
 	prune_next(p);
+}
+
+/* A walk over all of a container's files: not for the loop. */
+static void prune_count(struct loop_work *w)
+{
+	struct prune *p = container_of(w, struct prune, work);
+	uint64_t entries;
+	if (snapshot_usage(p->e->o.snapshots, p->key, &entries, &p->one_bytes, NULL) < 0)
+		p->one_bytes = 0; /* a number for people: what cannot be counted is not told as freed */
+}
+
+static void prune_uncounted(void *arg) /* also when the pool is full */
+{
+	struct prune *p = arg;
+	struct container *c = map_get(&p->e->by_id, span_of(p->ids[p->at - 1]));
+	if (!prunable(c)) { /* started or removed meanwhile */
+		prune_next(p);
+		return;
+	}
+	p->one = (struct container_call){ .done = prune_one_done };
+	container_remove_op(c, 0, &p->one);
+}
+
+static void prune_counted(struct loop_work *w)
+{
+	prune_uncounted(container_of(w, struct prune, work));
 }
 
 static void prune_next(struct prune *p)
 {
 	while (p->at < p->n) {
 		struct container *c = map_get(&p->e->by_id, span_of(p->ids[p->at++]));
-		if (!c || container_is_running(c) || c->status == STATUS_RESTARTING)
+		if (!prunable(c))
 			continue;
-		uint64_t entries, bytes = 0;
-		if (snapshot_usage(p->e->o.snapshots, container_snapshot_key(&p->arena, c->id), &entries, &bytes, NULL) == 0)
-			p->bytes += bytes;
-		p->one = (struct container_call){ .done = prune_one_done };
-		container_remove_op(c, 0, &p->one);
+		p->key = container_snapshot_key(&p->arena, c->id);
+		p->one_bytes = 0;
+		if (loop_work_submit(p->e->o.pool, p->e->o.loop, &p->work, "container prune", prune_count, prune_counted) < 0)
+			loop_post_call(p->e->o.loop, prune_uncounted, p);
 		return;
 	}
 	struct container_call *call = p->ticket.call;
@@ -268,7 +302,7 @@ void container_prune(struct container_engine *e, bool (*want)(void *arg, const s
 	for (size_t i = 0; i < p->n; i++) {
 		struct container *c = map_get(&e->by_id, span_of(p->ids[i]));
 		struct json summary;
-		if (container_is_running(c) || c->status == STATUS_RESTARTING || c->status == STATUS_REMOVING)
+		if (!prunable(c))
 			continue;
 		if (want && (container_summary(e, span_of(c->id), &scratch, &summary, NULL) < 0 || !want(arg, &summary)))
 			continue;
