@@ -374,7 +374,7 @@ static void test_stopped(void **state)
 	root = saved;
 	/* the container's own layer has it, the volume what went there */
 	struct snapshot_changes changes;
-	OK(snapshot_changes(s, "c1", &changes, &err));
+	OK(snapshot_changes(s, "c1", NULL, &changes, &err));
 	assert_int_equal(changes.n, 6); /* A /etc/added, A /etc/jumped, C /etc/name, C /etc, A /made, A /made/here */
 	snapshot_changes_done(&changes);
 	auto_buf struct buf text = {};

@@ -405,10 +405,16 @@ void container_stats(struct container_engine *e, struct span name, struct contai
 
 /* ---- changes, sizes */
 
+/* Docker's init layer, with the folders that its names imply. */
+static const struct snapshot_place mount_points[] = { { "/.dockerenv", S_IFREG }, { "/dev", S_IFDIR }, { "/dev/console", S_IFREG },
+	{ "/dev/pts", S_IFDIR }, { "/dev/shm", S_IFDIR }, { "/etc", S_IFDIR }, { "/etc/hostname", S_IFREG }, { "/etc/hosts", S_IFREG },
+	{ "/etc/resolv.conf", S_IFREG }, { "/proc", S_IFDIR }, { "/sys", S_IFDIR } };
+const struct snapshot_places container_mount_points = { mount_points, ARRAY_LEN(mount_points) };
+
 static void changes_run(struct look *l)
 {
 	struct snapshot_changes found = {};
-	if (snapshot_changes(l->e->o.snapshots, l->key, &found, &l->err) < 0)
+	if (snapshot_changes(l->e->o.snapshots, l->key, &container_mount_points, &found, &l->err) < 0)
 		return;
 	l->result = json_array();
 	for (size_t i = 0; i < found.n; i++) {

@@ -364,6 +364,10 @@ int container_mounts_start(struct container_engine *e, const char *id, const str
 void container_mounts_end(struct container_engine *e, const char *id, const struct json *plan);
 int container_mounts_sweep(struct container_engine *e, struct err *err);
 
+/* ---- look.c */
+/* Names beneath every root that are there to be mounted on, and no change of the container's. */
+extern const struct snapshot_places container_mount_points;
+
 /* ---- net.c */
 #define CONTAINER_RESOLV_GIVEN "resolv.conf.given" /* as we wrote it last: tells whether somebody changed it since */
 struct network_got;

@@ -337,31 +337,9 @@ void engine_container_top(struct engine_call *c)
 	container_top(c->e->containers, c->name, engine_param(c, "ps_args"), engine_container_call(c, engine_then_json));
 }
 
-/* Places that are only there to be mounted on: Docker has them in a layer of their own, below what `docker diff` compares with.
- * */
-static bool mount_point(struct span path)
-{
-	static const char *const places[] = { "/.dockerenv", "/dev", "/dev/console", "/dev/mqueue", "/dev/pts", "/dev/shm",
-		"/etc/hostname",
-		"/etc/hosts", "/etc/mtab", "/etc/resolv.conf", "/proc", "/sys" };
-	for (size_t i = 0; i < ARRAY_LEN(places); i++)
-		if (span_is(path, places[i]))
-			return true;
-	return false;
-}
-
-static void changed(struct engine_call *c, struct container_call *done)
-{
-	struct json kept = json_array();
-	JSON_EACH_ITEM(&done->result, i)
-		if (json_i64(json_getl(i, "Kind"), 0) != SNAPSHOT_ADDED || !mount_point(json_span(json_getl(i, "Path"))))
-			(void)json_push(&c->arena, &kept, *i);
-	engine_answer_json(c, 200, kept.n ? &kept : &(struct json){ .kind = JSON_NULL });
-}
-
 void engine_container_changes(struct engine_call *c)
 {
-	container_changes(c->e->containers, c->name, engine_container_call(c, changed));
+	container_changes(c->e->containers, c->name, engine_container_call(c, engine_then_json));
 }
 
 static bool window_read(struct engine_call *c, unsigned *out_rows, unsigned *out_columns)

@@ -136,10 +136,11 @@ static int entry_write(struct tar_writer *w, struct inodes *inodes, int dir, con
 	return rc;
 }
 
-int snapshot_diff(struct snapshot_store *s, const char *key, struct tar_sink *to, struct err *err)
+int snapshot_diff(struct snapshot_store *s, const char *key, const struct snapshot_places *besides, struct tar_sink *to,
+	struct err *err)
 {
 	struct snapshot_changes changes;
-	int rc = snapshot_changes(s, key, &changes, err);
+	int rc = snapshot_changes(s, key, besides, &changes, err);
 	if (rc < 0)
 		return rc;
 	auto_fd int upper = snapshot_live_fs(s, key, err);

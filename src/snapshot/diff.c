@@ -24,6 +24,7 @@ struct folder { /* still to be compared */
 
 struct compare {
 	struct snapshot_changes *out;
+	const struct snapshot_places *besides;
 	struct lowers below;
 	int upper;
 	bool copy;
@@ -99,6 +100,19 @@ static const char *rel_of(struct buf *path, const char *folder, const char *name
 	return buf_cstr(path);
 }
 
+/* An addition; of a place that only waits to be mounted on, only what was made of it. */
+static int added(struct compare *c, const char *rel, const struct stat *now, struct err *err)
+{
+	for (size_t i = 0; c->besides && i < c->besides->n; i++) {
+		const struct snapshot_place *p = &c->besides->items[i];
+		if (strcmp(p->path + 1, rel) != 0)
+			continue;
+		bool untouched = (now->st_mode & S_IFMT) == p->type && (p->type == S_IFDIR || now->st_size == 0);
+		return untouched ? 0 : change_add(c, SNAPSHOT_MODIFIED, rel, err);
+	}
+	return change_add(c, SNAPSHOT_ADDED, rel, err);
+}
+
 static int name_compare(struct compare *c, const struct folder *f, int dir, const char *name, const char *rel, struct err *err)
 {
 	struct stat now, then;
@@ -110,7 +124,7 @@ static int name_compare(struct compare *c, const struct folder *f, int dir, cons
 		return below ? change_add(c, SNAPSHOT_DELETED, rel, err) : 0;
 	int rc = 0;
 	if (!below)
-		rc = change_add(c, SNAPSHOT_ADDED, rel, err);
+		rc = added(c, rel, &now, err);
 	else if (differs(c, rel, &now, &then, which))
 		rc = change_add(c, SNAPSHOT_MODIFIED, rel, err);
 	if (rc == 0 && S_ISDIR(now.st_mode)) {
@@ -214,11 +228,12 @@ static int parents_add(struct compare *c, struct err *err)
 	return rc;
 }
 
-int snapshot_changes(struct snapshot_store *s, const char *key, struct snapshot_changes *out, struct err *err)
+int snapshot_changes(struct snapshot_store *s, const char *key, const struct snapshot_places *besides, struct snapshot_changes *out,
+	struct err *err)
 {
 	char parent[SNAPSHOT_CHAIN_LEN + 1];
 	*out = (struct snapshot_changes){};
-	struct compare c = { .out = out, .copy = s->backend == SNAPSHOT_COPY };
+	struct compare c = { .out = out, .besides = besides, .copy = s->backend == SNAPSHOT_COPY };
 	int rc = snapshot_parent(s, key, parent, err);
 	if (rc < 0)
 		return rc;

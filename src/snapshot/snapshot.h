@@ -125,13 +125,26 @@ struct snapshot_changes {
 	struct arena arena;
 };
 void snapshot_changes_done(struct snapshot_changes *c);
+/* Names that a snapshot's owner made without meaning a change: where something is mounted later. Docker has them in a layer of
+ * their own (its "init layer") below what a container changed. */
+struct snapshot_places {
+	const struct snapshot_place {
+		const char *path; /* absolute, as in snapshot_change */
+		mode_t type;      /* S_IFDIR or S_IFREG */
+	} *items;
+	size_t n;
+};
 /* As `docker diff`: a folder counts as modified when something in it changed, or when its mode or owner did; a file when
  * mode, owner, device, size, modification time or capabilities differ from the layers below. May run while the snapshot is
- * mounted and written; it then sees what it happens to see. At most 10 million changes (TOO_LARGE). */
-int snapshot_changes(struct snapshot_store *s, const char *key, struct snapshot_changes *out, struct err *err);
+ * mounted and written; it then sees what it happens to see. At most 10 million changes (TOO_LARGE).
+ * besides (NULL = none): an added folder or an added empty file of such a name is no change; any other thing there counts
+ * as modified, as does such a folder when something in it changed. */
+int snapshot_changes(struct snapshot_store *s, const char *key, const struct snapshot_places *besides, struct snapshot_changes *out,
+	struct err *err);
 /* The same as a layer archive (plain tar): additions and modifications with all attributes, deletions as ".wh." files, hard
  * links among them as links. Sockets are left out, as an archive cannot hold them. */
-int snapshot_diff(struct snapshot_store *s, const char *key, struct tar_sink *to, struct err *err);
+int snapshot_diff(struct snapshot_store *s, const char *key, const struct snapshot_places *besides, struct tar_sink *to,
+	struct err *err);
 /* What it occupies: inodes and bytes of its own files (not the layers'). */
 int snapshot_usage(struct snapshot_store *s, const char *key, uint64_t *out_entries, uint64_t *out_bytes, struct err *err);
 

@@ -238,16 +238,57 @@ static const char *in_target(const char *name)
 	return p;
 }
 
+static const struct snapshot_places *places; /* what changes_text leaves out */
+
 static const char *changes_text(struct snapshot_store *s, const char *key)
 {
 	static struct buf b;
 	struct snapshot_changes c;
 	buf_trunc(&b, 0);
-	OK(snapshot_changes(s, key, &c, &err));
+	OK(snapshot_changes(s, key, places, &c, &err));
 	for (size_t i = 0; i < c.n; i++)
 		buf_printf(&b, "%c %s\n", "CAD"[c.items[i].kind], c.items[i].path);
 	snapshot_changes_done(&c);
 	return buf_cstr(&b);
+}
+
+/* Mount points are no changes; what somebody made of them is. */
+static void test_changes_besides(void **state)
+{
+	static const struct snapshot_place rows[] = { { "/proc", S_IFDIR }, { "/proc/in", S_IFDIR }, { "/run", S_IFDIR },
+		{ "/etc/hosts", S_IFREG }, { "/etc/a", S_IFREG }, { "/etc/full", S_IFREG }, { "/etc/odd", S_IFREG }, { "/dir", S_IFDIR } };
+	static const struct snapshot_places all = { rows, ARRAY_LEN(rows) };
+	top_make();
+	EACH_BACKEND(s) {
+		layers_make(s);
+		OK(snapshot_prepare(s, "p", chain('b'), &err));
+		OK(snapshot_mount(s, "p", target, false, &err));
+		static const char *const folders[] = { "proc", "proc/in", "run", "etc/odd" };
+		for (size_t i = 0; i < ARRAY_LEN(folders); i++)
+			assert_int_equal(mkdir(in_target(folders[i]), 0755), 0);
+		put("etc/hosts", "");
+		places = &all;
+		assert_string_equal(changes_text(s, "p"), "C /etc\nC /etc/odd\n");
+		assert_int_equal(rmdir(in_target("etc/odd")), 0);
+		assert_string_equal(changes_text(s, "p"), "");
+		auto_buf struct buf diff = {}, none = {};
+		struct tar_buf_sink sink;
+		struct tar_writer w;
+		tar_buf_sink_init(&sink, &diff);
+		OK(snapshot_diff(s, "p", &all, &sink.sink, &err));
+		tar_buf_sink_init(&sink, &none);
+		tar_writer_init(&w, &sink.sink);
+		OK(tar_write_end(&w, &err));
+		tar_writer_done(&w);
+		assert_true(span_eq(buf_span(&diff), buf_span(&none)));
+		put("run/pid", "1");
+		put("etc/full", "text");
+		put("etc/a", "changed"); /* the layers' own file */
+		assert_string_equal(changes_text(s, "p"), "C /etc\nC /etc/a\nC /etc/full\nC /run\nA /run/pid\n");
+		places = NULL;
+		OK(snapshot_unmount(target, &err));
+	}
+	top_remove();
 }
 
 static void test_changes(void **state)
@@ -279,7 +320,7 @@ static void test_changes(void **state)
 		auto_buf struct buf diff = {};
 		struct tar_buf_sink sink;
 		tar_buf_sink_init(&sink, &diff);
-		OK(snapshot_diff(s, "c", &sink.sink, &err));
+		OK(snapshot_diff(s, "c", NULL, &sink.sink, &err));
 		OK(snapshot_unmount(target, &err));
 		/* The archive upon the same parent gives the same tree. */
 		OK(unpack_span(s, chain('d'), chain('b'), buf_span(&diff), &err));
@@ -347,7 +388,7 @@ static void test_changes_random(void **state)
 			auto_buf struct buf diff = {};
 			struct tar_buf_sink sink;
 			tar_buf_sink_init(&sink, &diff);
-			OK(snapshot_diff(s, "r", &sink.sink, &err));
+			OK(snapshot_diff(s, "r", NULL, &sink.sink, &err));
 			OK(snapshot_unmount(target, &err));
 			OK(snapshot_remove(s, "r", &err));
 			OK(unpack_span(s, chains[round], below, buf_span(&diff), &err));
@@ -469,7 +510,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_layers), cmocka_unit_test(test_attributes), cmocka_unit_test(test_escapes),
 		cmocka_unit_test(test_bombs), cmocka_unit_test(test_same_layer), cmocka_unit_test(test_changes),
-		cmocka_unit_test(test_changes_random), cmocka_unit_test(test_prune), cmocka_unit_test(test_torn),
+		cmocka_unit_test(test_changes_besides), cmocka_unit_test(test_changes_random), cmocka_unit_test(test_prune), cmocka_unit_test(test_torn),
 		cmocka_unit_test(test_no_space),
 	};
 	return cmocka_run_group_tests(tests, group_setup, NULL);

@@ -212,7 +212,7 @@ static int top_of(const char *name, char chain[65])
 static int changes(const char *key)
 {
 	struct snapshot_changes c;
-	int rc = snapshot_changes(snapshots, key, &c, &err);
+	int rc = snapshot_changes(snapshots, key, NULL, &c, &err);
 	if (rc < 0)
 		return rc;
 	for (size_t i = 0; i < c.n; i++)

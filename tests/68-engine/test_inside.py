@@ -67,6 +67,38 @@ def test_diff_and_commit(docker):
     assert d.out("commit", "chg").startswith("sha256:")
 
 
+def top_layer(d, name, folder):
+    d.cli("save", "-o", folder / "saved", name)
+    with tarfile.open(folder / "saved") as t:
+        layer = json.load(t.extractfile("manifest.json"))[0]["Layers"][-1]
+        with tarfile.open(fileobj=t.extractfile(layer)) as inner:
+            return sorted(n.strip("/") for n in inner.getnames())
+
+
+def test_mount_points_are_no_changes(docker, tmp_path):
+    """What containers need to be mounted on is nobody's change; the image has no /etc/hosts nor /sys/fs."""
+    d = docker
+    d.cli("run", "--name", "mp", "--network", "none", "busybox", "sh", "-c", "echo x > /data/new; echo 1 > /etc/hosts")
+    assert d.out("diff", "mp").splitlines() == ["C /data", "A /data/new"]
+    d.cli("commit", "mp", "mp:1")
+    assert top_layer(d, "mp:1", tmp_path) == ["data", "data/new"]
+    d.cli("run", "--name", "vol", "--network", "none", "-v", "/mine/deep", "busybox", "true")
+    assert sorted(d.out("diff", "vol").splitlines()) == ["A /mine", "A /mine/deep"]  # that one the user asked for
+    d.cli("import", "-", "bare", stdin=bare())
+    d.cli("run", "--name", "bare1", "--network", "none", "bare", "/bin/busybox", "true")
+    assert d.out("diff", "bare1") == ""
+    d.cli("commit", "bare1", "bare:2")
+    assert not {n.split("/")[0] for n in top_layer(d, "bare:2", tmp_path)} & {"dev", "etc", "proc", "sys"}
+
+
+def bare():
+    """One program, no folders to mount on."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as t:
+        t.add("/bin/busybox", "bin/busybox")
+    return out.getvalue()
+
+
 def test_export(docker, tmp_path):
     d = docker
     d.cli("run", "--name", "exp", "--network", "none", "busybox", "sh", "-c", "echo data > /data/f")
@@ -127,13 +159,14 @@ def test_volumes_on_containers(docker, tmp_path):
 
 def test_prune(docker):
     d = docker
-    d.cli("run", "--name", "old1", "--label", "keep", "--network", "none", "busybox", "true")
+    d.cli("run", "--name", "old1", "--label", "keep", "--network", "none", "busybox", "sh", "-c", "head -c 100000 /dev/zero > /data/big")
     id = d.out("create", "--name", "old2", "--network", "none", "busybox")
     up(d, "alive")
     r = d.api("POST", '/containers/prune?filters={"label!":["keep"]}').json
     assert r["ContainersDeleted"] == [id] and r["SpaceReclaimed"] >= 0
     assert sorted(d.out("ps", "-a", "--format", "{{.Names}}").split()) == ["alive", "old1"]
-    assert len(d.api("POST", "/containers/prune").json["ContainersDeleted"]) == 1
+    r = d.api("POST", "/containers/prune").json
+    assert len(r["ContainersDeleted"]) == 1 and 100000 <= r["SpaceReclaimed"] < 150000
 
 
 def test_traffic_on_a_user_defined_network(knarr):
