@@ -289,6 +289,9 @@ static int inspect_run(struct engine_call *c, struct err *err)
 	struct image_config config;
 	struct image_manifest m;
 	int rc = find(c, c->name, &id, err);
+	if (rc == 0 && c->api >= 49 && engine_param(c, "platform").len && engine_truth(c, "manifests", false))
+		rc = err_set(err, ERR_INVALID_REQUEST, "conflicting options: manifests and platform options cannot both be set");
+	rc = rc < 0 ? rc : engine_platform_check(c, 49, c->name, err);
 	if (rc == 0)
 		rc = image_inspect(c->e->images, &id, a, &i, &config, &m, err);
 	if (rc < 0)
@@ -347,6 +350,7 @@ static int history_run(struct engine_call *c, struct err *err)
 	struct image_history *h;
 	size_t n;
 	int rc = find(c, c->name, &id, err);
+	rc = rc < 0 ? rc : engine_platform_check(c, 48, c->name, err);
 	if (rc == 0)
 		rc = image_history(c->e->images, &id, a, &h, &n, err);
 	if (rc < 0)
@@ -475,6 +479,7 @@ static int delete_run(struct engine_call *c, struct err *err)
 	struct image_remove_params p = { .force = engine_truth(c, "force", false), .no_prune = engine_truth(c, "noprune", false) };
 	engine_image_users(c->e, &p);
 	int rc = find(c, c->name, &id, err);
+	rc = rc < 0 ? rc : engine_platforms_check(c, 50, c->name, err);
 	if (rc == 0)
 		rc = image_list(c->e->images, &c->arena, &all, &n_all, err);
 	if (rc == 0)

@@ -134,6 +134,14 @@ bool engine_truth(struct engine_call *c, const char *name, bool absent);
 /* INVALID_REQUEST with strconv's words when it is no number. */
 int engine_number(struct engine_call *c, const char *name, int64_t absent, int64_t *out, struct err *err);
 
+/* platform.c. Parameters that clients older than `since` do not know are passed over, as dockerd does. On a worker.
+ * "platform" of an image; *out_said: it was given. INVALID_REQUEST in Docker's words. */
+int engine_platform(struct engine_call *c, unsigned since, struct image_platform *out, bool *out_said, struct err *err);
+/* Does the image fit "platform", or each of "platforms"? NOT_FOUND "image with reference x was found but does not provide the
+ * specified platform (linux/arm64)". */
+int engine_platform_check(struct engine_call *c, unsigned since, struct span name, struct err *err);
+int engine_platforms_check(struct engine_call *c, unsigned since, struct span name, struct err *err);
+
 /* Status, the headers of every answer, the metric: for answers that stream. False when nobody waits any more. */
 bool engine_answer_head(struct engine_call *c, int status);
 const struct engine_route *engine_route_at(size_t i); /* NULL behind the last */

@@ -264,8 +264,11 @@ static int push_one(struct engine_call *c, const struct image_ref *ref, const st
 	struct engine_progress progress;
 	struct image_digest manifest;
 	engine_progress_init(&progress, c);
+	int rc = engine_platform_check(c, 46, image_ref_familiar(ref, a), err);
+	if (rc < 0)
+		return rc;
 	const struct image_push_params p = { .ref = *ref, .registry = registry, .reporter = &progress.reporter };
-	int rc = image_push(c->e->images, &p, &manifest, err);
+	rc = image_push(c->e->images, &p, &manifest, err);
 	if (rc < 0)
 		return rc;
 	struct json line = json_object(), aux = json_object();
@@ -356,9 +359,14 @@ static int load_run(struct engine_call *c, struct err *err)
 {
 	struct load l = { .c = c };
 	const struct image_reporter reporter = { .fn = load_report, .arg = &l, .cancelled = load_cancelled };
+	struct image_platform want;
+	bool said;
+	int rc = engine_platform(c, 48, &want, &said, err);
+	if (rc < 0)
+		return rc;
 	engine_progress_init(&l.progress, c);
 	l.progress.load = true;
-	return image_load(c->e->images, engine_in(c), engine_unpacker(c->e), &reporter, err);
+	return image_load(c->e->images, engine_in(c), said ? &want : NULL, engine_unpacker(c->e), &reporter, err);
 }
 
 void engine_images_load(struct engine_call *c)
@@ -372,7 +380,8 @@ static int save_names(struct engine_call *c, const struct span *names, size_t n,
 	int rc = 0;
 	/* Looked up before the first byte, so that a missing one is an answer and not a broken archive. */
 	for (size_t i = 0; rc == 0 && i < n; i++)
-		rc = image_find(c->e->images, names[i], &ids, err);
+		if ((rc = image_find(c->e->images, names[i], &ids, err)) == 0)
+			rc = engine_platform_check(c, 48, names[i], err);
 	if (rc == 0)
 		rc = image_save(c->e->images, names, n, engine_out(c), err);
 	for (size_t i = 0; rc == 0 && i < n; i++) {

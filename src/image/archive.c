@@ -14,6 +14,7 @@ struct file {
 };
 
 struct load {
+	const struct image_platform *want; /* NULL = here */
 	struct image_store *s;
 	const struct image_unpacker *u;
 	const struct image_reporter *r;
@@ -121,6 +122,26 @@ static void nameless(struct load *l, const struct image_digest *id)
 	image_report(l->r, SPAN_EMPTY, 0, 0, "Loaded image ID: %s", id->text);
 }
 
+static int wanted(struct load *l, const struct image_digest *config, struct err *err)
+{
+	auto_buf struct buf text = {};
+	struct image_config c;
+	if (!l->want)
+		return 0;
+	int rc = image_blob_read(l->s, config, &text, MANIFEST_BYTES, err);
+	rc = rc < 0 ? rc : image_config_parse(arena_span(&l->arena, buf_span(&text)), &l->arena, &c, err);
+	if (rc < 0)
+		return rc;
+	struct image_platform plain = *l->want; /* a configuration without a variant is taken for any */
+	if (!c.platform.variant[0])
+		plain.variant[0] = 0;
+	if (image_platform_score(l->want, &c.platform) || image_platform_score(&plain, &c.platform))
+		return 0;
+	return err_set(err, ERR_NOT_FOUND, "requested platform (%s/%s%s%s) not found: the archive's image is for %s/%s%s%s",
+		l->want->os, l->want->arch, l->want->variant[0] ? "/" : "", l->want->variant, c.platform.os, c.platform.arch,
+		c.platform.variant[0] ? "/" : "", c.platform.variant);
+}
+
 /* ---- docker archives ---- */
 
 static int layer_type(struct image_store *s, const struct image_digest *d, const char **out, struct err *err)
@@ -203,7 +224,8 @@ static int docker_image(struct load *l, const struct json *item, struct err *err
 		digests[i] = f->digest;
 		sizes[i++] = f->size;
 	}
-	int rc = manifest_make(l->s, &config->digest, config->size, digests, sizes, n, &manifest, err);
+	int rc = wanted(l, &config->digest, err);
+	rc = rc < 0 ? rc : manifest_make(l->s, &config->digest, config->size, digests, sizes, n, &manifest, err);
 	if (rc == 0)
 		rc = image_register(l->s, &manifest, NULL, l->u, l->r, &id, err);
 	bool any = false;
@@ -228,10 +250,12 @@ static int oci_entry(struct load *l, const struct image_descriptor *d, const str
 	if (rc == 0)
 		rc = image_manifest_parse(buf_span(&text), d->media_type, &l->arena, &m, err);
 	if (rc == 0 && m.kind == IMAGE_INDEX) {
-		struct image_platform here = image_platform_here();
+		struct image_platform platform = l->want ? *l->want : image_platform_here();
 		const struct image_descriptor *best;
-		if ((rc = image_index_choose(&m, &here, &best, err)) == 0)
+		if ((rc = image_index_choose(&m, &platform, &best, err)) == 0)
 			manifest = best->digest;
+	} else if (rc == 0) {
+		rc = wanted(l, &m.config.digest, err);
 	}
 	if (rc == 0)
 		rc = image_register(l->s, &manifest, NULL, l->u, l->r, &id, err);
@@ -277,10 +301,10 @@ static int oci_load(struct load *l, const struct json *docker, struct err *err)
 	return rc;
 }
 
-int image_load(struct image_store *s, struct tar_source *from, const struct image_unpacker *u, const struct image_reporter *r,
-	struct err *err)
+int image_load(struct image_store *s, struct tar_source *from, const struct image_platform *want, const struct image_unpacker *u,
+	const struct image_reporter *r, struct err *err)
 {
-	struct load l = { .s = s, .u = u, .r = r };
+	struct load l = { .s = s, .want = want, .u = u, .r = r };
 	struct tar_inflate *plain;
 	struct tar_reader *reader;
 	const struct tar_entry *e;

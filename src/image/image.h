@@ -227,9 +227,11 @@ bool image_chain_used(const char *chain, void *store);
 
 /* `docker load`: docker archives (manifest.json) and OCI layouts (index.json), plain or compressed. Every image in
  * it; ids and names in
- * Docker's words through the reporter ("Loaded image: nginx:latest", "Loaded image ID: sha256:..."). */
-int image_load(struct image_store *s, struct tar_source *from, const struct image_unpacker *u, const struct image_reporter *r,
-	struct err *err);
+ * Docker's words through the reporter ("Loaded image: nginx:latest", "Loaded image ID: sha256:..."). want: of an index this
+ * platform's image, and NOT_FOUND for an image of another one (those before it stay loaded); NULL = this machine's of an index,
+ * and whatever a single image is for. */
+int image_load(struct image_store *s, struct tar_source *from, const struct image_platform *want, const struct image_unpacker *u,
+	const struct image_reporter *r, struct err *err);
 /* `docker save`: one archive that is both an OCI layout and a docker archive. names as for image_find; one without tag
  * and digest means all its tags. An image stands in manifest.json once, with every tag that was asked for. */
 int image_save(struct image_store *s, const struct span *names, size_t n, struct tar_sink *to, struct err *err);

@@ -434,7 +434,7 @@ static void test_save_load(void **state)
 	struct tar_memory_source m;
 	tar_memory_source_init(&m, buf_span(&saved));
 	const struct image_reporter r = { .fn = report_lines, .arg = &lines };
-	OK(image_load(s, &m.source, NULL, &r, &err));
+	OK(image_load(s, &m.source, NULL, NULL, &r, &err));
 	assert_string_equal(buf_cstr(&lines), "Loaded image: one:1\nLoaded image: host.example/two:x\n");
 	OK(image_find(s, SPAN("one:1"), &found, &err));
 	assert_true(image_digest_eq(&found, &a));
@@ -445,12 +445,12 @@ static void test_save_load(void **state)
 	for (size_t at = 600; at < saved.len; at += 487) {
 		saved.ptr[at] ^= 1;
 		tar_memory_source_init(&m, buf_span(&saved));
-		refused += image_load(s, &m.source, NULL, NULL, NULL) < 0;
+		refused += image_load(s, &m.source, NULL, NULL, NULL, NULL) < 0;
 		saved.ptr[at] ^= 1;
 	}
 	assert_true(refused > 10);
 	tar_memory_source_init(&m, SPAN("no archive"));
-	FAILS(ERR_CORRUPT, "archive", image_load(s, &m.source, NULL, NULL, &err));
+	FAILS(ERR_CORRUPT, "archive", image_load(s, &m.source, NULL, NULL, NULL, &err));
 	FAILS(ERR_CORRUPT, "archive", image_import(s, (tar_memory_source_init(&m, SPAN("no archive")), &m.source), &(struct image_import_params){}, &found,
 		&err));
 	image_store_close(s);
@@ -482,7 +482,7 @@ static void test_kill(void **state)
 				struct tar_memory_source m;
 				tar_memory_source_init(&m, buf_span(&saved));
 				struct image_store *c;
-				if (fail_arm(spec) < 0 || image_store_open(top, &c, NULL) < 0 || image_load(c, &m.source, NULL, NULL, NULL) < 0 ||
+				if (fail_arm(spec) < 0 || image_store_open(top, &c, NULL) < 0 || image_load(c, &m.source, NULL, NULL, NULL, NULL) < 0 ||
 				    image_tag(c, &a, SPAN("two"), NULL) < 0)
 					_exit(9);
 				_exit(0);

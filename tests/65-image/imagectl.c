@@ -131,7 +131,7 @@ static int with_source(const char *path, int (*fn)(struct tar_source *from, cons
 
 static int load(struct tar_source *from, const char *arg)
 {
-	return image_load(images, from, the_unpacker(), &reporter, &err);
+	return image_load(images, from, NULL, the_unpacker(), &reporter, &err);
 }
 
 static int import(struct tar_source *from, const char *ref)

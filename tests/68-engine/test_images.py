@@ -3,6 +3,7 @@ import hashlib
 import http.server
 import json
 import threading
+import urllib.parse
 
 import pytest
 from conftest import *
@@ -267,3 +268,38 @@ def test_it_survives_a_restart(make_knarr):
     k.stop(signal.SIGKILL)
     k.start()
     assert json.loads(k.out("inspect", "stay:1"))[0]["Id"] == id
+
+
+def platform(os="linux", arch="amd64", **more):
+    return urllib.parse.quote(json.dumps({"os": os, "architecture": arch, **more}))
+
+
+def test_platform_parameters(knarr, registry, tmp_path):
+    """An image has one platform: it fits what is asked for, or is not found."""
+    d = knarr
+    import_busybox(d, "plat:1")
+    mine = json.loads(d.out("inspect", "plat:1"))[0]["Architecture"]
+    other = "arm64" if mine != "arm64" else "s390x"
+    words = f"image with reference {{}} was found but does not provide the specified platform (linux/{other})"
+    for method, path in (("GET", "/images/plat:1/json?platform="), ("GET", "/images/plat:1/history?platform="), ("GET", "/images/plat:1/get?platform="),
+                         ("GET", "/images/get?names=plat:1&platform="), ("DELETE", "/images/plat:1?platforms=")):
+        r = d.api(method, path + platform(arch=other))
+        assert (r.status, r.message) == (404, words.format("plat:1")), path
+        r = d.api(method, path + "linux")
+        assert r.status == 400 and r.message == "failed to parse platform: invalid character 'l' looking for beginning of value", path
+        assert d.api(method, path + platform(arch="")).message == "both OS and Architecture must be provided"
+        if method == "GET":
+            assert d.api(method, path + platform(arch=mine)).status == 200, path
+    assert d.api("GET", "/images/plat:1/json?platform=" + platform(arch=other), version="v1.48").status == 200  # not known then
+    assert "cannot both be set" in d.api("GET", "/images/plat:1/json?manifests=1&platform=" + platform(arch=mine)).message
+    assert words.format("plat:1") in d.fails("save", "--platform", f"linux/{other}", "-o", tmp_path / "no", "plat:1")
+    d.cli("save", "--platform", f"linux/{mine}", "-o", tmp_path / "saved", "plat:1")
+    p = d.cli("load", "--platform", f"linux/{other}", "-i", tmp_path / "saved", check=1)
+    assert f"requested platform (linux/{other}) not found: the archive's image is for linux/{mine}" in p.stderr
+    assert "Loaded image: plat:1" in d.out("load", "--platform", f"linux/{mine}", "-i", tmp_path / "saved")
+    name = f"{registry}/plat:1"
+    d.cli("tag", "plat:1", name)
+    assert words.format(name) in d.fails("push", "--platform", f"linux/{other}", name)
+    d.cli("push", "--platform", f"linux/{mine}", name)
+    d.cli("rmi", name)
+    assert d.api("DELETE", "/images/plat:1?platforms=" + platform(arch=mine)).status == 200
