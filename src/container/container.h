@@ -82,6 +82,8 @@ const struct image_unpacker *container_unpacker(struct container_engine *e);
 /* image_remove_params.used (arg is the engine): may be called from any thread. */
 bool container_uses_image(void *engine, const struct image_digest *id, bool only_running, char out_container[65],
 	bool *out_running);
+/* All that were made of it, in no order: full ids. Any thread. */
+struct json container_users(struct container_engine *e, const struct image_digest *id, struct arena *a);
 
 /* ---- calls: operations that answer later ---- */
 

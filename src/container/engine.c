@@ -166,6 +166,17 @@ bool container_uses_image(void *engine, const struct image_digest *id, bool only
 	return found;
 }
 
+struct json container_users(struct container_engine *e, const struct image_digest *id, struct arena *a)
+{
+	struct json list = json_array();
+	pthread_mutex_lock(&e->users_lock);
+	for (size_t i = 0; i < e->n_users; i++)
+		if (image_digest_eq(&e->users[i].image, id))
+			json_push(a, &list, json_str(arena_span(a, span_of(e->users[i].id))));
+	pthread_mutex_unlock(&e->users_lock);
+	return list;
+}
+
 /* ---- layers: snapshot behind image_unpacker */
 
 static bool layer_has(void *arg, const char *chain)

@@ -155,6 +155,47 @@ static uint64_t shared_size(struct engine_call *c, const struct chosen *k, size_
 	return total;
 }
 
+static struct json descriptor_of(struct arena *a, const struct image_info *i, struct span media_type, size_t size)
+{
+	struct json v = json_object();
+	(void)json_setl(a, &v, "mediaType", engine_text(a, media_type));
+	(void)json_setl(a, &v, "digest", engine_text(a, image_digest_span(&i->manifest)));
+	(void)json_setl(a, &v, "size", json_int((int64_t)size));
+	return v;
+}
+
+/* ImageManifestSummary: of each image its one manifest. An image whose manifest is damaged has none to tell of. */
+static struct json manifests_of(struct engine_call *c, const struct image_info *i)
+{
+	struct arena *a = &c->arena;
+	struct json list = json_array(), v = json_object(), size = json_object(), data = json_object(), platform = json_object(),
+		unpacked = json_object();
+	struct image_manifest m;
+	auto_buf struct buf text = {};
+	if (image_blob_read(c->e->images, &i->manifest, &text, 8 << 20, NULL) < 0 ||
+	    image_manifest_parse(buf_span(&text), SPAN_EMPTY, a, &m, NULL) < 0)
+		return list;
+	uint64_t content = text.len + m.config.size + i->size, bytes = engine_image_size(c->e, i);
+	(void)json_setl(a, &v, "ID", engine_text(a, image_digest_span(&i->manifest)));
+	(void)json_setl(a, &v, "Descriptor", descriptor_of(a, i, m.media_type, text.len));
+	(void)json_setl(a, &v, "Available", json_bool(true));
+	(void)json_setl(a, &size, "Total", json_int((int64_t)(content + bytes)));
+	(void)json_setl(a, &size, "Content", json_int((int64_t)content));
+	(void)json_setl(a, &v, "Size", size);
+	(void)json_setl(a, &v, "Kind", json_cstr("image"));
+	(void)json_setl(a, &platform, "architecture", engine_text(a, span_of(i->platform.arch)));
+	(void)json_setl(a, &platform, "os", engine_text(a, span_of(i->platform.os)));
+	if (i->platform.variant[0])
+		(void)json_setl(a, &platform, "variant", engine_text(a, span_of(i->platform.variant)));
+	(void)json_setl(a, &data, "Platform", platform);
+	(void)json_setl(a, &data, "Containers", container_users(c->e->containers, &i->id, a));
+	(void)json_setl(a, &unpacked, "Unpacked", json_int((int64_t)bytes));
+	(void)json_setl(a, &data, "Size", unpacked);
+	(void)json_setl(a, &v, "ImageData", data);
+	(void)json_push(a, &list, v);
+	return list;
+}
+
 static struct json summary(struct engine_call *c, struct chosen *k, size_t n, bool shared)
 {
 	struct arena *a = &c->arena;
@@ -188,10 +229,13 @@ static int list_run(struct engine_call *c, struct err *err)
 		return rc;
 	qsort(k.all, k.n, sizeof(*k.all), newest_first);
 	bool all = engine_truth(c, "all", false), shared = c->api >= 42 && engine_truth(c, "shared-size", false);
+	bool manifests = c->api >= 47 && engine_truth(c, "manifests", false);
 	c->out = json_array();
 	for (size_t i = 0; i < k.n; i++)
 		if (chosen_has(c, &k, i, all)) {
 			struct json v = summary(c, &k, i, shared);
+			if (manifests)
+				(void)json_setl(&c->arena, &v, "Manifests", manifests_of(c, &k.all[i]));
 			engine_shape(ENGINE_DOC_IMAGE_SUMMARY, c->api, &c->arena, &v);
 			(void)json_push(&c->arena, &c->out, v);
 		}
@@ -296,8 +340,7 @@ static int inspect_run(struct engine_call *c, struct err *err)
 		rc = image_inspect(c->e->images, &id, a, &i, &config, &m, err);
 	if (rc < 0)
 		return rc;
-	struct json v = json_object(), rootfs = json_object(), layers = json_array(), meta = json_object(),
-		descriptor = json_object();
+	struct json v = json_object(), rootfs = json_object(), layers = json_array(), meta = json_object();
 	const struct json *history = json_getl(&config.tree, "history");
 	struct span comment = json_span(json_getl(&config.tree, "comment"));
 	if (!comment.len && json_is(history, JSON_ARRAY) && history->n)
@@ -326,13 +369,11 @@ static int inspect_run(struct engine_call *c, struct err *err)
 	(void)json_setl(a, &v, "RootFS", rootfs);
 	(void)json_setl(a, &meta, "LastTagTime", i.tagged_ns ? engine_time(a, i.tagged_ns) : json_cstr("0001-01-01T00:00:00Z"));
 	(void)json_setl(a, &v, "Metadata", meta);
-	(void)json_setl(a, &descriptor, "mediaType", engine_text(a, m.media_type));
-	(void)json_setl(a, &descriptor, "digest", engine_text(a, image_digest_span(&i.manifest)));
 	auto_buf struct buf text = {};
-	if (image_blob_read(c->e->images, &i.manifest, &text, 8 << 20, NULL) == 0) {
-		(void)json_setl(a, &descriptor, "size", json_int((int64_t)text.len));
-		(void)json_setl(a, &v, "Descriptor", descriptor);
-	}
+	if (image_blob_read(c->e->images, &i.manifest, &text, 8 << 20, NULL) == 0)
+		(void)json_setl(a, &v, "Descriptor", descriptor_of(a, &i, m.media_type, text.len));
+	if (c->api >= 48 && engine_truth(c, "manifests", false))
+		(void)json_setl(a, &v, "Manifests", manifests_of(c, &i));
 	engine_shape(ENGINE_DOC_IMAGE, c->api, a, &v);
 	c->out = v;
 	return 0;

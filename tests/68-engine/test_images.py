@@ -303,3 +303,21 @@ def test_platform_parameters(knarr, registry, tmp_path):
     d.cli("push", "--platform", f"linux/{mine}", name)
     d.cli("rmi", name)
     assert d.api("DELETE", "/images/plat:1?platforms=" + platform(arch=mine)).status == 200
+
+
+def test_manifests(knarr):
+    """Every image tells of its one manifest, and of who was made of it."""
+    d = knarr
+    import_busybox(d, "mani:1")
+    ids = sorted(d.out("create", "--network", "none", "mani:1", "true") for _ in range(2))
+    i = d.api("GET", "/images/mani:1/json?manifests=1").json
+    m, = i["Manifests"]
+    assert m["ID"] == i["Descriptor"]["digest"] and m["Descriptor"] == i["Descriptor"] and m["Kind"] == "image" and m["Available"] is True
+    assert m["ImageData"]["Platform"] == {"architecture": i["Architecture"], "os": "linux"} and sorted(m["ImageData"]["Containers"]) == ids
+    assert m["ImageData"]["Size"]["Unpacked"] == i["Size"] and m["Size"]["Total"] == m["Size"]["Content"] + i["Size"]
+    assert [x["Manifests"] for x in d.api("GET", "/images/json?manifests=1").json if x["Id"] == i["Id"]] == [[m]]
+    assert "Manifests" not in d.api("GET", "/images/mani:1/json").json
+    assert not [x for x in d.api("GET", "/images/json?manifests=1", version="v1.46").json if "Manifests" in x]
+    assert "mani:1" in d.out("images", "--tree")
+    d.cli("rm", *ids)
+    d.cli("rmi", "mani:1")
