@@ -1,4 +1,4 @@
-"""`knarr engine` in folders of its own, and with KNARR_LONG=1 Debian's dockerd beside it: the same tests run against both."""
+"""`knarr engine` in folders of its own, and with KNARR_TEST_LONG=1 Debian's dockerd beside it: the same tests run against both."""
 import http.client
 import io
 import json
@@ -17,7 +17,7 @@ import pytest
 REPO = pathlib.Path(__file__).resolve().parent.parent.parent
 BUILD = REPO / os.environ.get("KNARR_BUILD", "build")
 KNARR = BUILD / "src/app/knarr"
-LONG = os.environ.get("KNARR_LONG") == "1"
+LONG = os.environ.get("KNARR_TEST_LONG") == "1"
 ENV = {k: v for k, v in os.environ.items() if k.lower() not in ("http_proxy", "https_proxy", "no_proxy", "docker_host", "docker_context")}
 
 
