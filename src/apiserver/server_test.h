@@ -3,6 +3,7 @@
 #pragma once
 
 #include "apiserver/meter.h"
+#include "apiserver/look.h"
 #include "apiserver/server.h"
 
 #include <ftw.h>
@@ -151,6 +152,7 @@ static inline int teardown(void **state)
 {
 	struct bench *b = *state;
 	auto_err struct err err = ERR_INIT;
+	look_free(&b->worker);
 	assert_int_equal(store_close(b->server.store, &err), 0);
 	api_registry_cache_done(&b->worker.registry);
 	api_registry_box_free(b->server.registry);
