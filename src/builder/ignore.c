@@ -12,10 +12,9 @@ static bool class_char(struct span *p, uint32_t *out)
 		return false;
 	if (*p->ptr == '\\')
 		*p = span_from(*p, 1);
-	if (!p->len)
-		return false;
-	*p = span_from(*p, utf8_next(*p, out));
-	return p->len > 0; /* a class that is not closed */
+	size_t n = p->len ? utf8_next(*p, out) : 0;
+	*p = span_from(*p, n);
+	return n && p->len; /* no character, or a class that is not closed */
 }
 
 /* Behind '[': does it have c? What follows it is left in *p. False: malformed. */
@@ -59,26 +58,30 @@ static bool well_formed(struct span p)
 	return true;
 }
 
-/* One character of name against what stands at *p, which is no '*'. */
+/* One character of name against what stands at *p, which is no '*'. A byte that is no UTF-8 is a character of its own. */
 static bool one(struct span *p, struct span *name)
 {
-	uint32_t want, have;
-	struct span rest = *name;
-	rest = span_from(rest, utf8_next(rest, &have));
+	uint32_t have;
+	size_t n = utf8_next(*name, &have);
 	char c = *p->ptr;
 	bool same;
+	if (!n) {
+		have = 0xFFFD;
+		n = 1;
+	}
 	if (c == '[') {
 		*p = span_from(*p, 1);
 		(void)class_has(p, have, &same);
 	} else if (c == '?') {
 		*p = span_from(*p, 1);
 		same = have != '/';
-	} else {
+	} else { /* bytes are compared with bytes */
 		*p = span_from(*p, c == '\\');
-		*p = span_from(*p, utf8_next(*p, &want));
-		same = want == have;
+		same = *p->ptr == *name->ptr;
+		*p = span_from(*p, 1);
+		n = 1;
 	}
-	*name = rest;
+	*name = span_from(*name, n);
 	return same;
 }
 
