@@ -40,7 +40,11 @@ static bool is_sealed(int self)
 static int mount_copy(void)
 {
 	auto_fd int tree = sys_mount_tree_open(AT_FDCWD, "/proc/self/exe", false, false);
+	struct statvfs fs;
 	if (tree < 0 || sys_mount_attr_set(tree, false, MOUNT_ATTR_RDONLY, 0, 0, -1) < 0)
+		return -1;
+	/* What the copy will find is asked before it runs: it would make a copy of itself for ever. */
+	if (fstatvfs(tree, &fs) < 0 || !(fs.f_flag & ST_RDONLY))
 		return -1;
 	return take_fd(&tree);
 }
@@ -60,6 +64,8 @@ static int memory_copy(int self, struct err *err)
 	}
 	if (fchmod(copy, 0500) < 0 || fcntl(copy, F_ADD_SEALS, SEALS) < 0)
 		return err_sys(err, "seal the copy of the program");
+	if (!is_sealed(copy))
+		return err_set(err, ERR_INTERNAL, "the copy of the program is not sealed");
 	return take_fd(&copy);
 }
 
