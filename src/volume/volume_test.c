@@ -319,15 +319,15 @@ static void test_lists(void **state)
 	OK(volume_use(s, &named, SPAN("dead"), &a, &v, &err));
 	static const struct {
 		const char *filter, *names;
-	} rows[] = { { "{}", "4" }, { "{\"label\":[\"k\"]}", "2" }, { "{\"label\":[\"k=v\"]}", "1" }, { "{\"label\":[\"k\",\"l\"]}", "1" },
-		{ "{\"name\":[\"^a\"]}", "1" }, { "{\"name\":[\"b\",\"aa\"],\"label\":[\"k\"]}", "2" }, { "{\"dangling\":[\"true\"]}", "3" },
+	} rows[] = { /* no pattern that the anonymous one's random name could have too */
+		{ "{}", "4" }, { "{\"label\":[\"k\"]}", "2" }, { "{\"label\":[\"k=v\"]}", "1" }, { "{\"label\":[\"k\",\"l\"]}", "1" },
+		{ "{\"name\":[\"^aa$\"]}", "1" }, { "{\"name\":[\"b\",\"aa\"],\"label\":[\"k\"]}", "2" }, { "{\"dangling\":[\"true\"]}", "3" },
 		{ "{\"dangling\":[\"0\"]}", "1" }, { "{\"dangling\":[\"true\",\"false\"]}", "4" }, { "{\"driver\":[\"local\"]}", "4" },
 		{ "{\"driver\":[\"x\"]}", "0" } };
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		struct json f = doc_of(&a, rows[i].filter);
 		OK(volume_list(s, &f, &a, &list, &n, &err));
-		/* the anonymous one's random name may hold a "b" */
-		if (n != (size_t)(rows[i].names[0] - '0') && !strstr(rows[i].filter, "\"b\""))
+		if (n != (size_t)(rows[i].names[0] - '0'))
 			fail_msg("%s: wanted %s, got %zu", rows[i].filter, rows[i].names, n);
 	}
 	struct json bad = doc_of(&a, "{\"foo\":[\"x\"]}"), bad2 = doc_of(&a, "{\"dangling\":[\"x\"]}"),
