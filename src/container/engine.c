@@ -439,7 +439,7 @@ static int folders_open(struct container_engine *e, struct err *err)
 
 static void engine_free(struct container_engine *e)
 {
-	for (struct container *c; (c = LIST_FIRST(&e->all, struct container, link));)
+	for (struct container *c; (c = LIST_POP(&e->all, struct container, link));)
 		container_free(c);
 	container_spawner_stop(e);
 	map_done(&e->by_id);

@@ -197,16 +197,28 @@ static bool any_arch(const struct json *list)
 	return false;
 }
 
+/* The first two numbers of "6.1.0-25-amd64" as one that can be compared; false when it does not begin so. */
+static bool version_read(struct span text, uint64_t *out)
+{
+	struct span rest = text, major, minor;
+	uint64_t a, b;
+	if (!span_cut(&rest, '.', &major) || !span_cut(&rest, '.', &minor))
+		return false;
+	size_t digits = 0;
+	while (digits < minor.len && minor.ptr[digits] >= '0' && minor.ptr[digits] <= '9')
+		digits++;
+	if (!span_to_u64(major, &a) || !span_to_u64(span_sub(minor, 0, digits), &b) || a > 1000000 || b > 1000000)
+		return false;
+	*out = a << 32 | b;
+	return true;
+}
+
 /* "4.8": is this kernel at least so new? */
 static bool kernel_has(struct span min)
 {
 	struct utsname u;
-	unsigned a = 0, b = 0, c = 0, d = 0;
-	char text[32];
-	if (uname(&u) < 0 || min.len >= sizeof(text))
-		return false;
-	snprintf(text, sizeof(text), "%.*s", SPAN_ARG(min));
-	return sscanf(text, "%u.%u", &a, &b) == 2 && sscanf(u.release, "%u.%u", &c, &d) == 2 && (c > a || (c == a && d >= b));
+	uint64_t want, have;
+	return uname(&u) == 0 && version_read(min, &want) && version_read(span_of(u.release), &have) && have >= want;
 }
 
 static bool rule_holds(const struct json *rule, uint64_t caps)
