@@ -247,7 +247,7 @@ static int names_each(int dirfd, void (*fn)(struct snapshot_store *s, const char
 	}
 	struct dirent *e;
 	while ((e = readdir(d)))
-		if (strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
 			fn(s, e->d_name);
 	closedir(d);
 	return 0;

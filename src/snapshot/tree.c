@@ -166,7 +166,7 @@ static int remove_in(struct removal *r, int top, const char *name, struct err *e
 		errno = 0;
 		struct dirent *e = readdir(frames[depth - 1].dir);
 		if (e) {
-			if (strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))
+			if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
 				enter = e->d_name;
 			continue;
 		}
@@ -282,7 +282,7 @@ int snapshot_xattrs_each(int dirfd, const char *name, int (*fn)(const char *attr
 		return errno == EOPNOTSUPP || errno == ENOENT ? 0 : err_sys(err, "list attributes of %s", name);
 	for (const char *p = names; p < names + n; p += strlen(p) + 1) {
 		/* What belongs to the place and not to the file: overlay's own marks, labels. */
-		if (!span_starts(span_of(p), SPAN("user.")) && strcmp(p, "security.capability") &&
+		if (!span_starts(span_of(p), SPAN("user.")) && strcmp(p, "security.capability") != 0 &&
 		    !span_starts(span_of(p), SPAN("system.posix_acl_")))
 			continue;
 		auto_free char *value = mem_alloc(65536);

@@ -192,7 +192,7 @@ static int opaque_in_copy(struct unpack *u, struct err *err)
 		char *text;
 	} *list = NULL;
 	while ((e = readdir(d)))
-		if (strcmp(e->d_name, ".") && strcmp(e->d_name, "..")) {
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) {
 			struct name *n = arena_new(&names, struct name);
 			*n = (struct name){ list, arena_cstr(&names, span_of(e->d_name)) };
 			list = n;

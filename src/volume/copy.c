@@ -34,7 +34,7 @@ static const char *first_entry(int fd, struct arena *a)
 		return "?"; /* not known: counts as not empty */
 	}
 	while (!name && (e = readdir(d)))
-		if (strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
 			name = arena_cstr(a, span_of(e->d_name));
 	closedir(d);
 	return name;
@@ -60,7 +60,7 @@ static int entries_move(int from, int to, struct err *err)
 	int rc = 0;
 	struct dirent *e;
 	while (rc == 0 && (e = readdir(d)))
-		if (strcmp(e->d_name, ".") && strcmp(e->d_name, "..") && renameat(from, e->d_name, to, e->d_name) < 0)
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 && renameat(from, e->d_name, to, e->d_name) < 0)
 			rc = err_sys(err, "move %s into the volume", e->d_name);
 	closedir(d);
 	return rc;

@@ -166,7 +166,7 @@ static int each_name(int dirfd, const char *folder, int (*fn)(void *arg, const c
 	int rc = 0;
 	struct dirent *e;
 	while (rc == 0 && (e = readdir(d)))
-		if (strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
 			rc = fn(arg, e->d_name, err);
 	closedir(d);
 	return rc;
