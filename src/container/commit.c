@@ -162,6 +162,10 @@ static int change_apply(struct arena *a, struct json *c, struct span line, struc
 
 /* ---- the image */
 
+/* An archive without an entry: two blocks of zeros. */
+#define EMPTY_TAR_BYTES 1024
+
+/* *out_size 0: the container changed nothing, and there is no layer, as with Docker. */
 static int layer_make(struct commit *k, struct image_digest *out, uint64_t *out_size, struct err *err)
 {
 	struct container_engine *e = k->op.c->e;
@@ -172,7 +176,8 @@ static int layer_make(struct commit *k, struct image_digest *out, uint64_t *out_
 	rc = snapshot_diff(e->o.snapshots, container_snapshot_key(&k->op.arena, k->op.c->id), &container_mount_points,
 		image_ingest_sink(in), err);
 	*out_size = image_ingest_size(in);
-	if (rc < 0) {
+	if (rc < 0 || *out_size <= EMPTY_TAR_BYTES) {
+		*out_size = 0;
 		image_ingest_drop(in, false);
 		return rc;
 	}
@@ -184,6 +189,7 @@ static void strings_out(struct json_out *o, const char *key, struct span value)
 	container_out_s(o, key, value);
 }
 
+/* diff: NULL without a layer. */
 static int config_make(struct commit *k, const struct image_config *from, const struct image_digest *diff, struct buf *out,
 	struct err *err)
 {
@@ -203,13 +209,17 @@ static int config_make(struct commit *k, const struct image_config *from, const 
 	json_setl(a, &v, "container", json_cstr(c->id));
 	struct json *rootfs = member(a, &v, "rootfs", json_object());
 	json_setl(a, rootfs, "type", json_cstr("layers"));
-	json_push(a, member(a, rootfs, "diff_ids", json_array()), json_str(image_digest_span(diff)));
+	struct json *diff_ids = member(a, rootfs, "diff_ids", json_array());
+	if (diff)
+		json_push(a, diff_ids, json_str(image_digest_span(diff)));
 	json_setl(a, &entry, "created", now);
 	json_setl(a, &entry, "created_by", json_str(container_str(&c->doc, "Path")));
 	if (k->author.len)
 		json_setl(a, &entry, "author", json_str(k->author));
 	if (k->comment.len)
 		json_setl(a, &entry, "comment", json_str(k->comment));
+	if (!diff)
+		json_setl(a, &entry, "empty_layer", json_bool(true));
 	json_push(a, member(a, &v, "history", json_array()), entry);
 	json_write(out, &v, 0);
 	return 0;
@@ -240,7 +250,7 @@ static int image_make(struct commit *k, const struct image_digest *layer, uint64
 		rc = image_digest_parse(base, &parent, err);
 		rc = rc < 0 ? rc : image_inspect(e->o.images, &parent, a, &info, &from, &manifest, err);
 	}
-	rc = rc < 0 ? rc : config_make(k, &from, layer, &text, err);
+	rc = rc < 0 ? rc : config_make(k, &from, layer_size ? layer : NULL, &text, err);
 	rc = rc < 0 ? rc : image_blob_put(e->o.images, buf_span(&text), &config, err);
 	if (rc < 0)
 		return rc;
@@ -254,7 +264,8 @@ static int image_make(struct commit *k, const struct image_digest *layer, uint64
 	json_out_begin_array(&o);
 	for (size_t i = 0; i < manifest.n; i++)
 		descriptor_out(&o, manifest.items[i].media_type, &manifest.items[i].digest, manifest.items[i].size);
-	descriptor_out(&o, span_of(IMAGE_TYPE_OCI_LAYER), layer, layer_size);
+	if (layer_size)
+		descriptor_out(&o, span_of(IMAGE_TYPE_OCI_LAYER), layer, layer_size);
 	json_out_end(&o);
 	json_out_end(&o);
 	rc = image_blob_put(e->o.images, buf_span(&list), &made, err);

@@ -394,7 +394,7 @@ static void policies_resume(struct container_engine *e)
 {
 	LIST_EACH (&e->all, c, struct container, link) {
 		if (container_is_running(c)) {
-			container_health_started(c);
+			container_health_resumed(c);
 			continue;
 		}
 		if (c->ever_started && container_truth(c->host, "AutoRemove")) {
@@ -520,7 +520,7 @@ int container_engine_open(const struct container_opts *opts, struct container_en
 		return rc;
 	}
 	orphans_remove(e);
-	container_execs_sweep(e);
+	container_execs_resume(e);
 	policies_resume(e);
 	*out_engine = e;
 	return 0;

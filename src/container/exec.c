@@ -1,10 +1,8 @@
 /* One more process in a running container. It has a monitor of its own, so it survives us like the container does, and a folder
  * RUN/exec/ID while that monitor lives; the object lives as long as the container, the oldest that have ended go first. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -34,14 +32,10 @@ static void exec_event(struct exec *x, const char *action, const char *code)
 		container_event_send(x->c, buf_cstr(&b), "execID", x->id, NULL);
 }
 
-struct exec *container_exec_new(struct container *c, const struct json *config)
+static struct exec *exec_make(struct container *c, const struct json *config, const char *id)
 {
 	struct exec *x = mem_new(struct exec);
-	uint8_t raw[32];
-	auto_buf struct buf b = {};
-	rng_secret(raw, sizeof(raw));
-	hex_add(&b, raw, sizeof(raw));
-	memcpy(x->id, buf_cstr(&b), sizeof(x->id));
+	memcpy(x->id, id, sizeof(x->id));
 	x->c = c;
 	x->e = c->e;
 	memcpy(x->container_id, c->id, sizeof(x->container_id));
@@ -52,6 +46,16 @@ struct exec *container_exec_new(struct container *c, const struct json *config)
 	words_make(x);
 	list_push(&c->execs, &x->link);
 	map_put(&c->e->execs, span_of(x->id), x);
+	return x;
+}
+
+struct exec *container_exec_new(struct container *c, const struct json *config)
+{
+	uint8_t raw[32];
+	auto_buf struct buf b = {};
+	rng_secret(raw, sizeof(raw));
+	hex_add(&b, raw, sizeof(raw));
+	struct exec *x = exec_make(c, config, buf_cstr(&b));
 	exec_event(x, "exec_create", NULL);
 	return x;
 }
@@ -237,6 +241,37 @@ static void on_control(struct loop_fd *f, unsigned events)
 	}
 }
 
+static int control_open(struct exec *x, int sock, struct err *err)
+{
+	int rc = loop_fd_open(&x->control, x->e->o.loop, "exec control", sock, on_control, err);
+	if (rc < 0)
+		return rc;
+	x->control_sock = sock;
+	x->control_live = true;
+	container_busy(x->e, 1);
+	loop_fd_background(&x->control, true);
+	loop_fd_want(&x->control, LOOP_READ);
+	return 0;
+}
+
+int container_exec_adopt(struct container *c, const char *id, const struct json *config, int sock, pid_t pid, struct err *err)
+{
+	auto_fd int control = sock;
+	int rc = monitor_send(control, MONITOR_WAIT, 0, 0, 0, SPAN_EMPTY, err);
+	if (rc < 0)
+		return rc;
+	struct exec *x = exec_make(c, config, id);
+	rc = control_open(x, control, err);
+	if (rc < 0) {
+		container_exec_drop(x);
+		return rc;
+	}
+	(void)take_fd(&control);
+	x->state = EXEC_RUNNING;
+	x->pid = pid;
+	return 0;
+}
+
 /* ---- start */
 
 static int process_write(struct exec *x, int dir, struct err *err)
@@ -303,6 +338,7 @@ static int start(struct exec *x, struct err *err)
 	if (dir < 0)
 		return rc < 0 ? rc : err_sys(err, "open %s", path);
 	rc = process_write(x, dir, err);
+	rc = rc < 0 ? rc : container_exec_record(x, dir, err);
 	if (rc < 0)
 		return rc;
 	bool input = container_truth(&x->config, "AttachStdin");
@@ -335,7 +371,7 @@ static void start_run(struct loop_work *w)
 }
 
 /* runc's words, and its exit codes */
-static int failure_word(struct err *err)
+static int failure_word(struct exec *x, struct err *err)
 {
 	const char *text = err_msg(err);
 	int code = err->class == ERR_NO_COMMAND || strstr(text, "executable file not found") || strstr(text, "no such file") ? 127
@@ -343,10 +379,9 @@ static int failure_word(struct err *err)
 															       : 126;
 	bool oci = err->class == ERR_NO_COMMAND || err->class == ERR_NOT_EXECUTABLE || strstr(text,
 		"unable to start container process");
-	if (oci) {
-		err->class = ERR_INVALID_REQUEST;
-		err_note(err, "OCI runtime exec failed: exec failed");
-	}
+	if (oci)
+		err_set(err, ERR_INVALID_REQUEST, "OCI runtime exec failed: exec failed: %s: unknown",
+			arena_cstr(&x->scratch, span_of(text)));
 	return code;
 }
 
@@ -365,17 +400,12 @@ static void start_done(struct loop_work *w)
 	auto_err struct err err = ERR_INIT;
 	x->working = false;
 	err_move(&err, &x->err);
-	if (!err.class && loop_fd_open(&x->control, e->o.loop, "exec control", x->control_got, on_control, &err) == 0) {
-		x->control_sock = take_fd(&x->control_got);
-		x->control_live = true;
-		container_busy(e, 1);
-		loop_fd_background(&x->control, true);
-		loop_fd_want(&x->control, LOOP_READ);
-	}
+	if (!err.class && control_open(x, x->control_got, &err) == 0)
+		x->control_got = -1;
 	fd_close(&x->control_got);
+	int code = err.class ? failure_word(x, &err) : 0;
 	arena_reset(&x->scratch);
 	if (err.class) {
-		int code = failure_word(&err);
 		fd_close(&x->stream_got);
 		container_streams_abandon(&x->streams);
 		answer(x, &err);
@@ -582,20 +612,4 @@ void container_execs_close(struct container *c)
 		loop_fd_close(&x->control, control_closed);
 		fd_close(&x->control_sock);
 	}
-}
-
-void container_execs_sweep(struct container_engine *e)
-{
-	auto_arena struct arena a = {};
-	auto_fd int dir = open(arena_printf(&a, "%s/exec", e->run_dir).ptr, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *list = dir < 0 ? NULL : fdopendir(dup(dir));
-	struct dirent *d;
-	while (list && (d = readdir(list))) {
-		auto_fd int one = d->d_name[0] == '.' ? -1 : openat(dir, d->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		/* A monitor holds the lock as long as it lives. */
-		if (one >= 0 && flock(one, LOCK_EX | LOCK_NB) == 0)
-			(void)container_folder_remove(dir, d->d_name, NULL); /* the next open tries again */
-	}
-	if (list)
-		closedir(list);
 }

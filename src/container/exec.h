@@ -40,6 +40,10 @@ struct exec {
 };
 
 struct exec *container_exec_new(struct container *c, const struct json *config);
+/* One that runs already, found again by an engine that returned; sock is taken over, also on failure. */
+int container_exec_adopt(struct container *c, const char *id, const struct json *config, int sock, pid_t pid, struct err *err);
+/* exec_again.c: what makes that possible. On the worker of the start. */
+int container_exec_record(const struct exec *x, int dir, struct err *err);
 void container_exec_run(struct exec *x, struct container_stream *s, unsigned rows, unsigned columns);
 void container_exec_kill(struct exec *x);
 /* x is freed when nothing needs it any more. */

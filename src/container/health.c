@@ -86,6 +86,8 @@ static void log_add(struct health *h, const struct probe *p, int64_t end_ns)
 static void result(struct container *c, const struct probe *p)
 {
 	struct health *h = &c->health;
+	enum health_status status = h->status;
+	int streak = h->streak;
 	log_add(h, p, loop_wall_ns(c->e->o.loop));
 	if (p->exit_code == 0) {
 		h->streak = 0;
@@ -95,6 +97,9 @@ static void result(struct container *c, const struct probe *p)
 		if (h->streak >= setting(c, "Retries", 3))
 			status_set(c, HEALTH_UNHEALTHY, true);
 	}
+	/* What an engine that returns goes on from. A container that stays well writes nothing. */
+	if (h->status != status || h->streak != streak)
+		(void)container_record_save(c, false, NULL); /* at worst the next engine counts from before */
 	next_plan(c);
 }
 
@@ -200,21 +205,39 @@ static void probe_due(struct loop_timer *t)
 	container_exec_run(p->exec, &p->stream, 0, 0);
 }
 
-void container_health_started(struct container *c)
+/* True when there is something to probe. */
+static bool probes_begin(struct container *c)
 {
 	auto_arena struct arena a = {};
 	struct json command;
 	if (!test_command(c, &a, &command)) {
 		c->health.status = HEALTH_NONE;
-		return;
+		return false;
 	}
 	loop_timer_init(&c->health.timer, c->e->o.loop, "health check", probe_due);
 	c->health.timer.background = true;
 	c->health.on = true;
+	return true;
+}
+
+void container_health_started(struct container *c)
+{
+	if (!probes_begin(c))
+		return;
 	c->health.status = HEALTH_STARTING;
 	c->health.streak = 0;
 	if (!c->health.probe)
 		next_plan(c);
+}
+
+/* Found running by an engine that returned: what was known of it still holds. */
+void container_health_resumed(struct container *c)
+{
+	if (!probes_begin(c))
+		return;
+	if (c->health.status == HEALTH_NONE)
+		c->health.status = HEALTH_STARTING;
+	next_plan(c);
 }
 
 void container_health_stopped(struct container *c)

@@ -391,9 +391,10 @@ void container_streams_fail(struct list *streams, const struct err *err);
 void container_execs_list(const struct container *c, struct arena *a, struct json *out); /* ids of those that run */
 void container_execs_drop(struct container *c);  /* the container goes away */
 void container_execs_close(struct container *c); /* the engine goes away */
-void container_execs_sweep(struct container_engine *e); /* folders of those that ended without us */
+void container_execs_resume(struct container_engine *e); /* exec_again.c: those that outlived us; what others left */
 
 /* ---- health.c */
 void container_health_started(struct container *c);
+void container_health_resumed(struct container *c); /* after open: goes on from the record */
 void container_health_stopped(struct container *c);
 void container_health_done(struct container *c);

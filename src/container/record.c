@@ -82,6 +82,11 @@ int container_record_read(struct container *c, struct span text, struct err *err
 	c->finished_ns = container_num(s, "FinishedNs");
 	c->restart_count = (int)container_num(s, "RestartCount");
 	c->back_off_ms = container_num(s, "BackOffMs");
+	const struct json *health = json_getl(s, "Health");
+	for (int i = 0; i < HEALTH_COUNT; i++)
+		if (span_is(container_str(health, "Status"), container_health_names[i]))
+			c->health.status = (enum health_status)i;
+	c->health.streak = (int)MIN(MAX(container_num(health, "FailingStreak"), INT64_C(0)), (int64_t)INT32_MAX);
 	return 0;
 }
 

@@ -39,6 +39,7 @@ struct start {
 	int control;
 	pid_t pid;
 	int exit_code; /* of a failure */
+	bool runtime_said; /* the failure is the runtime's, not ours */
 };
 
 const char *container_snapshot_key(struct arena *a, const char *id)
@@ -287,8 +288,10 @@ static int started_wait(struct start *s, int control, struct err *err)
 			s->pid = h.a;
 			return 0;
 		}
-		if (h.op == MONITOR_ERROR && h.tag == 0)
-			return err_set(err, h.a > 0 && h.a < ERR_COUNT ? (enum err_class)h.a : ERR_INTERNAL, "%.*s", (int)h.len, text);
+		if (h.op != MONITOR_ERROR || h.tag != 0)
+			continue;
+		s->runtime_said = true;
+		return err_set(err, h.a > 0 && h.a < ERR_COUNT ? (enum err_class)h.a : ERR_INTERNAL, "%.*s", (int)h.len, text);
 	}
 }
 
@@ -409,18 +412,20 @@ static int build(struct start *s, struct err *err)
 static void failure_word(struct start *s, struct err *err)
 {
 	const char *text = err_msg(err);
-	bool oci = strstr(text, "unable to start container process") || strstr(text, "error during container init") ||
-		   err->class == ERR_NO_COMMAND || err->class == ERR_NOT_EXECUTABLE;
+	bool words = strstr(text, "unable to start container process");
 	s->exit_code = 128;
 	if (err->class == ERR_NO_COMMAND || strstr(text, "executable file not found") || strstr(text, "no such file or directory"))
 		s->exit_code = 127;
 	else if (err->class == ERR_NOT_EXECUTABLE || strstr(text, "permission denied") || strstr(text, "is a directory") ||
 		 strstr(text, "not a directory"))
 		s->exit_code = 126;
-	if (oci || s->exit_code != 128)
-		err->class = ERR_INVALID_REQUEST;
-	if (oci)
-		err_note(err, "failed to create task for container: failed to create shim task: OCI runtime create failed");
+	enum err_class class = words || s->exit_code != 128 ? ERR_INVALID_REQUEST : err->class;
+	if (!s->runtime_said && !words)
+		err->class = class;
+	else
+		err_set(err, class, "failed to create task for container: failed to create shim task: OCI runtime create failed: "
+			"runc create failed: %s%s: unknown", words ? "" : "unable to start container process: error during container init: ",
+			arena_cstr(&s->op.arena, span_of(text)));
 }
 
 static void start_run(struct loop_work *w)
@@ -513,12 +518,12 @@ static void start_done(struct loop_work *w)
 			container_warn(c->e, "an attached client is lost", c->id, &err);
 		fd_close(&s->socks[i]);
 	}
+	container_health_started(c);
 	(void)container_record_save(c, false, NULL); /* the monitor's folder says the same, and outranks it */
 	start_free(s);
 	container_event_send(c, "start", NULL);
 	if (s->restart)
 		container_event_send(c, "restart", NULL);
-	container_health_started(c);
 	container_op_end(&s->op, NULL);
 }
 

@@ -3,11 +3,14 @@
  *     open: data folder ─ images, snapshots ─ workers ─ registries ─ networks, volumes, containers ─ sockets
  *     stop: no new requests ─ streams cancelled, listeners and clients cut off ─ requests finish ─ containers (which go on),
  * workers, stores */
+#include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "engine/private.h"
@@ -130,17 +133,42 @@ static int tls_make(struct engine *e, struct err *err)
 	return rc;
 }
 
+static int folder_of(struct span path, struct err *err)
+{
+	ptrdiff_t slash = span_rchr(path, '/');
+	if (slash <= 0)
+		return 0;
+	auto_free char *folder = mem_dup(path.ptr, (size_t)slash);
+	return io_mkdirs(AT_FDCWD, folder, 0755, err);
+}
+
+/* No address holds a path of more than 107 bytes: such a socket stands in /run/knarr/ID, where clients reach it, and its path is
+ * a link to there. What is in the way and is no link of ours is left alone. */
+static int link_make(struct engine *e, struct span path, struct buf *name, struct err *err)
+{
+	char id[9];
+	struct stat st;
+	short_id(e->o->data_dir, id);
+	auto_free char *from = mem_dup(path.ptr, path.len);
+	buf_trunc(name, 0);
+	buf_printf(name, "/run/knarr/%s/%.*s", id, SPAN_ARG(span_from(path, (size_t)span_rchr(path, '/') + 1)));
+	if (lstat(from, &st) == 0 && !S_ISLNK(st.st_mode))
+		return err_set(err, ERR_EXISTS, "%s is in the way of a link to the socket", from);
+	int rc = folder_of(buf_span(name), err);
+	if (rc == 0 && ((unlink(from) < 0 && errno != ENOENT) || symlink(buf_cstr(name), from) < 0))
+		rc = err_sys(err, "link %s", from);
+	return rc;
+}
+
 static int unix_listen(struct engine *e, struct span path, struct err *err)
 {
 	auto_buf struct buf name = {};
 	buf_span_add(&name, path);
-	ptrdiff_t slash = span_rchr(path, '/');
-	if (slash > 0) {
-		auto_free char *folder = mem_dup(path.ptr, (size_t)slash);
-		int rc = io_mkdirs(AT_FDCWD, folder, 0755, err);
-		if (rc < 0)
-			return rc;
-	}
+	int rc = folder_of(path, err);
+	if (rc == 0 && path.len >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
+		rc = link_make(e, path, &name, err);
+	if (rc < 0)
+		return rc;
 	int fd = http_listen_unix(buf_cstr(&name), 0660, err);
 	if (fd < 0)
 		return fd;
@@ -149,7 +177,7 @@ static int unix_listen(struct engine *e, struct span path, struct err *err)
 	struct group *g = *group && geteuid() == 0 ? getgrnam(group) : NULL;
 	if (g && chown(buf_cstr(&name), 0, g->gr_gid) < 0)
 		log_warn("the socket's group", kv_str("socket", buf_cstr(&name)), kv_i64("errno", errno));
-	int rc = http_server_listen(e->server, fd, 0, err);
+	rc = http_server_listen(e->server, fd, 0, err);
 	if (rc == 0)
 		log_info("listening", kv_str("socket", buf_cstr(&name)));
 	return rc;

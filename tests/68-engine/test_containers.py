@@ -348,7 +348,6 @@ def test_image_in_use(docker):
     assert "cannot be forced" in d.fails("rmi", "-f", id[7:19])
 
 
-@pytest.mark.skipif(LONG, reason="the other daemon has no monitors: its containers end with it")
 def test_containers_outlive_the_engine(make_knarr):
     k = make_knarr()
     import_busybox(k)

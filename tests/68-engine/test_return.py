@@ -1,0 +1,129 @@
+"""What an engine that returns still knows, and the words and small print that scripts rely on."""
+import json
+import threading
+
+import pytest
+from conftest import *
+
+NET = ("--network", "none")
+
+
+@pytest.fixture
+def k(make_knarr):
+    k = make_knarr()
+    import_busybox(k)
+    yield k
+    left = k.out("ps", "-aq", check=None).split()
+    if left:
+        k.cli("rm", "-fv", *left, check=None)
+
+
+def test_execs_are_found_again(k):
+    k.cli("run", "-d", "--name", "box", *NET, "busybox", "sleep", "1000")
+    k.cli("exec", "-d", "box", "sh", "-c", "sleep 999; exit 3")
+    ids = lambda: k.api("GET", "/containers/box/json").json["ExecIDs"]
+    until(lambda: ids() and k.api("GET", f"/exec/{ids()[0]}/json").json["Pid"])
+    (id,), pid = ids(), k.api("GET", f"/exec/{ids()[0]}/json").json["Pid"]
+    k.stop(signal.SIGKILL)
+    k.start()
+    assert ids() == [id]
+    i = k.api("GET", f"/exec/{id}/json").json
+    assert i["Running"] is True and i["Pid"] == pid and i["ExitCode"] is None and i["ProcessConfig"]["entrypoint"] == "sh"
+    assert i["ContainerID"] == k.out("inspect", "-f", "{{.Id}}", "box")
+    start = time.time()
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: k.api("GET", f"/exec/{id}/json").json["ExitCode"] is not None)
+    i = k.api("GET", f"/exec/{id}/json").json
+    assert (i["Running"], i["ExitCode"]) == (False, 137) and ids() is None
+    die = k.api("GET", f"/events?since={start:.6f}&until={time.time():.6f}&filters=" + '{"event":["exec_die"]}').lines
+    assert [x["Actor"]["Attributes"]["execID"] for x in die] == [id] and die[0]["Actor"]["Attributes"]["exitCode"] == "137"
+    until(lambda: not list((k.data / "run/exec").iterdir()))
+
+
+def test_health_goes_on(k):
+    k.cli("run", "-d", "--name", "sick", *NET, "--health-cmd", "echo no; exit 1", "--health-interval", "1s", "--health-retries", "1000",
+          "busybox", "sleep", "1000")
+    k.cli("run", "-d", "--name", "well", *NET, "--health-cmd", "true", "--health-interval", "300s", "--health-start-interval", "1s",
+          "--health-start-period", "100s", "busybox", "sleep", "1000")
+    health = lambda n: k.api("GET", f"/containers/{n}/json").json["State"]["Health"]
+    until(lambda: health("sick")["FailingStreak"] >= 2 and health("well")["Status"] == "healthy")
+    before = health("sick")["FailingStreak"]
+    k.stop(signal.SIGKILL)
+    k.start()
+    now = health("sick")
+    assert now["Status"] == "starting" and before <= now["FailingStreak"] <= before + 1
+    assert health("well")["Status"] == "healthy"
+    until(lambda: health("sick")["FailingStreak"] > before + 1)
+    k.cli("restart", "-t", "0", "sick")
+    assert health("sick")["FailingStreak"] <= 1
+
+
+def test_waiters_hear_each_end(k):
+    """As dockerd: every end answers who waits for the next one, although a policy starts the container again."""
+    k.cli("create", "--name", "again", "--restart", "on-failure:2", *NET, "busybox", "sh", "-c", "sleep 0.3; exit 3")
+    got = []
+    t = threading.Thread(target=lambda: got.append(k.api("POST", "/containers/again/wait?condition=next-exit").json["StatusCode"]))
+    t.start()
+    time.sleep(0.2)
+    k.cli("start", "again")
+    t.join(20)
+    assert got == [3] and k.api("GET", "/containers/again/json").json["State"]["Status"] in ("restarting", "running")
+    until(lambda: k.api("GET", "/containers/again/json").json["State"]["Status"] == "exited")
+    assert k.api("GET", "/containers/again/json").json["RestartCount"] == 2 and k.out("wait", "again") == "3"
+
+
+def test_words_of_a_failed_start(docker):
+    import_busybox(docker)
+    head = "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed: " \
+        if docker.name == "knarr" else "failed to create shim task: OCI runtime create failed: runc create failed: "
+    for cmd, status, words in (("nosuch", 127, 'unable to start container process: exec: "nosuch": executable file not found in $PATH: unknown'),
+                               ("/no/such", 127, 'unable to start container process: exec: "/no/such": stat /no/such: no such file or directory: unknown'),
+                               ("/etc/passwd", 126, 'unable to start container process: exec: "/etc/passwd": permission denied: unknown')):
+        p = docker.cli("run", "--rm", *NET, "busybox", cmd, check=status)
+        assert head + words in p.stderr, p.stderr
+    docker.cli("run", "-d", "--name", "words", *NET, "busybox", "sleep", "100")
+    p = docker.cli("exec", "words", "nosuch", check=None)
+    words = 'OCI runtime exec failed: exec failed: unable to start container process: exec: "nosuch": executable file not found in $PATH: unknown'
+    assert p.returncode in (126, 127) and words in p.stdout + p.stderr
+    docker.cli("rm", "-f", "words")
+
+
+def test_commit_of_nothing_is_no_layer(docker):
+    import_busybox(docker)
+    docker.cli("run", "--name", "same", *NET, "busybox", "true")
+    docker.cli("commit", "-m", "only words", "-c", "LABEL a=b", "same", "same:1")
+    was, now = (json.loads(docker.out("inspect", x))[0] for x in ("busybox", "same:1"))
+    assert now["RootFS"]["Layers"] == was["RootFS"]["Layers"] and now["Config"]["Labels"] == {"a": "b"}
+    h = docker.api("GET", "/images/same:1/history").json
+    assert (h[0]["Size"], h[0]["Comment"], len(h)) == (0, "only words", 2)
+    assert docker.out("run", "--rm", *NET, "same:1", "echo", "runs") == "runs"
+    docker.cli("rm", "same")
+    docker.cli("rmi", "same:1")
+
+
+def test_a_long_socket_path_is_a_link(make_knarr):
+    k = make_knarr()
+    folder = k.dir / ("d" * 100)
+    folder.mkdir()
+    k.stop()
+    long, short = str(folder / "docker.sock"), k.sock
+    for _ in range(2):
+        p = subprocess.Popen([KNARR, "engine", "--data-dir", k.data, "--host", f"unix://{short}", "--host", f"unix://{long}"],
+                             stdout=subprocess.DEVNULL, stderr=open(k.dir / "log", "ab"))
+        try:
+            k.process = p
+            k.wait()
+            where = os.readlink(long)
+            assert where.startswith("/run/knarr/") and len(where) < 100
+            k.sock = where
+            assert k.api("GET", "/_ping", version=None).body == b"OK"
+        finally:
+            k.sock = short
+            p.terminate()
+            assert p.wait(20) == 0
+    os.unlink(long)
+    pathlib.Path(long).write_text("somebody's")
+    p = subprocess.run([KNARR, "engine", "--data-dir", k.data, "--host", f"unix://{long}"], capture_output=True, text=True, timeout=20)
+    assert p.returncode != 0 and "is in the way of a link to the socket" in p.stderr and pathlib.Path(long).read_text() == "somebody's"
+    shutil.rmtree(os.path.dirname(where), ignore_errors=True)
+    k.start()
