@@ -7,6 +7,7 @@
  * Invariants
  * 1. images.json on disk is what memory says whenever the mutex is free: a change that cannot be written is undone.
  * 2. Every name's id has a record. */
+#include <dirent.h>
 #include <stdarg.h>
 #include <sys/file.h>
 
@@ -211,6 +212,19 @@ static int sub_open(int dirfd, const char *name, struct err *err)
 	return rc < 0 ? rc : fd < 0 ? err_sys(err, "open folder %s", name) : fd;
 }
 
+/* What an earlier process was writing when it died, and nobody goes on with: names that begin so. Partial downloads, which are
+ * resumed, are called by their digest. */
+static void litter_remove(int folder, const char *prefix)
+{
+	DIR *d = fdopendir(openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	struct dirent *e;
+	while (d && (e = readdir(d)))
+		if (span_starts(span_of(e->d_name), span_of(prefix)) && strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+			(void)unlinkat(folder, e->d_name, 0); /* image_gc tries again */
+	if (d)
+		closedir(d);
+}
+
 int image_store_open(const char *dir, struct image_store **out_store, struct err *err)
 {
 	auto_cleanup(auto_image_store_) struct image_store *s = mem_new(struct image_store);
@@ -233,6 +247,8 @@ int image_store_open(const char *dir, struct image_store **out_store, struct err
 	if ((rc = s->blobs = sub_open(s->dirfd, "blobs/sha256", err)) < 0 || (rc = s->ingest = sub_open(s->dirfd, "ingest", err)) < 0 ||
 	    (rc = read_all(s, err)) < 0)
 		return rc;
+	litter_remove(s->ingest, ".");
+	litter_remove(s->dirfd, ".images.json.");
 	*out_store = take(&s);
 	return 0;
 }

@@ -193,7 +193,8 @@ static int places(struct network_engine *e, struct err *err)
 	return 0;
 }
 
-/* Names of a folder, without the two of every folder; each is copied into the arena. */
+/* Names of a folder, each copied into the arena. One that begins with a dot is a file that was being written when its engine died
+ * (io_write_file's temporary name): it is removed. */
 static int names_of(int dir, struct arena *a, struct json *out, struct err *err)
 {
 	*out = json_array();
@@ -208,6 +209,8 @@ static int names_of(int dir, struct arena *a, struct json *out, struct err *err)
 	while ((entry = readdir(d)))
 		if (entry->d_name[0] != '.')
 			json_push(a, out, json_str(arena_span(a, span_of(entry->d_name))));
+		else if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+			(void)unlinkat(dir, entry->d_name, 0); /* what stays does no harm, and the next open tries again */
 	closedir(d);
 	return 0;
 }
@@ -217,7 +220,8 @@ static int sandboxes_load(struct network_engine *e, struct err *err)
 {
 	auto_arena struct arena a = { 0 };
 	struct json names;
-	int rc = names_of(e->boxes, &a, &names, err);
+	int rc = names_of(e->dir, &a, &names, err);
+	rc = rc < 0 ? rc : names_of(e->boxes, &a, &names, err);
 	if (rc < 0)
 		return rc;
 	JSON_EACH_ITEM(&names, item) {
