@@ -228,6 +228,17 @@ static int ended_meanwhile(struct container *c, const struct monitor_exit *end, 
 	return container_record_save(c, false, err);
 }
 
+/* A commit freezes a container while it reads; a pause and its end are written behind the deed. What was done and nobody was told
+ * of is taken back: the record decides. */
+static void freezer_agree(struct container *c)
+{
+	auto_arena struct arena a = {};
+	auto_err struct err err = ERR_INIT;
+	int rc = runtime_freeze(arena_printf(&a, "%s/runtime", c->e->run_dir).ptr, c->id, c->status == STATUS_PAUSED, &err);
+	if (rc < 0 && rc != -ERR_IN_USE && rc != -ERR_NOT_FOUND) /* it is so already, or has ended just now */
+		container_warn(c->e, "a container may be frozen or not", c->id, &err);
+}
+
 /* Alive: watched again, unless its start was cut off before the program ran. */
 static int alive(struct container *c, int sock, struct err *err)
 {
@@ -244,7 +255,10 @@ static int alive(struct container *c, int sock, struct err *err)
 		close(sock);
 		return rc;
 	}
-	return container_adopt(c, sock, &state, err);
+	rc = container_adopt(c, sock, &state, err);
+	if (rc == 0)
+		freezer_agree(c);
+	return rc;
 }
 
 static int find_again(struct container *c, struct err *err)
