@@ -105,6 +105,7 @@ static bool port_in(struct span wanted, uint64_t port, struct span type)
 	return span_to_u64(from_text, &from) && span_to_u64(to_text, &to) && port >= from && port <= to && span_eq(proto, type);
 }
 
+/* Published: the host's number, as Docker has it; exposed: the container's. */
 static bool match_ports(const struct engine_filters *f, const char *key, bool published, const struct json *inspect)
 {
 	const struct engine_filter *i = engine_filter_get(f, key);
@@ -125,8 +126,6 @@ static bool match_ports(const struct engine_filters *f, const char *key, bool pu
 				if (span_to_u64(json_span(json_getl(binding, "HostPort")), &host) && port_in(i->values[k], host, type))
 					return true;
 			}
-			if (published && json_is(&m->value, JSON_ARRAY) && m->value.n && port_in(i->values[k], port, type))
-				return true;
 		}
 	}
 	return false;

@@ -67,6 +67,7 @@ class UnixConnection(http.client.HTTPConnection):
 class Daemon:
     """A socket, the real client for it, and the API by hand."""
     name = "?"
+    inside = []
 
     def cli(self, *words, check=0, stdin=None, env=None, timeout=120):
         """The docker client. check: the status that must come; None = any."""
@@ -95,6 +96,10 @@ class Daemon:
             return Reply(c.getresponse())
         finally:
             c.close()
+
+    def beside(self, *words):
+        """A command in the network namespace of the daemon, as somebody on its host would type it: its output."""
+        return subprocess.run([w.format(self.process.pid) for w in self.inside] + list(words), capture_output=True, text=True, timeout=30).stdout
 
     def tail(self):
         return (self.dir / "log").read_text(errors="replace")[-3000:]
@@ -138,19 +143,21 @@ class Knarr(Daemon):
 
 
 class Dockerd(Daemon):
-    """Debian's, in a network namespace of its own that it shares with nobody."""
+    """Debian's. It shares our network namespace and leaves it alone, or (bridged) has one of its own in which it makes bridges."""
     name = "dockerd"
 
-    def __init__(self, folder):
+    def __init__(self, folder, bridged=False):
         self.dir = folder
         (folder / "cli").mkdir(parents=True)
         (folder / "daemon.json").write_text("{}")
         self.sock = str(folder / "docker.sock")
         self.log = open(folder / "log", "ab")
+        apart = ["unshare", "-n", "sh", "-c", 'ip link set lo up; exec "$@"', "sh"] if bridged else []
+        alone = [] if bridged else ["--bridge", "none", "--iptables=false", "--ip6tables=false"]
+        self.inside = ["nsenter", "-t", "{}", "-n"] if bridged else []
         self.process = subprocess.Popen(
-            ["/usr/sbin/dockerd", "--config-file", folder / "daemon.json", "-H", f"unix://{self.sock}", "--data-root", folder / "data",
-             "--exec-root", folder / "exec", "--pidfile", folder / "pid", "--bridge", "none", "--iptables=false", "--ip6tables=false",
-             "--storage-driver", "overlay2", "--cgroup-parent", f"/knarr-68-{os.getpid()}"],
+            [*apart, "/usr/sbin/dockerd", "--config-file", folder / "daemon.json", "-H", f"unix://{self.sock}", "--data-root", folder / "data",
+             "--exec-root", folder / "exec", "--pidfile", folder / "pid", *alone, "--storage-driver", "overlay2", "--cgroup-parent", f"/knarr-68-{os.getpid()}"],
             stdout=self.log, stderr=self.log, env={**ENV, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
         self.wait()
 
@@ -199,6 +206,22 @@ def docker(request):
     if request.param == "dockerd" and not shutil.which("dockerd", path="/usr/sbin:/usr/bin"):
         pytest.skip("dockerd is not installed (packages/peers)")
     d = daemon(request.param)
+    try:
+        yield d
+    finally:
+        try:
+            d.close()
+        finally:
+            shutil.rmtree(d.dir, ignore_errors=True)
+
+
+@pytest.fixture(scope="module", params=["knarr", "dockerd"] if LONG else ["knarr"])
+def bridged(request):
+    """Either daemon, with networks."""
+    if request.param == "dockerd" and not shutil.which("dockerd", path="/usr/sbin:/usr/bin"):
+        pytest.skip("dockerd is not installed (packages/peers)")
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="knarr-68-"))
+    d = Knarr(folder) if request.param == "knarr" else Dockerd(folder, bridged=True)
     try:
         yield d
     finally:

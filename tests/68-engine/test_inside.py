@@ -1,6 +1,5 @@
 """What containers hold: cp, diff, export, commit, stats, sizes, volumes on them, and traffic between them."""
 import base64
-import http.client
 import io
 import json
 import tarfile
@@ -167,57 +166,3 @@ def test_prune(docker):
     assert sorted(d.out("ps", "-a", "--format", "{{.Names}}").split()) == ["alive", "old1"]
     r = d.api("POST", "/containers/prune").json
     assert len(r["ContainersDeleted"]) == 1 and 100000 <= r["SpaceReclaimed"] < 150000
-
-
-def test_traffic_on_a_user_defined_network(knarr):
-    """Names, aliases, connect and disconnect while running; dockerd runs without bridges here."""
-    d = knarr
-    import_busybox(d)
-    d.cli("network", "create", "--subnet", "10.87.0.0/24", "net1")
-    try:
-        up(d, "serve", "--network-alias", "www", "busybox", "sh", "-c", "echo page > /tmp/index.html; httpd -f -h /tmp -p 80", net="net1")
-        until(lambda: d.cli("run", "--rm", "--network", "net1", "busybox", "wget", "-qO-", "http://serve/", check=None).stdout == "page\n")
-        assert d.out("run", "--rm", "--network", "net1", "busybox", "wget", "-qO-", "http://www/") == "page"
-        n = json.loads(d.out("network", "inspect", "net1"))[0]["Containers"]
-        assert [x["Name"] for x in n.values()] == ["serve"]
-        i = json.loads(d.out("inspect", "serve"))[0]["NetworkSettings"]
-        assert i["IPAddress"] == "" and i["Networks"]["net1"]["IPAddress"].startswith("10.87.0.") and "www" in i["Networks"]["net1"]["Aliases"]
-        old = d.api("GET", "/containers/serve/json", version="v1.44").json
-        assert old["Id"][:12] in old["NetworkSettings"]["Networks"]["net1"]["Aliases"] and "GwPriority" not in old["NetworkSettings"]["Networks"]["net1"]
-        assert d.out("ps", "-f", "network=net1", "--format", "{{.Names}}") == "serve"
-        d.cli("network", "create", "net2")
-        up(d, "late", net="net2")
-        d.cli("network", "connect", "--alias", "second", "net1", "late")
-        assert "10.87.0." in d.out("exec", "late", "ip", "addr") and d.out("exec", "late", "wget", "-qO-", "http://serve/") == "page"
-        assert "already exists in network net1" in d.fails("network", "connect", "net1", "late")
-        d.cli("network", "disconnect", "net1", "late")
-        assert "10.87.0." not in d.out("exec", "late", "ip", "addr")
-        assert "has active endpoints" in d.fails("network", "rm", "net1")
-        r = d.api("POST", "/networks/net1/connect", {"Container": "none"})
-        assert (r.status, r.message) == (404, "No such container: none")
-    finally:
-        d.cli("rm", "-f", *d.out("ps", "-aq").split(), check=None)
-        d.cli("network", "rm", "net1", "net2", check=None)
-
-
-def test_published_ports(knarr):
-    d = knarr
-    import_busybox(d)
-    port = free_port()
-    up(d, "web", "-p", f"127.0.0.1:{port}:80", "busybox", "sh", "-c", "echo page > /tmp/index.html; httpd -f -h /tmp -p 80", net="bridge")
-
-    def page():
-        c = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-        try:
-            c.request("GET", "/")
-            return c.getresponse().read()
-        except OSError:
-            return None
-    until(lambda: page() == b"page\n")
-    assert d.out("port", "web") == f"80/tcp -> 127.0.0.1:{port}"
-    assert next(x for x in d.api("GET", "/containers/json").json if x["Names"] == ["/web"])["Ports"] == \
-        [{"IP": "127.0.0.1", "PrivatePort": 80, "PublicPort": port, "Type": "tcp"}]
-    assert d.out("ps", "-q", "-f", f"publish={port}") and d.out("ps", "-q", "-f", "publish=80") and not d.out("ps", "-q", "-f", "publish=81")
-    p = d.cli("run", "-d", "--name", "web2", "-p", f"127.0.0.1:{port}:80", "busybox", "sleep", "1", check=125)
-    assert f"Bind for 127.0.0.1:{port} failed: port is already allocated" in p.stderr
-    d.cli("rm", "-f", "web", "web2")
