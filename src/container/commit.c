@@ -173,7 +173,7 @@ static int layer_make(struct commit *k, struct image_digest *out, uint64_t *out_
 	int rc = image_ingest_begin(e->o.images, NULL, &in, NULL, err);
 	if (rc < 0)
 		return rc;
-	rc = snapshot_diff(e->o.snapshots, container_snapshot_key(&k->op.arena, k->op.c->id), &container_mount_points,
+	rc = snapshot_diff(e->o.snapshots, container_snapshot_key(&k->op.arena, e, k->op.c->id), &container_mount_points,
 		image_ingest_sink(in), err);
 	*out_size = image_ingest_size(in);
 	if (rc < 0 || *out_size <= EMPTY_TAR_BYTES) {

@@ -55,6 +55,9 @@ struct container_opts {
 	const char *dir;               /* absolute; made when missing (0700) */
 	const char *run_dir;           /* absolute, at most 80 bytes; made when missing (0711) */
 	const char *runner;            /* the program knarr-run: absolute */
+	/* What the keys of its snapshots begin with: engines with folders of their own may share one snapshot store. NULL =
+	 * "container". */
+	const char *kind;
 	struct image_store *images;
 	struct snapshot_store *snapshots;
 	struct network_engine *networks; /* NULL: only the modes host, none and container:X */
@@ -110,6 +113,19 @@ struct container_create_params { /* borrowed for the call; copied */
 	const struct json *host_config; /* NULL = {} */
 	const struct json *networking; /* NetworkingConfig; NULL = {} */
 	struct span platform;          /* "" = this machine's */
+	/* For faces that are not Docker's: what its documents have no words for (container_extra has it again). An object; members
+	 * that are not listed are the caller's own. NULL = {}.
+	 *     Sandbox       id of the container whose host name and UTS namespace it shares (the others: modes container:ID)
+	 *     NetworkPath   a network namespace to join, with NetworkMode none
+	 *     ResolvConf    the text of its resolv.conf
+	 *     LogPath       its log goes there, in the CRI's form, and whoever asked turns it over: with LogConfig none
+	 *     Groups        "merge": those that list the user in the image, also when a group is named; "strict": GroupAdd's alone
+	 *     Ambient       ["CAP_X", ...]: capabilities that a user who is not root keeps
+	 *     Hugepages, Unified   [{"pageSize", "limit"}] and {"memory.high": "..."}: of control groups
+	 * With it the limits that Docker sets to limits (6 MB of memory at least) are the kernel's alone, and nothing is added to
+	 * LogConfig. */
+	const struct json *extra;
+	struct span id;                /* 64 hex digits that the caller drew; empty = drawn here. EXISTS when it is taken */
 };
 /* POST /containers/create. result: {"Id": ..., "Warnings": [...]}. NOT_FOUND "No such image: x:latest" (the face's client pulls
  * then), EXISTS 'Conflict. The container name "/x" is already in use by container "ID". You have to remove (or rename) that
@@ -126,6 +142,22 @@ void container_prune(struct container_engine *e, bool (*want)(void *arg, const s
 /* ---- what there is; synchronous ---- */
 
 int container_find(struct container_engine *e, struct span name, char out_id[65], struct err *err);
+/* What State says, without a document. error lives until the loop's next turn. */
+struct container_state {
+	bool running, paused; /* running also while it is paused */
+	bool ended;           /* it ran, or its first start failed after others had gone well; else it was only created */
+	bool oom_killed;
+	pid_t pid;            /* 0 = it does not run */
+	int exit_code;
+	int64_t started_ns, finished_ns; /* since 1970; 0 = not yet */
+	const char *error;    /* "" = none */
+};
+int container_state(struct container_engine *e, struct span name, struct container_state *out, struct err *err);
+const char *container_runner(const struct container_engine *e); /* opts.runner; as long as the engine */
+/* Are control groups asked of systemd (cgroup-parent is a slice then)? */
+bool container_systemd(const struct container_engine *e);
+/* container_create_params.extra; null when there was none. Borrowed until the loop's next turn. */
+int container_extra(struct container_engine *e, struct span name, const struct json **out, struct err *err);
 /* Full ids, newest first. */
 void container_ids(struct container_engine *e, struct arena *a, char (**out_ids)[65], size_t *out_n);
 /* ContainerInspectResponse as `docker inspect` shows it, without SizeRw and SizeRootFs. The tree lives in the arena. */

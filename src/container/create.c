@@ -20,7 +20,7 @@ struct create {
 	struct container *c; /* not in the engine's lists yet */
 	struct loop_work work;
 	struct arena arena;
-	struct json config, host, networking, warnings, inherited;
+	struct json config, host, networking, extra, warnings, inherited;
 	struct image_platform platform;
 	struct err err;
 };
@@ -200,6 +200,8 @@ static int document_make(struct create *k, struct err *err)
 	json_setl(a, &c->doc, "Config", k->config);
 	json_setl(a, &c->doc, "HostConfig", k->host);
 	json_setl(a, &c->doc, "NetworkingConfig", k->networking);
+	if (k->extra.kind == JSON_OBJECT)
+		json_setl(a, &c->doc, "Extra", k->extra);
 	struct json shown, plan;
 	rc = container_mounts_create(k->e, c->id, &k->config, &k->host, &k->inherited, a, &shown, &plan, err);
 	json_setl(a, &c->doc, "Mounts", shown);
@@ -211,7 +213,7 @@ static int document_make(struct create *k, struct err *err)
 	if (rc == 0 && image.text[0])
 		rc = image_top(k->e->o.images, &image, chain, err);
 	FAILPOINT("container.create.checked");
-	return rc < 0 ? rc : snapshot_prepare(k->e->o.snapshots, container_snapshot_key(a, c->id), chain, err);
+	return rc < 0 ? rc : snapshot_prepare(k->e->o.snapshots, container_snapshot_key(a, c->e, c->id), chain, err);
 }
 
 /* What the image has where a volume comes is its first content, while it is empty. */
@@ -225,7 +227,7 @@ static int volumes_fill(struct create *k, struct err *err)
 	const char *root = container_run_path(a, c, "rootfs");
 	auto_err struct err why = ERR_INIT;
 	int rc = io_mkdirs(AT_FDCWD, container_run_path(a, c, NULL), 0700, err);
-	rc = rc < 0 ? rc : snapshot_mount(k->e->o.snapshots, container_snapshot_key(a, c->id), root, true, err);
+	rc = rc < 0 ? rc : snapshot_mount(k->e->o.snapshots, container_snapshot_key(a, c->e, c->id), root, true, err);
 	if (rc == 0) {
 		auto_fd int fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
 		rc = fd < 0 ? err_sys(err, "open the root file system") : container_mounts_copy_up(k->e, plan, fd, a, err);
@@ -263,7 +265,7 @@ static void create_run(struct loop_work *w)
 	if (create(k, &k->err) == 0)
 		return;
 	container_mounts_release(k->e, k->c->id, json_getl(&k->c->doc, "Plan"), true);
-	(void)snapshot_remove(k->e->o.snapshots, container_snapshot_key(&k->arena, k->c->id), NULL); /* mostly it was not made */
+	(void)snapshot_remove(k->e->o.snapshots, container_snapshot_key(&k->arena, k->e, k->c->id), NULL); /* mostly it was not made */
 	(void)container_folder_remove(k->e->containers_fd, k->c->id, NULL);
 }
 
@@ -319,13 +321,20 @@ void container_create(struct container_engine *e, const struct container_create_
 	struct create *k = mem_new(struct create);
 	char id[65];
 	k->e = e;
-	id_make(e, id);
+	bool own_id = p->id.len == sizeof(id) - 1;
+	if (own_id)
+		memcpy(id, p->id.ptr, sizeof(id) - 1), id[sizeof(id) - 1] = 0;
+	else
+		id_make(e, id);
 	k->c = container_new(e, id);
 	k->config = json_copy(&k->arena, p->config);
 	k->host = p->host_config ? json_copy(&k->arena, p->host_config) : json_object();
 	k->networking = p->networking ? json_copy(&k->arena, p->networking) : json_object();
+	k->extra = p->extra ? json_copy(&k->arena, p->extra) : JSON_NULL_VALUE;
 	k->warnings = json_array();
 	int rc = e->closing ? err_set(&err, ERR_UNAVAILABLE, "the engine is closing") : 0;
+	if (rc == 0 && own_id && map_get(&e->by_id, p->id))
+		rc = err_set(&err, ERR_EXISTS, "container %s is there already", id);
 	if (rc == 0 && (k->config.kind != JSON_OBJECT || k->host.kind != JSON_OBJECT))
 		rc = err_set(&err, ERR_INVALID_REQUEST, "config cannot be empty in order to create a container");
 	rc = rc < 0 || !p->platform.len ? rc : image_platform_parse(p->platform, &k->platform, &err);

@@ -91,6 +91,40 @@ struct container *container_get(struct container_engine *e, struct span name, st
 	return found;
 }
 
+int container_state(struct container_engine *e, struct span name, struct container_state *out, struct err *err)
+{
+	auto_err struct err why = ERR_INIT;
+	struct container *c = container_get(e, name, &why);
+	if (!c)
+		return err_move(err, &why);
+	*out = (struct container_state){ .running = container_is_running(c), .paused = c->status == STATUS_PAUSED,
+		.ended = !container_is_running(c) && c->status != STATUS_CREATED, .oom_killed = c->oom_killed, .pid = c->pid,
+		.exit_code = c->exit_code, .started_ns = c->started_ns, .finished_ns = container_is_running(c) ? 0 : c->finished_ns,
+		.error = c->error ? c->error : "" };
+	return 0;
+}
+
+int container_extra(struct container_engine *e, struct span name, const struct json **out, struct err *err)
+{
+	auto_err struct err why = ERR_INIT;
+	static const struct json none = JSON_NULL_VALUE;
+	struct container *c = container_get(e, name, &why);
+	if (!c)
+		return err_move(err, &why);
+	*out = json_getl(&c->doc, "Extra") ? json_getl(&c->doc, "Extra") : &none;
+	return 0;
+}
+
+const char *container_runner(const struct container_engine *e)
+{
+	return e->runner;
+}
+
+bool container_systemd(const struct container_engine *e)
+{
+	return e->settings.systemd;
+}
+
 int container_find(struct container_engine *e, struct span name, char out_id[65], struct err *err)
 {
 	auto_err struct err why = ERR_INIT;
@@ -376,7 +410,8 @@ static void orphan_key(const char *key, const char *parent, void *arg)
 {
 	struct orphans *o = arg;
 	struct span s = span_of(key);
-	if (span_starts(s, SPAN("container-")) && !map_get(&o->e->by_id, span_from(s, 10)))
+	size_t n = strlen(o->e->kind);
+	if (span_starts(s, span_of(o->e->kind)) && s.len > n && s.ptr[n] == '-' && !map_get(&o->e->by_id, span_from(s, n + 1)))
 		json_push(&o->arena, &o->keys, json_str(arena_span(&o->arena, s)));
 }
 
@@ -468,6 +503,7 @@ static void engine_free(struct container_engine *e)
 	free(e->dir);
 	free(e->run_dir);
 	free(e->runner);
+	free(e->kind);
 	free(e);
 }
 
@@ -513,6 +549,7 @@ int container_engine_open(const struct container_opts *opts, struct container_en
 	e->dir = mem_dup(opts->dir, strlen(opts->dir));
 	e->run_dir = mem_dup(opts->run_dir, strlen(opts->run_dir));
 	e->runner = mem_dup(opts->runner, strlen(opts->runner));
+	e->kind = opts->kind ? mem_dup(opts->kind, strlen(opts->kind)) : mem_dup("container", 9);
 	e->containers_fd = e->lock_fd = e->spawner = -1;
 	list_init(&e->all);
 	list_init(&e->names_taken);

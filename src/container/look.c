@@ -84,7 +84,7 @@ static struct look *look_new(struct container_engine *e, struct span name, struc
 	l->name = arena_span(&l->arena, name);
 	l->running = container_is_running(c) && !c->ending;
 	l->pid = c->pid;
-	l->key = container_snapshot_key(&l->arena, c->id);
+	l->key = container_snapshot_key(&l->arena, e, c->id);
 	l->runtime = arena_printf(&l->arena, "%s/runtime", e->run_dir).ptr;
 	container_ticket_take(&l->ticket, call);
 	container_busy(e, 1);

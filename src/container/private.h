@@ -116,7 +116,7 @@ struct image_user {
 
 struct container_engine {
 	struct container_opts o;
-	char *dir, *run_dir, *runner; /* owned */
+	char *dir, *run_dir, *runner, *kind; /* owned */
 	int containers_fd, lock_fd;
 	struct settings settings;
 	struct list all;              /* struct container, oldest first */
@@ -330,7 +330,7 @@ int container_control_open(struct container *c, int sock, struct err *err);
 void container_control_close(struct container *c);
 int container_monitor_gone(int state_dir, struct err *err);
 int container_monitor_state(int sock, struct monitor_state *out, struct err *err);
-const char *container_snapshot_key(struct arena *a, const char *id);
+const char *container_snapshot_key(struct arena *a, const struct container_engine *e, const char *id);
 
 /* ---- finish.c: its end */
 /* The monitor says how it ended, or (class GONE) is gone itself. */

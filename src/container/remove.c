@@ -63,7 +63,7 @@ static void removal_run(struct loop_work *w)
 		(r->flags & CONTAINER_RM_VOLUMES) || container_truth(c->host, "AutoRemove"));
 	FAILPOINT("container.remove.volumes");
 	auto_err struct err why = ERR_INIT;
-	int rc = snapshot_remove(e->o.snapshots, container_snapshot_key(&r->op.arena, c->id), &why);
+	int rc = snapshot_remove(e->o.snapshots, container_snapshot_key(&r->op.arena, e, c->id), &why);
 	if (rc == 0 || rc == -ERR_NOT_FOUND) {
 		err_done(&why);
 		FAILPOINT("container.remove.snapshot");
@@ -265,7 +265,7 @@ static void prune_next(struct prune *p)
 		struct container *c = map_get(&p->e->by_id, span_of(p->ids[p->at++]));
 		if (!prunable(c))
 			continue;
-		p->key = container_snapshot_key(&p->arena, c->id);
+		p->key = container_snapshot_key(&p->arena, p->e, c->id);
 		p->one_bytes = 0;
 		if (loop_work_submit(p->e->o.pool, p->e->o.loop, &p->work, "container prune", prune_count, prune_counted) < 0)
 			loop_post_call(p->e->o.loop, prune_uncounted, p);

@@ -42,9 +42,9 @@ struct start {
 	bool runtime_said; /* the failure is the runtime's, not ours */
 };
 
-const char *container_snapshot_key(struct arena *a, const char *id)
+const char *container_snapshot_key(struct arena *a, const struct container_engine *e, const char *id)
 {
-	return arena_printf(a, "container-%s", id).ptr;
+	return arena_printf(a, "%s-%s", e->kind, id).ptr;
 }
 
 /* ---- the control socket */
@@ -392,7 +392,7 @@ static int build(struct start *s, struct err *err)
 	struct arena *a = &s->op.arena;
 	const char *run = container_run_path(a, c, NULL), *root = container_run_path(a, c, "rootfs");
 	int rc = io_mkdirs(AT_FDCWD, run, 0700, err);
-	rc = rc < 0 ? rc : snapshot_mount(e->o.snapshots, container_snapshot_key(a, c->id), root, false, err);
+	rc = rc < 0 ? rc : snapshot_mount(e->o.snapshots, container_snapshot_key(a, c->e, c->id), root, false, err);
 	if (rc < 0)
 		return rc;
 	FAILPOINT("container.start.mounted");
