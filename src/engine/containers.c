@@ -500,6 +500,6 @@ void engine_info_containers(struct engine_call *c, struct json *info)
 
 void engine_image_users(struct engine *e, struct image_remove_params *p)
 {
-	p->used = container_uses_image;
-	p->arg = e->containers;
+	p->used = engine_image_used;
+	p->arg = e;
 }

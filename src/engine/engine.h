@@ -31,6 +31,8 @@ struct engine_options {
 	struct span run_dir;   /* [DIR/run, or /run/knarr for the default data_dir] */
 	struct span hosts[ENGINE_HOSTS_MAX]; /* unix://PATH, tcp://HOST:PORT, fd:// ; none: the default socket */
 	unsigned n_hosts;
+	struct span cri_host;  /* unix://PATH of the CRI's socket (src/cri); empty: no CRI */
+	struct span cni_conf_dir, cni_bin_dir; /* [/etc/cni/net.d, /opt/cni/bin] of its networks */
 	bool tls, tls_verify;
 	struct span tls_ca, tls_cert, tls_key;
 	struct span group;     /* [docker] of the unix socket; "" or one that is missing: root's */

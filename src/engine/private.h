@@ -52,6 +52,8 @@ struct engine {
 	struct container_engine *containers;
 	struct engine_registry *registry; /* owned; settings of registries */
 	struct http_server *server;       /* connections of every socket */
+	struct cri *cri;                  /* NULL without --cri-host */
+	pthread_mutex_t cri_lock;         /* workers ask who uses an image */
 	struct tls_slot tls;
 	struct metrics *metrics;
 	struct metrics_table *counted;
@@ -172,6 +174,11 @@ void engine_then_json(struct engine_call *c, struct container_call *done); /* 20
 void engine_then_ok(struct engine_call *c, struct container_call *done);   /* 200 without a body */
 void engine_container_event(void *engine, const struct container_event *ev);
 void engine_info_networks(struct engine_call *c, struct json *info);
+/* cri.c: the other face */
+int engine_cri_open(struct engine *e, struct err *err);
+void engine_cri_close(struct engine *e);
+/* image_remove_params.used: containers of both faces; arg is the engine. */
+bool engine_image_used(void *engine, const struct image_digest *id, bool only_running, char out_container[65], bool *out_running);
 void engine_network_event(void *engine, const struct network_event *ev);
 
 /* ---- sessions and followers ---- */

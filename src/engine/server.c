@@ -13,6 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "cri/cri.h"
 #include "engine/private.h"
 
 #define WORKERS 8
@@ -297,6 +298,7 @@ static void stop(struct engine *e)
 	LIST_EACH(&e->calls, c, struct engine_call, link)
 		if (c->req && c->route && c->route->flags & ENGINE_ENDLESS)
 			http_reply_abort(c->req);
+	cri_stop(e->cri, STOP_MS);
 	http_server_stop(e->server, STOP_MS, on_stopped, e);
 }
 
@@ -355,7 +357,7 @@ static int engine_open(struct engine *e, struct err *err)
 	    (rc = engine_registry_new(e->o, &e->registry, err)) < 0 || (rc = engine_events_new(e, &e->events)) < 0 ||
 	    (rc = parts_open(e, err)) < 0)
 		return rc;
-	if ((rc = signals_open(e, err)) < 0)
+	if ((rc = signals_open(e, err)) < 0 || (rc = engine_cri_open(e, err)) < 0)
 		return rc;
 	return sockets_open(e, err);
 }
@@ -370,6 +372,7 @@ static void engine_close(struct engine *e)
 	}
 	if (e->loop)
 		signals_close(e);
+	engine_cri_close(e);
 	engine_containers_close(e);
 	while (e->loop && (!list_empty(&e->calls) || !list_empty(&e->streams) || !list_empty(&e->sessions)))
 		(void)loop_turn(e->loop, true);
@@ -393,7 +396,7 @@ static void engine_close(struct engine *e)
 
 int engine_run(const struct engine_options *o, struct err *err)
 {
-	struct engine e = { .o = o };
+	struct engine e = { .o = o, .cri_lock = PTHREAD_MUTEX_INITIALIZER };
 	list_init(&e.calls);
 	list_init(&e.streams);
 	list_init(&e.sessions);

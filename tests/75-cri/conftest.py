@@ -1,0 +1,261 @@
+"""`knarr engine` with --cri-host in folders of its own, spoken to by Debian's python3-grpcio with messages that protoc makes of our
+schema. With KNARR_TEST_LONG=1 Debian's containerd stands beside it: the same tour runs against both."""
+import importlib
+import io
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+import tempfile
+import threading
+import time
+
+import grpc
+import pytest
+
+REPO = pathlib.Path(__file__).resolve().parent.parent.parent
+BUILD = REPO / os.environ.get("KNARR_BUILD", "build")
+KNARR = BUILD / "src/app/knarr"
+LONG = os.environ.get("KNARR_TEST_LONG") == "1"
+ENV = {k: v for k, v in os.environ.items() if k.lower() not in ("http_proxy", "https_proxy", "no_proxy", "docker_host", "docker_context")}
+PLUGINS = "/usr/lib/cni"  # containernetworking-plugins
+
+sys.path.insert(0, str(REPO / "tools/gen"))
+import api_schema  # noqa: E402
+
+
+def make_messages(folder):
+    """cri.proto of src/api/schema/cri.api, compiled. Values of enums get their message's name before them: protobuf wants them unique
+    in a package, which upstream's are only by luck."""
+    schema = api_schema.read(str(REPO / "src/api/schema"))
+    rows = [r for r in schema.cri_messages if r["package"] == "runtime.v1"]
+    names = list(dict.fromkeys([r["message"] for r in rows] + [n for _, p, n in schema.messages if p == "runtime.v1"]))
+
+    def block(name, level):
+        pad, short = "  " * level, name.split(".")[-1]
+        mine = [r for r in rows if r["message"] == name]
+        if mine and mine[0]["label"] == "enum":
+            return [f"{pad}enum {short} {{"] + [f"{pad}  {name.replace('.', '_')}_{r['field']} = {r['number']};" for r in mine] + [pad + "}"]
+        out = [f"{pad}message {short} {{"]
+        for inner in names:
+            if inner.rpartition(".")[0] == name:
+                out += block(inner, level + 1)
+        out += [f"{pad}  {'repeated ' if r['label'] == 'rep' else ''}{r['type']} {r['field']} = {r['number']};" for r in mine]
+        return out + [pad + "}"]
+
+    lines = ['syntax = "proto3";', "package runtime.v1;"] + [x for n in names if "." not in n for x in block(n, 0)]
+    (folder / "cri.proto").write_text("\n".join(lines) + "\n")
+    subprocess.run(["protoc", f"--proto_path={folder}", f"--python_out={folder}", "cri.proto"], check=True)
+    sys.path.insert(0, str(folder))
+    return importlib.import_module("cri_pb2"), [r for r in schema.cri_rpcs if r["package"] == "runtime.v1"]
+
+
+_messages = pathlib.Path(tempfile.mkdtemp(prefix="knarr-75-proto-"))
+try:
+    m, RPCS = make_messages(_messages)
+finally:
+    shutil.rmtree(_messages)
+
+
+def until(what, seconds=20):
+    end = time.time() + seconds
+    while time.time() < end:
+        if what():
+            return
+        time.sleep(0.02)
+    assert what()
+
+
+class Refused(Exception):
+    def __init__(self, e):
+        super().__init__(f"{e.code().name}: {e.details()}")
+        self.code, self.text = e.code().name, e.details()
+
+
+class Runtime:
+    """A CRI socket: every method of the schema as a Python method, arguments as the request's fields."""
+
+    def connect(self):
+        self.channel = grpc.insecure_channel(f"unix:{self.cri}", options=[("grpc.max_receive_message_length", 64 << 20)])
+        for r in RPCS:
+            request, response = getattr(m, r["request"]), getattr(m, r["response"])
+            kind = self.channel.unary_stream if r["response_stream"] == "y" else self.channel.unary_unary
+            stub = kind(f"/runtime.v1.{r['service']}/{r['method']}", request_serializer=request.SerializeToString,
+                        response_deserializer=response.FromString)
+            setattr(self, r["method"], self._method(stub, request, r["response_stream"] == "y"))
+
+    def _method(self, stub, request, streams):
+        def call(timeout=60, **fields):
+            try:
+                return stub(request(**fields), timeout=None if streams else timeout)
+            except grpc.RpcError as e:
+                raise Refused(e) from None
+        return call
+
+    def tail(self):
+        return (self.dir / "log").read_text(errors="replace")[-4000:]
+
+    def wait(self):
+        def up():
+            assert self.process.poll() is None, self.tail()
+            with socket.socket(socket.AF_UNIX) as s:
+                return s.connect_ex(self.cri) == 0
+        until(up, 60)
+        self.connect()
+
+    # ---- what most tests need
+
+    uid = 0
+
+    def pod_config(self, name="p", **fields):
+        Runtime.uid += 1
+        uid = f"uid-{os.getpid()}-{Runtime.uid}"
+        linux = fields.pop("linux", None) or m.LinuxPodSandboxConfig()
+        if not linux.cgroup_parent:
+            linux.cgroup_parent = f"{self.cgroup}/pod{uid}"
+        fields.setdefault("log_directory", str(self.dir / "logs" / uid))
+        fields.setdefault("hostname", name)
+        return m.PodSandboxConfig(metadata=m.PodSandboxMetadata(name=name, uid=uid, namespace="default"), linux=linux, **fields)
+
+    def run_pod(self, config=None, **kw):
+        config = config or self.pod_config()
+        return self.RunPodSandbox(config=config, **kw).pod_sandbox_id, config
+
+    def make(self, pod, command=(), name="c", image="busybox", **fields):
+        """A container in (id, config) of a pod; shell text or a list of words."""
+        command = ["sh", "-c", command] if isinstance(command, str) else list(command)
+        fields.setdefault("log_path", f"{name}/0.log")
+        fields.setdefault("linux", m.LinuxContainerConfig(security_context=m.LinuxContainerSecurityContext()))
+        config = m.ContainerConfig(metadata=m.ContainerMetadata(name=name), image=m.ImageSpec(image=image), command=command, **fields)
+        return self.CreateContainer(pod_sandbox_id=pod[0], config=config, sandbox_config=pod[1]).container_id
+
+    def run(self, pod, command=(), **fields):
+        c = self.make(pod, command, **fields)
+        self.StartContainer(container_id=c)
+        return c
+
+    def status(self, c):
+        return self.ContainerStatus(container_id=c).status
+
+    def ended(self, c, seconds=30):
+        until(lambda: self.status(c).state == 2, seconds)
+        return self.status(c)
+
+    def log(self, c):
+        """What it wrote: (stream, text) lines without times."""
+        rows = pathlib.Path(self.status(c).log_path).read_text().splitlines()
+        return [(x.split(" ", 3)[1], x.split(" ", 3)[3]) for x in rows]
+
+    def output(self, pod, command, **fields):
+        """Runs it to its end: exit code 0 and its standard output."""
+        c = self.run(pod, command, name=f"o{time.monotonic_ns()}", **fields)
+        s = self.ended(c)
+        text = "\n".join(t for stream, t in self.log(c) if stream == "stdout")
+        assert s.exit_code == 0, (s.exit_code, s.reason, s.message, self.log(c))
+        self.RemoveContainer(container_id=c)
+        return text
+
+    def sh(self, c, text, timeout=30):
+        r = self.ExecSync(container_id=c, cmd=["sh", "-c", text], timeout=timeout)
+        assert r.exit_code == 0, (r.exit_code, r.stdout, r.stderr)
+        return r.stdout.decode().strip()
+
+    def clean(self):
+        for p in self.ListPodSandbox().items:
+            self.StopPodSandbox(pod_sandbox_id=p.id)
+            self.RemovePodSandbox(pod_sandbox_id=p.id)
+
+
+class Knarr(Runtime):
+    name = "knarr"
+
+    def __init__(self, folder, conflist=None, env=None):
+        self.dir, self.env = folder, env or {}
+        self.data, self.sock, self.cri = folder / "data", str(folder / "docker.sock"), str(folder / "cri.sock")
+        self.conf = folder / "net.d"
+        self.conf.mkdir(parents=True, exist_ok=True)
+        self.cgroup = f"/knarr-75-{os.getpid()}"
+        if conflist:
+            (self.conf / "10-test.conflist").write_text(json.dumps(conflist))
+        self.start()
+
+    def start(self, wait=True, **env):
+        self.logfile = open(self.dir / "log", "ab")
+        self.process = subprocess.Popen([KNARR, "engine", "--data-dir", self.data, "--host", f"unix://{self.sock}",
+                                         "--cri-host", f"unix://{self.cri}", "--cni-conf-dir", self.conf, "--cni-bin-dir", PLUGINS],
+                                        stdout=self.logfile, stderr=self.logfile, env={**ENV, **self.env, **env})
+        if wait:
+            self.wait()
+
+    def docker(self, *words, stdin=None, check=True):
+        p = subprocess.run(["docker", *map(str, words)], env={**ENV, "DOCKER_HOST": f"unix://{self.sock}"}, capture_output=True,
+                           input=stdin, timeout=120)
+        assert not check or p.returncode == 0, (words, p.stdout, p.stderr, self.tail())
+        return p.stdout.decode().strip() if check else p
+
+    def stop(self, sig=signal.SIGTERM):
+        self.channel.close()
+        self.process.send_signal(sig)
+        status = self.process.wait(30)
+        self.logfile.close()
+        return status
+
+    def load(self, name="busybox:latest", *changes):
+        words = [w for c in ('CMD ["sh"]', "ENV PATH=/bin:/usr/bin", *changes) for w in ("-c", c)]
+        return self.docker("import", *words, "-", name, stdin=BUSYBOX)
+
+    def close(self):
+        if self.process.poll() is None:
+            try:
+                self.clean()
+            finally:
+                assert self.stop() == 0, self.tail()
+        assert "Assertion" not in self.tail(), self.tail()
+
+
+def rootfs(**files):
+    """busybox-static and a few names, as a tar archive."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as t:
+        def add(name, data=None, kind=None, mode=0o755, link=""):
+            i = tarfile.TarInfo(name)
+            i.type, i.mode, i.mtime, i.linkname = kind or (tarfile.REGTYPE if data is not None else tarfile.DIRTYPE), mode, 1700000000, link
+            i.size = len(data or b"")
+            t.addfile(i, io.BytesIO(data or b""))
+        for d in ("bin", "etc", "proc", "sys", "dev", "root", "data", "var"):
+            add(d)
+        add("tmp", mode=0o1777)
+        add("bin/busybox", pathlib.Path("/bin/busybox").read_bytes())
+        for name in subprocess.run(["/bin/busybox", "--list"], capture_output=True, text=True, check=True).stdout.split():
+            if name != "busybox":
+                add(f"bin/{name}", kind=tarfile.SYMTYPE, link="busybox")
+        add("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/tmp:/bin/sh\n", mode=0o644)
+        add("etc/group", b"root:x:0:\nuser:x:1000:\nextra:x:2000:user\n", mode=0o644)
+        for name, data in files.items():
+            add(name.replace("__", "/"), data.encode(), mode=0o644)
+    return out.getvalue()
+
+
+BUSYBOX = rootfs()
+
+
+def make_engine(**kw):
+    return Knarr(pathlib.Path(tempfile.mkdtemp(prefix="knarr-75-")), **kw)
+
+
+@pytest.fixture(scope="module")
+def knarr():
+    k = make_engine()
+    try:
+        k.load()
+        yield k
+    finally:
+        try:
+            k.close()
+        finally:
+            shutil.rmtree(k.dir, ignore_errors=True)
