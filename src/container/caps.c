@@ -65,6 +65,19 @@ int container_caps(const struct json *host, uint64_t *out_bits, struct err *err)
 	return 0;
 }
 
+int container_caps_ambient(const struct json *extra, uint64_t bits, uint64_t *out_bits, struct err *err)
+{
+	uint64_t all = 0, bit;
+	JSON_EACH_ITEM (json_getl(extra, "Ambient"), item) {
+		int rc = one(json_span(item), "Ambient", &bit, err);
+		if (rc < 0)
+			return rc;
+		all |= bit;
+	}
+	*out_bits = all & bits;
+	return 0;
+}
+
 void container_caps_write(struct json_out *o, uint64_t bits)
 {
 	json_out_begin_array(o);

@@ -171,20 +171,21 @@ int container_restart_check(const struct json *policy, bool auto_remove, struct 
 
 #define MIN_MEMORY (6 << 20)
 
-int container_resources_check(const struct json *h, bool update, struct err *err)
+int container_resources_check(const struct json *h, unsigned flags, struct err *err)
 {
+	bool update = flags & CHECK_UPDATE, docker = !(flags & CHECK_FREE);
 	int64_t memory = num(h, "Memory"), swap = num(h, "MemorySwap"), reservation = num(h, "MemoryReservation");
 	int64_t period = num(h, "CpuPeriod"), quota = num(h, "CpuQuota"), nano = num(h, "NanoCpus"), weight = num(h, "BlkioWeight");
 	const struct json *swappiness = json_getl(h, "MemorySwappiness");
-	if (memory != 0 && memory < MIN_MEMORY)
+	if (docker && memory != 0 && memory < MIN_MEMORY)
 		return BAD("Minimum memory limit allowed is 6MB");
 	if (memory > 0 && swap > 0 && swap < memory)
 		return BAD("Minimum memoryswap limit should be larger than memory limit, see usage");
-	if (memory == 0 && swap > 0 && !update)
+	if (docker && memory == 0 && swap > 0 && !update)
 		return BAD("You should always set the Memory limit when using Memoryswap limit, see usage");
 	if (json_is_number(swappiness) && (json_i64(swappiness, 0) < -1 || json_i64(swappiness, 0) > 100))
 		return BAD("Invalid value: %lld, valid memory swappiness range is 0-100", (long long)json_i64(swappiness, 0));
-	if (reservation > 0 && reservation < MIN_MEMORY)
+	if (docker && reservation > 0 && reservation < MIN_MEMORY)
 		return BAD("Minimum memory reservation allowed is 6MB");
 	if (memory > 0 && reservation > 0 && memory < reservation)
 		return BAD("Minimum memory limit can not be less than memory reservation limit, see usage");
@@ -319,14 +320,14 @@ static int runtime_check(const struct json *h, struct err *err)
 }
 
 int container_host_check(const struct container_engine *e, struct arena *a, struct json *h, const struct json *config,
-	struct json *warnings, struct err *err)
+	unsigned flags, struct json *warnings, struct err *err)
 {
 	int rc = kinds_check(h, host_fields, ARRAY_LEN(host_fields), err);
 	bool privileged = truth(h, "Privileged");
 	struct span userns = str(h, "UsernsMode"), isolation = str(h, "Isolation"), cgroupns = str(h, "CgroupnsMode");
 	struct span net = str(h, "NetworkMode"), uts = str(h, "UTSMode");
 	rc = rc < 0 ? rc : container_restart_check(json_getl(h, "RestartPolicy"), truth(h, "AutoRemove"), err);
-	rc = rc < 0 ? rc : container_resources_check(h, false, err);
+	rc = rc < 0 ? rc : container_resources_check(h, flags, err);
 	rc = rc < 0 ? rc : mode_check(h, "PidMode", "PID", true, err);
 	rc = rc < 0 ? rc : mode_check(h, "IpcMode", "IPC", true, err);
 	rc = rc < 0 ? rc : mode_check(h, "UTSMode", "UTS", false, err);

@@ -145,7 +145,7 @@ int container_find(struct container_engine *e, struct span name, char out_id[65]
 /* What State says, without a document. error lives until the loop's next turn. */
 struct container_state {
 	bool running, paused; /* running also while it is paused */
-	bool ended;           /* it ran, or its first start failed after others had gone well; else it was only created */
+	bool ended;           /* it ran, or could not be started (started_ns is 0 then); else it was only created */
 	bool oom_killed;
 	pid_t pid;            /* 0 = it does not run */
 	int exit_code;
@@ -203,8 +203,11 @@ void container_restart(struct container_engine *e, struct span name, struct span
 void container_kill(struct container_engine *e, struct span name, struct span signal, struct container_call *c);
 void container_pause(struct container_engine *e, struct span name, struct container_call *c);
 void container_unpause(struct container_engine *e, struct span name, struct container_call *c);
+/* Whoever renamed its log says so: it goes on in a new file. IN_USE when it does not run. */
+void container_log_reopen(struct container_engine *e, struct span name, struct container_call *c);
 void container_rename(struct container_engine *e, struct span name, struct span new_name, struct container_call *c);
-/* doc: Resources and RestartPolicy of HostConfig. result: {"Warnings": [...] or null}. */
+/* doc: Resources and RestartPolicy of HostConfig; Extra: members that replace those of container_create_params.extra. result:
+ * {"Warnings": [...] or null}. */
 void container_update(struct container_engine *e, struct span name, const struct json *doc, struct container_call *c);
 
 enum container_condition { CONTAINER_NOT_RUNNING, CONTAINER_NEXT_EXIT, CONTAINER_REMOVED, CONTAINER_CONDITION_COUNT };
@@ -269,6 +272,10 @@ int container_exec_create(struct container_engine *e, struct span name, const st
 void container_exec_start(struct container_engine *e, struct span exec_id, struct container_stream *s, unsigned rows,
 	unsigned columns,
 	struct container_call *c);
+/* Its end: result {"ExitCode": n}. At once when it has ended. */
+void container_exec_wait(struct container_engine *e, struct span exec_id, struct container_call *c);
+/* SIGKILL; harmless when it does not run. One that is just being started is killed as soon as it runs. */
+void container_exec_stop(struct container_engine *e, struct span exec_id);
 /* ExecInspect: ID, Running, ExitCode, ProcessConfig, OpenStdin, OpenStdout, OpenStderr, CanRemove, ContainerID, DetachKeys, Pid.
  * */
 int container_exec_inspect(struct container_engine *e, struct span exec_id, struct arena *a, struct json *out, struct err *err);

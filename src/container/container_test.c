@@ -136,9 +136,9 @@ static void refusals(void **state)
 		auto_arena struct arena a = {};
 		struct json host = tree(&a, rows[i].host), warnings = json_array();
 		if (rows[i].words)
-			FAILS(ERR_INVALID_REQUEST, rows[i].words, container_host_check(&e, &a, &host, &config, &warnings, &err));
+			FAILS(ERR_INVALID_REQUEST, rows[i].words, container_host_check(&e, &a, &host, &config, 0, &warnings, &err));
 		else
-			OK(container_host_check(&e, &a, &host, &config, &warnings, &err));
+			OK(container_host_check(&e, &a, &host, &config, 0, &warnings, &err));
 	}
 	arena_done(&e.settings.arena);
 }
@@ -221,18 +221,22 @@ static void users(void **state)
 	struct container_ids ids;
 	assert_non_null(mkdtemp(dir));
 	auto_fd int root = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	FAILS(ERR_INVALID_REQUEST, "unable to find user ann", container_user_find(root, SPAN("ann"), NULL, &a, &ids, &err));
-	OK(container_user_find(root, SPAN(""), NULL, &a, &ids, &err));
+	FAILS(ERR_INVALID_REQUEST, "unable to find user ann", container_user_find(root, SPAN("ann"), NULL, SPAN_EMPTY, &a, &ids, &err));
+	OK(container_user_find(root, SPAN(""), NULL, SPAN_EMPTY, &a, &ids, &err));
 	assert_true(ids.uid == 0 && ids.gid == 0 && !strcmp(ids.home, "/root"));
 	assert_int_equal(mkdirat(root, "etc", 0755), 0);
 	OK(io_write_file_lazy(root, "etc/passwd", SPAN("junk\nann:x:5:6::/home/ann:\nbob:x:-1:0:::\n"), 0644, &err));
 	OK(io_write_file_lazy(root, "etc/group", SPAN("g:x:7:ann, bob\n::\nh:x:8:bob\n"), 0644, &err));
-	OK(container_user_find(root, SPAN("ann"), NULL, &a, &ids, &err));
+	OK(container_user_find(root, SPAN("ann"), NULL, SPAN_EMPTY, &a, &ids, &err));
 	assert_true(ids.uid == 5 && ids.gid == 6 && ids.n_more == 1 && ids.more[0] == 7 && !strcmp(ids.home, "/home/ann"));
-	OK(container_user_find(root, SPAN("5:h"), NULL, &a, &ids, &err));
+	OK(container_user_find(root, SPAN("5:h"), NULL, SPAN_EMPTY, &a, &ids, &err));
 	assert_true(ids.uid == 5 && ids.gid == 8 && ids.n_more == 0);
-	FAILS(ERR_INVALID_REQUEST, "unable to find user bob", container_user_find(root, SPAN("bob"), NULL, &a, &ids, &err));
-	FAILS(ERR_INVALID_REQUEST, "must be in range", container_user_find(root, SPAN("-5"), NULL, &a, &ids, &err));
+	OK(container_user_find(root, SPAN("5:h"), NULL, SPAN("merge"), &a, &ids, &err));
+	assert_true(ids.uid == 5 && ids.gid == 8 && ids.n_more == 1 && ids.more[0] == 7);
+	OK(container_user_find(root, SPAN("ann"), NULL, SPAN("strict"), &a, &ids, &err));
+	assert_true(ids.uid == 5 && ids.gid == 6 && ids.n_more == 0);
+	FAILS(ERR_INVALID_REQUEST, "unable to find user bob", container_user_find(root, SPAN("bob"), NULL, SPAN_EMPTY, &a, &ids, &err));
+	FAILS(ERR_INVALID_REQUEST, "must be in range", container_user_find(root, SPAN("-5"), NULL, SPAN_EMPTY, &a, &ids, &err));
 	unlinkat(root, "etc/passwd", 0);
 	unlinkat(root, "etc/group", 0);
 	unlinkat(root, "etc", AT_REMOVEDIR);

@@ -265,6 +265,38 @@ void container_kill(struct container_engine *e, struct span name, struct span si
 	}
 }
 
+/* ---- reopening the log: beside other changes, too */
+
+struct reopen {
+	struct ticket ticket;
+	struct container_engine *e;
+	struct ask ask;
+};
+
+static void reopen_answer(struct ask *a, const struct err *err)
+{
+	struct reopen *r = container_of(a, struct reopen, ask);
+	struct container_engine *e = r->e;
+	container_ticket_answer(&r->ticket, err);
+	free(r);
+	container_busy(e, -1);
+}
+
+void container_log_reopen(struct container_engine *e, struct span name, struct container_call *call)
+{
+	auto_err struct err err = ERR_INIT;
+	struct container *c = container_get(e, name, &err);
+	struct reopen *r = mem_new(struct reopen);
+	r->e = e;
+	if (!c || container_ask(c, &r->ask, MONITOR_REOPEN, 0, 0, reopen_answer, &err) < 0) {
+		free(r);
+		container_fail_later(e, call, &err);
+		return;
+	}
+	container_busy(e, 1);
+	container_ticket_take(&r->ticket, call);
+}
+
 /* ---- pause, unpause */
 
 struct freeze {
@@ -422,6 +454,7 @@ struct update {
 	struct op op;
 	struct json doc;  /* in op.arena, as the next */
 	struct json host; /* HostConfig as it will be */
+	struct json extra; /* likewise */
 };
 
 /* Members of HostConfig that can change. What is 0, "" or null in the request stays as it is. */
@@ -455,7 +488,7 @@ static int update_apply(struct update *u, struct err *err)
 	if ((container_num(&u->doc, "CpuPeriod") || container_num(&u->doc, "CpuQuota")) && container_num(c->host, "NanoCpus"))
 		return err_set(err, ERR_INVALID_REQUEST, "Conflicting options: CPU %s cannot be updated as NanoCPUs has already been set",
 			container_num(&u->doc, "CpuPeriod") ? "Period" : "Quota");
-	int rc = container_resources_check(&h, true, err);
+	int rc = container_resources_check(&h, CHECK_UPDATE | (container_extra_of(c) ? CHECK_FREE : 0U), err);
 	const struct json *policy = json_getl(&u->doc, "RestartPolicy");
 	if (rc == 0 && container_str(policy, "Name").len) {
 		if (container_truth(c->host, "AutoRemove") && !span_is(container_str(policy, "Name"), "no"))
@@ -469,15 +502,21 @@ static int update_apply(struct update *u, struct err *err)
 	}
 	if (rc == 0)
 		u->host = h;
+	const struct json *extra = container_extra_of(c);
+	u->extra = extra ? json_copy(a, extra) : JSON_NULL_VALUE;
+	JSON_EACH_MEMBER (extra ? json_getl(&u->doc, "Extra") : NULL, m)
+		json_set(a, &u->extra, json_key(m), m->value);
 	return rc;
 }
 
-static void document_swap(struct container *c, struct json *host)
+static void document_swap(struct container *c, const struct json *host, const struct json *extra)
 {
 	/* A fresh arena each time: updates for ever must not grow for ever. */
 	struct arena fresh = {};
 	struct json doc = json_copy(&fresh, &c->doc);
 	json_setl(&fresh, &doc, "HostConfig", json_copy(&fresh, host));
+	if (extra->kind == JSON_OBJECT)
+		json_setl(&fresh, &doc, "Extra", json_copy(&fresh, extra));
 	arena_done(&c->arena);
 	c->arena = fresh;
 	c->doc = doc;
@@ -495,7 +534,7 @@ static void update_run(struct loop_work *w)
 	auto_buf struct buf text = {};
 	struct json_out o = { .buf = &text };
 	const char *root = arena_printf(&op->arena, "%s/runtime", c->e->run_dir).ptr;
-	int rc = container_spec_resources(&o, &u->host, false, &op->arena, &op->err);
+	int rc = container_spec_resources(&o, &u->host, &u->extra, false, &op->arena, &op->err);
 	rc = rc < 0 ? rc : runtime_update(root, c->id, buf_span(&text), &op->err);
 	if (rc < 0)
 		err_note(&op->err, "Cannot update container %s", c->id);
@@ -524,7 +563,7 @@ static void updated(struct loop_work *w)
 		container_op_end(&u->op, &err);
 		return;
 	}
-	document_swap(u->op.c, &u->host);
+	document_swap(u->op.c, &u->host, &u->extra);
 	container_op_work(&u->op, save_run, update_saved);
 }
 

@@ -186,7 +186,8 @@ static int document_make(struct create *k, struct err *err)
 	int rc = image_config(k, &image, &from, err);
 	rc = rc < 0 ? rc : container_config_merge(a, &from, &k->config, &k->config, err);
 	rc = rc < 0 ? rc : container_config_check(&k->config, err);
-	rc = rc < 0 ? rc : container_host_check(k->e, a, &k->host, &k->config, &k->warnings, err);
+	unsigned free_of = k->extra.kind == JSON_OBJECT ? CHECK_FREE : 0U;
+	rc = rc < 0 ? rc : container_host_check(k->e, a, &k->host, &k->config, free_of, &k->warnings, err);
 	rc = rc < 0 ? rc : parts_lacking(k, err);
 	if (rc < 0)
 		return rc;

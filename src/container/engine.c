@@ -98,7 +98,7 @@ int container_state(struct container_engine *e, struct span name, struct contain
 	if (!c)
 		return err_move(err, &why);
 	*out = (struct container_state){ .running = container_is_running(c), .paused = c->status == STATUS_PAUSED,
-		.ended = !container_is_running(c) && c->status != STATUS_CREATED, .oom_killed = c->oom_killed, .pid = c->pid,
+		.ended = !container_is_running(c) && (c->status != STATUS_CREATED || c->error), .oom_killed = c->oom_killed, .pid = c->pid,
 		.exit_code = c->exit_code, .started_ns = c->started_ns, .finished_ns = container_is_running(c) ? 0 : c->finished_ns,
 		.error = c->error ? c->error : "" };
 	return 0;

@@ -43,6 +43,7 @@ static struct exec *exec_make(struct container *c, const struct json *config, co
 	x->control_sock = x->control_got = x->stream_got = -1;
 	list_init(&x->streams);
 	list_init(&x->asks);
+	list_init(&x->waits);
 	words_make(x);
 	list_push(&c->execs, &x->link);
 	map_put(&c->e->execs, span_of(x->id), x);
@@ -69,26 +70,83 @@ static void exec_free(struct exec *x)
 	free(x);
 }
 
-void container_exec_drop(struct exec *x)
-{
-	if (!x->gone) {
-		auto_err struct err err = ERR_INIT;
-		err_set(&err, ERR_NOT_FOUND, "No such exec instance: %s", x->id);
-		container_streams_fail(&x->streams, &err);
-		map_remove(&x->e->execs, span_of(x->id));
-		list_remove(&x->link);
-		x->gone = true;
-	}
-	if (x->control_sock < 0 && !x->control_live && !x->working)
-		exec_free(x);
-}
-
 static struct exec *exec_get(struct container_engine *e, struct span id, struct err *err)
 {
 	struct exec *x = map_get(&e->execs, id);
 	if (!x)
 		err_set(err, ERR_NOT_FOUND, "No such exec instance: %.*s", SPAN_ARG(id));
 	return x;
+}
+
+/* ---- who waits for the end */
+
+struct exec_wait {
+	struct list link;
+	struct ticket ticket;
+	struct container_engine *e;
+	struct loop_task task;
+	int code;
+};
+
+static void wait_answer(struct exec_wait *w, int code, const struct err *err)
+{
+	struct container_engine *e = w->e;
+	struct container_call *call = w->ticket.call;
+	if (!err && call && call->arena) {
+		call->result = json_object();
+		json_setl(call->arena, &call->result, "ExitCode", json_int(code));
+	}
+	container_ticket_answer(&w->ticket, err);
+	free(w);
+	container_busy(e, -1);
+}
+
+static void waits_fail(struct exec *x, const struct err *err)
+{
+	for (struct exec_wait *w; (w = LIST_POP(&x->waits, struct exec_wait, link));)
+		wait_answer(w, 0, err);
+}
+
+static void wait_late(struct loop_task *t)
+{
+	struct exec_wait *w = container_of(t, struct exec_wait, task);
+	wait_answer(w, w->code, NULL);
+}
+
+void container_exec_wait(struct container_engine *e, struct span exec_id, struct container_call *call)
+{
+	auto_err struct err err = ERR_INIT;
+	struct exec *x = exec_get(e, exec_id, &err);
+	if (!x) {
+		container_fail_later(e, call, &err);
+		return;
+	}
+	struct exec_wait *w = mem_new(struct exec_wait);
+	w->e = e;
+	container_busy(e, 1);
+	container_ticket_take(&w->ticket, call);
+	list_push(&x->waits, &w->link);
+	if (x->state != EXEC_ENDED)
+		return;
+	list_remove(&w->link);
+	w->code = x->exit_code;
+	loop_task_init(&w->task, wait_late);
+	loop_defer(e->o.loop, &w->task);
+}
+
+void container_exec_drop(struct exec *x)
+{
+	if (!x->gone) {
+		auto_err struct err err = ERR_INIT;
+		err_set(&err, ERR_NOT_FOUND, "No such exec instance: %s", x->id);
+		container_streams_fail(&x->streams, &err);
+		waits_fail(x, &err);
+		map_remove(&x->e->execs, span_of(x->id));
+		list_remove(&x->link);
+		x->gone = true;
+	}
+	if (x->control_sock < 0 && !x->control_live && !x->working)
+		exec_free(x);
 }
 
 /* What ended long ago makes room. */
@@ -201,6 +259,8 @@ static void exec_ended(struct exec *x, int code)
 	if (!x->gone && ran)
 		exec_event(x, "exec_die", text);
 	work_begin(x, "exec end", clear_run, clear_done);
+	for (struct exec_wait *w; (w = LIST_POP(&x->waits, struct exec_wait, link));)
+		wait_answer(w, code, NULL);
 	if (x->ended)
 		x->ended(x);
 }
@@ -286,8 +346,10 @@ static int process_write(struct exec *x, int dir, struct err *err)
 	struct span user = container_str(&x->config, "User");
 	if (!user.len)
 		user = container_str(&x->container_config, "User");
-	int rc = container_user_find(root, user, json_getl(&x->host, "GroupAdd"), &x->scratch, &ids, err);
-	rc = rc < 0 ? rc : container_spec_exec(x->e, &x->container_config, &x->host, &x->config, &ids, &x->scratch, &text, err);
+	int rc = container_user_find(root, user, json_getl(&x->host, "GroupAdd"), container_str(&x->extra, "Groups"),
+		&x->scratch, &ids, err);
+	rc = rc < 0 ? rc : container_spec_exec(x->e, &x->container_config, &x->host, &x->extra, &x->config, &ids, &x->scratch, &text,
+		err);
 	return rc < 0 ? rc : io_write_file_lazy(dir, "process.json", buf_span(&text), 0600, err);
 }
 
@@ -414,6 +476,8 @@ static void start_done(struct loop_work *w)
 		return;
 	}
 	x->state = EXEC_RUNNING;
+	if (x->kill)
+		container_exec_kill(x);
 	struct container_stream *s = LIST_FIRST(&x->streams, struct container_stream, link_);
 	if (s)
 		(void)container_stream_attach(s, take_fd(&x->stream_got), &err); /* a failure ends the stream */
@@ -430,6 +494,8 @@ void container_exec_run(struct exec *x, struct container_stream *s, unsigned row
 	x->container_pid = x->c->pid;
 	x->container_config = json_copy(&x->scratch, x->c->config);
 	x->host = json_copy(&x->scratch, x->c->host);
+	const struct json *extra = container_extra_of(x->c);
+	x->extra = extra ? json_copy(&x->scratch, extra) : JSON_NULL_VALUE;
 	x->rows = (uint16_t)MIN(rows, 65535U);
 	x->columns = (uint16_t)MIN(columns, 65535U);
 	if (s) {
@@ -486,6 +552,15 @@ void container_exec_kill(struct exec *x)
 	a->answer = kill_done;
 	if (exec_ask(x, a, MONITOR_KILL, 9, 0, NULL) < 0)
 		free(a); /* it has ended */
+}
+
+void container_exec_stop(struct container_engine *e, struct span exec_id)
+{
+	struct exec *x = exec_get(e, exec_id, NULL);
+	if (x && x->state == EXEC_STARTING)
+		x->kill = true;
+	else if (x && x->state == EXEC_RUNNING)
+		container_exec_kill(x);
 }
 
 struct resize {
@@ -606,7 +681,10 @@ void container_execs_drop(struct container *c)
 
 void container_execs_close(struct container *c)
 {
+	auto_err struct err err = ERR_INIT;
+	err_set(&err, ERR_UNAVAILABLE, "the engine is closing");
 	LIST_EACH (&c->execs, x, struct exec, link) {
+		waits_fail(x, &err);
 		if (x->control_sock < 0)
 			continue;
 		loop_fd_close(&x->control, control_closed);

@@ -22,7 +22,7 @@ struct exec {
 	struct ticket ticket;  /* of the start */
 	struct loop_work work; /* start, then clearing away */
 	struct arena scratch;  /* of the start */
-	struct json container_config, host; /* copies for the worker */
+	struct json container_config, host, extra; /* copies for the worker */
 	unsigned takes;
 	uint16_t rows, columns;
 	pid_t container_pid;
@@ -33,6 +33,8 @@ struct exec {
 	bool control_live, gone, working, hidden;
 	struct list asks;
 	uint16_t tag;
+	struct list waits;     /* struct exec_wait */
+	bool kill;             /* as soon as it runs */
 	/* health.c: called instead of a ticket's answer, and at the end */
 	void (*started)(struct exec *x, const struct err *err);
 	void (*ended)(struct exec *x);

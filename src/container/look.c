@@ -515,7 +515,7 @@ static void root_run(struct look *l)
 	}
 	json_setl(&l->arena, &l->result, "fd", json_int(root));
 	struct container_ids ids;
-	if (container_user_find(root, l->args, NULL, &l->arena, &ids, NULL) < 0)
+	if (container_user_find(root, l->args, NULL, SPAN_EMPTY, &l->arena, &ids, NULL) < 0)
 		ids = (struct container_ids){}; /* a user that the image does not know owns nothing */
 	json_setl(&l->arena, &l->result, "uid", json_int(ids.uid));
 	json_setl(&l->arena, &l->result, "gid", json_int(ids.gid));

@@ -213,9 +213,11 @@ void container_command(struct arena *a, const struct json *config, struct span *
 /* ---- check.c: what Docker refuses; pure but for settings. warnings: array */
 int container_config_check(const struct json *config, struct err *err);
 int container_host_check(const struct container_engine *e, struct arena *a, struct json *host, const struct json *config,
-	struct json *warnings, struct err *err);
+	unsigned flags, struct json *warnings, struct err *err);
 int container_restart_check(const struct json *policy, bool auto_remove, struct err *err);
-int container_resources_check(const struct json *host, bool update, struct err *err);
+/* What a check leaves to the kernel. */
+enum { CHECK_UPDATE = 1 /* of a container that exists */, CHECK_FREE = 2 /* of a face that is not Docker's */ };
+int container_resources_check(const struct json *host, unsigned flags, struct err *err);
 void container_host_defaults(const struct container_engine *e, struct arena *a, struct json *host);
 int container_settings_read(const struct json *settings, struct settings *out, struct err *err);
 
@@ -227,12 +229,15 @@ struct container_ids {
 	const char *home; /* "" = not known */
 };
 /* user: "", "name", "uid", "name:group", "uid:gid"; groups: HostConfig.GroupAdd. /etc/passwd and /etc/group beneath root. */
-int container_user_find(int root, struct span user, const struct json *groups, struct arena *a, struct container_ids *out,
-	struct err *err);
+/* policy: Extra.Groups. */
+int container_user_find(int root, struct span user, const struct json *groups, struct span policy, struct arena *a,
+	struct container_ids *out, struct err *err);
 
 /* ---- caps.c, seccomp.c */
 /* Docker's rules of Privileged, CapAdd and CapDrop. bits: 1 << capability. */
 int container_caps(const struct json *host, uint64_t *out_bits, struct err *err);
+/* Extra.Ambient, as far as bits has them. */
+int container_caps_ambient(const struct json *extra, uint64_t bits, uint64_t *out_bits, struct err *err);
 void container_caps_write(struct json_out *o, uint64_t bits);
 /* linux.seccomp of config.json: Docker's default profile for these capabilities, on this machine. */
 void container_seccomp_default(struct json_out *o, uint64_t caps);
@@ -255,6 +260,10 @@ static inline void container_out_b(struct json_out *o, const char *key, bool v)
 	json_out_key(o, span_of(key));
 	json_out_bool(o, v);
 }
+static inline const struct json *container_extra_of(const struct container *c)
+{
+	return json_getl(&c->doc, "Extra");
+}
 static inline struct span container_str(const struct json *o, const char *key)
 {
 	return json_span(json_get(o, span_of(key)));
@@ -276,7 +285,7 @@ struct mount_bind { /* one of a volume or bind: what start found out */
 struct spec_params {
 	const struct container_engine *e;
 	const char *id;
-	const struct json *config, *host;
+	const struct json *config, *host, *extra; /* extra NULL = none */
 	struct span path;
 	const struct json *args;
 	const char *root;     /* mounted root file system */
@@ -294,9 +303,11 @@ struct spec_params {
 int container_spec_write(const struct spec_params *p, struct arena *a, struct buf *out, struct err *err);
 /* "process" alone, for exec: config is an ExecConfig. */
 int container_spec_exec(const struct container_engine *e, const struct json *container_config, const struct json *host,
-	const struct json *exec, const struct container_ids *ids, struct arena *a, struct buf *out, struct err *err);
+	const struct json *extra, const struct json *exec, const struct container_ids *ids, struct arena *a, struct buf *out,
+	struct err *err);
 /* linux.resources of HostConfig (also for update). */
-int container_spec_resources(struct json_out *o, const struct json *host, bool devices, struct arena *a, struct err *err);
+int container_spec_resources(struct json_out *o, const struct json *host, const struct json *extra, bool devices, struct arena *a,
+	struct err *err);
 void container_spec_mounts(struct json_out *o, const struct spec_params *p, struct arena *a, const char **out_propagation);
 /* linux.devices: HostConfig.Devices and, for a privileged one, all of the host's. */
 int container_spec_devices(struct json_out *o, const struct json *host, struct arena *a, struct err *err);

@@ -27,7 +27,7 @@ struct start {
 	struct op op;
 	bool by_policy, restart, sync;
 	/* found out on the loop */
-	struct span netns, pid_ns, ipc_ns, hostname, hosts, resolv_conf, shm;
+	struct span netns, pid_ns, ipc_ns, uts_ns, hostname, hosts, resolv_conf, shm;
 	struct span files[3]; /* paths of hosts, resolv.conf, hostname: its own, or those of the container whose network it shares */
 	bool make_shm, own_files;
 	struct network_got got; /* sockets for the monitor */
@@ -221,7 +221,8 @@ static int config_write(struct start *s, const char *run, const char *root, stru
 	auto_fd int fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return err_sys(err, "open the root file system");
-	int rc = container_user_find(fd, container_str(c->config, "User"), json_getl(c->host, "GroupAdd"), a, &ids, err);
+	int rc = container_user_find(fd, container_str(c->config, "User"), json_getl(c->host, "GroupAdd"),
+		container_str(container_extra_of(c), "Groups"), a, &ids, err);
 	if (rc < 0)
 		return rc;
 	const char *cwd = arena_cstr(a, container_str(c->config, "WorkingDir"));
@@ -235,9 +236,10 @@ static int config_write(struct start *s, const char *run, const char *root, stru
 	rc = container_mounts_start(c->e, c->id, json_getl(&c->doc, "Plan"), a, &binds, &n_binds, &tmpfs, err);
 	if (rc < 0)
 		return rc;
-	struct spec_params p = { .e = c->e, .id = c->id, .config = c->config, .host = c->host, .root = root, .ids = &ids,
+	struct spec_params p = { .e = c->e, .id = c->id, .config = c->config, .host = c->host, .extra = container_extra_of(c),
+		.root = root, .ids = &ids,
 		.path = container_str(&c->doc, "Path"), .args = json_getl(&c->doc, "Args"), .netns = s->netns, .hostname = s->hostname,
-		.pid_ns = s->pid_ns, .ipc_ns = s->ipc_ns, .shm = s->shm, .tmpfs = &tmpfs };
+		.pid_ns = s->pid_ns, .ipc_ns = s->ipc_ns, .uts_ns = s->uts_ns, .shm = s->shm, .tmpfs = &tmpfs };
 	p.binds = binds;
 	p.n_binds = n_binds;
 	p.hosts = s->files[0];
@@ -333,6 +335,20 @@ int container_monitor_gone(int state_dir, struct err *err)
 	return err_set(err, ERR_IN_USE, "the monitor of the run before does not end");
 }
 
+/* Extra.LogPath's folder, made when it is missing. */
+static int log_folder(struct span path, struct arena *a, struct err *err)
+{
+	ptrdiff_t slash = span_rchr(path, '/');
+	if (slash <= 0 || (size_t)slash + 1 == path.len || path.ptr[0] != '/')
+		return err_set(err, ERR_INVALID_REQUEST, "log path %.*s: an absolute path of a file is needed", SPAN_ARG(path));
+	const char *dir = arena_cstr(a, span_sub(path, 0, (size_t)slash));
+	int rc = io_mkdirs(AT_FDCWD, dir, 0755, err);
+	if (rc < 0)
+		return err_note(err, "the folder of the log");
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? err_sys(err, "open %s", dir) : fd;
+}
+
 static int spawn(struct start *s, const char *run, struct err *err)
 {
 	const struct container *c = s->op.c;
@@ -345,6 +361,10 @@ static int spawn(struct start *s, const char *run, struct err *err)
 	auto_fd int bundle = open(run, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0 || bundle < 0)
 		return err_sys(err, "open the container's folders");
+	auto_fd int elsewhere = -1;
+	struct span path = container_str(container_extra_of(c), "LogPath");
+	if (path.len && (elsewhere = log_folder(path, a, err)) < 0)
+		return -(int)err->class;
 	auto_fd int state = folder_open(dir, "state", err);
 	int rc = state < 0 ? state : container_monitor_gone(state, err);
 	if (rc < 0)
@@ -362,6 +382,13 @@ static int spawn(struct start *s, const char *run, struct err *err)
 	p.format = logged ? MONITOR_LOG_DOCKER : MONITOR_LOG_NONE;
 	if (logged)
 		p.log_name = arena_printf(a, "%s-json.log", c->id).ptr;
+	if (path.len) {
+		p.log_dir = elsewhere;
+		p.format = MONITOR_LOG_CRI;
+		p.log_name = arena_cstr(a, span_from(path, (size_t)span_rchr(path, '/') + 1));
+		p.max_bytes = 0; /* its owner turns it over */
+		p.max_files = 1;
+	}
 	p.flags = (container_truth(c->config, "OpenStdin") ? MONITOR_OPEN_STDIN : 0U) |
 		  (container_truth(c->config, "StdinOnce") ? MONITOR_STDIN_ONCE : 0U) |
 		  (container_truth(c->config, "Tty") ? MONITOR_TERMINAL : 0U) | (s->n_streams ? MONITOR_HOLD : 0U) |
@@ -564,7 +591,8 @@ static void files_alone(struct start *s)
 	}
 	(void)io_read_file(AT_FDCWD, "/etc/resolv.conf", &resolv, 1 << 20, NULL); /* likewise */
 	s->hosts = arena_span(&s->op.arena, buf_span(&hosts));
-	s->resolv_conf = arena_span(&s->op.arena, buf_span(&resolv));
+	const struct json *own = json_getl(container_extra_of(c), "ResolvConf");
+	s->resolv_conf = own ? json_span(own) : arena_span(&s->op.arena, buf_span(&resolv));
 }
 
 static int network_prepare(struct start *s, struct err *err)
@@ -581,6 +609,8 @@ static int network_prepare(struct start *s, struct err *err)
 	if (peer || !c->e->o.networks) {
 		if (!peer && !span_is(mode, "none") && !span_is(mode, "host"))
 			return err_set(err, ERR_UNSUPPORTED, "network %.*s: this engine has no networks but none and host", SPAN_ARG(mode));
+		if (!peer)
+			s->netns = container_str(container_extra_of(c), "NetworkPath");
 		files_alone(s);
 		return 0;
 	}
@@ -595,12 +625,31 @@ static int network_prepare(struct start *s, struct err *err)
 	return 0;
 }
 
+/* Extra.Sandbox: its host name, and unless that is the host's, its namespace. */
+static int sandbox_join(struct start *s, struct err *err)
+{
+	const struct container *c = s->op.c;
+	struct span id = container_str(container_extra_of(c), "Sandbox");
+	if (!id.len)
+		return 0;
+	const struct container *peer = container_get(c->e, id, err);
+	if (!peer)
+		return -ERR_NOT_FOUND;
+	if (!container_is_running(peer) || !peer->pid || peer->ending)
+		return err_set(err, ERR_IN_USE, "the sandbox %s does not run", peer->id);
+	s->hostname = container_str(peer->config, "Hostname");
+	if (!span_is(container_str(c->host, "UTSMode"), "host"))
+		s->uts_ns = arena_printf(&s->op.arena, "/proc/%d/ns/uts", peer->pid);
+	return 0;
+}
+
 static int start_prepare(struct start *s, struct err *err)
 {
 	struct container *c = s->op.c, *peer;
 	struct span ipc = container_str(c->host, "IpcMode");
 	s->hostname = container_str(c->config, "Hostname");
-	int rc = peer_ns(s, "PidMode", "PID", "pid", &s->pid_ns, &peer, err);
+	int rc = sandbox_join(s, err);
+	rc = rc < 0 ? rc : peer_ns(s, "PidMode", "PID", "pid", &s->pid_ns, &peer, err);
 	rc = rc < 0 ? rc : peer_ns(s, "IpcMode", "IPC", "ipc", &s->ipc_ns, &peer, err);
 	if (rc < 0)
 		return rc;

@@ -70,8 +70,12 @@ static void user_write(struct json_out *o, const struct container_ids *ids)
 	json_out_end(o);
 }
 
-static void caps_write(struct json_out *o, uint64_t caps)
+static int caps_write(struct json_out *o, uint64_t caps, const struct json *extra, struct err *err)
 {
+	uint64_t ambient;
+	int rc = container_caps_ambient(extra, caps, &ambient, err);
+	if (rc < 0)
+		return rc;
 	static const char *const sets[] = { "bounding", "effective", "permitted" };
 	json_out_key(o, SPAN("capabilities"));
 	json_out_begin(o);
@@ -79,7 +83,13 @@ static void caps_write(struct json_out *o, uint64_t caps)
 		json_out_key(o, span_of(sets[i]));
 		container_caps_write(o, caps);
 	}
+	/* What is ambient has to be inheritable, too. */
+	for (size_t i = 0; ambient && i < 2; i++) {
+		json_out_key(o, i ? SPAN("ambient") : SPAN("inheritable"));
+		container_caps_write(o, ambient);
+	}
 	json_out_end(o);
+	return 0;
 }
 
 static void size_write(struct json_out *o, const struct json *size)
@@ -167,15 +177,16 @@ static struct security security_read(const struct container_engine *e, const str
 	return s;
 }
 
-static void process_tail(struct json_out *o, uint64_t caps, const struct security *s)
+static int process_tail(struct json_out *o, uint64_t caps, const struct json *extra, const struct security *s, struct err *err)
 {
-	caps_write(o, caps);
+	int rc = caps_write(o, caps, extra, err);
 	container_out_b(o, "noNewPrivileges", s->no_new_privileges);
 	json_out_kspan(o, "apparmorProfile", s->apparmor);
+	return rc;
 }
 
-static void process_write(struct json_out *o, const struct spec_params *p, uint64_t caps, const struct security *s,
-	struct arena *a)
+static int process_write(struct json_out *o, const struct spec_params *p, uint64_t caps, const struct security *s,
+	struct arena *a, struct err *err)
 {
 	struct span dir = container_str(p->config, "WorkingDir");
 	bool tty = container_truth(p->config, "Tty");
@@ -195,10 +206,11 @@ static void process_write(struct json_out *o, const struct spec_params *p, uint6
 	json_out_end(o);
 	container_spec_env(o, json_getl(p->config, "Env"), NULL, p->hostname, tty, p->ids->home, a);
 	container_out_s(o, "cwd", dir.len ? dir : SPAN("/"));
-	process_tail(o, caps, s);
+	int rc = process_tail(o, caps, p->extra, s, err);
 	rlimits_write(o, json_getl(p->host, "Ulimits"), p->e->settings.ulimits, a);
 	container_out_i(o, "oomScoreAdj", container_num(p->host, "OomScoreAdj"));
 	json_out_end(o);
+	return rc;
 }
 
 static void ns_write(struct json_out *o, const char *type, struct span path)
@@ -282,7 +294,7 @@ static int linux_write(struct json_out *o, const struct spec_params *p, uint64_t
 	if (rc < 0)
 		return rc;
 	json_out_key(o, SPAN("resources"));
-	rc = container_spec_resources(o, p->host, true, a, err);
+	rc = container_spec_resources(o, p->host, p->extra, true, a, err);
 	if (rc < 0)
 		return rc;
 	if (!s->unconfined) {
@@ -313,13 +325,15 @@ int container_spec_write(const struct spec_params *p, struct arena *a, struct bu
 	json_out_begin(&o);
 	container_out_s(&o, "ociVersion", SPAN("1.2.0"));
 	json_out_key(&o, SPAN("process"));
-	process_write(&o, p, caps, &s, a);
+	rc = process_write(&o, p, caps, &s, a, err);
+	if (rc < 0)
+		return rc;
 	json_out_key(&o, SPAN("root"));
 	json_out_begin(&o);
 	container_out_s(&o, "path", span_of(p->root));
 	container_out_b(&o, "readonly", container_truth(p->host, "ReadonlyRootfs"));
 	json_out_end(&o);
-	if (!span_is(container_str(p->host, "UTSMode"), "host")) {
+	if (!span_is(container_str(p->host, "UTSMode"), "host") && !p->uts_ns.len) {
 		json_out_kspan(&o, "hostname", p->hostname);
 		json_out_kspan(&o, "domainname", container_str(p->config, "Domainname"));
 	}
@@ -337,8 +351,8 @@ int container_spec_write(const struct spec_params *p, struct arena *a, struct bu
 }
 
 int container_spec_exec(const struct container_engine *e, const struct json *config, const struct json *host,
-	const struct json *exec,
-	const struct container_ids *ids, struct arena *a, struct buf *out, struct err *err)
+	const struct json *extra, const struct json *exec, const struct container_ids *ids, struct arena *a, struct buf *out,
+	struct err *err)
 {
 	struct json_out o = { .buf = out };
 	struct security s = security_read(e, host);
@@ -361,9 +375,9 @@ int container_spec_exec(const struct container_engine *e, const struct json *con
 	json_out_end(&o);
 	container_spec_env(&o, json_getl(config, "Env"), json_getl(exec, "Env"), container_str(config, "Hostname"), tty, ids->home, a);
 	container_out_s(&o, "cwd", dir.len ? dir : SPAN("/"));
-	process_tail(&o, caps, &s);
+	rc = process_tail(&o, caps, extra, &s, err);
 	rlimits_write(&o, json_getl(host, "Ulimits"), e->settings.ulimits, a);
 	container_out_i(&o, "oomScoreAdj", container_num(host, "OomScoreAdj"));
 	json_out_end(&o);
-	return 0;
+	return rc;
 }

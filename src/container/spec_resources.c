@@ -231,7 +231,22 @@ static int blkio(struct json_out *o, const struct json *host, struct arena *a, s
 	return 0;
 }
 
-int container_spec_resources(struct json_out *o, const struct json *host, bool devices, struct arena *a, struct err *err)
+/* Of Extra: what only a kubelet says. */
+static void extra_write(struct json_out *o, const struct json *extra)
+{
+	const struct json *pages = json_getl(extra, "Hugepages"), *unified = json_getl(extra, "Unified");
+	if (json_is(pages, JSON_ARRAY) && pages->n) {
+		json_out_key(o, SPAN("hugepageLimits"));
+		json_out_value(o, pages);
+	}
+	if (json_is(unified, JSON_OBJECT) && unified->n) {
+		json_out_key(o, SPAN("unified"));
+		json_out_value(o, unified);
+	}
+}
+
+int container_spec_resources(struct json_out *o, const struct json *host, const struct json *extra, bool devices, struct arena *a,
+	struct err *err)
 {
 	const struct json *swappiness = json_getl(host, "MemorySwappiness");
 	int64_t nano = container_num(host, "NanoCpus"), pids = container_num(host, "PidsLimit");
@@ -267,6 +282,7 @@ int container_spec_resources(struct json_out *o, const struct json *host, bool d
 		container_out_i(o, "limit", pids);
 		json_out_end(o);
 	}
+	extra_write(o, extra);
 	int rc = blkio(o, host, a, err);
 	if (rc == 0 && devices)
 		rc = device_rules(o, host, a, err);

@@ -73,8 +73,8 @@ static void add(struct container_ids *ids, uint32_t gid)
 		ids->more[ids->n_more++] = gid;
 }
 
-int container_user_find(int root, struct span user, const struct json *extra, struct arena *a, struct container_ids *out,
-	struct err *err)
+int container_user_find(int root, struct span user, const struct json *extra, struct span policy, struct arena *a,
+	struct container_ids *out, struct err *err)
 {
 	struct span who, group, passwd, groups, rest, line, f[6], name = SPAN_EMPTY;
 	bool has_group = span_split(user, ':', &who, &group) && group.len;
@@ -108,7 +108,9 @@ int container_user_find(int root, struct span user, const struct json *extra, st
 		int rc = group_find(groups, group, &ids.gid, err);
 		if (rc < 0)
 			return rc;
-	} else if (name.len) { /* the groups that list the user */
+	}
+	/* The groups that list the user: Docker asks for them where no group was named, the CRI unless only its own shall count. */
+	if (name.len && !span_is(policy, "strict") && (!has_group || span_is(policy, "merge"))) {
 		rest = groups;
 		while (span_cut(&rest, '\n', &line)) {
 			struct span g[4], members, member;
