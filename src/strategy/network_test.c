@@ -97,6 +97,17 @@ static const struct row service_rows[] = {
 	  "[spec.ipFamilyPolicy: Invalid value: \"PreferDualStack\": must be set to 'SingleStack' when releasing the secondary clusterIP, "
 	  "spec.ipFamilyPolicy: Invalid value: \"PreferDualStack\": must be set to 'SingleStack' when releasing the secondary ipFamily]",
 	  SPEC("'clusterIP':'10.0.0.1','clusterIPs':['10.0.0.1','fd00::1'],'ipFamilies':['IPv4','IPv6']") },
+	/* a type that does not exist takes nothing along that would be complained about too */
+	{ SVC, SPEC("'type':'Bogus'," OLD_IP),
+	  "spec.type: Unsupported value: \"Bogus\": supported values: \"ClusterIP\", \"ExternalName\", \"LoadBalancer\", \"NodePort\"",
+	  SPEC(OLD_IP) },
+	{ SVC, "{'spec':{'type':'Bogus','externalTrafficPolicy':'Cluster','ports':[{'port':80,'nodePort':30000}]," OLD_IP "}}",
+	  "spec.type: Unsupported value: \"Bogus\": supported values: \"ClusterIP\", \"ExternalName\", \"LoadBalancer\", \"NodePort\"",
+	  "{'spec':{'type':'NodePort','externalTrafficPolicy':'Cluster','ports':[{'port':80,'nodePort':30000}]," OLD_IP "}}" },
+	/* what a load balancer was goes with it */
+	{ SVC, SPEC("'type':'ClusterIP'," OLD_IP), NULL,
+	  "{'spec':{'type':'LoadBalancer','ports':[{'port':80}]," OLD_IP "},'status':{'loadBalancer':{'ingress':[{'ip':'1.2.3.4'}]}}}", NULL,
+	  "{'status':{'loadBalancer':{}}}" },
 	{ SVC, SPEC("'type':'LoadBalancer','loadBalancerClass':'a.b/c'"),
 	  "spec.loadBalancerClass: Invalid value: \"a.b/c\": may not change once set", SPEC("'type':'LoadBalancer'") },
 	{ SVC, "{'spec':{'ports':[{'port':80}],'type':'LoadBalancer'},'status':{'loadBalancer':{'ingress':[{'ip':'1.2.3.4'},{'hostname':"

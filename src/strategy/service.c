@@ -14,6 +14,13 @@ static bool type_is(const struct json *service, const char *types)
 	return check_one_of(member_text(spec_of(service), "type"), types);
 }
 
+/* Upstream's needsClusterIP: every type but one, known or not. What a change to a type that does not exist did to addresses would
+ * else be complained about beside the type itself. */
+static bool needs_ip(const struct json *service)
+{
+	return !type_is(service, "ExternalName");
+}
+
 static bool is_headless(const struct json *service)
 {
 	const struct json *ips = member(spec_of(service), "clusterIPs");
@@ -110,8 +117,7 @@ static void patch_node_ports(struct strategy *s)
 /* What a client that does not know the values of the server leaves out stays as it was. */
 static void patch_allocated(struct strategy *s)
 {
-	static const char with_ip[] = "ClusterIP NodePort LoadBalancer";
-	if (type_is(s->old, with_ip) && type_is(s->object, with_ip)) {
+	if (needs_ip(s->old) && needs_ip(s->object)) {
 		if (!member_text(spec_of(s->object), "clusterIP").len)
 			strategy_keep_in(s, "spec", "clusterIP");
 		if (!json_count(member(spec_of(s->object), "clusterIPs")) && same(s, "clusterIP"))
@@ -172,8 +178,7 @@ static void drop_if_same(struct strategy *s, const char *name)
 /* A change of type takes along what only the old type needed, unless the client changed it too. */
 static void drop_by_type(struct strategy *s)
 {
-	static const char with_ip[] = "ClusterIP NodePort LoadBalancer";
-	if (type_is(s->old, with_ip) && !type_is(s->object, with_ip)) {
+	if (needs_ip(s->old) && !needs_ip(s->object)) {
 		if (same(s, "clusterIPs")) {
 			strategy_drop_in(s, "spec", "clusterIP");
 			strategy_drop_in(s, "spec", "clusterIPs");
@@ -192,6 +197,9 @@ static void drop_by_type(struct strategy *s)
 	}
 	if (is_external(s->old) && !is_external(s->object))
 		drop_if_same(s, "externalTrafficPolicy");
+	/* Taking a load balancer down takes its time; nobody has to see that of a Service that is none any more. */
+	if (!type_is(s->object, "LoadBalancer") && member(s->object, "status"))
+		json_setl(s->arena, json_getl(s->object, "status"), "loadBalancer", json_object());
 }
 
 static void prepare_service(struct strategy *s)
