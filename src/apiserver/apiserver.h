@@ -64,6 +64,7 @@ struct apiserver_options {
 	int64_t max_inflight, max_mutating;	       /* [400], [200]; 0: no limit */
 	int64_t request_timeout_ms;	       /* [60 s] of everything that is not long-running by nature */
 	int64_t min_request_timeout_ms;	       /* [1800 s] a watch lives this to twice this, unless it says otherwise */
+	int64_t event_ttl_ms;		       /* [1 h] Events go that long after their last change, up to three minutes late */
 	int64_t shutdown_delay_ms;	       /* [0] serving on, with /readyz failing, before a stop */
 	struct span audit_policy_file, audit_log_path; /* "-": standard output */
 	int64_t audit_log_maxsize_mb, audit_log_maxbackup, audit_log_maxage_days; /* [100], [0: all], [0: for ever] */

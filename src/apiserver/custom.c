@@ -14,6 +14,8 @@
  * 4. The commit that removes a CRD removes what may have been stored under it meanwhile. */
 #include "apiserver/custom.h"
 
+#include "apiserver/repair.h"
+
 #define BATCH 400     /* instances that one commit deletes */
 #define RETRY_MS 1000 /* after a write that failed by itself (disk full) */
 
@@ -125,6 +127,7 @@ static void publish(struct apiserver_custom *all, struct api_resource *const *ad
 	struct api_registry *now = api_registry_get(w->server->registry, &w->registry);
 	api_registry_put(w->server->registry, api_registry_with(now, add, n_add, (const struct api_resource *const *)remove,
 								n_remove));
+	repair_versions(w);
 }
 
 /* ---- entries */

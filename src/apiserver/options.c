@@ -74,6 +74,8 @@ static const struct flag {
 	  "how long a request may take, watches and streams aside (default 1m0s)" },
 	{ "min-request-timeout", FLAG_SECONDS, AT(min_request_timeout_ms), 0, 86400,
 	  "seconds after which a watch may be ended (default 1800)" },
+	{ "event-ttl", FLAG_DURATION, AT(event_ttl_ms), 1000, INT64_MAX,
+	  "how long Events are kept after their last change (default 1h0m0s)" },
 	{ "shutdown-delay-duration", FLAG_DURATION, AT(shutdown_delay_ms), 0, 86400000,
 	  "how long to serve on with /readyz failing before a stop (default 0s)" },
 	{ "audit-policy-file", FLAG_TEXT, AT(audit_policy_file), 0, 0, "what is audited: a Policy of audit.k8s.io/v1" },
@@ -127,6 +129,7 @@ void apiserver_options_default(struct apiserver_options *o)
 		.max_mutating = 200,
 		.request_timeout_ms = 60000,
 		.min_request_timeout_ms = 1800000,
+		.event_ttl_ms = 3600000,
 		.audit_log_maxsize_mb = 100,
 		.threads = cpus < 1   ? 1
 			   : cpus > 8 ? 8

@@ -5,13 +5,15 @@
 
 #include "apiserver/claims.h"
 #include "apiserver/seed.h"
+#include "apiserver/tell.h"
 
-#define EVERY_MS (3 * 60 * 1000)
+#define EVERY_MS INT64_C(180000)
 #define FIRST_MS 1000 /* after the start: what a restored or damaged store lacks */
 #define SLICE 256
+#define VERSIONS_MS 100 /* definitions are applied in bunches */
 #define LEAKED_MS (60 * 1000) /* an address may be written before its Service by another server */
 
-enum phase { SERVICES, ADDRESSES, PHASE_COUNT };
+enum phase { SERVICES, ADDRESSES, EVENTS, PHASE_COUNT };
 
 struct watched {
 	struct repair *r;
@@ -21,12 +23,13 @@ struct watched {
 
 struct repair {
 	struct worker *w;
-	struct loop_timer timer;
+	struct loop_timer timer, versions;
 	enum phase phase;
 	struct buf next; /* the key from which the pass goes on; empty: its phase begins */
 	struct store_watch *addresses;
 	struct watched parts[SEED_PART_COUNT * 2];
 	unsigned n_parts;
+	struct tell tell;
 };
 
 static const struct api_resource *resource(struct repair *r, const char *group, const char *plural)
@@ -41,22 +44,57 @@ static void on_written(struct store_call *sc, void *arg)
 		log_error("repairing", kv_err(&sc->err));
 }
 
+/* ---- what people are told: upstream's reasons and words */
+
+static void tell(struct repair *r, const char *controller, const char *action, const struct api_resource *about,
+		 const struct json *object, const char *reason, struct span note)
+{
+	tell_warning(&r->tell, r->w,
+		     &(struct tell_note){ .controller = controller, .action = action, .reason = reason, .about = about,
+					  .object = object, .note = note });
+}
+
+static void tell_service(struct repair *r, const struct json *service, const char *reason, struct span note)
+{
+	tell(r, "ipallocator-repair-controller", "ClusterIPAllocation", resource(r, "", "services"), service, reason, note);
+}
+
+static void tell_port(struct repair *r, const struct json *service, const char *reason, struct span note)
+{
+	tell(r, "portallocator-repair-controller", "PortAllocation", resource(r, "", "services"), service, reason, note);
+}
+
+static void tell_address(struct repair *r, const struct json *address, const char *reason, struct span note)
+{
+	tell(r, "ipallocator-repair-controller", "IPAddressAllocation", resource(r, "networking.k8s.io", "ipaddresses"), address,
+	     reason, note);
+}
+
 /* ---- Services: what they claim is theirs in the store too */
 
-static void address_put(struct repair *r, struct arena *a, struct span name, struct span ns, struct span service,
-			const struct store_item *instead)
+struct held { /* a Service that is looked at */
+	const struct json *object;
+	struct span ns, name;
+};
+
+static void address_put(struct repair *r, struct arena *a, struct span name, const struct held *by, const struct store_item *instead)
 {
 	const struct api_resource *res = resource(r, "networking.k8s.io", "ipaddresses");
-	struct json tree = claims_address(a, name, ns, service);
+	struct json tree = claims_address(a, name, by->ns, by->name);
 	auto_buf struct buf key = {};
 	auto_bytes struct bytes *value = NULL;
 	auto_err struct err err = ERR_INIT;
+	struct span family = claims_family(name);
 	if (seed_object(r->w->server, res, a, &tree, NULL, SPAN("kube-apiserver"), &value, &err) < 0) {
 		log_error("cluster IP cannot be repaired", kv_span("ip", name), kv_err(&err));
 		return;
 	}
 	log_warn(instead ? "IPAddress has a wrong reference; repairing" : "cluster IP is not allocated; repairing", kv_span("ip", name),
-		 kv_span("namespace", ns), kv_span("service", service));
+		 kv_span("namespace", by->ns), kv_span("service", by->name));
+	tell_service(r, by->object, "ClusterIPNotAllocated",
+		     instead ? arena_printf(a, "the ClusterIP [%.*s]: %.*s for Service %.*s/%.*s has a wrong reference; repairing",
+					    SPAN_ARG(family), SPAN_ARG(name), SPAN_ARG(by->ns), SPAN_ARG(by->name))
+			     : arena_printf(a, "Cluster IP [%.*s]: %.*s is not allocated; repairing", SPAN_ARG(family), SPAN_ARG(name)));
 	struct store_txn *t = store_txn_new();
 	object_key(&key, res, SPAN(""), name);
 	store_txn_if(t, buf_span(&key), STORE_REV, STORE_EQUAL, instead ? instead->rev : 0);
@@ -86,42 +124,71 @@ static bool is_held(struct repair *r, struct arena *a, struct store_snapshot *sn
 	return false;
 }
 
-static void address_check(struct repair *r, struct arena *a, struct store_snapshot *snap, struct span ip, struct span ns,
-			  struct span service)
+/* Is it in any ServiceCIDR? One that is gone, or was narrower once, leaves Services behind. */
+static bool is_in_a_range(struct repair *r, struct arena *a, struct store_snapshot *snap, struct span name)
 {
-	const struct api_resource *res = resource(r, "networking.k8s.io", "ipaddresses");
-	const char *name = claims_name(a, ip);
-	auto_buf struct buf key = {};
-	struct json address;
-	if (!name)
-		return;
-	object_key(&key, res, SPAN(""), span_of(name));
-	const struct store_item *it = store_get(snap, buf_span(&key));
-	if (!it) {
-		address_put(r, a, span_of(name), ns, service, NULL);
-		return;
+	const struct api_resource *res = resource(r, "networking.k8s.io", "servicecidrs");
+	auto_buf struct buf prefix = {};
+	const struct store_item *item;
+	struct store_iter it;
+	struct api_ip ip;
+	bool in = false;
+	object_key(&prefix, res, SPAN_EMPTY, SPAN_EMPTY);
+	if (!api_ip_parse(name, &ip) || store_iter_init(&it, snap, buf_span(&prefix), SPAN_EMPTY, 0, NULL) < 0)
+		return false;
+	while (!in && (item = store_iter_next(&it))) {
+		struct json cidr;
+		if (object_read(a, res, bytes_span(item->value), item->rev, &cidr, NULL) < 0)
+			continue;
+		JSON_EACH_ITEM(json_path(&cidr, "spec", "cidrs", NULL), range)
+			in = in || claims_in(json_span(range), &ip);
 	}
-	if (object_read(a, res, bytes_span(it->value), it->rev, &address, NULL) < 0 || claims_address_fits(&address, ns, service))
-		return;
-	if (is_held(r, a, snap, &address, span_of(name)))
-		log_warn("cluster IP was assigned to multiple services; please recreate service", kv_str("ip", name),
-			 kv_span("namespace", ns), kv_span("service", service));
-	else
-		address_put(r, a, span_of(name), ns, service, it);
+	store_iter_done(&it);
+	return in;
 }
 
-static void port_check(struct repair *r, struct store_snapshot *snap, int port, struct span ns, struct span service)
+static void address_check(struct repair *r, struct arena *a, struct store_snapshot *snap, struct span ip, const struct held *by)
+{
+	const struct api_resource *res = resource(r, "networking.k8s.io", "ipaddresses");
+	const char *canonical = claims_name(a, ip);
+	struct span name = canonical ? span_of(canonical) : ip, family = claims_family(name);
+	auto_buf struct buf key = {};
+	struct json address;
+	if (!canonical)
+		return; /* validation lets none in */
+	if (!is_in_a_range(r, a, snap, name)) {
+		tell_service(r, by->object, "ClusterIPOutOfRange",
+			     arena_printf(a, "Cluster IP [%.*s]: %.*s is not within any configured Service CIDR; please recreate service",
+					  SPAN_ARG(family), SPAN_ARG(name)));
+		return;
+	}
+	object_key(&key, res, SPAN(""), name);
+	const struct store_item *it = store_get(snap, buf_span(&key));
+	if (!it) {
+		address_put(r, a, name, by, NULL);
+		return;
+	}
+	if (object_read(a, res, bytes_span(it->value), it->rev, &address, NULL) < 0 || claims_address_fits(&address, by->ns, by->name))
+		return;
+	if (!is_held(r, a, snap, &address, name)) {
+		address_put(r, a, name, by, it);
+		return;
+	}
+	log_warn("cluster IP was assigned to multiple services; please recreate service", kv_span("ip", name),
+		 kv_span("namespace", by->ns), kv_span("service", by->name));
+	tell_service(r, by->object, "ClusterIPAlreadyAllocated",
+		     arena_printf(a, "Cluster IP [%.*s]:%.*s was assigned to multiple services; please recreate service", SPAN_ARG(family),
+				  SPAN_ARG(name)));
+}
+
+static void port_put(struct repair *r, struct arena *a, int port, const struct held *by)
 {
 	auto_buf struct buf key = {}, wanted = {};
+	log_warn("node port is not allocated; repairing", kv_i64("port", port), kv_span("namespace", by->ns),
+		 kv_span("service", by->name));
+	tell_port(r, by->object, "PortNotAllocated", arena_printf(a, "Port %d is not allocated; repairing", port));
 	claims_port_key(&key, port);
-	claims_port_value(&wanted, ns, service);
-	const struct store_item *it = store_get(snap, buf_span(&key));
-	if (it && span_eq(bytes_span(it->value), buf_span(&wanted)))
-		return;
-	log_warn(it ? "node port was assigned to multiple services; please recreate service" : "node port is not allocated; repairing",
-		 kv_i64("port", port), kv_span("namespace", ns), kv_span("service", service));
-	if (it)
-		return;
+	claims_port_value(&wanted, by->ns, by->name);
 	struct store_txn *t = store_txn_new();
 	auto_bytes struct bytes *value = buf_seal(&wanted);
 	store_txn_if(t, buf_span(&key), STORE_REV, STORE_EQUAL, 0);
@@ -129,23 +196,66 @@ static void port_check(struct repair *r, struct store_snapshot *snap, int port, 
 	store_commit(r->w->server->store, t, r->w->port, on_written, NULL);
 }
 
+static void port_check(struct repair *r, struct arena *a, struct store_snapshot *snap, int port, const struct held *by)
+{
+	struct span range = r->w->server->opt->service_node_port_range;
+	auto_buf struct buf key = {}, wanted = {};
+	int low, high;
+	if (claims_port_range(range, &low, &high) && (port < low || port > high)) {
+		tell_port(r, by->object, "PortOutOfRange",
+			  arena_printf(a, "Port %d is not within the port range %d-%d; please recreate service", port, low, high));
+		return;
+	}
+	claims_port_key(&key, port);
+	claims_port_value(&wanted, by->ns, by->name);
+	const struct store_item *it = store_get(snap, buf_span(&key));
+	if (!it) {
+		port_put(r, a, port, by);
+	} else if (!span_eq(bytes_span(it->value), buf_span(&wanted))) {
+		log_warn("node port was assigned to multiple services; please recreate service", kv_i64("port", port),
+			 kv_span("namespace", by->ns), kv_span("service", by->name));
+		tell_port(r, by->object, "PortAlreadyAllocated",
+			  arena_printf(a, "Port %d was assigned to multiple services; please recreate service", port));
+	}
+}
+
 static void service_check(struct repair *r, struct store_snapshot *snap, const struct api_resource *res,
 			  const struct store_item *it)
 {
 	auto_arena struct arena a = {};
 	struct json service;
-	struct span ns, name;
-	if (!object_key_read(store_item_key(it), res, &ns, &name) ||
+	struct held by = { .object = &service };
+	if (!object_key_read(store_item_key(it), res, &by.ns, &by.name) ||
 	    object_read(&a, res, bytes_span(it->value), it->rev, &service, NULL) < 0)
 		return;
 	struct claims c = claims_of(&service);
 	for (unsigned i = 0; i < c.n_ips; i++)
-		address_check(r, &a, snap, c.ips[i], ns, name);
+		address_check(r, &a, snap, c.ips[i], &by);
 	for (unsigned i = 0; i < c.n_ports; i++)
-		port_check(r, snap, c.ports[i], ns, name);
+		port_check(r, &a, snap, c.ports[i], &by);
 }
 
 /* ---- addresses that nobody has */
+
+static void tell_leak(struct repair *r, struct arena *a, struct store_snapshot *snap, const struct json *address, struct span name)
+{
+	const struct json *ref = json_getl(spec_of(address), "parentRef");
+	struct span group = text_of(ref, "group"), what = text_of(ref, "resource"), ns = text_of(ref, "namespace"),
+		    service = text_of(ref, "name");
+	auto_buf struct buf key = {};
+	if (group.len || !span_is(what, "services")) {
+		tell_address(r, address, "IPAddressNotAllocated",
+			     arena_printf(a, "IPAddress %.*s appears to have been modified, not referencing a Service &ParentReference{"
+					  "Group:%.*s,Resource:%.*s,Namespace:%.*s,Name:%.*s,}: cleaning up", SPAN_ARG(name),
+					  SPAN_ARG(group), SPAN_ARG(what), SPAN_ARG(ns), SPAN_ARG(service)));
+		return;
+	}
+	object_key(&key, resource(r, "", "services"), ns, service);
+	bool there = service.len && store_get(snap, buf_span(&key));
+	tell_address(r, address, there ? "IPAddressWrongReference" : "IPAddressNotAllocated",
+		     arena_printf(a, "IPAddress: %.*s for Service %.*s/%.*s %s", SPAN_ARG(name), SPAN_ARG(ns), SPAN_ARG(service),
+				  there ? "has a wrong reference; cleaning up" : "appears to have leaked: cleaning up"));
+}
 
 static void leak_check(struct repair *r, struct store_snapshot *snap, const struct api_resource *res, const struct store_item *it)
 {
@@ -161,6 +271,22 @@ static void leak_check(struct repair *r, struct store_snapshot *snap, const stru
 	    is_held(r, &a, snap, &address, name))
 		return;
 	log_warn("IPAddress appears to have leaked: cleaning up", kv_span("ip", name));
+	tell_leak(r, &a, snap, &address, name);
+	struct store_txn *t = store_txn_new();
+	store_txn_if(t, store_item_key(it), STORE_REV, STORE_EQUAL, it->rev);
+	store_txn_delete(t, STORE_THEN, store_item_key(it));
+	store_commit(s->store, t, r->w->port, on_written, NULL);
+}
+
+/* ---- Events whose time is up */
+
+/* Each write begins an Event's time anew, as the leases of upstream's do. */
+static void event_check(struct repair *r, struct store_snapshot *snap, const struct api_resource *res, const struct store_item *it)
+{
+	struct apiserver *s = r->w->server;
+	int64_t ttl_ms = s->opt->event_ttl_ms;
+	if (!ttl_ms || clock_wall_ns(s->clock) / NS_PER_MS - it->at_ms < ttl_ms)
+		return;
 	struct store_txn *t = store_txn_new();
 	store_txn_if(t, store_item_key(it), STORE_REV, STORE_EQUAL, it->rev);
 	store_txn_delete(t, STORE_THEN, store_item_key(it));
@@ -177,6 +303,7 @@ static void slice(struct repair *r)
 	} phases[PHASE_COUNT] = {
 		[SERVICES] = { "", "services", service_check },
 		[ADDRESSES] = { "networking.k8s.io", "ipaddresses", leak_check },
+		[EVENTS] = { "", "events", event_check },
 	};
 	const struct api_resource *res = resource(r, phases[r->phase].group, phases[r->phase].plural);
 	auto_buf struct buf prefix = {};
@@ -210,7 +337,8 @@ static void on_timer(struct loop_timer *t)
 		seed_again(r->w, (enum seed_part)i);
 	slice(r);
 	bool over = r->phase == SERVICES && !r->next.len;
-	loop_timer_start(t, over ? EVERY_MS : 1);
+	int64_t ttl_ms = r->w->server->opt->event_ttl_ms, every_ms = ttl_ms ? MIN(ttl_ms / 4, EVERY_MS) : EVERY_MS;
+	loop_timer_start(t, over ? every_ms : 1);
 }
 
 /* ---- events */
@@ -243,8 +371,22 @@ static size_t on_addresses(struct store_watch *watch, const struct store_batch *
 static size_t on_part(struct store_watch *watch, const struct store_batch *b, void *arg)
 {
 	struct watched *p = arg;
-	seed_again(p->r->w, p->part);
+	if (p->part == SEED_APISERVICES)
+		repair_versions(p->r->w);
+	else
+		seed_again(p->r->w, p->part);
 	return b->n;
+}
+
+static void on_versions(struct loop_timer *t)
+{
+	seed_again(container_of(t, struct repair, versions)->w, SEED_APISERVICES);
+}
+
+void repair_versions(struct worker *w)
+{
+	if (w->repair && !loop_timer_running(&w->repair->versions))
+		loop_timer_start(&w->repair->versions, VERSIONS_MS);
 }
 
 static void on_expired(struct store_watch *watch, void *arg)
@@ -267,6 +409,7 @@ int repair_start(struct worker *w, struct err *err)
 		{ "", "services", "default", "kubernetes", SEED_KUBERNETES },
 		{ "", "endpoints", "default", "kubernetes", SEED_KUBERNETES },
 		{ "discovery.k8s.io", "endpointslices", "default", "kubernetes", SEED_KUBERNETES },
+		{ "apiregistration.k8s.io", "apiservices", NULL, NULL, SEED_APISERVICES }, /* each of them */
 	};
 	_Static_assert(ARRAY_LEN(rows) <= SEED_PART_COUNT * 2, "room for them");
 	struct repair *r = mem_new(struct repair);
@@ -274,6 +417,8 @@ int repair_start(struct worker *w, struct err *err)
 	r->w = w;
 	loop_timer_init(&r->timer, w->loop, "repair", on_timer);
 	r->timer.background = true;
+	loop_timer_init(&r->versions, w->loop, "versions", on_versions);
+	r->versions.background = true;
 	loop_timer_start(&r->timer, FIRST_MS);
 	auto_buf struct buf prefix = {};
 	object_key(&prefix, resource(r, "networking.k8s.io", "ipaddresses"), SPAN_EMPTY, SPAN_EMPTY);
@@ -282,8 +427,10 @@ int repair_start(struct worker *w, struct err *err)
 		auto_buf struct buf key = {};
 		struct watched *p = &r->parts[i];
 		*p = (struct watched){ .r = r, .part = rows[i].part };
-		object_key(&key, resource(r, rows[i].group, rows[i].plural), span_of(rows[i].ns), span_of(rows[i].name));
-		rc = store_watch_open(w->port, buf_span(&key), true, 0, &part_fns, p, &p->watch, err);
+		bool one = rows[i].name;
+		object_key(&key, resource(r, rows[i].group, rows[i].plural), one ? span_of(rows[i].ns) : SPAN_EMPTY,
+			   one ? span_of(rows[i].name) : SPAN_EMPTY);
+		rc = store_watch_open(w->port, buf_span(&key), one, 0, &part_fns, p, &p->watch, err);
 		r->n_parts += rc == 0;
 	}
 	return rc;
@@ -296,10 +443,12 @@ void repair_stop(struct worker *w)
 	if (!r)
 		return;
 	loop_timer_stop(&r->timer);
+	loop_timer_stop(&r->versions);
 	if (r->addresses)
 		store_watch_close(r->addresses);
 	for (unsigned i = 0; i < r->n_parts; i++)
 		store_watch_close(r->parts[i].watch);
 	buf_done(&r->next);
+	tell_done(&r->tell);
 	free(r);
 }

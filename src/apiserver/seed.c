@@ -289,6 +289,16 @@ static int seed_authentication(struct seeding *g)
 	return put(g, res, ns, name, &tree, it ? &was : NULL, it ? it->rev : 0);
 }
 
+static int seed_builtin_versions(struct seeding *g)
+{
+	return apiservices_plan(g->s, g->snap, true, submit, g, &g->err);
+}
+
+static int seed_custom_versions(struct seeding *g)
+{
+	return apiservices_plan(g->s, g->snap, false, submit, g, &g->err);
+}
+
 /* ---- Service kubernetes */
 
 /* Where others reach us: --advertise-address, a bind address that is one, else the first IPv4 address that is not loopback. */
@@ -437,7 +447,8 @@ int seed_start(struct apiserver *s, struct err *err)
 					     { seed_priorities, "system priority classes" },
 					     { seed_policy, "the bootstrap policy" },
 					     { seed_aggregated, "aggregated cluster roles" },
-					     { seed_authentication, "extension-apiserver-authentication" } };
+					     { seed_authentication, "extension-apiserver-authentication" },
+					     { seed_builtin_versions, "APIServices" } };
 	return run(s, steps, ARRAY_LEN(steps), err);
 }
 
@@ -454,6 +465,7 @@ void seed_again(struct worker *w, enum seed_part part)
 		[SEED_NAMESPACES] = { seed_namespaces },
 		[SEED_AUTHENTICATION] = { seed_authentication },
 		[SEED_KUBERNETES] = { seed_service, seed_endpoints },
+		[SEED_APISERVICES] = { seed_custom_versions },
 	};
 	struct apiserver *s = w->server;
 	struct seeding g = { .s = s, .reg = api_registry_get(s->registry, &w->registry), .port = w->port, .err = ERR_INIT };
