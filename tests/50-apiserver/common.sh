@@ -24,7 +24,8 @@ start() { # extra flags
 	"$knarr" apiserver --data-dir "$dir/data" --secure-port "${port:-0}" --bind-address 127.0.0.1 --token-auth-file "$dir/tokens" \
 		--unix-socket "$dir/api.sock" "$@" 2>"$dir/log" &
 	pid=$!
-	for _ in $(seq 200); do
+	local end=$((SECONDS + 60))
+	while [ $SECONDS -lt $end ]; do
 		port=$(sed -n 's/.* serving port=\([0-9]*\).*/\1/p' "$dir/log")
 		[ -n "$port" ] && { url=https://127.0.0.1:$port; return 0; }
 		kill -0 "$pid" 2>/dev/null || break
@@ -36,7 +37,7 @@ start() { # extra flags
 stop() { kill "-${1:-TERM}" "$pid"; wait "$pid" 2>/dev/null; local rc=$?; pid=; return $rc; }
 k() { "$kubectl" --kubeconfig /dev/null --cache-dir "$dir/cache" --server="$url" --certificate-authority="$dir/data/pki/ca.crt" --token="$token" "$@" 2>&1; }
 # req METHOD PATH [curl options]: the body, as the user of $token (empty: nobody)
-req() { local m=$1 p=$2; shift 2; curl -s --max-time 20 --path-as-is --cacert "$dir/data/pki/ca.crt" ${token:+-H "Authorization: Bearer $token"} -X "$m" "$@" "$url$p"; }
+req() { local m=$1 p=$2; shift 2; curl -s --max-time 60 --path-as-is --cacert "$dir/data/pki/ca.crt" ${token:+-H "Authorization: Bearer $token"} -X "$m" "$@" "$url$p"; }
 # headers METHOD PATH [curl options]: status line and headers, the body thrown away
 headers() { req "$1" "$2" -o /dev/null -D - "${@:3}" | tr -d '\r'; }
 # jqr FILTER METHOD PATH [curl options]: what jq makes of the body
@@ -55,6 +56,12 @@ status() {
 	local name=$1 want="$2 Status $2 $3" m=$4 p=$5; shift 5
 	is "$name" "$want" bash -c 'jq -r "\"\($0) \(.kind) \(.code) \(.reason)\"" <<<"$1"' "$(req "$m" "$p" -o "$dir/body" -w '%{http_code}' "$@")" "$(cat "$dir/body")"
 }
-# eventually COMMAND...: true within 5 seconds
-eventually() { for _ in $(seq 100); do "$@" && return 0; sleep 0.05; done; return 1; }
+# eventually COMMAND...: true within 30 seconds, which is long only for who fails
+eventually() { local end=$((SECONDS + 30)); until "$@"; do [ $SECONDS -lt $end ] || return 1; sleep 0.05; done; }
+# becomes NAME WANT COMMAND...: the output is WANT in the end; what happens behind an answer (counting, logging) may take its time
+becomes() {
+	local name=$1 want=$2 got end=$((SECONDS + 30)); shift 2
+	until got=$("$@"); [ "$got" = "$want" ]; do [ $SECONDS -lt $end ] || { not_ok "$name" "$got" "$want" ""; return; }; sleep 0.05; done
+	ok
+}
 finish() { echo "$passed passed, $failed failed, $skipped skipped"; [ $failed = 0 ]; exit; }
