@@ -119,6 +119,8 @@ static int run(const struct admission_set *set, struct admission *req, bool muta
 		if (!fn || !(set->on >> i & 1) || !(p->ops & req->op))
 			continue;
 		int rc = fn(req, err);
+		if (req->ran)
+			req->ran(req->ran_arg, i, !mutate, rc < 0);
 		if (rc < 0)
 			return rc;
 	}

@@ -101,6 +101,9 @@ struct admission {
 	const struct span *groups;
 	unsigned n_groups;
 	bool dry_run;
+	/* Told after each plugin of a pass: which (admission_plugin_at), and its verdict. NULL: nobody asks. */
+	void (*ran)(void *arg, unsigned plugin, bool validating, bool refused);
+	void *ran_arg;
 	/* out */
 	struct span *warnings;   /* in the arena, in order */
 	unsigned n_warnings, cap_warnings;

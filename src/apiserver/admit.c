@@ -210,9 +210,27 @@ static int finish(struct call *c, struct admission *req, int rc)
 	return rc < 0 ? rc : -(int)c->err.class;
 }
 
+/* One reading of the clock a plugin: where one ends the next begins. */
+struct timing {
+	struct call *call;
+	enum admission_op op;
+	int64_t last_ns;
+};
+
+static void on_ran(void *arg, unsigned plugin, bool validating, bool refused)
+{
+	struct timing *t = arg;
+	int64_t now_ns = clock_mono_ns(t->call->server->clock);
+	meter_plugin(t->call->w, plugin, t->op, validating, refused, now_ns - t->last_ns);
+	t->last_ns = now_ns;
+}
+
 int admit_mutate(struct call *c, struct admission *req)
 {
 	int64_t began_ns = clock_mono_ns(c->server->clock);
+	struct timing timing = { c, req->op, began_ns };
+	req->ran = on_ran;
+	req->ran_arg = &timing;
 	int rc = finish(c, req, admission_mutate(&c->server->admission, req, &c->err));
 	meter_admitted(c, req->op, false, rc < 0, began_ns);
 	return rc;
@@ -254,6 +272,9 @@ static int charge(struct call *c, struct admission *req)
 int admit_check(struct call *c, struct admission *req)
 {
 	int64_t began_ns = clock_mono_ns(c->server->clock);
+	struct timing timing = { c, req->op, began_ns };
+	req->ran = on_ran;
+	req->ran_arg = &timing;
 	int rc = finish(c, req, admission_validate(&c->server->admission, req, &c->err));
 	meter_admitted(c, req->op, true, rc < 0, began_ns);
 	return rc;
@@ -262,7 +283,13 @@ int admit_check(struct call *c, struct admission *req)
 int admit_validate(struct call *c, struct admission *req)
 {
 	int rc = admit_check(c, req);
-	return rc < 0 ? rc : charge(c, req);
+	if (rc < 0)
+		return rc;
+	int64_t began_ns = clock_mono_ns(c->server->clock);
+	rc = charge(c, req);
+	if (req->op & (ADMISSION_CREATE | ADMISSION_UPDATE) && admit_has(c->server, "ResourceQuota"))
+		meter_plugin(c->w, METER_QUOTA, req->op, true, rc < 0, clock_mono_ns(c->server->clock) - began_ns);
+	return rc;
 }
 
 int admit_both(struct call *c, enum admission_op op, struct json *object, const struct json *old)

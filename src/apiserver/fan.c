@@ -122,10 +122,17 @@ void fan_error(struct fan *f, const struct err *err, struct buf *out)
 
 static void pieces_drop(struct fan *f)
 {
-	for (unsigned i = 0; i < f->n_pieces; i++)
-		bytes_unref(f->pieces[i].data);
+	for (unsigned i = 0; i < f->n_pieces; i++) {
+		const struct fan_piece *p = &f->pieces[i];
+		for (unsigned k = 0; k < p->n_sizes; k++)
+			meter_events(&f->meter, f->sizes[p->first_size + k], p->sent);
+		bytes_unref(p->data);
+	}
 	free(f->pieces);
+	free(f->sizes);
 	f->pieces = NULL;
+	f->sizes = NULL;
+	f->n_sizes = f->cap_sizes = 0;
 	f->n_pieces = f->cap_pieces = 0;
 	f->first = NULL;
 	f->events = NULL;
@@ -152,17 +159,28 @@ void fan_batch(struct fan *f, const struct store_batch *b)
 
 const struct fan_piece *fan_piece(struct fan *f, unsigned i, struct err *err)
 {
-	if (i < f->n_pieces)
+	if (i < f->n_pieces) {
+		f->pieces[i].sent++;
 		return &f->pieces[i];
+	}
 	assert(i == f->n_pieces && f->done < f->n_events);
 	auto_buf struct buf out = {};
+	unsigned first_size = f->n_sizes;
 	while (f->done < f->n_events && out.len < PIECE_BYTES) {
-		if (fan_event(f, f->events[f->done], &out, err) < 0)
+		size_t before = out.len;
+		if (fan_event(f, f->events[f->done], &out, err) < 0) {
+			f->n_sizes = first_size;
 			return NULL;
+		}
 		f->done++;
+		if (out.len == before)
+			continue;
+		MEM_GROW(f->sizes, f->n_sizes, f->cap_sizes);
+		f->sizes[f->n_sizes++] = (uint32_t)(out.len - before);
 	}
 	MEM_GROW(f->pieces, f->n_pieces, f->cap_pieces);
-	f->pieces[f->n_pieces] = (struct fan_piece){ out.len ? bytes_of(buf_span(&out)) : NULL, f->done };
+	f->pieces[f->n_pieces] = (struct fan_piece){ .data = out.len ? bytes_of(buf_span(&out)) : NULL, .end = f->done,
+						     .first_size = first_size, .n_sizes = f->n_sizes - first_size, .sent = 1 };
 	return &f->pieces[f->n_pieces++];
 }
 
@@ -195,6 +213,7 @@ struct fan *fan_get(struct call *c, const struct filter *filter, const char *inc
 	f->res = c->res;
 	f->want = c->want;
 	f->want.pretty = false; /* an event is one line */
+	meter_watch(c->w, c->res, &f->meter);
 	f->gv = arena_span(&f->arena, call_group_version(c, c->res));
 	f->ns = arena_span(&f->arena, c->route.ns);
 	f->name = arena_span(&f->arena, c->route.name);

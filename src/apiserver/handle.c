@@ -235,20 +235,24 @@ int call_token_user(struct call *c, struct span token, const struct span *want, 
 		    struct auth_user *out_user, const struct span **out_audiences, unsigned *out_n, struct err *err)
 {
 	struct apiserver *s = c->server;
-	bool stale = false;
+	struct auth_token_facts facts = {};
+	int64_t began_ns = clock_mono_ns(s->clock);
 	*out_audiences = NULL;
 	*out_n = 0;
-	if (auth_tokens_find(atomic_load(&s->tokens), token, &c->arena, out_user))
-		return 0;
-	int64_t now_s = clock_wall_ns(s->clock) / NS_PER_S;
-	int rc = auth_token_check(issuer_now(s), &s->lookup, token, now_s, want, n_want, &c->arena, out_user,
-				  out_audiences, out_n, &stale, err);
-	if (rc == -ERR_NOT_FOUND)
-		rc = auth_bootstrap_check(&s->lookup, token, now_s, &c->arena, out_user, err);
+	bool known = auth_tokens_find(atomic_load(&s->tokens), token, &c->arena, out_user);
+	int rc = 0;
+	if (!known) {
+		int64_t now_s = clock_wall_ns(s->clock) / NS_PER_S;
+		rc = auth_token_check(issuer_now(s), &s->lookup, token, now_s, want, n_want, &c->arena, out_user,
+				      out_audiences, out_n, &facts, err);
+		if (rc == -ERR_NOT_FOUND)
+			rc = auth_bootstrap_check(&s->lookup, token, now_s, &c->arena, out_user, err);
+	}
+	meter_token(c->w, known || facts.remembered, rc == 0, clock_mono_ns(s->clock) - began_ns);
 	return rc;
 }
 
-static int authenticate(struct call *c)
+static int find_user(struct call *c)
 {
 	const struct http_peer *peer = http_req_peer(c->http);
 	struct span token;
@@ -279,6 +283,15 @@ static int authenticate(struct call *c)
 		return err_set(&c->err, ERR_UNAUTHORIZED, "Unauthorized");
 	auth_anonymous(&c->user);
 	return 0;
+}
+
+static int authenticate(struct call *c)
+{
+	int rc = find_user(c);
+	bool shown = rc < 0 && (http_req_header(c->http, "authorization").len || http_req_peer(c->http)->cert);
+	meter_authenticated(c->w, rc == 0 ? METER_AUTHN_SUCCESS : shown ? METER_AUTHN_ERROR : METER_AUTHN_FAILURE, c->user.name,
+			    clock_mono_ns(c->server->clock) - c->begun_ns);
+	return rc;
 }
 
 /* ---- may they */
@@ -344,8 +357,11 @@ static int authorize(struct call *c)
 		ask.node_name = selector_field(c, "spec.nodeName");
 	}
 	struct span reason;
-	bool allowed = call_decide(c, &ask, &reason) == AUTH_ALLOW;
-	meter_authorized(c->w, allowed);
+	int64_t began_ns = clock_mono_ns(c->server->clock);
+	enum auth_decision decision = call_decide(c, &ask, &reason);
+	bool allowed = decision == AUTH_ALLOW;
+	meter_authorized(c->w, allowed ? METER_AUTHZ_ALLOWED : decision == AUTH_DENY ? METER_AUTHZ_DENIED : METER_AUTHZ_NO_OPINION,
+			 clock_mono_ns(c->server->clock) - began_ns);
 	call_annotate(c, SPAN("authorization.k8s.io/decision"), allowed ? SPAN("allow") : SPAN("forbid"));
 	call_annotate(c, SPAN("authorization.k8s.io/reason"), reason);
 	return allowed ? 0 : auth_forbidden(&ask, reason, &c->err);
@@ -569,9 +585,7 @@ void handle_request(struct http_req *r, void *arg)
 	route_read(&c->arena, http_req_method(r), arena_span(&c->arena, http_req_path(r)), own, n, c->query, &c->route);
 	c->long_running = is_long_running(&c->route);
 	meter_begin(c);
-	bool known = authenticate(c) == 0;
-	meter_authenticated(w, known);
-	if (!known) {
+	if (authenticate(c) < 0) {
 		audit_unauthenticated(c);
 		call_fail(c);
 		return;

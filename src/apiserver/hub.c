@@ -67,7 +67,7 @@ static void tell(struct hub *h, struct span name, const struct store_event *e)
 		if (rc < 0)
 			watch_fail(w, &err);
 		else if (out.len)
-			watch_send(w, buf_span(&out));
+			watch_send_event(w, buf_span(&out));
 	}
 }
 

@@ -8,6 +8,7 @@
 #define CACHE_SLOTS 128 /* a power of two */
 
 enum { FLOW_LEVELS = FLOW_KIND_COUNT + 1 }; /* the last: exempt */
+enum { OPERATIONS = 4 };
 
 enum {
 	REQUESTS,
@@ -18,11 +19,20 @@ enum {
 	ABORTS,
 	DROPPED,
 	ATTEMPTS,
+	AUTHENTICATION,
+	USERS,
+	TOKENS,
+	TOKEN_TIME,
+	TOKEN_FETCHES,
 	STORE_DURATION,
 	STORE_REQUESTS,
 	TERMINATIONS,
 	ADMISSION_STEPS,
+	PLUGINS,
 	AUTHORIZATIONS,
+	AUTHORIZATION,
+	WATCH_EVENTS,
+	WATCH_SIZES,
 	DISPATCHED,
 	REJECTED,
 	FAMILIES
@@ -31,6 +41,9 @@ enum {
 static const double request_bounds[] = { 0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1,  1.25, 1.5, 2,
 					 3,	4,     5,    6,	  8,   10,  15,	 20,  30, 45,	60,  INFINITY };
 static const double admission_bounds[] = { 0.005, 0.025, 0.1, 0.5, 1, 2.5, INFINITY };
+static const double auth_bounds[] = { 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128,
+				      0.256, 0.512, 1.024, 2.048, 4.096, 8.192, 16.384, INFINITY };
+static const double event_bounds[] = { 1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072, INFINITY };
 static const double size_bounds[] = { 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, INFINITY };
 
 static const struct metrics_family families[FAMILIES] = {
@@ -57,6 +70,17 @@ static const struct metrics_family families[FAMILIES] = {
 	[DROPPED] = { "apiserver_dropped_requests_total", "Requests refused with 429.", METRICS_COUNTER,
 		      .labels = { "request_kind" } },
 	[ATTEMPTS] = { "authentication_attempts", "Attempts to authenticate by result.", METRICS_COUNTER, .labels = { "result" } },
+	[AUTHENTICATION] = { "authentication_duration_seconds", "Time of authenticating by result.", METRICS_HISTOGRAM,
+			     .labels = { "result" }, .bounds = auth_bounds },
+	[USERS] = { "authenticated_user_requests", "Requests that were authenticated, by well-known user names.", METRICS_COUNTER,
+		    .labels = { "username" } },
+	/* What is kept is that a signature held; who a token speaks for is looked up each time. */
+	[TOKENS] = { "authentication_token_cache_request_total", "Tokens that were known (hit) or had to be verified (miss).",
+		     METRICS_COUNTER, .labels = { "status" } },
+	[TOKEN_TIME] = { "authentication_token_cache_request_duration_seconds", "Time of looking at a token.", METRICS_HISTOGRAM,
+			 .labels = { "status" }, .bounds = metrics_bounds_seconds },
+	[TOKEN_FETCHES] = { "authentication_token_cache_fetch_total", "Tokens that were verified, by whether they were good.",
+			    METRICS_COUNTER, .labels = { "status" } },
 	[STORE_DURATION] = { "etcd_request_duration_seconds", "Time of an operation of the store.", METRICS_HISTOGRAM,
 			     .labels = { "operation", "type" }, .bounds = request_bounds },
 	[STORE_REQUESTS] = { "etcd_requests_total", "Operations of the store.", METRICS_COUNTER,
@@ -67,8 +91,17 @@ static const struct metrics_family families[FAMILIES] = {
 	[ADMISSION_STEPS] = { "apiserver_admission_step_admission_duration_seconds",
 			      "Time of all plugins together, by operation, pass and verdict.", METRICS_HISTOGRAM,
 			      .labels = { "operation", "rejected", "type" }, .bounds = admission_bounds },
+	[PLUGINS] = { "apiserver_admission_controller_admission_duration_seconds",
+		      "Time of a plugin, by operation, pass and verdict.", METRICS_HISTOGRAM,
+		      .labels = { "name", "operation", "rejected", "type" }, .bounds = admission_bounds },
 	[AUTHORIZATIONS] = { "authorization_attempts_total", "Questions to the authorizers by result.", METRICS_COUNTER,
 			     .labels = { "result" } },
+	[AUTHORIZATION] = { "authorization_duration_seconds", "Time of asking the authorizers by result.", METRICS_HISTOGRAM,
+			    .labels = { "result" }, .bounds = auth_bounds },
+	[WATCH_EVENTS] = { "apiserver_watch_events_total", "Events sent to watches, bookmarks too.", METRICS_COUNTER,
+			   .labels = { "group", "kind", "version" } },
+	[WATCH_SIZES] = { "apiserver_watch_events_sizes", "Bytes of an event that is sent to a watch.", METRICS_HISTOGRAM,
+			  .labels = { "group", "kind", "version" }, .bounds = event_bounds },
 	/* There are no flow schemas here: the two classes of the limiter, and who is exempt, are the priority levels. */
 	[DISPATCHED] = { "apiserver_flowcontrol_dispatched_requests_total", "Requests that were let in.", METRICS_COUNTER,
 			 .labels = { "priority_level" } },
@@ -93,11 +126,21 @@ struct cached {
 struct meter_worker {
 	struct metrics *m;
 	struct metrics_table *t;
-	struct metrics_series *dropped[2], *attempts[2], *decided[2], *dispatched[FLOW_LEVELS], *rejected[2];
-	struct metrics_series *admitted[3][2][2]; /* operation, pass, verdict; made when first needed */
+	struct metrics_series *dropped[2], *dispatched[FLOW_LEVELS], *rejected[2];
+	struct metrics_series *attempts[METER_AUTHN_COUNT], *authentication[METER_AUTHN_COUNT];
+	struct metrics_series *decided[METER_AUTHZ_COUNT], *authorization[METER_AUTHZ_COUNT];
+	struct metrics_series *tokens[2], *token_time[2], *token_fetches[2];
+	struct metrics_series *admitted[OPERATIONS][2][2]; /* operation, pass, verdict; made when first needed */
+	struct metrics_series *(*plugins)[OPERATIONS][2][2]; /* by plugin; the same */
 	struct cached cache[CACHE_SLOTS];
 };
 
+static const char *const authn_names[METER_AUTHN_COUNT] = {
+	[METER_AUTHN_SUCCESS] = "success", [METER_AUTHN_FAILURE] = "failure", [METER_AUTHN_ERROR] = "error"
+};
+static const char *const authz_names[METER_AUTHZ_COUNT] = {
+	[METER_AUTHZ_ALLOWED] = "allowed", [METER_AUTHZ_DENIED] = "denied", [METER_AUTHZ_NO_OPINION] = "no-opinion"
+};
 static const char *const level_names[FLOW_LEVELS] = { "readOnly", "mutating", "exempt" };
 
 static const char *const deprecated[] = { "endpoints", "componentstatuses" }; /* of v1 */
@@ -252,14 +295,48 @@ void meter_request(struct call *c)
 		metrics_observe(f->sizes, (double)c->answer_bytes);
 }
 
-void meter_authenticated(struct worker *w, bool ok)
+/* Names of users are no labels; a few that every cluster has are. */
+static struct span user_label(struct span name)
 {
-	metrics_inc(w->meter->attempts[ok]);
+	static const char *const known[] = { "admin", "client", "kube_proxy", "kubelet", "system:serviceaccount:kube-system:default" };
+	for (size_t i = 0; i < ARRAY_LEN(known); i++)
+		if (span_is(name, known[i]))
+			return span_of(known[i]);
+	return span_chr(name, '@') >= 0 ? SPAN("email_id") : SPAN("other");
 }
 
-void meter_authorized(struct worker *w, bool allowed)
+void meter_authenticated(struct worker *w, enum meter_authn result, struct span user, int64_t took_ns)
 {
-	metrics_inc(w->meter->decided[allowed]);
+	metrics_inc(w->meter->attempts[result]);
+	metrics_observe(w->meter->authentication[result], (double)took_ns / 1e9);
+	if (result == METER_AUTHN_SUCCESS)
+		metrics_inc(METRICS_SERIES(w->meter->t, USERS, user_label(user)));
+}
+
+void meter_authorized(struct worker *w, enum meter_authz result, int64_t took_ns)
+{
+	metrics_inc(w->meter->decided[result]);
+	metrics_observe(w->meter->authorization[result], (double)took_ns / 1e9);
+}
+
+void meter_token(struct worker *w, bool known, bool good, int64_t took_ns)
+{
+	metrics_inc(w->meter->tokens[known]);
+	metrics_observe(w->meter->token_time[known], (double)took_ns / 1e9);
+	if (!known)
+		metrics_inc(w->meter->token_fetches[good]);
+}
+
+void meter_watch(struct worker *w, const struct api_resource *res, struct meter_events *out)
+{
+	out->sent = METRICS_SERIES(w->meter->t, WATCH_EVENTS, res->group, res->kind, res->version);
+	out->sizes = METRICS_SERIES(w->meter->t, WATCH_SIZES, res->group, res->kind, res->version);
+}
+
+void meter_events(const struct meter_events *e, size_t bytes, unsigned watches)
+{
+	metrics_add(e->sent, watches);
+	metrics_observe_n(e->sizes, (double)bytes, watches);
 }
 
 void meter_dispatched(struct worker *w, bool writing, bool exempt)
@@ -290,16 +367,39 @@ void meter_deprecated(struct call *c)
 			atomic_store_explicit(&c->server->meter->deprecated[i], true, memory_order_relaxed);
 }
 
+static const char *const operations[OPERATIONS] = { "CREATE", "UPDATE", "DELETE", "CONNECT" };
+
+static unsigned operation_of(enum admission_op op)
+{
+	return op == ADMISSION_CREATE ? 0 : op == ADMISSION_UPDATE ? 1 : op == ADMISSION_DELETE ? 2 : 3;
+}
+
+static const char *pass_of(bool validating)
+{
+	return validating ? "validate" : "admit";
+}
+
 void meter_admitted(struct call *c, enum admission_op op, bool validating, bool refused, int64_t began_ns)
 {
-	static const char *const names[] = { "CREATE", "UPDATE", "DELETE" };
 	struct meter_worker *w = c->w->meter;
-	unsigned at = op == ADMISSION_CREATE ? 0 : op == ADMISSION_UPDATE ? 1 : 2;
+	unsigned at = operation_of(op);
 	struct metrics_series **s = &w->admitted[at][validating][refused];
 	if (!*s)
-		*s = METRICS_SERIES(w->t, ADMISSION_STEPS, span_of(names[at]), refused ? SPAN("true") : SPAN("false"),
-				    validating ? SPAN("validate") : SPAN("admit"));
+		*s = METRICS_SERIES(w->t, ADMISSION_STEPS, span_of(operations[at]), refused ? SPAN("true") : SPAN("false"),
+				    span_of(pass_of(validating)));
 	metrics_observe(*s, (double)(clock_mono_ns(c->server->clock) - began_ns) / 1e9);
+}
+
+void meter_plugin(struct worker *worker, unsigned plugin, enum admission_op op, bool validating, bool refused, int64_t took_ns)
+{
+	struct meter_worker *w = worker->meter;
+	bool quota = plugin == METER_QUOTA;
+	unsigned at = operation_of(op), n = quota ? admission_plugin_n() : plugin;
+	struct metrics_series **s = &w->plugins[n][at][validating][refused];
+	if (!*s)
+		*s = METRICS_SERIES(w->t, PLUGINS, span_of(quota ? "ResourceQuota" : admission_plugin_at(plugin)->name),
+				    span_of(operations[at]), refused ? SPAN("true") : SPAN("false"), span_of(pass_of(validating)));
+	metrics_observe(*s, (double)took_ns / 1e9);
 }
 
 void meter_committed(struct call *c)
@@ -397,6 +497,10 @@ static void collect(struct metrics_writer *w, void *arg)
 		const struct span gate[] = { span_of(name), span_of(stage) };
 		metrics_emit(w, labels, gate, 2, on);
 	}
+	/* A token is verified within one turn of a loop: nobody ever waits for another's look-up. */
+	metrics_emit_family(w, "authentication_token_cache_active_fetch_count", "Tokens that are being verified.", METRICS_GAUGE);
+	emit(w, "status", SPAN("blocked"), 0);
+	emit(w, "status", SPAN("in_flight"), 0);
 	collect_flow(w, s);
 	collect_deprecated(w, s);
 	collect_store(w, s);
@@ -431,10 +535,20 @@ void meter_worker_init(struct worker *w)
 	mw->t = metrics_register(mw->m, families, FAMILIES);
 	mw->dropped[0] = METRICS_SERIES(mw->t, DROPPED, SPAN("readOnly"));
 	mw->dropped[1] = METRICS_SERIES(mw->t, DROPPED, SPAN("mutating"));
-	mw->attempts[0] = METRICS_SERIES(mw->t, ATTEMPTS, SPAN("failure"));
-	mw->attempts[1] = METRICS_SERIES(mw->t, ATTEMPTS, SPAN("success"));
-	mw->decided[0] = METRICS_SERIES(mw->t, AUTHORIZATIONS, SPAN("denied"));
-	mw->decided[1] = METRICS_SERIES(mw->t, AUTHORIZATIONS, SPAN("allowed"));
+	for (int i = 0; i < METER_AUTHN_COUNT; i++) {
+		mw->attempts[i] = METRICS_SERIES(mw->t, ATTEMPTS, span_of(authn_names[i]));
+		mw->authentication[i] = METRICS_SERIES(mw->t, AUTHENTICATION, span_of(authn_names[i]));
+	}
+	for (int i = 0; i < METER_AUTHZ_COUNT; i++) {
+		mw->decided[i] = METRICS_SERIES(mw->t, AUTHORIZATIONS, span_of(authz_names[i]));
+		mw->authorization[i] = METRICS_SERIES(mw->t, AUTHORIZATION, span_of(authz_names[i]));
+	}
+	for (int i = 0; i < 2; i++) {
+		mw->tokens[i] = METRICS_SERIES(mw->t, TOKENS, i ? SPAN("hit") : SPAN("miss"));
+		mw->token_time[i] = METRICS_SERIES(mw->t, TOKEN_TIME, i ? SPAN("hit") : SPAN("miss"));
+		mw->token_fetches[i] = METRICS_SERIES(mw->t, TOKEN_FETCHES, i ? SPAN("ok") : SPAN("error"));
+	}
+	mw->plugins = mem_zalloc((admission_plugin_n() + 1) * sizeof(*mw->plugins));
 	for (int i = 0; i < FLOW_LEVELS; i++)
 		mw->dispatched[i] = METRICS_SERIES(mw->t, DISPATCHED, span_of(level_names[i]));
 	for (int i = 0; i < FLOW_KIND_COUNT; i++)
@@ -451,6 +565,7 @@ void meter_worker_done(struct worker *w)
 	if (!w->meter)
 		return;
 	metrics_free(w->meter->m);
+	free(w->meter->plugins);
 	free(w->meter);
 	w->meter = NULL;
 }

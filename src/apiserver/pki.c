@@ -211,7 +211,8 @@ int pki_issuing_new(const struct apiserver_options *o, const struct files *f, st
 					  .n_verify = i->keys.n_verify,
 					  .sign = i->keys.sign,
 					  .max_expiration_s = o->sa_max_expiration_ms / 1000,
-					  .extend = o->sa_extend_expiration };
+					  .extend = o->sa_extend_expiration,
+					  .memory = auth_memory_new() };
 	*out = i;
 	return 0;
 }
@@ -221,6 +222,7 @@ void pki_issuing_free(struct issuing *i)
 	if (!i)
 		return;
 	pki_service_keys_done(&i->keys);
+	auth_memory_free(i->issuer.memory);
 	free(i);
 }
 

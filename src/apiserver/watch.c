@@ -30,6 +30,12 @@ void watch_send(struct watch *w, struct span events)
 		http_reply_add(w->http, http_bytes(bytes_of(events)));
 }
 
+void watch_send_event(struct watch *w, struct span event)
+{
+	meter_events(&w->fan->meter, event.len, 1);
+	watch_send(w, event);
+}
+
 static void initial_done(struct watch *w)
 {
 	if (!w->initial)
@@ -63,7 +69,7 @@ void watch_fail(struct watch *w, const struct err *err)
 {
 	auto_buf struct buf out = {};
 	fan_error(w->fan, err, &out);
-	watch_send(w, buf_span(&out));
+	watch_send_event(w, buf_span(&out));
 	watch_close(w);
 }
 
@@ -154,8 +160,11 @@ static void initial_send(struct watch *w)
 		if (!it) {
 			int64_t rev = store_snapshot_rev(w->initial->snap);
 			initial_done(w);
+			size_t before = out.len;
 			if (w->end_mark)
 				fan_bookmark(w->fan, rev, true, &out);
+			if (out.len > before)
+				meter_events(&w->fan->meter, out.len - before, 1);
 			if (out.len)
 				watch_send(w, buf_span(&out));
 			w->sent_rev = rev;
@@ -169,10 +178,12 @@ static void initial_send(struct watch *w)
 			loop_timer_start(&w->bookmark, 0); /* which is not needed yet: it goes on from there */
 			break;
 		}
+		size_t before = out.len;
 		if (fan_object(w->fan, "ADDED", bytes_span(it->value), it->rev, &out, &err) < 0) {
 			watch_fail(w, &err);
 			return;
 		}
+		meter_events(&w->fan->meter, out.len - before, 1);
 		if (out.len >= INITIAL_BYTES) {
 			watch_send(w, buf_span(&out));
 			buf_trunc(&out, 0);
@@ -218,7 +229,7 @@ static void bookmark_send(struct watch *w)
 		return;
 	auto_buf struct buf out = {};
 	fan_bookmark(w->fan, rev, false, &out);
-	watch_send(w, buf_span(&out));
+	watch_send_event(w, buf_span(&out));
 	w->sent_rev = rev;
 }
 

@@ -8,6 +8,7 @@
  * All of it belongs to one loop thread. */
 #pragma once
 
+#include "apiserver/meter.h"
 #include "apiserver/server.h"
 
 /* ---- fan.c: watches of one loop thread that asked for the same thing in the same form */
@@ -15,6 +16,8 @@
 struct fan_piece {
 	struct bytes *data; /* shared; NULL: none of these events concerns the watch */
 	size_t end;	    /* number of the first event behind it */
+	unsigned first_size, n_sizes; /* of its events: fan->sizes[first_size] ... */
+	unsigned sent;	    /* to how many watches; counted when it is dropped */
 };
 
 struct fan {
@@ -36,6 +39,9 @@ struct fan {
 	size_t n_events, done;
 	struct fan_piece *pieces;
 	unsigned n_pieces, cap_pieces;
+	uint32_t *sizes; /* of each event in pieces, in bytes; owned */
+	unsigned n_sizes, cap_sizes;
+	struct meter_events meter;
 	struct loop_task drop;
 };
 
@@ -44,7 +50,8 @@ struct fan *fan_get(struct call *c, const struct filter *filter, const char *inc
 void fan_release(struct fan *f);
 /* Sets the batch. All watches that get the same one share its pieces. */
 void fan_batch(struct fan *f, const struct store_batch *b);
-/* The i-th piece of the batch, encoded when somebody first asks. NULL: an object cannot be encoded, err says why. */
+/* The i-th piece of the batch, encoded when somebody first asks, and counted as sent to one more watch. NULL: an object cannot be
+ * encoded, err says why. */
 const struct fan_piece *fan_piece(struct fan *f, unsigned i, struct err *err);
 /* One event for this fan, framed, appended; nothing when it does not concern it. */
 int fan_event(struct fan *f, const struct store_event *e, struct buf *out, struct err *err);
@@ -83,6 +90,7 @@ struct watch {
 /* May more be written now? When not, `watch_drained` will be called. */
 bool watch_roomy(const struct watch *w);
 void watch_send(struct watch *w, struct span events); /* framed; copied */
+void watch_send_event(struct watch *w, struct span event); /* one, which is counted */
 void watch_fail(struct watch *w, const struct err *err); /* an ERROR event, then the end */
 void watch_close(struct watch *w);
 void watch_drained(struct watch *w);

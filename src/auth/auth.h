@@ -189,7 +189,13 @@ struct auth_issuer {
 	struct tls_key *sign;            /* NULL = cannot issue */
 	int64_t max_expiration_s;        /* --service-account-max-token-expiration; 0 = none */
 	bool extend;                     /* tokens of an hour and 7 seconds live a year, with a warning (projected ones) */
+	struct auth_memory *memory;      /* whose signatures held, by these keys; NULL: each is verified every time */
 };
+/* Tokens come again and again, and an ECDSA signature costs 60 us. What is remembered is the SHA-256 of a whole token, in a
+ * table of fixed size that threads share without a lock; everything else that makes a token good is checked each time. It must
+ * not outlive the keys: one memory for one set of them. */
+struct auth_memory *auth_memory_new(void);
+void auth_memory_free(struct auth_memory *m); /* accepts NULL */
 /* What a bound token is bound to; empty kind = nothing. */
 struct auth_bound {
 	struct span kind; /* "Pod", "Secret", "Node" */
@@ -207,10 +213,14 @@ int auth_token_issue_legacy(const struct auth_issuer *i, struct span ns, struct 
 /* 0 and the user; NOT_FOUND when it is no service-account token of ours (another authenticator may know it);
  * UNAUTHORIZED with the reason when it is one and is refused: expired, wrong audience, revoked with its object, bad signature.
  * want_audiences: those of a TokenReview (none: the server's own); out_audiences: which of them the token is for.
- * out_stale: the token lives longer than it should only because of `extend` (log it, count it). */
+ * out_facts: of a token that is good; `remembered` also of one that is refused for something else than its signature. */
+struct auth_token_facts {
+	bool stale;	 /* it lives longer than it should only because of `extend` (log it, count it) */
+	bool remembered; /* its signature was verified before */
+};
 int auth_token_check(const struct auth_issuer *i, const struct auth_lookup *look, struct span token, int64_t now_s,
 		     const struct span *want_audiences, unsigned n_want, struct arena *a, struct auth_user *out_user,
-		     const struct span **out_audiences, unsigned *out_n_audiences, bool *out_stale, struct err *err);
+		     const struct span **out_audiences, unsigned *out_n_audiences, struct auth_token_facts *out_facts, struct err *err);
 /* Bootstrap token "abcdef.0123456789abcdef" against Secret kube-system/bootstrap-token-abcdef. 0, NOT_FOUND when it is not of
  * that form or unknown, UNAUTHORIZED when expired or not for authentication. */
 int auth_bootstrap_check(const struct auth_lookup *look, struct span token, int64_t now_s, struct arena *a,

@@ -38,8 +38,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		const struct auth_lookup look = { .uid_of = no_uid, .secret = no_secret };
 		const struct span *audiences;
 		unsigned n;
-		bool stale;
-		assert(auth_token_check(&i, &look, text, 1000, NULL, 0, &a, &user, &audiences, &n, &stale, &err) < 0);
+		struct auth_token_facts facts;
+		assert(auth_token_check(&i, &look, text, 1000, NULL, 0, &a, &user, &audiences, &n, &facts, &err) < 0);
 		assert(auth_bootstrap_check(&look, text, 1000, &a, &user, &err) < 0);
 	} else {
 		struct json tree;

@@ -476,7 +476,7 @@ static void service_account_tokens(void **state)
 		int64_t expires;
 		const struct span *auds;
 		unsigned n_auds;
-		bool stale;
+		struct auth_token_facts facts;
 		struct auth_user u;
 		const struct auth_bound pod = { .kind = SPAN("Pod"), .name = SPAN("web"), .uid = SPAN("pod-uid"),
 						.node_name = SPAN("n1"), .node_uid = SPAN("node-uid") };
@@ -484,13 +484,13 @@ static void service_account_tokens(void **state)
 		assert_int_equal(auth_token_issue(&i, SPAN("ns"), SPAN("robot"), SPAN("sa-uid"), &pod, NULL, 0, 3600, now, jti, &t,
 						  &expires, &err), 0);
 		assert_int_equal(expires, now + 3600);
-		assert_int_equal(auth_token_check(&i, &look, buf_span(&t), now + 10, NULL, 0, &a, &u, &auds, &n_auds, &stale, &err), 0);
+		assert_int_equal(auth_token_check(&i, &look, buf_span(&t), now + 10, NULL, 0, &a, &u, &auds, &n_auds, &facts, &err), 0);
 		assert_true(span_is(u.name, "system:serviceaccount:ns:robot") && span_is(u.uid, "sa-uid"));
 		assert_true(auth_user_in(&u, SPAN("system:serviceaccounts:ns")) && auth_user_in(&u, SPAN("system:authenticated")));
 		assert_int_equal(u.n_extra, 5);
 		assert_true(span_is(u.extra[0].values[0], "JTI=01020300-0000-4000-8000-000000000000"));
 		assert_true(span_is(u.extra[3].key, "authentication.kubernetes.io/pod-name") && span_is(u.extra[3].values[0], "web"));
-		assert_true(n_auds == 1 && span_eq(auds[0], i.issuer) && !stale);
+		assert_true(n_auds == 1 && span_eq(auds[0], i.issuer) && !facts.stale);
 
 		/* the payload, as upstream writes it */
 		struct span rest = buf_span(&t), part;
@@ -511,13 +511,13 @@ static void service_account_tokens(void **state)
 			const char *why;
 		} times[] = { { 1003601, "service account token has expired" }, { 999999, "service account token is not valid yet" } };
 		for (size_t k = 0; k < ARRAY_LEN(times); k++) {
-			assert_int_equal(auth_token_check(&i, &look, buf_span(&t), times[k].at, NULL, 0, &a, &u, &auds, &n_auds, &stale,
+			assert_int_equal(auth_token_check(&i, &look, buf_span(&t), times[k].at, NULL, 0, &a, &u, &auds, &n_auds, &facts,
 							  &err), -ERR_UNAUTHORIZED);
 			assert_string_equal(err_msg(&err), times[k].why);
 		}
 		/* audiences */
 		const struct span vault[] = { SPAN("vault") };
-		assert_int_equal(auth_token_check(&i, &look, buf_span(&t), now, vault, 1, &a, &u, &auds, &n_auds, &stale, &err),
+		assert_int_equal(auth_token_check(&i, &look, buf_span(&t), now, vault, 1, &a, &u, &auds, &n_auds, &facts, &err),
 				 -ERR_UNAUTHORIZED);
 		assert_string_equal(err_msg(&err), "token audiences [\"https://kubernetes.default.svc\"] is invalid for the target "
 						   "audiences [\"vault\"]");
@@ -527,7 +527,7 @@ static void service_account_tokens(void **state)
 			t.ptr[at] = keep == 'A' ? 'B' : 'A';
 			/* The last character of base64 holds bits that do not count; changed bytes there may mean the same. */
 			bool loose = at + 1 == t.len || t.ptr[at + 1] == '.';
-			int rc = auth_token_check(&i, &look, buf_span(&t), now, NULL, 0, &a, &u, &auds, &n_auds, &stale, &err);
+			int rc = auth_token_check(&i, &look, buf_span(&t), now, NULL, 0, &a, &u, &auds, &n_auds, &facts, &err);
 			if (rc == 0 && !loose)
 				fail_msg("a token changed at byte %zu was taken", at);
 			t.ptr[at] = keep;
@@ -537,16 +537,16 @@ static void service_account_tokens(void **state)
 		struct auth_issuer stranger = i;
 		stranger.verify = only_other;
 		stranger.n_verify = 1;
-		assert_int_equal(auth_token_check(&stranger, &look, buf_span(&t), now, NULL, 0, &a, &u, &auds, &n_auds, &stale, &err),
+		assert_int_equal(auth_token_check(&stranger, &look, buf_span(&t), now, NULL, 0, &a, &u, &auds, &n_auds, &facts, &err),
 				 -ERR_UNAUTHORIZED);
 		stranger = i;
 		stranger.issuer = SPAN("https://elsewhere");
-		assert_int_equal(auth_token_check(&stranger, &look, buf_span(&t), now, NULL, 0, &a, &u, &auds, &n_auds, &stale, &err),
+		assert_int_equal(auth_token_check(&stranger, &look, buf_span(&t), now, NULL, 0, &a, &u, &auds, &n_auds, &facts, &err),
 				 -ERR_NOT_FOUND);
 		auto_buf struct buf none = {};
 		base64_add(&none, BASE64_URL_RAW, "{\"alg\":\"none\"}", 14);
 		buf_printf(&none, ".%.*s.", SPAN_ARG(part));
-		assert_int_equal(auth_token_check(&i, &look, buf_span(&none), now, NULL, 0, &a, &u, &auds, &n_auds, &stale, &err),
+		assert_int_equal(auth_token_check(&i, &look, buf_span(&none), now, NULL, 0, &a, &u, &auds, &n_auds, &facts, &err),
 				 -ERR_UNAUTHORIZED);
 		assert_string_equal(err_msg(&err), "invalid bearer token: no key of this server signs with algorithm \"none\"");
 
@@ -565,7 +565,7 @@ static void service_account_tokens(void **state)
 			buf_trunc(&t, 0);
 			assert_int_equal(auth_token_issue(&i, SPAN("ns"), SPAN("robot"), SPAN("sa-uid"), &b, vault, 1, 600, now, jti, &t,
 							  &expires, &err), 0);
-			int rc = auth_token_check(&i, &look, buf_span(&t), now, vault, 1, &a, &u, &auds, &n_auds, &stale, &err);
+			int rc = auth_token_check(&i, &look, buf_span(&t), now, vault, 1, &a, &u, &auds, &n_auds, &facts, &err);
 			if ((rc == 0) != bounds[k].ok)
 				fail_msg("row %zu: %d %s", k, rc, rc ? err_msg(&err) : "");
 		}
@@ -574,13 +574,13 @@ static void service_account_tokens(void **state)
 		assert_int_equal(auth_token_issue(&i, SPAN("ns"), SPAN("robot"), SPAN("sa-uid"), NULL, NULL, 0, 3607, now, jti, &t, &expires,
 						  &err), 0);
 		assert_int_equal(expires, now + 365 * 24 * 3600);
-		assert_int_equal(auth_token_check(&i, &look, buf_span(&t), now + 3608, NULL, 0, &a, &u, &auds, &n_auds, &stale, &err), 0);
-		assert_true(stale);
+		assert_int_equal(auth_token_check(&i, &look, buf_span(&t), now + 3608, NULL, 0, &a, &u, &auds, &n_auds, &facts, &err), 0);
+		assert_true(facts.stale);
 		/* the service account itself */
 		buf_trunc(&t, 0);
 		assert_int_equal(auth_token_issue(&i, SPAN("ns"), SPAN("robot"), SPAN("former"), NULL, NULL, 0, 600, now, jti, &t, &expires,
 						  &err), 0);
-		assert_int_equal(auth_token_check(&i, &look, buf_span(&t), now, NULL, 0, &a, &u, &auds, &n_auds, &stale, &err),
+		assert_int_equal(auth_token_check(&i, &look, buf_span(&t), now, NULL, 0, &a, &u, &auds, &n_auds, &facts, &err),
 				 -ERR_UNAUTHORIZED);
 
 		/* legacy tokens live as long as their Secret holds them */
@@ -591,17 +591,17 @@ static void service_account_tokens(void **state)
 		base64_add(&secret, BASE64_STD, t.ptr, t.len);
 		buf_str(&secret, "'}}");
 		legacy_secret = buf_cstr(&secret);
-		assert_int_equal(auth_token_check(&i, &look, buf_span(&t), now, NULL, 0, &a, &u, &auds, &n_auds, &stale, &err), 0);
+		assert_int_equal(auth_token_check(&i, &look, buf_span(&t), now, NULL, 0, &a, &u, &auds, &n_auds, &facts, &err), 0);
 		assert_int_equal(u.n_extra, 0);
 		legacy_secret = "{'data':{'token':'AAAA'}}";
-		assert_int_equal(auth_token_check(&i, &look, buf_span(&t), now, NULL, 0, &a, &u, &auds, &n_auds, &stale, &err),
+		assert_int_equal(auth_token_check(&i, &look, buf_span(&t), now, NULL, 0, &a, &u, &auds, &n_auds, &facts, &err),
 				 -ERR_UNAUTHORIZED);
 		assert_string_equal(err_msg(&err), "token does not match server's copy");
 		legacy_secret = NULL;
 
 		static const char *shapes[] = { "", ".", "..", "a.b.c", "a.b.c.d", "e30.e30.", "e30..e30" };
 		for (size_t k = 0; k < ARRAY_LEN(shapes); k++)
-			assert_int_equal(auth_token_check(&i, &look, span_of(shapes[k]), now, NULL, 0, &a, &u, &auds, &n_auds, &stale, &err),
+			assert_int_equal(auth_token_check(&i, &look, span_of(shapes[k]), now, NULL, 0, &a, &u, &auds, &n_auds, &facts, &err),
 					 -ERR_NOT_FOUND);
 
 		auto_buf struct buf docs = {};
@@ -615,6 +615,55 @@ static void service_account_tokens(void **state)
 		tls_key_unref(key);
 		tls_key_unref(other);
 	}
+}
+
+/* What is remembered is the signature of one token, nothing of what else makes it good; and keys that are gone take it along. */
+static void tokens_are_remembered(void **state)
+{
+	auto_err struct err err = ERR_INIT;
+	auto_arena struct arena a = {};
+	struct tls_key *key, *other;
+	assert_int_equal(tls_key_new(TLS_ES256, &key, &err), 0);
+	assert_int_equal(tls_key_new(TLS_ES256, &other, &err), 0);
+	struct auth_issuer i = { .issuer = SPAN("https://kubernetes.default.svc"), .verify = &key, .n_verify = 1, .sign = key,
+				 .memory = auth_memory_new() };
+	struct auth_issuer forger = { .issuer = SPAN("https://kubernetes.default.svc"), .sign = other };
+	const struct auth_lookup look = { .uid_of = world_uid, .secret = world_secret };
+	const uint8_t jti[16] = { 1, 2, 3 };
+	const int64_t now = 1000000;
+	int64_t expires;
+	const struct span *auds;
+	unsigned n_auds;
+	struct auth_token_facts facts;
+	struct auth_user u;
+	auto_buf struct buf t = {}, forged = {};
+	assert_int_equal(auth_token_issue(&i, SPAN("ns"), SPAN("robot"), SPAN("sa-uid"), NULL, NULL, 0, 3600, now, jti, &t, &expires,
+					  &err), 0);
+	assert_int_equal(auth_token_issue(&forger, SPAN("ns"), SPAN("robot"), SPAN("sa-uid"), NULL, NULL, 0, 3600, now, jti, &forged,
+					  &expires, &err), 0);
+	for (int k = 0; k < 3; k++) {
+		assert_int_equal(auth_token_check(&i, &look, buf_span(&t), now, NULL, 0, &a, &u, &auds, &n_auds, &facts, &err), 0);
+		assert_int_equal(facts.remembered, k > 0);
+		assert_true(span_is(u.name, "system:serviceaccount:ns:robot"));
+		assert_int_equal(auth_token_check(&i, &look, buf_span(&forged), now, NULL, 0, &a, &u, &auds, &n_auds, &facts, &err),
+				 -ERR_UNAUTHORIZED);
+		assert_false(facts.remembered);
+	}
+	assert_int_equal(auth_token_check(&i, &look, buf_span(&t), now + 3601, NULL, 0, &a, &u, &auds, &n_auds, &facts, &err),
+			 -ERR_UNAUTHORIZED);
+	assert_true(facts.remembered);
+	assert_string_equal(err_msg(&err), "service account token has expired");
+	struct span vault = SPAN("vault");
+	assert_int_equal(auth_token_check(&i, &look, buf_span(&t), now, &vault, 1, &a, &u, &auds, &n_auds, &facts, &err),
+			 -ERR_UNAUTHORIZED);
+	/* one letter of the signature: another token */
+	t.ptr[t.len - 2] = t.ptr[t.len - 2] == 'A' ? 'B' : 'A';
+	assert_int_equal(auth_token_check(&i, &look, buf_span(&t), now, NULL, 0, &a, &u, &auds, &n_auds, &facts, &err),
+			 -ERR_UNAUTHORIZED);
+	assert_false(facts.remembered);
+	auth_memory_free(i.memory);
+	tls_key_unref(key);
+	tls_key_unref(other);
 }
 
 static void bootstrap_tokens(void **state)
@@ -690,6 +739,7 @@ int main(void)
 		cmocka_unit_test(nodes_see_what_their_pods_refer_to),
 		cmocka_unit_test(token_file),
 		cmocka_unit_test(service_account_tokens),
+		cmocka_unit_test(tokens_are_remembered),
 		cmocka_unit_test(bootstrap_tokens),
 		cmocka_unit_test(certificates_and_names),
 	};

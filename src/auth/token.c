@@ -8,7 +8,7 @@
  * Checking goes: shape and size, issuer (not ours: somebody else's token), signature by one of our keys, times,
  * audience, then every object that the token is bound to. The key decides the algorithm; a header that says otherwise, or
  * `none`, is refused. Nothing but the issuer is looked at before the signature holds. */
-#include "auth/auth.h"
+#include "auth/memory.h"
 
 #define TOKEN_MAX (64 * 1024)
 #define WARN_ONLY_S 3607               /* what projected volumes ask for when they want an hour */
@@ -384,7 +384,7 @@ static int legacy_check(struct checking *c, struct span *out_ns, struct span *ou
 
 int auth_token_check(const struct auth_issuer *i, const struct auth_lookup *look, struct span token, int64_t now_s,
 		     const struct span *want_audiences, unsigned n_want, struct arena *a, struct auth_user *out_user,
-		     const struct span **out_audiences, unsigned *out_n_audiences, bool *out_stale, struct err *err)
+		     const struct span **out_audiences, unsigned *out_n_audiences, struct auth_token_facts *out_facts, struct err *err)
 {
 	struct checking c = { .i = i, .look = look, .a = a, .token = token, .now_s = now_s, .err = err };
 	struct span header, rest, payload, sig;
@@ -399,7 +399,13 @@ int auth_token_check(const struct auth_issuer *i, const struct auth_lookup *look
 	struct span ns = SPAN_EMPTY, name = SPAN_EMPTY, uid = SPAN_EMPTY;
 	struct extras *extra = arena_new(a, struct extras);
 	bool stale = false;
-	int rc = signature_check(&c, span_sub(token, 0, header.len + 1 + payload.len), header, sig);
+	uint8_t hash[32];
+	if (i->memory)
+		tls_sha256(token, hash);
+	out_facts->remembered = i->memory && auth_memory_has(i->memory, hash);
+	int rc = out_facts->remembered ? 0 : signature_check(&c, span_sub(token, 0, header.len + 1 + payload.len), header, sig);
+	if (rc == 0 && i->memory)
+		auth_memory_add(i->memory, hash);
 	if (rc == 0)
 		rc = times_check(&c);
 	if (rc == 0)
@@ -418,7 +424,7 @@ int auth_token_check(const struct auth_issuer *i, const struct auth_lookup *look
 	*out_user = (struct auth_user){
 		.name = sub, .uid = uid, .groups = groups, .n_groups = 3, .extra = extra->list, .n_extra = extra->n
 	};
-	*out_stale = stale;
+	out_facts->stale = stale;
 	return 0;
 }
 

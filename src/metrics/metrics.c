@@ -359,8 +359,13 @@ void metrics_set(struct metrics_series *s, double value)
 
 void metrics_observe(struct metrics_series *s, double value)
 {
+	metrics_observe_n(s, value, 1);
+}
+
+void metrics_observe_n(struct metrics_series *s, double value, uint64_t n)
+{
 	assert(s->row->type == METRICS_HISTOGRAM);
-	if (isnan(value))
+	if (isnan(value) || !n)
 		return;
 	/* The first bound that is not below; the last is infinite. */
 	unsigned lo = 0, hi = s->n_bounds - 1;
@@ -371,8 +376,8 @@ void metrics_observe(struct metrics_series *s, double value)
 		else
 			hi = mid;
 	}
-	atomic_fetch_add_explicit(&s->buckets[lo], 1, memory_order_relaxed);
-	bits_add(&s->bits, value);
+	atomic_fetch_add_explicit(&s->buckets[lo], n, memory_order_relaxed);
+	bits_add(&s->bits, value * (double)n);
 }
 
 double metrics_value(const struct metrics_series *s)

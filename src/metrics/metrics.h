@@ -86,8 +86,9 @@ struct metrics_series *metrics_series(struct metrics_table *t, unsigned family, 
 void metrics_inc(struct metrics_series *s); /* by 1; the cheapest */
 void metrics_add(struct metrics_series *s, double by);
 void metrics_set(struct metrics_series *s, double value); /* gauges */
-/* Histograms. NaN is left out. */
+/* Histograms. NaN is left out. metrics_observe_n: the same value n times. */
 void metrics_observe(struct metrics_series *s, double value);
+void metrics_observe_n(struct metrics_series *s, double value, uint64_t n);
 
 /* What was counted so far: the value, or a histogram's count of observations. For tests and for deciding. */
 double metrics_value(const struct metrics_series *s);

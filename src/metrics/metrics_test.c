@@ -50,7 +50,13 @@ static void page(void **state)
 	const double seen[] = { 0.05, 0.1, 0.11, 1, 2.5, 2.6, 1e300, -1, NAN };
 	for (size_t i = 0; i < ARRAY_LEN(seen); i++)
 		metrics_observe(d, seen[i]);
+	metrics_observe_n(d, 1, 0);
 	assert_true(metrics_value(d) == 8);
+	struct metrics_series *many = METRICS_SERIES(t, DURATION, SPAN("WATCH"));
+	metrics_observe_n(many, 0.5, 1000);
+	metrics_observe_n(many, 2, 3);
+	metrics_observe_n(many, NAN, 5);
+	assert_true(metrics_value(many) == 1003);
 	assert_true(metrics_value(METRICS_SERIES(t, REQUESTS, SPAN("GET"), SPAN("200"))) == 2);
 	assert_page(m, "# HELP test_request_total Requests, by verb\\nand code \\\\ \"quoted\".\n"
 		       "# TYPE test_request_total counter\n"
@@ -68,6 +74,12 @@ static void page(void **state)
 		       "test_duration_seconds_bucket{verb=\"LIST\",le=\"+Inf\"} 8\n"
 		       "test_duration_seconds_sum{verb=\"LIST\"} 1e+300\n"
 		       "test_duration_seconds_count{verb=\"LIST\"} 8\n"
+		       "test_duration_seconds_bucket{verb=\"WATCH\",le=\"0.1\"} 0\n"
+		       "test_duration_seconds_bucket{verb=\"WATCH\",le=\"1\"} 1000\n"
+		       "test_duration_seconds_bucket{verb=\"WATCH\",le=\"2.5\"} 1003\n"
+		       "test_duration_seconds_bucket{verb=\"WATCH\",le=\"+Inf\"} 1003\n"
+		       "test_duration_seconds_sum{verb=\"WATCH\"} 506\n"
+		       "test_duration_seconds_count{verb=\"WATCH\"} 1003\n"
 		       "# HELP test_up Always there.\n# TYPE test_up gauge\ntest_up 0.1\n");
 	metrics_free(m);
 }
