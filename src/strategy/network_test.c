@@ -77,8 +77,7 @@ static const struct row service_rows[] = {
 	  "[spec.internalTrafficPolicy: Unsupported value: \"X\": supported values: \"Cluster\", \"Local\", spec.trafficDistribution: "
 	  "Unsupported value: \"Y\": supported values: \"PreferClose\"]" },
 	/* updates */
-	{ SVC, SPEC("'clusterIP':'10.0.0.2'"), "[spec.clusterIPs[0]: Invalid value: []string(nil): primary clusterIP can not be unset, "
-	  "spec.clusterIPs: Required value]", SPEC("'clusterIP':'10.0.0.1','clusterIPs':['10.0.0.1']") },
+	{ SVC, SPEC("'clusterIP':'10.0.0.2'"), "spec.clusterIPs: Required value", SPEC("'clusterIP':'10.0.0.1','clusterIPs':['10.0.0.1']") },
 	{ SVC, SPEC("'clusterIP':'10.0.0.2','clusterIPs':['10.0.0.2']"),
 	  "spec.clusterIPs[0]: Invalid value: []string{\"10.0.0.2\"}: may not change once set",
 	  SPEC("'clusterIP':'10.0.0.1','clusterIPs':['10.0.0.1']") },
@@ -91,8 +90,9 @@ static const struct row service_rows[] = {
 	  "{'spec':{'ports':[{'name':'a','port':81,'protocol':'TCP','targetPort':81,'nodePort':30000},{'name':'b','port':82,'nodePort':30001,"
 	  "'protocol':'TCP','targetPort':82}]}}" },
 	{ SVC, SPEC("'ipFamilies':['IPv6','IPv4'],'ipFamilyPolicy':'PreferDualStack','clusterIP':'10.0.0.1','clusterIPs':['10.0.0.1']"),
-	  "[spec.ipFamilies[0]: Invalid value: []string{\"10.0.0.1\"}: may not change once set, spec.clusterIPs[0]: Invalid value: "
-	  "\"10.0.0.1\": expected an IPv6 value as indicated by `ipFamilies[0]`]", SPEC(OLD_IP) },
+	  "spec.clusterIPs[0]: Invalid value: \"10.0.0.1\": expected an IPv6 value as indicated by `ipFamilies[0]`", SPEC(OLD_IP) },
+	{ SVC, SPEC("'ipFamilies':['IPv9'],'clusterIP':'10.0.0.1','clusterIPs':['10.0.0.1']"),
+	  "spec.ipFamilies[0]: Unsupported value: \"IPv9\": supported values: \"IPv4\", \"IPv6\"", SPEC(OLD_IP) },
 	{ SVC, SPEC(OLD_IP ",'ipFamilyPolicy':'PreferDualStack'"),
 	  "[spec.ipFamilyPolicy: Invalid value: \"PreferDualStack\": must be set to 'SingleStack' when releasing the secondary clusterIP, "
 	  "spec.ipFamilyPolicy: Invalid value: \"PreferDualStack\": must be set to 'SingleStack' when releasing the secondary ipFamily]",

@@ -77,7 +77,7 @@ static void check_common(struct pod_view *v, const struct path *at, const struct
 	if (!policy.len)
 		bad_required(c, &PATH(at, "terminationMessagePolicy"), "");
 	else if (!check_one_of(policy, "File FallbackToLogsOnError"))
-		bad_choice(c, &PATH(at, "terminationMessagePolicy"), policy, "FallbackToLogsOnError File");
+		bad_choice(c, &PATH(at, "terminationMessagePolicy"), policy, "File FallbackToLogsOnError");
 	check_ports(c, &PATH(at, "ports"), member(ctr, "ports"));
 	check_pod_env(v, at, ctr);
 	check_pod_mounts(v, at, ctr);

@@ -101,7 +101,7 @@ static const struct row container_rows[] = {
 	  ", spec.containers[0].image: Invalid value: \" x\": must not have leading or trailing whitespace]" },
 	{ P, "{'spec':{'containers':[{" C0 "},{" C0 "}]}}", "spec.containers[1].name: Duplicate value: \"a\"" },
 	{ P, CTR("'imagePullPolicy':'Often','terminationMessagePolicy':'No'"),
-	  "[spec.containers[0].terminationMessagePolicy: Unsupported value: \"No\": supported values: \"FallbackToLogsOnError\", \"File\", "
+	  "[spec.containers[0].terminationMessagePolicy: Unsupported value: \"No\": supported values: \"File\", \"FallbackToLogsOnError\", "
 	  "spec.containers[0].imagePullPolicy: Unsupported value: \"Often\": supported values: \"Always\", \"IfNotPresent\", \"Never\"]" },
 	{ P, CTR("'restartPolicy':'Always'"),
 	  "spec.containers[0].restartPolicy: Forbidden: may not be set for non-init containers" },

@@ -480,7 +480,6 @@ static void check_service_whole(struct check *c, const struct json *service, con
 		check_service_port(c, &PATH_INDEX(&ports_at, i), ports, i);
 	check_labels(c, &PATH(&at, "selector"), member(spec, "selector"));
 	check_affinity(c, &at, spec);
-	check_cluster_ips(c, &at, service, old);
 	JSON_EACH_INDEX(member(spec, "externalIPs"), ip, i) {
 		const struct path item = PATH_INDEX(&PATH(&at, "externalIPs"), i);
 		unsigned before = c->n;
@@ -535,6 +534,11 @@ static void check_primary(struct check *c, const struct json *service, const str
 
 static void check_service(struct check *c, const struct json *service, const struct json *old)
 {
+	/* Upstream gives addresses before it validates, and looks at what it needs for that: what is wrong there is all that is
+	 * told. */
+	check_cluster_ips(c, &PATH(PATH_ROOT, "spec"), service, old);
+	if (c->n)
+		return;
 	if (old) {
 		bool external = type_is(service, "ExternalName") || type_is(old, "ExternalName");
 		bool headless = is_headless(service), was_headless = is_headless(old);
