@@ -1,5 +1,7 @@
 #include "api/convert_private.h"
 
+#define DEVICES "resource.k8s.io"
+
 static const struct convert_row {
 	const char *group, *version, *kind;
 	const char *storage_type; /* NULL: its own */
@@ -10,6 +12,14 @@ static const struct convert_row {
 	{ "autoscaling", "v1", "HorizontalPodAutoscaler", "autoscaling/v2.HorizontalPodAutoscaler", api_convert_hpa_from_v1,
 	  api_convert_hpa_to_v1 },
 	{ "autoscaling", "v2", "HorizontalPodAutoscaler", NULL, api_convert_hpa_clean, NULL },
+	{ DEVICES, "v1beta2", "ResourceClaim", "resource/v1beta1.ResourceClaim", api_convert_claim_from_v1beta2,
+	  api_convert_claim_to_v1beta2 },
+	{ DEVICES, "v1beta2", "ResourceClaimTemplate", "resource/v1beta1.ResourceClaimTemplate", api_convert_template_from_v1beta2,
+	  api_convert_template_to_v1beta2 },
+	{ DEVICES, "v1beta2", "ResourceSlice", "resource/v1beta1.ResourceSlice", api_convert_slice_from_v1beta2,
+	  api_convert_slice_to_v1beta2 },
+	{ DEVICES, "v1alpha3", "ResourceSlice", "resource/v1beta1.ResourceSlice", api_convert_slice_from_v1alpha3,
+	  api_convert_slice_to_v1alpha3 },
 };
 
 static const struct convert_row *row_of(const struct api_resource *res)
@@ -52,8 +62,8 @@ void api_from_storage(struct arena *a, const struct api_resource *res, struct js
 		row->from(a, object);
 }
 
-/* Each storage has one converting version beside its own: its row says both ways. */
-static const struct convert_row *pair_of(const struct api_resource *res, struct span version)
+/* The row of another version of this resource, "autoscaling/v1". */
+static const struct convert_row *row_in(const struct api_resource *res, struct span version)
 {
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		auto_buf struct buf gv = {};
@@ -76,18 +86,18 @@ static bool is_storage(const struct api_resource *res, struct span version)
 const struct api_type *api_convert_versions(struct arena *a, const struct api_resource *res, struct span from, struct span to,
 					    const struct json *object, struct json *out)
 {
-	const struct convert_row *up = pair_of(res, from), *down = pair_of(res, to);
-	auto_buf struct buf name = {};
-	if (res->id == API_RESOURCE_CUSTOM || (up && down))
+	if (res->id == API_RESOURCE_CUSTOM)
 		return NULL;
-	if (up && is_storage(res, to)) {
-		*out = json_copy(a, object);
-		up->to(a, out);
-		return api_type_find(span_of(up->storage_type));
-	}
-	if (!down || !is_storage(res, from))
+	/* By way of what is stored. */
+	const struct convert_row *up = row_in(res, from), *down = row_in(res, to);
+	auto_buf struct buf name = {};
+	if (up == down || (!up && !is_storage(res, from)) || (!down && !is_storage(res, to)))
 		return NULL;
 	*out = json_copy(a, object);
+	if (up)
+		up->to(a, out);
+	if (!down)
+		return api_type_find(span_of(up->storage_type));
 	down->from(a, out);
 	/* The package is the group's first label: events.k8s.io is events. */
 	struct span package, rest;

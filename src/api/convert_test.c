@@ -4,7 +4,7 @@ static const struct api_resource *find(const char *group, const char *version, c
 {
 	static struct api_registry *r;
 	if (!r)
-		r = api_registry_builtin(false);
+		r = api_registry_builtin(true);
 	const struct api_resource *res = api_registry_find(r, span_of(group), span_of(version), span_of(plural));
 	assert_non_null(res);
 	return res;
@@ -164,6 +164,83 @@ static void test_from_v1(void **state)
 	}
 }
 
+/* Every field of the kinds of resource.k8s.io survives the way to the other shape and back, whichever is first. */
+static void test_devices(void **state)
+{
+	static const struct {
+		const char *kind, *plural;
+	} kinds[] = { { "ResourceClaim", "resourceclaims" },
+		      { "ResourceClaimTemplate", "resourceclaimtemplates" },
+		      { "ResourceSlice", "resourceslices" },
+		      { "DeviceClass", "deviceclasses" } };
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+		const struct api_resource *one = find("resource.k8s.io", "v1beta1", kinds[i].plural),
+					  *two = find("resource.k8s.io", "v1beta2", kinds[i].plural);
+		for (int first = 1; first <= 2; first++) {
+			auto_arena struct arena a = {};
+			auto_buf struct buf text = {};
+			struct json stored;
+			const char *file = arena_printf(&a, FIXTURES "/resource.k8s.io.v1beta%d.%s.json", first, kinds[i].kind).ptr;
+			assert_int_equal(io_read_file(AT_FDCWD, file, &text, 1 << 20, NULL), 0);
+			struct json v = decoded(&a, first == 1 ? one->type : two->type, buf_span(&text));
+			struct span before = encoded(&a, first == 1 ? one->type : two->type, &v);
+			if (first == 1) {
+				api_from_storage(&a, two, &v); /* in place */
+				v = decoded(&a, two->type, encoded(&a, two->type, &v));
+			}
+			if (!api_to_storage(&a, two, &v, &stored))
+				stored = v; /* classes */
+			struct json back = decoded(&a, api_storage_type(two), encoded(&a, api_storage_type(two), &stored));
+			if (first == 2)
+				api_from_storage(&a, two, &back);
+			same(file, "there and back", before, encoded(&a, first == 1 ? one->type : two->type, &back));
+		}
+	}
+}
+
+static void test_device_shapes(void **state)
+{
+#define CLAIM(request) "{\"metadata\":{\"name\":\"c\"},\"spec\":{\"devices\":{\"requests\":[{\"name\":\"r\"" request "}]}},\"status\":{}}"
+#define SLICE(more, device)                                                                                                    \
+	"{\"metadata\":{\"name\":\"s\"},\"spec\":{\"driver\":\"d\",\"pool\":{\"name\":\"p\",\"generation\":1,"                      \
+	"\"resourceSliceCount\":1}" more ",\"devices\":[{\"name\":\"g\"" device "}]}}"
+	static const struct {
+		const char *plural, *version, *other, *stored;
+	} rows[] = {
+		{ "resourceclaims", "v1beta2", CLAIM(",\"exactly\":{\"deviceClassName\":\"x\",\"count\":2}"),
+		  CLAIM(",\"deviceClassName\":\"x\",\"count\":2") },
+		{ "resourceclaims", "v1beta2", CLAIM(""), CLAIM(",\"deviceClassName\":\"\"") },
+		{ "resourceslices", "v1beta2", SLICE(",\"nodeName\":\"\",\"allNodes\":false", ""), SLICE("", ",\"basic\":{}") },
+		{ "resourceslices", "v1beta2", SLICE(",\"nodeName\":\"n\"", ",\"capacity\":{\"m\":{\"value\":\"1Gi\"}}"),
+		  SLICE(",\"nodeName\":\"n\"", ",\"basic\":{\"capacity\":{\"m\":{\"value\":\"1Gi\"}}}") },
+		{ "resourceslices", "v1alpha3", SLICE(",\"nodeName\":\"n\"", ",\"basic\":{\"capacity\":{\"m\":\"1Gi\"}}"),
+		  SLICE(",\"nodeName\":\"n\"", ",\"basic\":{\"capacity\":{\"m\":{\"value\":\"1Gi\"}}}") },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		auto_arena struct arena a = {};
+		const struct api_resource *other = find("resource.k8s.io", rows[i].version, rows[i].plural);
+		const struct api_type *type = api_storage_type(other);
+		struct json v = decoded(&a, other->type, span_of(rows[i].other)), want = decoded(&a, type, span_of(rows[i].stored)), stored;
+		assert_true(api_to_storage(&a, other, &v, &stored));
+		same(rows[i].other, "stored", encoded(&a, type, &want), encoded(&a, type, &stored));
+	}
+}
+
+/* Managed fields of one version in another, also where neither is stored. */
+static void test_between_versions(void **state)
+{
+	auto_arena struct arena a = {};
+	const struct api_resource *slices = find("resource.k8s.io", "v1beta2", "resourceslices");
+	struct json v = decoded(&a, slices->type, SPAN(SLICE("", ",\"capacity\":{\"m\":{\"value\":\"1\"}}"))), out;
+	const struct api_type *type = api_convert_versions(&a, slices, SPAN("resource.k8s.io/v1beta2"), SPAN("resource.k8s.io/v1alpha3"),
+							   &v, &out);
+	assert_ptr_equal(type, find("resource.k8s.io", "v1alpha3", "resourceslices")->type);
+	struct json want = decoded(&a, type, SPAN(SLICE("", ",\"basic\":{\"capacity\":{\"m\":\"1\"}}")));
+	same("v1alpha3", "capacity", encoded(&a, type, &want), encoded(&a, type, &out));
+	assert_null(api_convert_versions(&a, slices, SPAN("resource.k8s.io/v1beta2"), SPAN("resource.k8s.io/v9"), &v, &out));
+	assert_null(api_convert_versions(&a, slices, SPAN("resource.k8s.io/v1beta2"), SPAN("resource.k8s.io/v1beta2"), &v, &out));
+}
+
 /* v2 takes none of the annotations over. */
 static void test_v2_clean(void **state)
 {
@@ -179,7 +256,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_which),	  cmocka_unit_test(test_events),   cmocka_unit_test(test_autoscalers),
-		cmocka_unit_test(test_from_v1),   cmocka_unit_test(test_v2_clean),
+		cmocka_unit_test(test_from_v1),   cmocka_unit_test(test_v2_clean),  cmocka_unit_test(test_devices),
+		cmocka_unit_test(test_device_shapes), cmocka_unit_test(test_between_versions),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

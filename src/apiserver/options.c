@@ -65,7 +65,7 @@ static const struct flag {
 	{ "enable-admission-plugins", FLAG_TEXT, AT(enable_admission), 0, 0, "plugins beside the default ones" },
 	{ "disable-admission-plugins", FLAG_TEXT, AT(disable_admission), 0, 0, "default plugins that are not wanted" },
 	{ "feature-gates", FLAG_GATES, 0, 0, 0, "NAME=true|false,... of Kubernetes 1.33" },
-	{ "runtime-config", FLAG_RUNTIME, 0, 0, 0, "GROUP/VERSION=true,...: serve what is off by default (resource.k8s.io/v1beta1)" },
+	{ "runtime-config", FLAG_RUNTIME, 0, 0, 0, "GROUP/VERSION=true,...: serve what is off by default (resource.k8s.io/v1beta2)" },
 	{ "max-requests-inflight", FLAG_INT, AT(max_inflight), 0, 1000000,
 	  "reading requests at once; 0 = no limit (default 400)" },
 	{ "max-mutating-requests-inflight", FLAG_INT, AT(max_mutating), 0, 1000000,
@@ -238,7 +238,7 @@ static int runtime_one(struct apiserver_options *o, struct span name, bool on, s
 	struct api_registry *all = api_registry_builtin(true);
 	const struct api_group_version *gv = api_registry_find_version(all, group, version);
 	bool served = gv && api_registry_at(all, gv->first)->served == API_SERVED;
-	bool known = gv || span_is(name, "resource.k8s.io/v1alpha3");
+	bool known = gv;
 	api_registry_unref(all);
 	if (span_is(group, "api"))
 		return err_set(err, ERR_USAGE, "--runtime-config %.*s: this server cannot switch a whole stage; name group versions",
@@ -249,8 +249,6 @@ static int runtime_one(struct apiserver_options *o, struct span name, bool on, s
 		return 0;
 	if (!on)
 		return err_set(err, ERR_USAGE, "--runtime-config %.*s=false: this server cannot switch it off", SPAN_ARG(name));
-	if (!span_is(name, "resource.k8s.io/v1beta1"))
-		return err_set(err, ERR_USAGE, "--runtime-config %.*s=true: of this group this server has v1beta1 alone", SPAN_ARG(name));
 	if (o->runtime_on.n < APISERVER_LIST_MAX)
 		o->runtime_on.items[o->runtime_on.n++] = arena_span(&o->arena, name);
 	return 0;

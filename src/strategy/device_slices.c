@@ -1,4 +1,4 @@
-/* resource.k8s.io/v1beta1 ResourceSlice: what a driver has on one node or on all. */
+/* resource.k8s.io ResourceSlice: what a driver has on one node or on all. Written for v1beta1, as devices.c. */
 #include "strategy/devices.h"
 
 #define DEVICES_MAX 128
@@ -168,7 +168,7 @@ static void check_where(struct check *c, const struct path *at, const struct jso
 	}
 }
 
-static void check_resource_slice(struct check *c, const struct json *slice, const struct json *old)
+static void check_slice_stored(struct check *c, const struct json *slice, const struct json *old)
 {
 	const struct json *spec = member(slice, "spec"), *was = member(old, "spec"), *pool = member(spec, "pool");
 	const struct json *devices = member(spec, "devices");
@@ -202,6 +202,11 @@ static void check_resource_slice(struct check *c, const struct json *slice, cons
 	check_immutable(c, &PATH(&pool_at, "name"), "", member(pool, "name"), member(member(was, "pool"), "name"));
 }
 
+static void check_resource_slice(struct check *c, const struct json *slice, const struct json *old)
+{
+	check_device_as_stored(c, slice, old, check_slice_stored);
+}
+
 /* Fields of gates that are off. */
 static void prepare_resource_slice(struct strategy *s)
 {
@@ -210,8 +215,10 @@ static void prepare_resource_slice(struct strategy *s)
 	json_remove(spec, SPAN("perDeviceNodeSelection"));
 	json_remove(spec, SPAN("sharedCounters"));
 	JSON_EACH_ITEM(json_getl(spec, "devices"), device)
-		for (size_t i = 0; i < ARRAY_LEN(gated); i++)
-			json_remove(json_getl(device, "basic"), span_of(gated[i]));
+		for (size_t i = 0; i < ARRAY_LEN(gated); i++) {
+			(void)json_remove(json_getl(device, "basic"), span_of(gated[i]));
+			(void)json_remove(device, span_of(gated[i])); /* v1beta2 has no `basic` */
+		}
 	strategy_generation(s, strategy_part_changed(s, "spec"));
 }
 

@@ -1,4 +1,5 @@
-/* resource.k8s.io/v1beta1, as 1.33 has it with the alpha gates off: DeviceClass, ResourceClaim, ResourceClaimTemplate.
+/* resource.k8s.io, as 1.33 has it with the alpha gates off: DeviceClass, ResourceClaim, ResourceClaimTemplate. Written for
+ * v1beta1, which is stored; objects of other versions are checked as the stored ones that they stand for.
  *
  * Upstream checks its internal form, which is v1beta2's: what v1beta1 has flat in a request stands under `exactly` there, and so it
  * does in complaints. Fields of gates that are off (adminAccess, firstAvailable, tolerations) are dropped before, as upstream.
@@ -19,6 +20,15 @@ static void check_most(struct check *c, const struct path *at, const struct json
 {
 	if (json_count(list) > most)
 		bad_too_many(c, at, json_count(list), most);
+}
+
+void check_device_as_stored(struct check *c, const struct json *object, const struct json *old, check_fn *check)
+{
+	struct json now, was;
+	bool converted = api_to_storage(c->arena, c->s->resource, object, &now);
+	if (old && api_to_storage(c->arena, c->s->resource, old, &was))
+		old = &was;
+	check(c, converted ? &now : object, old);
 }
 
 /* ---- what classes and claims share */
@@ -204,18 +214,21 @@ static void drop_gated(struct json *spec)
 {
 	static const char *const gated[] = { "adminAccess", "firstAvailable", "tolerations" };
 	JSON_EACH_ITEM(member(member(spec, "devices"), "requests"), request)
-		for (size_t i = 0; i < ARRAY_LEN(gated); i++)
-			json_remove(request, span_of(gated[i]));
+		for (size_t i = 0; i < ARRAY_LEN(gated); i++) {
+			(void)json_remove(request, span_of(gated[i]));
+			(void)json_remove(json_getl(request, "exactly"), span_of(gated[i])); /* v1beta2 */
+		}
 }
 
 static void default_requests(struct arena *a, struct json *spec)
 {
 	JSON_EACH_ITEM(member(member(spec, "devices"), "requests"), request) {
-		if (!member_text(request, "deviceClassName").len)
+		struct json *exactly = json_getl(request, "exactly"), *of = exactly ? exactly : request; /* v1beta2, v1beta1 */
+		if (!exactly && !member_text(request, "deviceClassName").len)
 			continue;
-		default_string(a, request, "allocationMode", "ExactCount");
-		if (span_is(member_text(request, "allocationMode"), "ExactCount"))
-			default_int_nonzero(a, request, "count", 1);
+		default_string(a, of, "allocationMode", "ExactCount");
+		if (span_is(member_text(of, "allocationMode"), "ExactCount"))
+			default_int_nonzero(a, of, "count", 1);
 	}
 }
 
@@ -231,7 +244,7 @@ static void prepare_resource_claim(struct strategy *s)
 	prepare_status(s);
 }
 
-static void check_resource_claim(struct check *c, const struct json *claim, const struct json *old)
+static void check_resource_claim_stored(struct check *c, const struct json *claim, const struct json *old)
 {
 	const struct path at = PATH(PATH_ROOT, "spec");
 	if (!old) {
@@ -241,6 +254,11 @@ static void check_resource_claim(struct check *c, const struct json *claim, cons
 	}
 	check_meta_update(c, claim, old, META_CORE);
 	check_immutable(c, &at, "resource/v1beta1.ResourceClaimSpec", member(claim, "spec"), member(old, "spec"));
+}
+
+static void check_resource_claim(struct check *c, const struct json *object, const struct json *old)
+{
+	check_device_as_stored(c, object, old, check_resource_claim_stored);
 }
 
 /* ---- the status of a claim: what the scheduler and drivers write */
@@ -337,7 +355,7 @@ static void check_device_statuses(struct check *c, const struct path *at, const 
 	}
 }
 
-static void check_claim_status(struct check *c, const struct json *claim, const struct json *old)
+static void check_claim_status_stored(struct check *c, const struct json *claim, const struct json *old)
 {
 	const struct path at = PATH(PATH_ROOT, "status"), allocation_at = PATH(&at, "allocation");
 	const struct json *status = member(claim, "status"), *was = member(old, "status");
@@ -349,6 +367,11 @@ static void check_claim_status(struct check *c, const struct json *claim, const 
 		check_immutable(c, &allocation_at, "resource/v1beta1.AllocationResult", allocation, allocated);
 	else if (allocation)
 		check_allocation(c, &allocation_at, allocation, member(claim, "spec"));
+}
+
+static void check_claim_status(struct check *c, const struct json *object, const struct json *old)
+{
+	check_device_as_stored(c, object, old, check_claim_status_stored);
 }
 
 const struct strategy_kind strategy_kind_resource_claim = {
@@ -370,7 +393,7 @@ static void prepare_claim_template(struct strategy *s)
 		drop_gated(json_getl(json_getl(s->object, "spec"), "spec"));
 }
 
-static void check_claim_template(struct check *c, const struct json *template, const struct json *old)
+static void check_claim_template_stored(struct check *c, const struct json *template, const struct json *old)
 {
 	const struct path at = PATH(PATH_ROOT, "spec");
 	if (!old) {
@@ -380,6 +403,11 @@ static void check_claim_template(struct check *c, const struct json *template, c
 	}
 	check_meta_update(c, template, old, META_CORE);
 	check_immutable(c, &at, "resource/v1beta1.ResourceClaimTemplateSpec", member(template, "spec"), member(old, "spec"));
+}
+
+static void check_claim_template(struct check *c, const struct json *object, const struct json *old)
+{
+	check_device_as_stored(c, object, old, check_claim_template_stored);
 }
 
 const struct strategy_kind strategy_kind_claim_template = {

@@ -351,11 +351,11 @@ class Tables:
         order = {(g['api_group'], g['version']): (-int(g['group_priority_minimum']), g['api_group'], -int(g['version_priority']))
                  for g in s.group_priorities}
         served = [(group_of[r['group'], r['version']], r['version']) for r in s.resources]
-        # Without an APIService of a known priority: the aggregator puts its own group before all others of /apis; the
-        # dynamic resource API comes behind the groups that are on by default; metrics-server asks for 100.
-        rank = {'apiregistration.k8s.io': -17900, 'resource.k8s.io': -15900}
+        # Without an APIService of a known priority: the aggregator puts its own group before all others of /apis;
+        # metrics-server asks for 100.
+        rank = {'apiregistration.k8s.io': -17900}
         for g in served:
-            order.setdefault(g, (rank.get(g[0], -100), g[0], 0 if g[1][:2] != 'v1' or g[1] == 'v1' else {'v1beta2': -2, 'v1beta1': -1}.get(g[1], 0)))
+            order.setdefault(g, (rank.get(g[0], -100), g[0], 0))
         self.groups = sorted(set(served), key=lambda g: order[g])
         priority = {(g['api_group'], g['version']): (int(g['group_priority_minimum']), int(g['version_priority']))
                     for g in s.group_priorities}
