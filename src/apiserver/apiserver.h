@@ -36,6 +36,7 @@ struct apiserver_list { /* of a flag that may be repeated */
 	unsigned n;
 };
 
+#define APISERVER_MORE_MAX 4
 /* Times are in milliseconds, whatever unit a flag takes. */
 struct apiserver_options {
 	struct span data_dir; /* [/var/lib/knarr] the store is in DIR/store */
@@ -46,8 +47,10 @@ struct apiserver_options {
 	int secure_port;	       /* [6443]; 0: any free one */
 	struct span unix_socket;       /* empty: none. Root and our own user are system:masters there. */
 	/* Listening sockets that the caller opened; taken over. -1: none. They stand in for bind address and port, and for
-	 * unix_socket. */
+	 * unix_socket. more_https: further ones, at other addresses or of other network namespaces. */
 	int https_fd, unix_fd;
+	int more_https[APISERVER_MORE_MAX];
+	unsigned n_more_https;
 	struct span user; /* --user: NAME or UID[:GID]; the process gives up root once sockets and given keys are open */
 	bool anonymous_auth; /* [true] */
 	enum apiserver_authz modes[APISERVER_MODES_MAX];

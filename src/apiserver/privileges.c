@@ -81,6 +81,10 @@ int privileges_drop(struct span user, const char *const *folders, struct err *er
 	auto_free char *name = w.name;
 	if (geteuid() != 0 && (geteuid() != w.uid || getuid() != w.uid))
 		return err_set(err, ERR_FORBIDDEN, "--user %.*s: only root can become another user", SPAN_ARG(user));
+	/* A supervisor's death signal is lost with the change of user (PR_SET_PDEATHSIG(2const)): it is asked for again below. */
+	int death = 0;
+	pid_t parent = getppid();
+	(void)prctl(PR_GET_PDEATHSIG, &death, 0, 0, 0);
 	if (geteuid() == 0) {
 		for (; folders && *folders; folders++) {
 			rc = folder_give(*folders, &w, err);
@@ -95,6 +99,8 @@ int privileges_drop(struct span user, const char *const *folders, struct err *er
 		if (w.uid != 0 && setresuid(0, 0, 0) == 0)
 			return err_set(err, ERR_INTERNAL, "--user %.*s: root could be had again", SPAN_ARG(user));
 	}
+	if (death && (prctl(PR_SET_PDEATHSIG, death, 0, 0, 0) < 0 || getppid() != parent))
+		return err_set(err, ERR_CANCELLED, "who started us has ended");
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return err_sys(err, "no_new_privs");
 	return 0;
@@ -102,7 +108,7 @@ int privileges_drop(struct span user, const char *const *folders, struct err *er
 
 /* ---- descriptors */
 
-static int socket_take(int fd, int *out_https_fd, int *out_unix_fd, struct err *err)
+static int socket_take(int fd, struct apiserver_options *o, struct err *err)
 {
 	int listens = 0, domain = 0;
 	socklen_t len = sizeof(listens);
@@ -113,16 +119,21 @@ static int socket_take(int fd, int *out_https_fd, int *out_unix_fd, struct err *
 		return err_sys(err, "LISTEN_FDS: descriptor %d", fd);
 	if (domain != AF_UNIX && domain != AF_INET && domain != AF_INET6)
 		return err_set(err, ERR_USAGE, "LISTEN_FDS: descriptor %d is neither a TCP nor a unix socket", fd);
-	int *place = domain == AF_UNIX ? out_unix_fd : out_https_fd;
-	if (*place >= 0)
-		return err_set(err, ERR_USAGE, "LISTEN_FDS: more than one %s socket", domain == AF_UNIX ? "unix" : "TCP");
+	int *place = domain == AF_UNIX ? &o->unix_fd : &o->https_fd;
+	if (*place >= 0 && domain == AF_UNIX)
+		return err_set(err, ERR_USAGE, "LISTEN_FDS: more than one unix socket");
+	if (*place >= 0) {
+		if (o->n_more_https == APISERVER_MORE_MAX)
+			return err_set(err, ERR_USAGE, "LISTEN_FDS: more than %d TCP sockets", APISERVER_MORE_MAX + 1);
+		place = &o->more_https[o->n_more_https++];
+	}
 	if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 || fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0)
 		return err_sys(err, "LISTEN_FDS: descriptor %d", fd);
 	*place = fd;
 	return 0;
 }
 
-int privileges_sockets(int *out_https_fd, int *out_unix_fd, struct err *err)
+int privileges_sockets(struct apiserver_options *o, struct err *err)
 {
 	int64_t pid, n;
 	const char *pid_text = getenv("LISTEN_PID"), *n_text = getenv("LISTEN_FDS");
@@ -136,7 +147,7 @@ int privileges_sockets(int *out_https_fd, int *out_unix_fd, struct err *err)
 	if (!counted)
 		return err_set(err, ERR_USAGE, "LISTEN_FDS: a number up to %d is expected", LISTEN_MAX);
 	for (int i = 0; i < (int)n; i++) {
-		int rc = socket_take(LISTEN_FIRST_FD + i, out_https_fd, out_unix_fd, err);
+		int rc = socket_take(LISTEN_FIRST_FD + i, o, err);
 		if (rc < 0)
 			return rc;
 	}

@@ -7,7 +7,7 @@
  * keep in the folders (may be NULL) is given to that user first. FORBIDDEN when we are somebody else and not root. */
 int privileges_drop(struct span user, const char *const *folders, struct err *err);
 
-/* The listening sockets of LISTEN_FDS and LISTEN_PID (sd_listen_fds(3)): a TCP one becomes https_fd, a unix one unix_fd. The
- * variables are removed, so that no child takes them for its own. More than one of a kind, or a descriptor that does not listen,
- * is USAGE: what the caller meant cannot be known. */
-int privileges_sockets(int *out_https_fd, int *out_unix_fd, struct err *err);
+/* The listening sockets of LISTEN_FDS and LISTEN_PID (sd_listen_fds(3)): TCP ones become https_fd and more_https, a unix one
+ * unix_fd. The variables are removed, so that no child takes them for its own. More than one unix socket, too many, or a descriptor
+ * that does not listen is USAGE: what the caller meant cannot be known. */
+int privileges_sockets(struct apiserver_options *o, struct err *err);

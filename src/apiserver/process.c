@@ -78,7 +78,7 @@ int apiserver_main(int argc, char **argv)
 	(void)mallopt(M_TRIM_THRESHOLD, 2 << 20);
 	(void)mallopt(M_MMAP_THRESHOLD, 256 << 10);
 	descriptors_raise();
-	if (privileges_sockets(&o.https_fd, &o.unix_fd, &err) < 0 || apiserver_start(&o, &s, &err) < 0) {
+	if (privileges_sockets(&o, &err) < 0 || apiserver_start(&o, &s, &err) < 0) {
 		(void)fprintf(stderr, "Error: %s\n", err_msg(&err));
 		apiserver_options_done(&o);
 		return err_exit_code(err.class);

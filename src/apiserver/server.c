@@ -105,6 +105,8 @@ static int first_init(struct apiserver *s, struct sockets *from, struct err *err
 		others[i - 1] = s->workers[i].https;
 	http_server_share(w->https, others, s->n_workers - 1);
 	int rc = http_server_listen(w->https, take_fd(&from->https), HTTP_TLS, err);
+	for (unsigned i = 0; i < s->opt->n_more_https && rc == 0; i++)
+		rc = http_server_listen(w->https, s->opt->more_https[i], HTTP_TLS, err);
 	if (rc == 0 && from->local >= 0) {
 		const struct http_server_params p = {
 			.loop = w->loop, .name = "apiserver", .handle = handle_request, .arg = w,
