@@ -25,7 +25,7 @@ static const struct row {
 };
 
 struct seen {
-	const struct network_engine *e;
+	const char *own; /* our table */
 	bool there[ARRAY_LEN(rows)], drops[ARRAY_LEN(rows)];
 	struct buf others; /* lines for the notes */
 };
@@ -53,7 +53,7 @@ static int on_chain(void *arg, const struct nlmsghdr *m)
 			s->drops[i] = known = true;
 	}
 	bool ip = g->nfgen_family == NFPROTO_IPV4 || g->nfgen_family == NFPROTO_IPV6 || g->nfgen_family == NFPROTO_INET;
-	if (forward && drop && !known && ip && !span_is(table, s->e->nft.table))
+	if (forward && drop && !known && ip && !span_is(table, s->own))
 		buf_printf(&s->others,
 			"nftables table %.*s, chain %.*s drops forwarded packets by policy: containers reach nothing beyond "
 			   "this host until it accepts their bridges\n", SPAN_ARG(table), SPAN_ARG(name));
@@ -91,11 +91,11 @@ static int on_rule(void *arg, const struct nlmsghdr *m)
 	return 0;
 }
 
-static int look(struct network_engine *e, struct seen *s, struct err *err)
+static int look(int filter, struct seen *s, struct err *err)
 {
 	auto_nl_batch struct network_nl_batch b = { 0 };
 	network_nl_end(&b, network_nft_message(&b, NFT_MSG_GETCHAIN, NLM_F_DUMP, NFPROTO_UNSPEC));
-	return network_nl_ask(e->filter, &b, on_chain, s, "listing nftables chains", err);
+	return network_nl_ask(filter, &b, on_chain, s, "listing nftables chains", err);
 }
 
 /* Ours out, and in again for every bridge where `add`. */
@@ -130,9 +130,9 @@ static int rewrite(struct network_engine *e, const struct row *r, bool add, unsi
 static void settle(struct network_engine *e, bool wanted)
 {
 	auto_err struct err err = ERR_INIT;
-	struct seen s = { .e = e };
+	struct seen s = { .own = e->nft.table };
 	auto_buf struct buf notes = { 0 };
-	int rc = look(e, &s, &err);
+	int rc = look(e->filter, &s, &err);
 	for (size_t i = 0; i < ARRAY_LEN(rows) && rc == 0; i++) {
 		unsigned added = 0;
 		const char *family = rows[i].family == NFPROTO_IPV4 ? "IPv4" : "IPv6";
@@ -155,6 +155,22 @@ static void settle(struct network_engine *e, bool wanted)
 	buf_trunc(&e->firewall_notes, 0);
 	if (wanted)
 		buf_span_add(&e->firewall_notes, buf_span(&notes));
+}
+
+int network_forward_notes(struct buf *out, struct err *err)
+{
+	struct seen s = { .own = "" };
+	auto_fd int filter = network_nl_open(NETLINK_NETFILTER, err);
+	if (filter < 0)
+		return -(int)(err ? err->class : ERR_IO);
+	int rc = look(filter, &s, err);
+	for (size_t i = 0; i < ARRAY_LEN(rows) && rc == 0; i++)
+		if (s.there[i] && s.drops[i])
+			buf_printf(out, "%s drops forwarded %s packets unless its chain %s accepts them\n", rows[i].who,
+				   rows[i].family == NFPROTO_IPV4 ? "IPv4" : "IPv6", rows[i].chain);
+	buf_span_add(out, buf_span(&s.others));
+	buf_done(&s.others);
+	return rc;
 }
 
 void network_firewall_settle(struct network_engine *e)

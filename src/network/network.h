@@ -204,3 +204,22 @@ struct network_stats {
 /* Without lo; *out_n at most cap. NOT_FOUND without a sandbox. */
 int network_stats(struct network_engine *e, const char *id, struct network_stats *out, unsigned cap, unsigned *out_n,
 		  struct err *err);
+
+/* ---- a network for a whole cluster: a namespace, pinned at a file, and one cable from the host to it. Needs no engine. ---- */
+
+struct network_cable {
+	const char *id;      /* as in network_opts */
+	const char *pin;     /* a file that is made; absolute */
+	const char *address; /* that it had last time; NULL: none */
+};
+#define NETWORK_CABLE_ADDRESS 16
+/* Makes what is missing (again after a restart of the machine) and enters the namespace with the calling thread, which must be in
+ * the host's. Forwarding is switched on, what comes out is masqueraded by table knarr_net_ID. out_address: the cluster's own on the
+ * cable, of 198.19.0.0/16; the last one if it is still free. UNAVAILABLE: nothing is. */
+int network_cable_enter(const struct network_cable *c, char out_address[NETWORK_CABLE_ADDRESS], struct err *err);
+/* The calling thread enters what is pinned there. NOT_FOUND. */
+int network_cable_join(const char *pin, struct err *err);
+/* Cable, table, pin. From the host's namespace. Harmless where nothing is. */
+int network_cable_remove(const struct network_cable *c, struct err *err);
+/* Which firewalls of others drop what this host forwards, a line each; appended. Changes nothing. */
+int network_forward_notes(struct buf *out, struct err *err);
