@@ -1,0 +1,41 @@
+/* The kubelet: what its parts share. Private to src/kubelet. One loop thread owns all of it. */
+#pragma once
+
+#include "api/api.h"
+#include "base/base.h"
+#include "client/client.h"
+#include "http/http.h"
+#include "kubelet/options.h"
+#include "loop/loop.h"
+#include "metrics/metrics.h"
+
+struct kubelet_cri; /* cri.h: the client of the runtime */
+
+struct kl {
+	struct loop *loop;
+	const struct kl_options *o;
+	struct client *client;
+	struct kubelet_cri *cri;
+	struct http_client *http;            /* probes and hooks */
+	struct client_recorder *events;
+	struct metrics *metrics;
+	struct map pods;                     /* uid → struct kl_pod */
+	struct map pods_by_name;             /* "ns/name" → the newest struct kl_pod */
+	struct map mirrors;                  /* uid of a mirror → its static struct kl_pod */
+	struct client_informer *pod_informer, *services;
+	bool pods_synced, services_synced, runtime_known; /* runtime_known: its containers were listed once */
+	struct span node_name, node_uid;     /* node_uid: the name, as the real kubelet's events have it */
+	struct span node_ips[2];             /* "" = not known */
+	unsigned n_node_ips;
+	struct kl_node *node;                /* node.c */
+	struct kl_images *images;            /* image.c */
+	struct kl_sources *sources;          /* sources.c */
+	struct kl_relist *relist;            /* relist.c */
+	void *server;                        /* server.c */
+	struct span runtime_name, runtime_version;
+	bool stopping;
+};
+
+int64_t kl_now_s(const struct kl *k);
+/* "ns/name" of an object in an arena. */
+struct span kl_key(struct arena *a, struct span ns, struct span name);

@@ -1,0 +1,302 @@
+/* Plans by tables. A row is: restart policy; init containers (a name with * is a sidecar); containers; ephemeral containers | what
+ * is there | the plan. What is there: S0r, S0n a sandbox (attempt, ready or not); a:R running, a:C created, a:U unknown, a:x3
+ * exited with 3 (a second word of the same name is an older attempt), a:x1/0 exited in sandbox 0; flags a.busy a.started a.live
+ * a.startup a.back. Containers are of the newest sandbox where nothing else is said. */
+#include "kubelet/plan.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+#define NOW_NS (INT64_C(1000000) * NS_PER_S)
+#define ENDED_NS (NOW_NS - 3 * NS_PER_S)
+
+
+struct world {
+	struct kl k;
+	struct kl_pod *pod;
+};
+
+static void names(struct buf *out, struct span list, bool init)
+{
+	struct span rest = list, one;
+	bool first = true;
+	buf_chr(out, '[');
+	while (span_cut(&rest, ' ', &one)) {
+		if (!one.len)
+			continue;
+		bool sidecar = init && span_ends(one, SPAN("*"));
+		buf_printf(out, "%s{\"name\":\"%.*s\"%s}", first ? "" : ",", (int)(one.len - sidecar), one.ptr,
+			   sidecar ? ",\"restartPolicy\":\"Always\"" : "");
+		first = false;
+	}
+	buf_chr(out, ']');
+}
+
+static void world_begin(struct world *w, const char *spec, const char *there)
+{
+	auto_buf struct buf text = {};
+	struct span part[4] = {}, rest = span_of(spec), one;
+	*w = (struct world){};
+	for (size_t i = 0; i < 4 && span_cut(&rest, ';', &part[i]); i++)
+		part[i] = span_trim(part[i]);
+	bool deleted = span_ends(part[0], SPAN("-"));
+	buf_printf(&text, "{\"metadata\":{\"name\":\"p\",\"namespace\":\"n\",\"uid\":\"u\"%s},\"spec\":{\"restartPolicy\":\"%.*s\",",
+		   deleted ? ",\"deletionTimestamp\":\"2026-01-01T00:00:00Z\"" : "", (int)(part[0].len - deleted), part[0].ptr);
+	buf_str(&text, "\"initContainers\":");
+	names(&text, part[1], true);
+	buf_str(&text, ",\"containers\":");
+	names(&text, part[2], false);
+	buf_str(&text, ",\"ephemeralContainers\":");
+	names(&text, part[3], false);
+	buf_str(&text, "}}");
+	struct bytes *b = bytes_of(buf_span(&text));
+	auto_err struct err err = ERR_INIT;
+	struct kl_object *o = kl_object_new(b, &err);
+	if (!o)
+		fail_msg("%s: %s", buf_cstr(&text), err_msg(&err));
+	bytes_unref(b);
+	w->pod = kl_pod_new(&w->k, SPAN("u"), SPAN("n"), SPAN("p"));
+	kl_pod_object_set(w->pod, o);
+
+	char newest[8] = "s0";
+	unsigned attempt = 100;
+	rest = span_of(there);
+	while (span_cut(&rest, ' ', &one)) {
+		struct span head, tail;
+		if (!one.len)
+			continue;
+		if (one.ptr[0] == 'S') {
+			struct api_cri_pod_sandbox_metadata m = { .attempt = (uint32_t)(one.ptr[1] - '0') };
+			(void)snprintf(newest, sizeof(newest), "s%c", one.ptr[1]);
+			struct api_cri_pod_sandbox_status s = { .id = span_of(newest), .metadata = &m, .state = one.ptr[2] == 'r' ? 0 : 1 };
+			assert_true(kl_sandbox_put(w->pod, &s));
+		} else if (span_split(one, '.', &head, &tail)) {
+			int i = kl_spec_find(&w->pod->object->pod.spec, head);
+			assert_true(i >= 0);
+			struct kl_item *it = &w->pod->items[i];
+			it->busy |= span_is(tail, "busy");
+			it->started |= span_is(tail, "started");
+			it->liveness_failed |= span_is(tail, "live");
+			it->startup_failed |= span_is(tail, "startup");
+			if (span_is(tail, "back")) {
+				it->backoff_ms = KL_BACKOFF_FIRST_MS;
+				it->backoff_at_ns = ENDED_NS - NS_PER_S;
+			}
+		} else {
+			char id[16];
+			struct span state, in;
+			assert_true(span_split(one, ':', &head, &tail));
+			(void)span_split(tail, '/', &state, &in);
+			struct api_cri_container_metadata m = { .name = head, .attempt = --attempt };
+			struct api_cri_container_status s = { .metadata = &m };
+			int64_t code = 0;
+			(void)snprintf(id, sizeof(id), "c%u", attempt);
+			s.id = span_of(id);
+			s.state = state.ptr[0] == 'R' ? KL_RUNNING : state.ptr[0] == 'C' ? KL_CREATED : state.ptr[0] == 'U' ? KL_UNKNOWN
+												      : KL_EXITED;
+			if (s.state == KL_EXITED) {
+				assert_true(span_to_i64(span_from(state, 1), &code));
+				s.finished_at = ENDED_NS;
+			}
+			s.exit_code = (int32_t)code;
+			char old[8];
+			(void)snprintf(old, sizeof(old), "s%.*s", SPAN_ARG(in));
+			assert_true(kl_container_put(w->pod, &s, span_of(in.len ? old : newest)));
+		}
+	}
+}
+
+static void world_end(struct world *w)
+{
+	kl_pod_free(w->pod);
+	map_done(&w->k.pods);
+	map_done(&w->k.pods_by_name);
+}
+
+static struct span name_of(const struct world *w, unsigned i)
+{
+	return kl_spec_container(&w->pod->object->pod.spec, i, NULL)->name;
+}
+
+static void print(const struct world *w, const struct kl_plan *p, struct buf *out)
+{
+	if (p->make_sandbox)
+		buf_printf(out, " make%u", p->attempt);
+	if (p->kill_pod)
+		buf_str(out, " killpod");
+	if (p->over)
+		buf_str(out, " over");
+	if (p->initialized)
+		buf_str(out, " init");
+	for (unsigned i = 0; i < p->n_start; i++)
+		buf_printf(out, " +%.*s", SPAN_ARG(name_of(w, p->start[i])));
+	for (unsigned i = 0; i < p->n_kill; i++)
+		buf_printf(out, " -%.*s", SPAN_ARG(p->kill[i].container->name));
+	for (unsigned i = 0; i < p->n_waiting; i++)
+		buf_printf(out, " ~%.*s", SPAN_ARG(name_of(w, p->waiting[i])));
+	if (p->wake_ns)
+		buf_printf(out, " in%lld", (long long)((p->wake_ns - NOW_NS) / NS_PER_S));
+}
+
+static void a_plan_says_what_is_next(void **state)
+{
+	static const char *const rows[][3] = {
+		/* the beginning */
+		{ "Always;;x y", "", "make0 init +x +y" },
+		{ "Always;;x", "S0r", "init +x" },
+		{ "Always;;x", "S0r x.busy", "init" },
+		{ "Always;;x y", "S0r x:R", "init +y" },
+		{ "Always;;x", "S0r x:R", "init" },
+		{ "Always;;x;e", "S0r x:R", "init +e" },
+		{ "Always;;x;e", "S0r x:R e:x0", "init" },
+		{ "Always;;x", "S0r x:C", "init +x" },
+		/* ends and restarts */
+		{ "Always;;x", "S0r x:x0", "init +x" },
+		{ "Always;;x", "S0r x:x1 x.back", "init ~x in7" },
+		{ "OnFailure;;x", "S0r x:x1", "init +x" },
+		{ "OnFailure;;x", "S0r x:x0", "killpod over init" },
+		{ "OnFailure;;x y", "S0r x:x0 y:R", "init" },
+		{ "Never;;x", "S0r x:x1", "killpod over init" },
+		{ "Never;;x y", "S0r x:x1 y:R", "init" },
+		{ "Always-;;x", "S0r x:x1", "killpod over init" },
+		{ "Always;;x", "S0r x:U", "init -x" },
+		/* probes */
+		{ "Always;;x", "S0r x:R x.live", "init -x" },
+		{ "Never;;x", "S0r x:R x.startup", "init -x" },
+		{ "Always;;x", "S0r x:R x.live x.busy", "init" },
+		/* sandboxes */
+		{ "Always;;x", "S0n x:x0", "make1 init +x" },
+		{ "Always;;x", "S0n x:R", "make1 killpod" },
+		{ "Never;;x", "S0n x:x0", "killpod over" },
+		{ "Never;;x", "S0n", "make1 init +x" },
+		{ "OnFailure;;x y", "S0n x:x0 y:x1", "make1 init +y" },
+		{ "OnFailure;;x", "S0n x:x0", "killpod over" },
+		{ "Always;i;x", "S0n i:x0 x:x0", "make1 +i" },
+		{ "Always;i;x", "S0n S1r i:x0/0 x:x0/0", "+i" },
+		/* init containers in their order */
+		{ "Always;i j;x", "", "make0 +i" },
+		{ "Always;i j;x", "S0r", "+i" },
+		{ "Always;i j;x", "S0r i:R", "" },
+		{ "Always;i j;x", "S0r i:x0", "+j" },
+		{ "Always;i j;x", "S0r i:x0 j:x0", "init +x" },
+		{ "Always;i j;x", "S0r j:x0", "init +x" },
+		{ "Always;i j;x", "S0r x:R", "init" },
+		{ "Always;i;x", "S0r i:x2", "+i" },
+		{ "Always;i;x", "S0r i:x2 i.back", "~i in7" },
+		{ "OnFailure;i;x", "S0r i:x2", "+i" },
+		{ "Never;i;x", "S0r i:x2", "killpod over" },
+		{ "Always;i;x", "S0r i:U", "-i" },
+		/* sidecars */
+		{ "Always;s* i;x", "S0r", "+s" },
+		{ "Always;s* i;x", "S0r s:R", "" },
+		{ "Always;s* i;x", "S0r s:R s.started", "+i" },
+		{ "Always;s* i;x", "S0r s:R s.started i:x0", "init +x" },
+		{ "Always;s*;x", "S0r s:x1 x:R", "init +s" },
+		{ "Always;s* i;x", "S0r s:x1 i:R", "+s" },
+		{ "Always;s*;x", "S0r s:R s.live x:R", "init -s" },
+		{ "Never;s*;x", "S0r s:R s.started x:x0", "killpod over init" },
+		{ "Never;s*;x", "S0r s:x1 x:R", "init +s" },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		auto_arena struct arena a = {};
+		auto_buf struct buf got = {};
+		struct world w;
+		struct kl_plan plan;
+		world_begin(&w, rows[i][0], rows[i][1]);
+		kl_plan_make(&a, &(struct kl_plan_in){ .pod = w.pod, .now_ns = NOW_NS, .max_backoff_ms = 300000 }, &plan);
+		print(&w, &plan, &got);
+		if (!span_is(span_trim(buf_span(&got)), rows[i][2]))
+			fail_msg("%s | %s\n got: %s\nwant: %s", rows[i][0], rows[i][1], buf_cstr(&got), rows[i][2]);
+		world_end(&w);
+	}
+}
+
+static void a_pod_ends_in_order(void **state)
+{
+	static const char *const rows[][3] = {
+		{ "Always;;x y", "", "done" },
+		{ "Always;;x y", "S0r x:R y:R", "-x -y" },
+		{ "Always;;x y", "S0r x:R y:x0", "-x" },
+		{ "Always;;x y", "S0r x:x0 y:x0", "stop" },
+		{ "Always;;x y", "S0n x:x0 y:x0", "done" },
+		{ "Always;s* t*;x", "S0r s:R t:R x:R", "-x" },
+		{ "Always;s* t*;x", "S0r s:R t:R x:x0", "-t" },
+		{ "Always;s* t*;x", "S0r s:R t:x0 x:x0", "-s" },
+		{ "Always;s*;x", "S0r s:R i:R", "-i" },
+		{ "Always;;x", "S0n S1r x:x0", "stop" },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		auto_arena struct arena a = {};
+		auto_buf struct buf got = {};
+		struct world w;
+		struct kl_end end;
+		world_begin(&w, rows[i][0], rows[i][1]);
+		kl_plan_end(&a, w.pod, &end);
+		for (unsigned n = 0; n < end.n_kill; n++)
+			buf_printf(&got, " -%.*s", SPAN_ARG(end.kill[n].container->name));
+		buf_str(&got, end.done ? " done" : end.sandbox ? " stop" : "");
+		if (!span_is(span_trim(buf_span(&got)), rows[i][2]))
+			fail_msg("%s | %s\n got: %s\nwant: %s", rows[i][0], rows[i][1], buf_cstr(&got), rows[i][2]);
+		world_end(&w);
+	}
+}
+
+static void back_off_doubles_and_is_forgotten(void **state)
+{
+	struct kl_item it = {};
+	struct kl_container c = { .state = KL_EXITED };
+	static const int64_t want_s[] = { 10, 20, 40, 80, 160, 300, 300 };
+	int64_t now = NOW_NS;
+	c.finished_ns = now;
+	assert_int_equal(kl_backoff_until(&it, &c, now, 300000), 0);
+	for (size_t i = 0; i < ARRAY_LEN(want_s); i++) {
+		kl_backoff_next(&it, &c, now, 300000);
+		c.finished_ns = now += NS_PER_S;
+		assert_int_equal(kl_backoff_until(&it, &c, now, 300000), now + want_s[i] * NS_PER_S);
+		now += want_s[i] * NS_PER_S;
+		assert_int_equal(kl_backoff_until(&it, &c, now, 300000), 0);
+	}
+	kl_backoff_next(&it, &c, now, 300000);
+	c.finished_ns = now + 601 * NS_PER_S;
+	assert_int_equal(kl_backoff_until(&it, &c, c.finished_ns, 300000), 0);
+	kl_backoff_next(&it, &c, c.finished_ns, 300000);
+	assert_int_equal(it.backoff_ms, KL_BACKOFF_FIRST_MS);
+}
+
+static void dead_containers_are_kept_once(void **state)
+{
+	static const char *const rows[][3] = {
+		{ "Always;;x", "S0r x:R", "" },
+		{ "Always;;x", "S0r x:x0", "" },
+		{ "Always;;x", "S0r x:R x:x1", "" },
+		{ "Always;;x", "S0r x:R x:x1 x:x2", "x" },
+		{ "Always;;x", "S0r x:x0 x:x1", "x" },
+		{ "Always;;x", "S0r y:x0", "y" },
+		{ "Always;;x", "S0r y:R", "" },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		auto_buf struct buf got = {};
+		const struct kl_container *dead[8];
+		struct world w;
+		world_begin(&w, rows[i][0], rows[i][1]);
+		unsigned n = kl_plan_garbage(w.pod, false, dead, ARRAY_LEN(dead));
+		for (unsigned k = 0; k < n; k++)
+			buf_printf(&got, " %.*s", SPAN_ARG(dead[k]->name));
+		if (!span_is(span_trim(buf_span(&got)), rows[i][2]))
+			fail_msg("%s | %s\n got: %s\nwant: %s", rows[i][0], rows[i][1], buf_cstr(&got), rows[i][2]);
+		world_end(&w);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_plan_says_what_is_next),
+		cmocka_unit_test(a_pod_ends_in_order),
+		cmocka_unit_test(back_off_doubles_and_is_forgotten),
+		cmocka_unit_test(dead_containers_are_kept_once),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
