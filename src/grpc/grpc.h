@@ -110,6 +110,8 @@ void grpc_req_resume(struct grpc_req *r);
 
 /* Before the first message. "-bin" values are encoded. A value that cannot be sent (control characters) is our mistake. */
 void grpc_reply_header(struct grpc_req *r, const char *key, struct span value);
+/* The header goes out now and not with the first message: the client knows that it is being served. */
+void grpc_reply_begin(struct grpc_req *r);
 void grpc_reply_send(struct grpc_req *r, struct span message); /* copied; dropped after the end */
 void grpc_reply_send_bytes(struct grpc_req *r, struct bytes *message); /* by reference, which is taken */
 void grpc_reply_trailer(struct grpc_req *r, const char *key, struct span value);

@@ -52,6 +52,12 @@ void grpc_reply_header(struct grpc_req *r, const char *key, struct span value)
 	http_reply_header(r->http, key, buf_span(&text));
 }
 
+void grpc_reply_begin(struct grpc_req *r)
+{
+	if (!r->ended)
+		answer_begin(r);
+}
+
 static void head_send(struct grpc_req *r, size_t len)
 {
 	uint8_t head[5];
