@@ -48,7 +48,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	if (json_is(asked, JSON_OBJECT))
 		host = json_copy(&a, asked);
-	if (container_host_check(engine(), &a, &host, &config, &warnings, NULL) < 0)
+	if (container_host_check(engine(), &a, &host, &config, 0, &warnings, NULL) < 0)
 		return 0;
 	container_host_defaults(engine(), &a, &host);
 	spec(&a, &config, &host);
