@@ -230,8 +230,10 @@ int admit_mutate(struct call *c, struct admission *req)
 	int64_t began_ns = clock_mono_ns(c->server->clock);
 	struct timing timing = { c, req->op, began_ns };
 	req->ran = on_ran;
-	req->ran_arg = &timing;
+	req->ran_arg = &timing; // cppcheck-suppress autoVariables ; taken back below
 	int rc = finish(c, req, admission_mutate(&c->server->admission, req, &c->err));
+	req->ran = NULL;
+	req->ran_arg = NULL;
 	meter_admitted(c, req->op, false, rc < 0, began_ns);
 	return rc;
 }
@@ -274,8 +276,10 @@ int admit_check(struct call *c, struct admission *req)
 	int64_t began_ns = clock_mono_ns(c->server->clock);
 	struct timing timing = { c, req->op, began_ns };
 	req->ran = on_ran;
-	req->ran_arg = &timing;
+	req->ran_arg = &timing; // cppcheck-suppress autoVariables ; taken back below
 	int rc = finish(c, req, admission_validate(&c->server->admission, req, &c->err));
+	req->ran = NULL;
+	req->ran_arg = NULL;
 	meter_admitted(c, req->op, true, rc < 0, began_ns);
 	return rc;
 }

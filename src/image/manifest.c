@@ -132,9 +132,9 @@ int image_platform_score(const struct image_platform *want_, const struct image_
 	struct image_platform want = *want_, have = *have_;
 	normalise(&want);
 	normalise(&have);
-	if (strcmp(want.os, have.os))
+	if (strcmp(want.os, have.os) != 0)
 		return 0;
-	if (strcmp(want.arch, have.arch)) /* a 64-bit machine runs the 32-bit programs of its kind; Docker takes them last */
+	if (strcmp(want.arch, have.arch) != 0) /* a 64-bit machine runs the 32-bit programs of its kind; Docker takes them last */
 		return !strcmp(want.arch, "arm64") && !strcmp(have.arch, "arm") && version_of(have.variant, 7) <= 8
 			? 1 + version_of(have.variant, 7) : 0;
 	if (!strcmp(want.variant, have.variant))

@@ -95,7 +95,8 @@ static void kill_one(struct build *b, const struct kl_container *c, unsigned i, 
 }
 
 /* A running container that must not go on running: true, and it is in the plan. */
-static bool kill_if_bad(struct build *b, unsigned i, const struct api_core_container *spec, const struct kl_container *c, bool restarts)
+static bool kill_if_bad(struct build *b, unsigned i, const struct api_core_container *spec, const struct kl_container *c,
+			bool restarts)
 {
 	const struct kl_item *item = &b->p->items[i];
 	const char *more = restarts ? ", will be restarted" : "";
@@ -249,7 +250,8 @@ void kl_plan_make(struct arena *a, const struct kl_plan_in *in, struct kl_plan *
 {
 	const struct kl_pod *p = in->pod;
 	unsigned n = kl_spec_n(&p->object->pod.spec);
-	*out = (struct kl_plan){ .start = arena_alloc_n(a, n + 1, sizeof(unsigned)), .waiting = arena_alloc_n(a, n + 1, sizeof(unsigned)),
+	*out = (struct kl_plan){ .start = arena_alloc_n(a, n + 1, sizeof(unsigned)),
+				 .waiting = arena_alloc_n(a, n + 1, sizeof(unsigned)),
 				 .kill = arena_alloc_n(a, n + 1, sizeof(struct kl_kill)) };
 	struct build b = { .a = a, .in = in, .p = p, .out = out };
 	if (!plan_sandbox(&b) || (out->make_sandbox && out->kill_pod))
