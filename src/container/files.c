@@ -121,7 +121,7 @@ static int link_end(int root, int folder, const char *leaf, struct arena *a, str
 			return -ERR_IO;
 		ssize_t n = readlinkat(here, leaf, text, sizeof(text));
 		if (n < 0) { /* no link, or nothing: here it ends */
-			*out = arena_printf(a, "%s/%s", strcmp(at, "/") ? at : "", leaf);
+			*out = arena_printf(a, "%s/%s", strcmp(at, "/") != 0 ? at : "", leaf);
 			return 0;
 		}
 		struct span whole = text[0] == '/' ? span_make(text, (size_t)n) : arena_printf(a, "%s/%.*s", at, (int)n, text);

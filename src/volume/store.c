@@ -230,7 +230,7 @@ static int store_open(struct volume_store *s, const char *dir, struct err *err)
 
 static int not_lock(void *arg, const char *name, struct err *err)
 {
-	return strcmp(name, ".lock") ? volume_found(arg, name, err) : 0;
+	return strcmp(name, ".lock") != 0 ? volume_found(arg, name, err) : 0;
 }
 
 int volume_store_open(const char *dir, struct volume_store **out_store, struct err *err)
