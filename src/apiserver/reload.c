@@ -203,6 +203,7 @@ static void folder_watch(struct reload *r, struct loop *l, struct span path)
 		/* We may have given up the right to look. */
 		log_warn("changes of files are only seen at SIGHUP", kv_span("folder", path), kv_err(&err));
 		free(f->path);
+		f->path = NULL;
 		return;
 	}
 	r->n++;

@@ -154,9 +154,8 @@ static struct outgoing *outgoing_new(struct client_recorder *r)
 {
 	if (r->n_out >= QUEUE_MAX) {
 		/* The oldest that is not on its way says the least about now. */
-		struct outgoing *first = LIST_FIRST(&r->out, struct outgoing, link);
-		struct outgoing *victim = r->call ? LIST_ENTRY(first->link.next, struct outgoing, link) : first;
-		outgoing_free(r, victim);
+		outgoing_free(r, r->call ? LIST_ENTRY(r->out.next->next, struct outgoing, link)
+					 : LIST_POP(&r->out, struct outgoing, link));
 	}
 	struct outgoing *o = mem_new(struct outgoing);
 	*o = (struct outgoing){};
