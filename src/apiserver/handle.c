@@ -236,19 +236,22 @@ int call_token_user(struct call *c, struct span token, const struct span *want, 
 {
 	struct apiserver *s = c->server;
 	struct auth_token_facts facts = {};
-	int64_t began_ns = clock_mono_ns(s->clock);
 	*out_audiences = NULL;
 	*out_n = 0;
 	bool known = auth_tokens_find(atomic_load(&s->tokens), token, &c->arena, out_user);
 	int rc = 0;
 	if (!known) {
 		int64_t now_s = clock_wall_ns(s->clock) / NS_PER_S;
+		auto_err struct err why = ERR_INIT;
 		rc = auth_token_check(issuer_now(s), &s->lookup, token, now_s, want, n_want, &c->arena, out_user,
-				      out_audiences, out_n, &facts, err);
+				      out_audiences, out_n, &facts, &why);
+		/* That it is none of ours is no failure of the request when it is a bootstrap token. */
 		if (rc == -ERR_NOT_FOUND)
 			rc = auth_bootstrap_check(&s->lookup, token, now_s, &c->arena, out_user, err);
+		else if (rc < 0)
+			(void)err_move(err, &why);
 	}
-	meter_token(c->w, known || facts.remembered, rc == 0, clock_mono_ns(s->clock) - began_ns);
+	c->token = known || facts.remembered ? TOKEN_KNOWN : rc == 0 ? TOKEN_GOOD : TOKEN_BAD;
 	return rc;
 }
 
@@ -289,8 +292,12 @@ static int authenticate(struct call *c)
 {
 	int rc = find_user(c);
 	bool shown = rc < 0 && (http_req_header(c->http, "authorization").len || http_req_peer(c->http)->cert);
+	c->known_ns = clock_mono_ns(c->server->clock);
+	int64_t took_ns = c->known_ns - c->begun_ns;
+	if (c->token)
+		meter_token(c->w, c->token == TOKEN_KNOWN, c->token == TOKEN_GOOD, took_ns);
 	meter_authenticated(c->w, rc == 0 ? METER_AUTHN_SUCCESS : shown ? METER_AUTHN_ERROR : METER_AUTHN_FAILURE, c->user.name,
-			    clock_mono_ns(c->server->clock) - c->begun_ns);
+			    took_ns);
 	return rc;
 }
 
@@ -357,11 +364,10 @@ static int authorize(struct call *c)
 		ask.node_name = selector_field(c, "spec.nodeName");
 	}
 	struct span reason;
-	int64_t began_ns = clock_mono_ns(c->server->clock);
 	enum auth_decision decision = call_decide(c, &ask, &reason);
 	bool allowed = decision == AUTH_ALLOW;
 	meter_authorized(c->w, allowed ? METER_AUTHZ_ALLOWED : decision == AUTH_DENY ? METER_AUTHZ_DENIED : METER_AUTHZ_NO_OPINION,
-			 clock_mono_ns(c->server->clock) - began_ns);
+			 clock_mono_ns(c->server->clock) - c->known_ns);
 	call_annotate(c, SPAN("authorization.k8s.io/decision"), allowed ? SPAN("allow") : SPAN("forbid"));
 	call_annotate(c, SPAN("authorization.k8s.io/reason"), reason);
 	return allowed ? 0 : auth_forbidden(&ask, reason, &c->err);

@@ -36,7 +36,7 @@ static const char *staying(struct call *c)
 	return atomic_load(&c->server->leaving) ? "process is shutting down" : NULL;
 }
 
-/* In upstream's order. Its further hooks are of what is not here: API priority and fairness, the aggregator, CEL, the identity
+/* In upstream's order. Its further hooks are of what is not here: API priority and fairness, aggregated servers, CEL, the identity
  * leases of several servers, tracking of legacy tokens. */
 static const struct check {
 	const char *name;
@@ -59,6 +59,9 @@ static const struct check {
 	{ "poststarthook/scheduling/bootstrap-system-priority-classes", EVERYWHERE, done },
 	{ "poststarthook/bootstrap-controller", EVERYWHERE, done },
 	{ "poststarthook/start-kubernetes-service-cidr-controller", EVERYWHERE, done },
+	{ "poststarthook/apiservice-status-local-available-controller", EVERYWHERE, done },
+	{ "poststarthook/kube-apiserver-autoregistration", EVERYWHERE, done },
+	{ "autoregister-completion", EVERYWHERE, done },
 	{ "shutdown", READYZ, staying },
 };
 

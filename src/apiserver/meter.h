@@ -19,7 +19,7 @@ enum meter_authn { METER_AUTHN_SUCCESS, METER_AUTHN_FAILURE, METER_AUTHN_ERROR, 
 void meter_authenticated(struct worker *w, enum meter_authn result, struct span user, int64_t took_ns);
 enum meter_authz { METER_AUTHZ_ALLOWED, METER_AUTHZ_DENIED, METER_AUTHZ_NO_OPINION, METER_AUTHZ_COUNT };
 void meter_authorized(struct worker *w, enum meter_authz result, int64_t took_ns);
-/* A bearer token was looked at. known: nothing had to be verified. */
+/* A request came with a bearer token. known: nothing had to be verified. */
 void meter_token(struct worker *w, bool known, bool good, int64_t took_ns);
 /* Events of a resource's watches; the series are looked up once for a fan. */
 struct meter_events {

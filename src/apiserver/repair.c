@@ -78,7 +78,7 @@ struct held { /* a Service that is looked at */
 };
 
 static void address_put(struct repair *r, struct arena *a, struct span name, const struct held *by,
-	const struct store_item *instead)
+			const struct store_item *instead)
 {
 	const struct api_resource *res = resource(r, "networking.k8s.io", "ipaddresses");
 	struct json tree = claims_address(a, name, by->ns, by->name);

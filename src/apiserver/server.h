@@ -120,6 +120,8 @@ struct call {
 	struct flow_ticket ticket;
 	bool long_running; /* a watch or a stream: neither counted nor timed */
 	int64_t begun_ns;  /* monotonic */
+	int64_t known_ns;  /* when it was clear whose it is */
+	enum { TOKEN_NONE, TOKEN_KNOWN, TOKEN_GOOD, TOKEN_BAD } token; /* known: nothing was verified */
 	int64_t commit_ns; /* when the last transaction was handed over */
 	struct list timed; /* in worker->timed */
 	int64_t deadline_ms;

@@ -377,7 +377,8 @@ void metrics_observe_n(struct metrics_series *s, double value, uint64_t n)
 			hi = mid;
 	}
 	atomic_fetch_add_explicit(&s->buckets[lo], n, memory_order_relaxed);
-	bits_add(&s->bits, value * (double)n);
+	if (value != 0)
+		bits_add(&s->bits, value * (double)n);
 }
 
 double metrics_value(const struct metrics_series *s)
