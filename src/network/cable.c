@@ -20,29 +20,29 @@
 #define TRIES 256
 
 struct taken {
-	struct network_prefix slot;
+	struct sys_prefix slot;
 	int own_index; /* an interface that may have it */
 	bool found;
 };
 
-static int on_address(void *arg, const struct network_prefix *p, int index)
+static int on_address(void *arg, const struct sys_prefix *p, int index)
 {
 	struct taken *t = arg;
-	t->found |= index != t->own_index && network_prefix_overlaps(p, &t->slot);
+	t->found |= index != t->own_index && sys_prefix_overlaps(p, &t->slot);
 	return 0;
 }
 
 /* A default route overlaps everything and says nothing. */
-static int on_route(void *arg, const struct network_prefix *to, int index)
+static int on_route(void *arg, const struct sys_prefix *to, int index)
 {
 	struct taken *t = arg;
-	t->found |= to->bits && index != t->own_index && network_prefix_overlaps(to, &t->slot);
+	t->found |= to->bits && index != t->own_index && sys_prefix_overlaps(to, &t->slot);
 	return 0;
 }
 
-static struct network_prefix slot_at(uint32_t n, uint32_t host)
+static struct sys_prefix slot_at(uint32_t n, uint32_t host)
 {
-	struct network_prefix p = { .addr.family = AF_INET, .bits = 30 };
+	struct sys_prefix p = { .addr.family = AF_INET, .bits = 30 };
 	uint32_t at = htonl(RANGE + (n % SLOTS) * 4 + host);
 	memcpy(p.addr.b, &at, 4);
 	return p;
@@ -50,13 +50,13 @@ static struct network_prefix slot_at(uint32_t n, uint32_t host)
 
 static int slot_find(int route, const char *name, uint32_t seed, uint32_t *out, struct err *err)
 {
-	struct network_link l = {};
-	int own = network_link_get(route, name, 0, &l, NULL) == 0 ? l.index : -1;
+	struct sys_link l = {};
+	int own = sys_link_get(route, name, 0, &l, NULL) == 0 ? l.index : -1;
 	for (uint32_t i = 0; i < TRIES; i++) {
 		struct taken t = { .slot = slot_at(seed + i, 0), .own_index = own };
-		int rc = network_address_each(route, on_address, &t, err);
+		int rc = sys_address_each(route, on_address, &t, err);
 		if (rc == 0)
-			rc = network_route_each(route, AF_INET, on_route, &t, err);
+			rc = sys_route_each(route, AF_INET, on_route, &t, err);
 		if (rc < 0)
 			return rc;
 		if (!t.found) {
@@ -103,37 +103,37 @@ static int pin_make(const char *pin, struct err *err)
 static int host_side(const struct network_cable *c, int route, int inside, uint32_t slot, struct err *err)
 {
 	static const int there[] = { EEXIST, 0 };
-	auto_nl_batch struct network_nl_batch b = { 0 };
-	struct network_link l;
+	auto_nl_batch struct sys_nl_batch b = { 0 };
+	struct sys_link l;
 	char name[IFNAMSIZ];
 	name_of(c, name);
-	if (network_link_get(route, name, 0, &l, NULL) < 0) {
-		struct network_veth v = { .name = name, .peer = "eth0", .netns_fd = inside, .mtu = 1500, .peer_mac = { 0x02, 0x42 } };
+	if (sys_link_get(route, name, 0, &l, NULL) < 0) {
+		struct sys_veth v = { .name = name, .peer = "eth0", .netns_fd = inside, .mtu = 1500, .peer_mac = { 0x02, 0x42 } };
 		rng_secret(v.peer_mac + 2, 4);
-		network_link_veth_add(&b, &v);
-		int rc = network_nl_commit(route, &b, NULL, "making a cluster's cable", err);
+		sys_link_veth_add(&b, &v);
+		int rc = sys_nl_commit(route, &b, NULL, "making a cluster's cable", err);
 		if (rc == 0)
-			rc = network_link_get(route, name, 0, &l, err);
+			rc = sys_link_get(route, name, 0, &l, err);
 		if (rc < 0)
 			return rc;
 	}
-	const struct network_prefix at = slot_at(slot, 1), all = slot_at(slot, 0);
-	network_address_add(&b, l.index, &at);
-	network_link_up_add(&b, l.index, true);
-	int rc = network_nl_commit(route, &b, there, "the host's end of a cluster's cable", err);
+	const struct sys_prefix at = slot_at(slot, 1), all = slot_at(slot, 0);
+	sys_address_add(&b, l.index, &at);
+	sys_link_up_add(&b, l.index, true);
+	int rc = sys_nl_commit(route, &b, there, "the host's end of a cluster's cable", err);
 	if (rc == 0)
 		rc = network_sysctl("net/ipv4/ip_forward", "1", err);
 	if (rc < 0)
 		return rc;
-	auto_fd int filter = network_nl_open(NETLINK_NETFILTER, err);
+	auto_fd int filter = sys_nl_open(NETLINK_NETFILTER, err);
 	if (filter < 0)
 		return -(int)(err ? err->class : ERR_IO);
-	struct network_nft nft;
+	struct sys_nft nft;
 	network_nft_init(&nft, filter, c->id);
 	network_nft_table_add(&nft);
 	network_nft_subnet(&nft, true, &all);
-	rc = network_nft_commit(&nft, "masquerading a cluster", err);
-	network_nft_done(&nft);
+	rc = sys_nft_commit(&nft, "masquerading a cluster", err);
+	sys_nft_done(&nft);
 	return rc;
 }
 
@@ -141,31 +141,31 @@ static int host_side(const struct network_cable *c, int route, int inside, uint3
 static int inner_side(uint32_t slot, struct err *err)
 {
 	static const int there[] = { EEXIST, 0 };
-	auto_nl_batch struct network_nl_batch b = { 0 };
-	struct network_link lo, eth;
-	auto_fd int route = network_nl_open(NETLINK_ROUTE, err);
+	auto_nl_batch struct sys_nl_batch b = { 0 };
+	struct sys_link lo, eth;
+	auto_fd int route = sys_nl_open(NETLINK_ROUTE, err);
 	if (route < 0)
 		return -(int)(err ? err->class : ERR_IO);
-	int rc = network_link_get(route, "lo", 0, &lo, err);
+	int rc = sys_link_get(route, "lo", 0, &lo, err);
 	if (rc == 0)
-		rc = network_link_get(route, "eth0", 0, &eth, err);
+		rc = sys_link_get(route, "eth0", 0, &eth, err);
 	if (rc < 0)
 		return rc;
-	const struct network_prefix at = slot_at(slot, 2), gateway = slot_at(slot, 1);
-	network_link_up_add(&b, lo.index, true);
-	network_address_add(&b, eth.index, &at);
-	network_link_up_add(&b, eth.index, true);
-	network_route_add(&b, AF_INET, NULL, &gateway.addr, eth.index);
-	return network_nl_commit(route, &b, there, "a cluster's end of its cable", err);
+	const struct sys_prefix at = slot_at(slot, 2), gateway = slot_at(slot, 1);
+	sys_link_up_add(&b, lo.index, true);
+	sys_address_add(&b, eth.index, &at);
+	sys_link_up_add(&b, eth.index, true);
+	sys_route_add(&b, AF_INET, NULL, &gateway.addr, eth.index);
+	return sys_nl_commit(route, &b, there, "a cluster's end of its cable", err);
 }
 
 int network_cable_enter(const struct network_cable *c, char out_address[INET_ADDRSTRLEN], struct err *err)
 {
 	uint32_t slot = seed_of(c->id);
-	char name[IFNAMSIZ], text[NETWORK_ADDR_TEXT];
+	char name[IFNAMSIZ], text[SYS_ADDR_TEXT];
 	struct in_addr had;
 	name_of(c, name);
-	auto_fd int route = network_nl_open(NETLINK_ROUTE, err), host = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+	auto_fd int route = sys_nl_open(NETLINK_ROUTE, err), host = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
 	if (route < 0)
 		return -(int)(err ? err->class : ERR_IO);
 	if (host < 0)
@@ -184,10 +184,10 @@ int network_cable_enter(const struct network_cable *c, char out_address[INET_ADD
 		if (inside < 0)
 			return rc < 0 ? rc : err_set(err, ERR_IO, "%s: the network namespace is gone", c->pin);
 		/* A cable that led to a namespace that is gone is gone with it, at the kernel's leisure. */
-		auto_nl_batch struct network_nl_batch b = { 0 };
+		auto_nl_batch struct sys_nl_batch b = { 0 };
 		static const int none[] = { ENODEV, 0 };
-		network_link_delete_add(&b, name);
-		(void)network_nl_commit(route, &b, none, "removing a former cable", NULL);
+		sys_link_delete_add(&b, name);
+		(void)sys_nl_commit(route, &b, none, "removing a former cable", NULL);
 	}
 	rc = host_side(c, route, inside, slot, err);
 	if (rc < 0)
@@ -197,8 +197,8 @@ int network_cable_enter(const struct network_cable *c, char out_address[INET_ADD
 	rc = inner_side(slot, err);
 	if (rc < 0)
 		return rc;
-	const struct network_prefix at = slot_at(slot, 2);
-	snprintf(out_address, INET_ADDRSTRLEN, "%s", network_addr_text(&at.addr, text));
+	const struct sys_prefix at = slot_at(slot, 2);
+	snprintf(out_address, INET_ADDRSTRLEN, "%s", sys_addr_text(&at.addr, text));
 	return 0;
 }
 
@@ -213,21 +213,21 @@ int network_cable_join(const char *pin, struct err *err)
 int network_cable_remove(const struct network_cable *c, struct err *err)
 {
 	static const int none[] = { ENODEV, ENOENT, 0 };
-	auto_nl_batch struct network_nl_batch b = { 0 };
+	auto_nl_batch struct sys_nl_batch b = { 0 };
 	char name[IFNAMSIZ];
 	name_of(c, name);
-	auto_fd int route = network_nl_open(NETLINK_ROUTE, err), filter = route < 0 ? -1 : network_nl_open(NETLINK_NETFILTER, err);
+	auto_fd int route = sys_nl_open(NETLINK_ROUTE, err), filter = route < 0 ? -1 : sys_nl_open(NETLINK_NETFILTER, err);
 	if (route < 0 || filter < 0)
 		return -(int)(err ? err->class : ERR_IO);
-	network_link_delete_add(&b, name);
-	int rc = network_nl_commit(route, &b, none, "removing a cluster's cable", err);
+	sys_link_delete_add(&b, name);
+	int rc = sys_nl_commit(route, &b, none, "removing a cluster's cable", err);
 	if (rc < 0)
 		return rc;
-	struct network_nft nft;
+	struct sys_nft nft;
 	network_nft_init(&nft, filter, c->id);
-	network_nft_table_delete_add(&nft);
-	rc = network_nft_commit(&nft, "removing a cluster's masquerading", err);
-	network_nft_done(&nft);
+	sys_nft_table_delete_add(&nft);
+	rc = sys_nft_commit(&nft, "removing a cluster's masquerading", err);
+	sys_nft_done(&nft);
 	/* Detached, for somebody may look at it this moment; the namespace goes with its last user. */
 	while (umount2(c->pin, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
 		;

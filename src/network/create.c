@@ -6,11 +6,11 @@
 #define AVOID_MAX 20000		/* subnets and routes that a chosen subnet keeps clear of */
 
 struct avoid {
-	struct network_prefix *list;
+	struct sys_prefix *list;
 	size_t n, cap;
 };
 
-static int on_prefix(void *arg, const struct network_prefix *p, int index)
+static int on_prefix(void *arg, const struct sys_prefix *p, int index)
 {
 	struct avoid *av = arg;
 	if (p->bits == 0 || av->n >= AVOID_MAX) /* the default route overlaps everything and means nothing */
@@ -20,7 +20,7 @@ static int on_prefix(void *arg, const struct network_prefix *p, int index)
 	return 0;
 }
 
-static int choose_subnet(struct network_engine *e, int v, struct network_prefix *out, struct err *err)
+static int choose_subnet(struct network_engine *e, int v, struct sys_prefix *out, struct err *err)
 {
 	struct avoid av = { 0 };
 	int family = network_family(v);
@@ -28,9 +28,9 @@ static int choose_subnet(struct network_engine *e, int v, struct network_prefix 
 		if (n->pool[v].subnet.addr.family)
 			on_prefix(&av, &n->pool[v].subnet, 0);
 	/* Routes of the host and addresses that have no route of their own (/32) must stay reachable. */
-	int rc = network_route_each(e->route, family, on_prefix, &av, err);
+	int rc = sys_route_each(e->route, family, on_prefix, &av, err);
 	if (rc == 0)
-		rc = network_address_each(e->route, on_prefix, &av, err);
+		rc = sys_address_each(e->route, on_prefix, &av, err);
 	bool found = false;
 	if (rc == 0)
 		found = network_supply_choose(e->set.supplies, e->set.n_supplies, family, av.list, av.n, out);
@@ -55,40 +55,40 @@ static const char *block(int family)
 	return family == AF_INET ? "IPv4" : "IPv6";
 }
 
-static void check_inside(struct buf *out, const char *what, struct span text, const struct network_prefix *subnet)
+static void check_inside(struct buf *out, const char *what, struct span text, const struct sys_prefix *subnet)
 {
-	struct network_addr a;
-	char s[NETWORK_ADDR_TEXT];
-	if (!network_addr_parse(text, &a))
+	struct sys_addr a;
+	char s[SYS_ADDR_TEXT];
+	if (!sys_addr_parse(text, &a))
 		buf_printf(out, "%s %.*s: invalid address\n", what, SPAN_ARG(text));
 	else if (a.family != subnet->addr.family)
 		buf_printf(out, "%s %.*s: parent subnet is an %s block\n", what, SPAN_ARG(text), block(subnet->addr.family));
-	else if (!network_prefix_has(subnet, &a))
+	else if (!sys_prefix_has(subnet, &a))
 		buf_printf(out, "%s %.*s: parent subnet %s doesn't contain this address\n", what, SPAN_ARG(text),
-			network_prefix_text(subnet, s));
+			sys_prefix_text(subnet, s));
 }
 
-static void check_range(struct buf *out, struct span text, const struct network_prefix *subnet)
+static void check_range(struct buf *out, struct span text, const struct sys_prefix *subnet)
 {
-	struct network_prefix r;
-	char s[NETWORK_ADDR_TEXT];
-	if (!network_prefix_parse(text, &r)) {
+	struct sys_prefix r;
+	char s[SYS_ADDR_TEXT];
+	if (!sys_prefix_parse(text, &r)) {
 		buf_printf(out, "invalid ip-range %.*s: invalid CIDR block notation\n", SPAN_ARG(text));
 		return;
 	}
-	struct network_prefix masked = network_prefix_mask(r);
+	struct sys_prefix masked = sys_prefix_mask(r);
 	if (r.addr.family != subnet->addr.family) {
 		buf_printf(out, "invalid ip-range %.*s: parent subnet is an %s block\n", SPAN_ARG(text), block(subnet->addr.family));
 		return;
 	}
 	if (r.bits < subnet->bits)
 		buf_printf(out, "invalid ip-range %.*s: CIDR block is bigger than its parent subnet %s\n", SPAN_ARG(text),
-			   network_prefix_text(subnet, s));
-	if (!network_addr_eq(&masked.addr, &r.addr))
-		buf_printf(out, "invalid ip-range %.*s: it should be %s\n", SPAN_ARG(text), network_prefix_text(&masked, s));
-	if (!network_prefix_overlaps(&r, subnet))
+			   sys_prefix_text(subnet, s));
+	if (!sys_addr_eq(&masked.addr, &r.addr))
+		buf_printf(out, "invalid ip-range %.*s: it should be %s\n", SPAN_ARG(text), sys_prefix_text(&masked, s));
+	if (!sys_prefix_overlaps(&r, subnet))
 		buf_printf(out, "invalid ip-range %.*s: parent subnet %s doesn't contain ip-range\n", SPAN_ARG(text),
-			network_prefix_text(subnet, s));
+			sys_prefix_text(subnet, s));
 }
 
 static int check_ipam(const struct json *configs, struct err *err)
@@ -96,15 +96,15 @@ static int check_ipam(const struct json *configs, struct err *err)
 	auto_buf struct buf out = { .limit = 4096 };
 	JSON_EACH_ITEM(configs, c) {
 		struct span text = span_sub(json_span(json_getl(c, "Subnet")), 0, 100);
-		struct network_prefix p;
-		char s[NETWORK_ADDR_TEXT];
-		if (!network_prefix_parse(text, &p)) {
+		struct sys_prefix p;
+		char s[SYS_ADDR_TEXT];
+		if (!sys_prefix_parse(text, &p)) {
 			buf_printf(&out, "invalid subnet %.*s: invalid CIDR block notation\n", SPAN_ARG(text));
 			continue;
 		}
-		struct network_prefix masked = network_prefix_mask(p);
-		if (!network_addr_eq(&masked.addr, &p.addr))
-			buf_printf(&out, "invalid subnet %.*s: it should be %s\n", SPAN_ARG(text), network_prefix_text(&masked, s));
+		struct sys_prefix masked = sys_prefix_mask(p);
+		if (!sys_addr_eq(&masked.addr, &p.addr))
+			buf_printf(&out, "invalid subnet %.*s: it should be %s\n", SPAN_ARG(text), sys_prefix_text(&masked, s));
 		struct span range = json_span(json_getl(c, "IPRange")), gateway = json_span(json_getl(c, "Gateway"));
 		if (range.len)
 			check_range(&out, span_sub(range, 0, 100), &masked);
@@ -127,7 +127,7 @@ static int check_overlap(struct network_engine *e, const struct network *fresh, 
 	LIST_EACH(&e->networks, n, struct network, link)
 		for (int v = V4; v <= V6; v++)
 			if (fresh->pool[v].subnet.addr.family && n->pool[v].subnet.addr.family &&
-			    network_prefix_overlaps(&fresh->pool[v].subnet, &n->pool[v].subnet))
+			    sys_prefix_overlaps(&fresh->pool[v].subnet, &n->pool[v].subnet))
 				return err_set(err, ERR_FORBIDDEN, "invalid pool request: Pool overlaps with other one on this address space");
 	LIST_EACH(&e->networks, n, struct network, link)
 		if (n->driver == NETWORK_BRIDGE && strcmp(n->bridge, fresh->bridge) == 0)
@@ -139,24 +139,24 @@ static int check_overlap(struct network_engine *e, const struct network *fresh, 
 
 /* ---- completing */
 
-static struct json text_prefix(struct arena *a, const struct network_prefix *p)
+static struct json text_prefix(struct arena *a, const struct sys_prefix *p)
 {
-	char s[NETWORK_ADDR_TEXT];
-	return json_str(arena_span(a, span_of(network_prefix_text(p, s))));
+	char s[SYS_ADDR_TEXT];
+	return json_str(arena_span(a, span_of(sys_prefix_text(p, s))));
 }
 
-static struct json text_addr(struct arena *a, const struct network_addr *p)
+static struct json text_addr(struct arena *a, const struct sys_addr *p)
 {
-	char s[NETWORK_ADDR_TEXT];
-	return json_str(arena_span(a, span_of(network_addr_text(p, s))));
+	char s[SYS_ADDR_TEXT];
+	return json_str(arena_span(a, span_of(sys_addr_text(p, s))));
 }
 
 /* A subnet with its gateway: the one that is named, else the first address that no auxiliary one has. */
-static int add_config(struct arena *a, struct json *configs, const struct json *given, const struct network_prefix *subnet,
+static int add_config(struct arena *a, struct json *configs, const struct json *given, const struct sys_prefix *subnet,
 	struct err *err)
 {
 	struct network_pool p;
-	struct network_addr got, gw;
+	struct sys_addr got, gw;
 	network_pool_init(&p, subnet);
 	struct span gateway = json_span(json_getl(given, "Gateway")), range = json_span(json_getl(given, "IPRange"));
 	int rc = 0;
@@ -165,12 +165,12 @@ static int add_config(struct arena *a, struct json *configs, const struct json *
 	if (range.len)
 		json_add(a, &c, SPAN("IPRange"), json_str(arena_span(a, range)));
 	JSON_EACH_MEMBER(json_getl(given, "AuxiliaryAddresses"), m) {
-		struct network_addr aux;
-		if (network_addr_parse(json_span(&m->value), &aux))
+		struct sys_addr aux;
+		if (sys_addr_parse(json_span(&m->value), &aux))
 			(void)network_pool_take(&p, &aux, &got); /* twice the same is said when the network is loaded */
 	}
 	if (gateway.len)
-		(void)network_addr_parse(gateway, &gw); /* checked before */
+		(void)sys_addr_parse(gateway, &gw); /* checked before */
 	else if (network_pool_take(&p, NULL, &gw) != NETWORK_TAKEN)
 		rc = err_set(err, ERR_INVALID_REQUEST, "failed to allocate gateway (): no available addresses on this pool");
 	network_pool_done(&p);
@@ -205,8 +205,8 @@ static int complete(struct network_engine *e, struct arena *a, const struct draf
 	int rc;
 	chosen[V4] = chosen[V6] = false;
 	JSON_EACH_ITEM(d->configs, c) {
-		struct network_prefix p;
-		(void)network_prefix_parse(json_span(json_getl(c, "Subnet")), &p); /* checked before */
+		struct sys_prefix p;
+		(void)sys_prefix_parse(json_span(json_getl(c, "Subnet")), &p); /* checked before */
 		int v = p.addr.family == AF_INET6;
 		if (!(v == V4 ? d->ipv4 : d->ipv6)) /* as Docker: subnets of a family that is off are passed over */
 			continue;
@@ -215,7 +215,7 @@ static int complete(struct network_engine *e, struct arena *a, const struct draf
 		chosen[v] = true;
 	}
 	for (int v = V4; v <= V6 && bridge; v++) {
-		struct network_prefix p;
+		struct sys_prefix p;
 		if (chosen[v] || !(v == V4 ? d->ipv4 : d->ipv6))
 			continue;
 		if ((rc = choose_subnet(e, v, &p, err)) < 0 || (rc = add_config(a, &configs, NULL, &p, err)) < 0)
@@ -392,10 +392,10 @@ static int default_bridge_name(struct network_engine *e, char out[16], struct er
 		return 0;
 	}
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		struct network_link l;
+		struct sys_link l;
 		char prefix[32];
 		auto_err struct err why = ERR_INIT;
-		int rc = network_link_get(e->route, names[i], 0, &l, &why);
+		int rc = sys_link_get(e->route, names[i], 0, &l, &why);
 		if (rc < 0 && rc != -ERR_NOT_FOUND)
 			return err ? err_move(err, &why) : rc;
 		snprintf(prefix, sizeof(prefix), "knarr:%s:", e->id);
@@ -410,7 +410,7 @@ static int default_bridge_name(struct network_engine *e, char out[16], struct er
 static int make_bridge(struct network_engine *e, struct err *err)
 {
 	auto_arena struct arena a = { 0 };
-	char name[16], number[16], ip[NETWORK_ADDR_TEXT] = "0.0.0.0";
+	char name[16], number[16], ip[SYS_ADDR_TEXT] = "0.0.0.0";
 	int rc = default_bridge_name(e, name, err);
 	if (rc < 0)
 		return rc;
@@ -418,11 +418,11 @@ static int make_bridge(struct network_engine *e, struct err *err)
 			   .labels = json_object(), .ipam_options = JSON_NULL_VALUE };
 	struct json configs = json_array();
 	for (int v = V4; v <= V6; v++) {
-		const struct network_prefix *bip = &e->set.bip[v], *fixed = &e->set.fixed[v];
+		const struct sys_prefix *bip = &e->set.bip[v], *fixed = &e->set.fixed[v];
 		if (!bip->addr.family && !fixed->addr.family)
 			continue;
 		struct json c = json_object(), aux = json_object();
-		struct network_prefix subnet = network_prefix_mask(bip->addr.family ? *bip : *fixed);
+		struct sys_prefix subnet = sys_prefix_mask(bip->addr.family ? *bip : *fixed);
 		json_add(&a, &c, SPAN("Subnet"), text_prefix(&a, &subnet));
 		if (bip->addr.family && fixed->addr.family)
 			json_add(&a, &c, SPAN("IPRange"), text_prefix(&a, fixed));
@@ -437,7 +437,7 @@ static int make_bridge(struct network_engine *e, struct err *err)
 	}
 	d.configs = &configs;
 	if (e->set.host_ip.family)
-		network_addr_text(&e->set.host_ip, ip);
+		sys_addr_text(&e->set.host_ip, ip);
 	snprintf(number, sizeof(number), "%u", e->set.mtu);
 	const char *const options[][2] = { { "default_bridge", "true" }, { "enable_icc", e->set.icc ? "true" : "false" },
 					   { "enable_ip_masquerade", e->set.masquerade ? "true" : "false" }, { "host_binding_ipv4", ip },

@@ -87,7 +87,7 @@ static void answer(struct network_dns *d, struct conn *c, const struct sockaddr_
 }
 
 struct found {
-	struct network_addr list[RECORDS_MAX];
+	struct sys_addr list[RECORDS_MAX];
 	unsigned n;
 	bool known; /* the name is one, perhaps without address of this family */
 };
@@ -143,14 +143,14 @@ static void look_up(const struct network_sandbox *box, const char *name, int v, 
 	}
 }
 
-static bool look_up_reverse(const struct network_sandbox *box, const struct network_addr *a, char out[520])
+static bool look_up_reverse(const struct network_sandbox *box, const struct sys_addr *a, char out[520])
 {
 	LIST_EACH(&box->endpoints, own, struct network_endpoint, of_sandbox) {
 		if (!network_user_defined(own->net))
 			continue;
 		LIST_EACH(&own->net->endpoints, ep, struct network_endpoint, of_network)
 			for (int v = V4; v <= V6; v++)
-				if (network_addr_eq(&ep->addr[v].addr, a)) {
+				if (sys_addr_eq(&ep->addr[v].addr, a)) {
 					snprintf(out, 520, "%s.%s", ep->box->name, own->net->name);
 					return true;
 				}
@@ -162,7 +162,7 @@ static bool look_up_reverse(const struct network_sandbox *box, const struct netw
 static bool answer_here(struct network_dns *d, struct span packet, const struct network_dns_question *q, size_t max,
 	struct buf *out)
 {
-	struct network_addr a;
+	struct sys_addr a;
 	char name[520];
 	if (q->odd || q->class != 1)
 		return false;
@@ -357,7 +357,7 @@ static void on_ask_turn(struct loop_task *t)
 	while (q->next < q->n_servers) {
 		const struct network_resolver *r = &q->servers[q->next++];
 		struct sockaddr_storage to;
-		socklen_t len = network_addr_sock(&r->addr, 53, &to);
+		socklen_t len = sys_addr_sock(&r->addr, 53, &to);
 		buf_trunc(&q->in, 0);
 		q->sent = 0;
 		q->id = (uint16_t)rng_u64(&d->rng);
@@ -586,24 +586,24 @@ static void on_tcp(struct loop_fd *f, unsigned events)
 
 static int listen_at(int type, uint16_t *port, struct err *err)
 {
-	static const struct network_addr self = { AF_INET, { 127, 0, 0, 11 } };
+	static const struct sys_addr self = { AF_INET, { 127, 0, 0, 11 } };
 	auto_fd int s = socket(AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	struct sockaddr_storage at;
-	socklen_t len = network_addr_sock(&self, *port, &at);
+	socklen_t len = sys_addr_sock(&self, *port, &at);
 	int on = 1;
 	if (s < 0 || (type == SOCK_STREAM && setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0))
 		return err_sys(err, "making the name server's socket");
 	if (bind(s, (struct sockaddr *)&at, len) < 0) {
 		/* The port of before belongs to somebody in the container now. */
-		len = network_addr_sock(&self, 0, &at);
+		len = sys_addr_sock(&self, 0, &at);
 		if (bind(s, (struct sockaddr *)&at, len) < 0)
 			return err_sys(err, "binding the name server to 127.0.0.11");
 	}
 	len = sizeof(at);
-	struct network_addr a;
+	struct sys_addr a;
 	if ((type == SOCK_STREAM && listen(s, 64) < 0) || getsockname(s, (struct sockaddr *)&at, &len) < 0)
 		return err_sys(err, "listening as the name server");
-	network_addr_from_sock(&at, &a, port);
+	sys_addr_from_sock(&at, &a, port);
 	return take_fd(&s);
 }
 
@@ -613,7 +613,7 @@ int network_dns_open(struct network_sandbox *box, struct err *err)
 	auto_fd int udp = -1, tcp = -1, ns = -1, filter = -1;
 	uint64_t seed;
 	if ((udp = listen_at(SOCK_DGRAM, &ports[0], err)) < 0 || (tcp = listen_at(SOCK_STREAM, &ports[1], err)) < 0 ||
-	    (filter = network_nl_open(NETLINK_NETFILTER, err)) < 0)
+	    (filter = sys_nl_open(NETLINK_NETFILTER, err)) < 0)
 		return -(int)(err ? err->class : ERR_IO);
 	int rc = network_nft_dns(filter, box->dns_ports[0] != 0, ports[0], ports[1], err);
 	if (rc < 0)

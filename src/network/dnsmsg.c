@@ -133,9 +133,9 @@ static bool record(struct buf *out, uint16_t type, const void *data, size_t len,
 	return true;
 }
 
-bool network_dns_answer_addr(struct buf *out, const struct network_addr *a, size_t max)
+bool network_dns_answer_addr(struct buf *out, const struct sys_addr *a, size_t max)
 {
-	return record(out, a->family == AF_INET ? NETWORK_DNS_A : NETWORK_DNS_AAAA, a->b, network_addr_len(a), max);
+	return record(out, a->family == AF_INET ? NETWORK_DNS_A : NETWORK_DNS_AAAA, a->b, sys_addr_len(a), max);
 }
 
 bool network_dns_answer_name(struct buf *out, const char *name, size_t max)
@@ -152,11 +152,11 @@ bool network_dns_answer_name(struct buf *out, const char *name, size_t max)
 	return record(out, NETWORK_DNS_PTR, wire.ptr, wire.len, max);
 }
 
-bool network_dns_reverse(const char *name, struct network_addr *out)
+bool network_dns_reverse(const char *name, struct sys_addr *out)
 {
 	static const char v4[] = ".in-addr.arpa", v6[] = ".ip6.arpa";
 	struct span s = span_of(name), part;
-	*out = (struct network_addr){ 0 };
+	*out = (struct sys_addr){ 0 };
 	if (span_ends(s, span_of(v4))) {
 		s.len -= sizeof(v4) - 1;
 		for (int i = 3; i >= 0; i--) {

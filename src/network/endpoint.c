@@ -3,10 +3,10 @@
 
 #define NAMES_MAX 64 /* aliases and links of one endpoint */
 
-struct network_addr network_endpoint_gateway(const struct network_endpoint *ep, int v)
+struct sys_addr network_endpoint_gateway(const struct network_endpoint *ep, int v)
 {
 	const struct network *n = ep->net;
-	static const struct network_addr none;
+	static const struct sys_addr none;
 	if (!ep->addr[v].addr.family || n->internal || n->mode[v] == NETWORK_ISOLATED)
 		return none;
 	return n->gateway_inside[v].family ? n->gateway_inside[v] : n->pool[v].gateway;
@@ -41,11 +41,11 @@ static void complain(struct buf *out, const char *fmt, ...)
 
 static void check_address(struct buf *out, const struct network *n, int v, struct span text)
 {
-	struct network_addr a;
+	struct sys_addr a;
 	if (text.len == 0)
 		return;
 	text = span_sub(text, 0, 100);
-	if (!network_addr_parse(text, &a) || a.family != network_family(v)) {
+	if (!sys_addr_parse(text, &a) || a.family != network_family(v)) {
 		complain(out, "invalid %s address: %.*s", v == V4 ? "IPv4" : "IPv6", SPAN_ARG(text));
 		return;
 	}
@@ -53,7 +53,7 @@ static void check_address(struct buf *out, const struct network *n, int v, struc
 		return; /* said once for both */
 	if (!n->chosen[v])
 		complain(out, "user specified IP address is supported only when connecting to networks with user configured subnets");
-	else if (!network_prefix_has(&n->pool[v].subnet, &a))
+	else if (!sys_prefix_has(&n->pool[v].subnet, &a))
 		complain(out, "no configured subnet or ip-range contain the IP address %.*s", SPAN_ARG(text));
 }
 
@@ -103,11 +103,11 @@ int network_endpoint_check(const struct network *n, const struct json *wish, str
 		complain(&out, "network-scoped aliases are only supported for user-defined networks");
 	if (json_is(links, JSON_ARRAY) && links->n && !network_user_defined(n))
 		complain(&out, "network-scoped links are only supported for user-defined networks");
-	if (mac.len && (!network_mac_parse(mac, bytes) || (bytes[0] & 1)))
+	if (mac.len && (!sys_mac_parse(mac, bytes) || (bytes[0] & 1)))
 		complain(&out, "invalid MAC address: %.*s", SPAN_ARG(span_sub(mac, 0, 64)));
 	JSON_EACH_ITEM(json_getl(ipam, "LinkLocalIPs"), item) {
-		struct network_addr a;
-		if (!network_addr_parse(json_span(item), &a))
+		struct sys_addr a;
+		if (!sys_addr_parse(json_span(item), &a))
 			complain(&out, "invalid link-local IP address: %.*s", SPAN_ARG(span_sub(json_span(item), 0, 64)));
 	}
 	check_options(&out, wish);
@@ -122,14 +122,14 @@ static int take_address(struct network_endpoint *ep, int v, struct err *err)
 {
 	struct network *n = ep->net;
 	struct network_pool *p = &n->pool[v];
-	struct network_addr wanted, got;
+	struct sys_addr wanted, got;
 	struct span text = json_span(json_path(&ep->wish, "IPAMConfig", v == V4 ? "IPv4Address" : "IPv6Address", NULL));
 	if (!p->subnet.addr.family)
 		return 0;
-	bool named = text.len && network_addr_parse(text, &wanted);
+	bool named = text.len && sys_addr_parse(text, &wanted);
 	switch (network_pool_take(p, named ? &wanted : NULL, &got)) {
 	case NETWORK_TAKEN:
-		ep->addr[v] = (struct network_prefix){ got, p->subnet.bits };
+		ep->addr[v] = (struct sys_prefix){ got, p->subnet.bits };
 		return 0;
 	case NETWORK_TAKE_BUSY:
 		return err_set(err, ERR_FORBIDDEN, "Address already in use");
@@ -149,7 +149,7 @@ static int take_address(struct network_endpoint *ep, int v, struct err *err)
 static void choose_mac(struct network_endpoint *ep)
 {
 	struct span text = json_span(json_getl(&ep->wish, "MacAddress"));
-	if (text.len && network_mac_parse(text, ep->mac))
+	if (text.len && sys_mac_parse(text, ep->mac))
 		return;
 	ep->mac[0] = 0x02;
 	ep->mac[1] = 0x42;
@@ -258,11 +258,11 @@ static struct json text(struct arena *a, const char *s)
 
 struct json network_endpoint_show(const struct network_endpoint *ep, bool names, struct arena *a)
 {
-	char s[NETWORK_ADDR_TEXT], mac[18] = "";
+	char s[SYS_ADDR_TEXT], mac[18] = "";
 	struct json o = json_object();
 	bool bridge = ep->net->driver == NETWORK_BRIDGE;
 	if (bridge)
-		network_mac_text(ep->mac, mac);
+		sys_mac_text(ep->mac, mac);
 	json_add(a, &o, SPAN("IPAMConfig"), wished(ep, "IPAMConfig", a));
 	json_add(a, &o, SPAN("Links"), wished(ep, "Links", a));
 	json_add(a, &o, SPAN("Aliases"), wished(ep, "Aliases", a));
@@ -273,10 +273,10 @@ struct json network_endpoint_show(const struct network_endpoint *ep, bool names,
 	json_add(a, &o, SPAN("EndpointID"), text(a, ep->id));
 	/* The network's gateway, whether or not the container's default route goes there; of an internal network none. */
 	for (int v = V4; v <= V6; v++) {
-		struct network_addr gw = bridge ? network_endpoint_gateway(ep, v) : (struct network_addr){ 0 };
-		const struct network_prefix *p = &ep->addr[v];
-		json_add(a, &o, v == V4 ? SPAN("Gateway") : SPAN("IPv6Gateway"), text(a, network_addr_text(&gw, s)));
-		json_add(a, &o, v == V4 ? SPAN("IPAddress") : SPAN("GlobalIPv6Address"), text(a, network_addr_text(&p->addr, s)));
+		struct sys_addr gw = bridge ? network_endpoint_gateway(ep, v) : (struct sys_addr){ 0 };
+		const struct sys_prefix *p = &ep->addr[v];
+		json_add(a, &o, v == V4 ? SPAN("Gateway") : SPAN("IPv6Gateway"), text(a, sys_addr_text(&gw, s)));
+		json_add(a, &o, v == V4 ? SPAN("IPAddress") : SPAN("GlobalIPv6Address"), text(a, sys_addr_text(&p->addr, s)));
 		json_add(a, &o, v == V4 ? SPAN("IPPrefixLen") : SPAN("GlobalIPv6PrefixLen"), json_int(p->addr.family ? p->bits : 0));
 	}
 	json_add(a, &o, SPAN("DNSNames"), names ? network_endpoint_names(ep, a) : JSON_NULL_VALUE);

@@ -47,15 +47,15 @@ void network_engine_notes(struct network_engine *e, struct buf *out)
 /* The settings that the default bridge was made with, as text: when they change it is made anew. */
 static void bridge_settings(const struct network_engine *e, struct buf *out)
 {
-	char s[NETWORK_ADDR_TEXT];
+	char s[SYS_ADDR_TEXT];
 	const struct network_settings *set = &e->set;
 	buf_printf(out, "%d %d %d %u %s", set->icc, set->masquerade, set->ipv6, set->mtu, set->bridge);
 	for (int v = V4; v <= V6; v++) {
-		buf_printf(out, " %s", set->bip[v].addr.family ? network_prefix_text(&set->bip[v], s) : "-");
-		buf_printf(out, " %s", set->fixed[v].addr.family ? network_prefix_text(&set->fixed[v], s) : "-");
-		buf_printf(out, " %s", set->gateway[v].family ? network_addr_text(&set->gateway[v], s) : "-");
+		buf_printf(out, " %s", set->bip[v].addr.family ? sys_prefix_text(&set->bip[v], s) : "-");
+		buf_printf(out, " %s", set->fixed[v].addr.family ? sys_prefix_text(&set->fixed[v], s) : "-");
+		buf_printf(out, " %s", set->gateway[v].family ? sys_addr_text(&set->gateway[v], s) : "-");
 	}
-	buf_printf(out, " %s", set->host_ip.family ? network_addr_text(&set->host_ip, s) : "-");
+	buf_printf(out, " %s", set->host_ip.family ? sys_addr_text(&set->host_ip, s) : "-");
 }
 
 int network_state_save(struct network_engine *e, struct err *err)
@@ -133,7 +133,7 @@ static int state_load(struct network_engine *e, struct err *err)
 
 static void table_again(struct network_engine *e)
 {
-	network_nft_drop(&e->nft);
+	sys_nft_drop(&e->nft);
 	network_nft_table_add(&e->nft);
 	LIST_EACH(&e->networks, n, struct network, link)
 		network_kernel_elements(e, n, true);
@@ -143,11 +143,11 @@ static void table_again(struct network_engine *e)
 
 int network_nft_apply(struct network_engine *e, const char *what, struct err *err)
 {
-	if (network_nft_commit(&e->nft, what, NULL) == 0)
+	if (sys_nft_commit(&e->nft, what, NULL) == 0)
 		return 0;
 	/* Elements are added and taken by what memory says; a kernel that disagrees was emptied by somebody (nft flush ruleset). */
 	table_again(e);
-	return network_nft_commit(&e->nft, what, err);
+	return sys_nft_commit(&e->nft, what, err);
 }
 
 /* ---- open */
@@ -187,7 +187,7 @@ static int places(struct network_engine *e, struct err *err)
 	e->host_ns = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
 	if (e->host_ns < 0)
 		return err_sys(err, "opening our own network namespace");
-	if ((e->route = network_nl_open(NETLINK_ROUTE, err)) < 0 || (e->filter = network_nl_open(NETLINK_NETFILTER, err)) < 0)
+	if ((e->route = sys_nl_open(NETLINK_ROUTE, err)) < 0 || (e->filter = sys_nl_open(NETLINK_NETFILTER, err)) < 0)
 		return -(int)(err ? err->class : ERR_IO);
 	network_nft_init(&e->nft, e->filter, e->id);
 	return 0;
@@ -258,7 +258,7 @@ static int together(struct network_engine *e, struct err *err)
 	if ((rc = state_load(e, err)) < 0 || (rc = sandboxes_load(e, err)) < 0 || (rc = network_links_sweep(e, err)) < 0)
 		return rc;
 	table_again(e);
-	if ((rc = network_nft_commit(&e->nft, "writing the nftables table", err)) < 0)
+	if ((rc = sys_nft_commit(&e->nft, "writing the nftables table", err)) < 0)
 		return rc;
 	FAILPOINT("network.open.table");
 	LIST_EACH(&e->networks, n, struct network, link) {
@@ -311,7 +311,7 @@ void network_engine_close(struct network_engine *e)
 	network_reaper_done(e);
 	LIST_EACH(&e->networks, n, struct network, link)
 		network_free(n);
-	network_nft_done(&e->nft);
+	sys_nft_done(&e->nft);
 	arena_done(&e->set.arena);
 	buf_done(&e->notes);
 	buf_done(&e->firewall_notes);
@@ -342,9 +342,9 @@ int network_engine_reset(struct network_engine *e, bool networks, struct err *er
 		int one = network_kernel_remove(e, n, rc < 0 ? NULL : err);
 		rc = rc < 0 ? rc : one;
 	}
-	network_nft_drop(&e->nft);
-	network_nft_table_delete_add(&e->nft);
-	int gone = network_nft_commit(&e->nft, "removing the nftables table", rc < 0 ? NULL : err);
+	sys_nft_drop(&e->nft);
+	sys_nft_table_delete_add(&e->nft);
+	int gone = sys_nft_commit(&e->nft, "removing the nftables table", rc < 0 ? NULL : err);
 	rc = rc < 0 ? rc : gone;
 	if (networks && unlinkat(e->dir, state_name, 0) < 0 && errno != ENOENT && rc == 0)
 		rc = err_sys(err, "removing %s", state_name);

@@ -37,13 +37,13 @@ static int on_chain(void *arg, const struct nlmsghdr *m)
 	if (m->nlmsg_type != (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWCHAIN) || m->nlmsg_len < NLMSG_LENGTH(sizeof(struct nfgenmsg)))
 		return 0;
 	const struct nfgenmsg *g = NLMSG_DATA(m);
-	network_nl_attrs((const char *)g + NLMSG_ALIGN(sizeof(*g)), m->nlmsg_len - NLMSG_LENGTH(sizeof(*g)), a, ARRAY_LEN(a));
-	struct span table = network_nl_text(a[NFTA_CHAIN_TABLE]), name = network_nl_text(a[NFTA_CHAIN_NAME]);
-	bool drop = a[NFTA_CHAIN_POLICY] && network_nl_get_be32(a[NFTA_CHAIN_POLICY]) == NF_DROP, known = false;
+	sys_nl_attrs((const char *)g + NLMSG_ALIGN(sizeof(*g)), m->nlmsg_len - NLMSG_LENGTH(sizeof(*g)), a, ARRAY_LEN(a));
+	struct span table = sys_nl_text(a[NFTA_CHAIN_TABLE]), name = sys_nl_text(a[NFTA_CHAIN_NAME]);
+	bool drop = a[NFTA_CHAIN_POLICY] && sys_nl_get_be32(a[NFTA_CHAIN_POLICY]) == NF_DROP, known = false;
 	memset(h, 0, sizeof(h));
 	if (a[NFTA_CHAIN_HOOK])
-		network_nl_attrs(network_nl_data(a[NFTA_CHAIN_HOOK]), network_nl_len(a[NFTA_CHAIN_HOOK]), h, ARRAY_LEN(h));
-	bool forward = h[NFTA_HOOK_HOOKNUM] && network_nl_get_be32(h[NFTA_HOOK_HOOKNUM]) == NF_INET_FORWARD;
+		sys_nl_attrs(sys_nl_data(a[NFTA_CHAIN_HOOK]), sys_nl_len(a[NFTA_CHAIN_HOOK]), h, ARRAY_LEN(h));
+	bool forward = h[NFTA_HOOK_HOOKNUM] && sys_nl_get_be32(h[NFTA_HOOK_HOOKNUM]) == NF_INET_FORWARD;
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		if (g->nfgen_family != rows[i].family || !span_is(table, rows[i].table))
 			continue;
@@ -61,7 +61,7 @@ static int on_chain(void *arg, const struct nlmsghdr *m)
 }
 
 struct ours {
-	struct network_nl_batch *batch;
+	struct sys_nl_batch *batch;
 	const struct row *row;
 	char mark[32];
 	unsigned n;
@@ -75,41 +75,41 @@ static int on_rule(void *arg, const struct nlmsghdr *m)
 	if (m->nlmsg_type != (NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWRULE) || m->nlmsg_len < NLMSG_LENGTH(sizeof(struct nfgenmsg)))
 		return 0;
 	const struct nfgenmsg *g = NLMSG_DATA(m);
-	network_nl_attrs((const char *)g + NLMSG_ALIGN(sizeof(*g)), m->nlmsg_len - NLMSG_LENGTH(sizeof(*g)), a, ARRAY_LEN(a));
-	if (!a[NFTA_RULE_USERDATA] || !a[NFTA_RULE_HANDLE] || network_nl_len(a[NFTA_RULE_HANDLE]) != 8)
+	sys_nl_attrs((const char *)g + NLMSG_ALIGN(sizeof(*g)), m->nlmsg_len - NLMSG_LENGTH(sizeof(*g)), a, ARRAY_LEN(a));
+	if (!a[NFTA_RULE_USERDATA] || !a[NFTA_RULE_HANDLE] || sys_nl_len(a[NFTA_RULE_HANDLE]) != 8)
 		return 0;
 	/* As network_nft_accept_add writes it: type 0, length, text. */
-	struct span data = span_make(network_nl_data(a[NFTA_RULE_USERDATA]), network_nl_len(a[NFTA_RULE_USERDATA]));
+	struct span data = span_make(sys_nl_data(a[NFTA_RULE_USERDATA]), sys_nl_len(a[NFTA_RULE_USERDATA]));
 	if (data.len < 3 || data.ptr[0] != 0 || !span_starts(span_from(data, 2), span_of(o->mark)))
 		return 0;
-	size_t del = network_nft_message(o->batch, NFT_MSG_DELRULE, 0, o->row->family);
-	network_nl_str(o->batch, NFTA_RULE_TABLE, o->row->table);
-	network_nl_str(o->batch, NFTA_RULE_CHAIN, o->row->chain);
-	network_nl_put(o->batch, NFTA_RULE_HANDLE, network_nl_data(a[NFTA_RULE_HANDLE]), 8);
-	network_nl_end(o->batch, del);
+	size_t del = sys_nft_message(o->batch, NFT_MSG_DELRULE, 0, o->row->family);
+	sys_nl_str(o->batch, NFTA_RULE_TABLE, o->row->table);
+	sys_nl_str(o->batch, NFTA_RULE_CHAIN, o->row->chain);
+	sys_nl_put(o->batch, NFTA_RULE_HANDLE, sys_nl_data(a[NFTA_RULE_HANDLE]), 8);
+	sys_nl_end(o->batch, del);
 	o->n++;
 	return 0;
 }
 
 static int look(int filter, struct seen *s, struct err *err)
 {
-	auto_nl_batch struct network_nl_batch b = { 0 };
-	network_nl_end(&b, network_nft_message(&b, NFT_MSG_GETCHAIN, NLM_F_DUMP, NFPROTO_UNSPEC));
-	return network_nl_ask(filter, &b, on_chain, s, "listing nftables chains", err);
+	auto_nl_batch struct sys_nl_batch b = { 0 };
+	sys_nl_end(&b, sys_nft_message(&b, NFT_MSG_GETCHAIN, NLM_F_DUMP, NFPROTO_UNSPEC));
+	return sys_nl_ask(filter, &b, on_chain, s, "listing nftables chains", err);
 }
 
 /* Ours out, and in again for every bridge where `add`. */
 static int rewrite(struct network_engine *e, const struct row *r, bool add, unsigned *out_added, struct err *err)
 {
-	auto_nl_batch struct network_nl_batch ask = { 0 }, b = { 0 };
+	auto_nl_batch struct sys_nl_batch ask = { 0 }, b = { 0 };
 	struct ours o = { .batch = &b, .row = r };
 	snprintf(o.mark, sizeof(o.mark), "knarr:%s:", e->id);
-	network_nft_batch_begin(&b);
-	size_t m = network_nft_message(&ask, NFT_MSG_GETRULE, NLM_F_DUMP, r->family);
-	network_nl_str(&ask, NFTA_RULE_TABLE, r->table);
-	network_nl_str(&ask, NFTA_RULE_CHAIN, r->chain);
-	network_nl_end(&ask, m);
-	int rc = network_nl_ask(e->filter, &ask, on_rule, &o, "listing nftables rules", err);
+	sys_nft_batch_begin(&b);
+	size_t m = sys_nft_message(&ask, NFT_MSG_GETRULE, NLM_F_DUMP, r->family);
+	sys_nl_str(&ask, NFTA_RULE_TABLE, r->table);
+	sys_nl_str(&ask, NFTA_RULE_CHAIN, r->chain);
+	sys_nl_end(&ask, m);
+	int rc = sys_nl_ask(e->filter, &ask, on_rule, &o, "listing nftables rules", err);
 	if (rc < 0)
 		return rc;
 	LIST_EACH(&e->networks, n, struct network, link) {
@@ -123,8 +123,8 @@ static int rewrite(struct network_engine *e, const struct row *r, bool add, unsi
 	}
 	if (o.n == 0 && *out_added == 0)
 		return 0;
-	network_nft_batch_end(&b);
-	return network_nl_commit(e->filter, &b, NULL, "exceptions in another firewall", err);
+	sys_nft_batch_end(&b);
+	return sys_nl_commit(e->filter, &b, NULL, "exceptions in another firewall", err);
 }
 
 static void settle(struct network_engine *e, bool wanted)
@@ -160,7 +160,7 @@ static void settle(struct network_engine *e, bool wanted)
 int network_forward_notes(struct buf *out, struct err *err)
 {
 	struct seen s = { .own = "" };
-	auto_fd int filter = network_nl_open(NETLINK_NETFILTER, err);
+	auto_fd int filter = sys_nl_open(NETLINK_NETFILTER, err);
 	if (filter < 0)
 		return -(int)(err ? err->class : ERR_IO);
 	int rc = look(filter, &s, err);
@@ -220,7 +220,7 @@ static void on_change(struct loop_fd *f, unsigned events)
 
 int network_watch_open(struct network_engine *e, struct err *err)
 {
-	auto_fd int s = network_nl_open(NETLINK_NETFILTER, err);
+	auto_fd int s = sys_nl_open(NETLINK_NETFILTER, err);
 	struct sockaddr_nl me;
 	socklen_t len = sizeof(me);
 	int group = NFNLGRP_NFTABLES;

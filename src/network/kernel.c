@@ -32,28 +32,28 @@ static int bridge_sysctls(const struct network *n, struct err *err)
 
 int network_kernel_make(struct network_engine *e, struct network *n, struct err *err)
 {
-	struct network_link l;
+	struct sys_link l;
 	char alias[96];
 	if (n->driver != NETWORK_BRIDGE)
 		return 0;
 	network_alias(e, n, alias);
 	auto_err struct err why = ERR_INIT;
-	int rc = network_link_get(e->route, n->bridge, 0, &l, &why);
+	int rc = sys_link_get(e->route, n->bridge, 0, &l, &why);
 	if (rc < 0 && rc != -ERR_NOT_FOUND)
 		return err ? err_move(err, &why) : rc;
 	if (rc == 0 && (strcmp(l.alias, alias) != 0 || strcmp(l.kind, "bridge") != 0))
 		return err_set(err, ERR_FORBIDDEN, "interface %s is there already and not of this network; Knarr leaves it alone",
 			n->bridge);
 	bool fresh = rc == -ERR_NOT_FOUND;
-	auto_nl_batch struct network_nl_batch b = { 0 };
+	auto_nl_batch struct sys_nl_batch b = { 0 };
 	if (fresh) {
 		uint8_t mac[6] = { 0x02, 0x42 };
 		rng_secret(mac + 2, 4);
 		/* Two messages, for the alias is not taken at birth; should we die between them, the name tells whose it is. */
-		network_link_bridge_add(&b, n->bridge, mac, n->mtu);
-		network_link_alias_add(&b, n->bridge, alias);
-		if ((rc = network_nl_commit(e->route, &b, NULL, "making a bridge", err)) < 0 ||
-		    (rc = network_link_get(e->route, n->bridge, 0, &l, err)) < 0)
+		sys_link_bridge_add(&b, n->bridge, mac, n->mtu);
+		sys_link_alias_add(&b, n->bridge, alias);
+		if ((rc = sys_nl_commit(e->route, &b, NULL, "making a bridge", err)) < 0 ||
+		    (rc = sys_link_get(e->route, n->bridge, 0, &l, err)) < 0)
 			goto undo;
 		FAILPOINT("network.bridge.made");
 	}
@@ -62,17 +62,17 @@ int network_kernel_make(struct network_engine *e, struct network *n, struct err 
 		goto undo;
 	for (int v = V4; v <= V6; v++)
 		if (n->pool[v].gateway.family && n->mode[v] != NETWORK_ISOLATED) {
-			struct network_prefix p = { n->pool[v].gateway, n->pool[v].subnet.bits };
-			network_address_add(&b, l.index, &p);
+			struct sys_prefix p = { n->pool[v].gateway, n->pool[v].subnet.bits };
+			sys_address_add(&b, l.index, &p);
 		}
 	/* No link-local address of the kernel's making: it would be tentative for a second or two, and the neighbours of forwarded
 	 * packets are asked with that address (RFC 4861 section 7.2.2). fe80::1 on every bridge, as Docker has it. */
 	if (n->pool[V6].subnet.addr.family) {
-		static const struct network_prefix link_local = { { AF_INET6, { 0xfe, 0x80, [15] = 1 } }, 64 };
-		network_address_add(&b, l.index, &link_local);
+		static const struct sys_prefix link_local = { { AF_INET6, { 0xfe, 0x80, [15] = 1 } }, 64 };
+		sys_address_add(&b, l.index, &link_local);
 	}
-	network_link_port_up_add(&b, n->bridge, 0);
-	if ((rc = network_nl_commit(e->route, &b, NULL, "giving a bridge its addresses", err)) < 0)
+	sys_link_port_up_add(&b, n->bridge, 0);
+	if ((rc = sys_nl_commit(e->route, &b, NULL, "giving a bridge its addresses", err)) < 0)
 		goto undo;
 	if (n->pool[V6].subnet.addr.family && (rc = network_forward_v6(e, err)) < 0)
 		goto undo;
@@ -84,8 +84,8 @@ int network_kernel_make(struct network_engine *e, struct network *n, struct err 
 	return 0;
 undo:
 	if (fresh) {
-		network_link_delete_add(&b, n->bridge);
-		(void)network_nl_commit(e->route, &b, NULL, "removing a bridge", NULL); /* the first failure is the one to tell */
+		sys_link_delete_add(&b, n->bridge);
+		(void)sys_nl_commit(e->route, &b, NULL, "removing a bridge", NULL); /* the first failure is the one to tell */
 	}
 	return rc;
 }
@@ -104,7 +104,7 @@ void network_kernel_elements(struct network_engine *e, const struct network *n, 
 	if (n->internal)
 		network_nft_interface(&e->nft, NETWORK_NFT_INTERNAL, add, n->bridge);
 	for (int v = V4; v <= V6; v++) {
-		const struct network_prefix *p = &n->pool[v].subnet;
+		const struct sys_prefix *p = &n->pool[v].subnet;
 		if (!p->addr.family)
 			continue;
 		network_nft_behind(&e->nft, add, n->bridge, p);
@@ -119,16 +119,16 @@ int network_kernel_remove(struct network_engine *e, struct network *n, struct er
 		return 0;
 	static const int gone[] = { ENODEV, 0 };
 	char alias[96];
-	struct network_link l;
+	struct sys_link l;
 	network_alias(e, n, alias);
 	network_kernel_elements(e, n, false);
-	int rc = network_nft_apply(e, "removing a bridge's elements", err), got = network_link_get(e->route, n->bridge, 0, &l,
+	int rc = network_nft_apply(e, "removing a bridge's elements", err), got = sys_link_get(e->route, n->bridge, 0, &l,
 		NULL);
 	if (got < 0 || strcmp(l.alias, alias) != 0)
 		return rc;
-	auto_nl_batch struct network_nl_batch b = { 0 };
-	network_link_delete_add(&b, n->bridge);
-	int late = network_nl_commit(e->route, &b, gone, "removing a bridge", rc < 0 ? NULL : err);
+	auto_nl_batch struct sys_nl_batch b = { 0 };
+	sys_link_delete_add(&b, n->bridge);
+	int late = sys_nl_commit(e->route, &b, gone, "removing a bridge", rc < 0 ? NULL : err);
 	return rc < 0 ? rc : late;
 }
 
@@ -151,7 +151,7 @@ static void reap(struct loop_timer *t)
 {
 	static const int gone[] = { ENODEV, 0 };
 	struct network_engine *e = container_of(t, struct network_engine, reaper);
-	auto_nl_batch struct network_nl_batch b = { 0 };
+	auto_nl_batch struct sys_nl_batch b = { 0 };
 	auto_err struct err err = ERR_INIT;
 	int64_t now = loop_now_ms(e->opts.loop);
 	LIST_EACH(&e->doomed, l, struct leaving, link) {
@@ -159,11 +159,11 @@ static void reap(struct loop_timer *t)
 			loop_timer_start(t, l->due_ms - now);
 			break;
 		}
-		network_link_delete_add(&b, l->name);
+		sys_link_delete_add(&b, l->name);
 		list_remove(&l->link);
 		free(l);
 	}
-	if (b.n && network_nl_commit(e->route, &b, gone, "removing interfaces", &err) < 0)
+	if (b.n && sys_nl_commit(e->route, &b, gone, "removing interfaces", &err) < 0)
 		network_note(e, "%s", err_msg(&err));
 }
 
@@ -188,7 +188,7 @@ void network_links_leave(struct network_sandbox *box)
 	/* ENODEV: the namespace went before us. EINVAL: somebody took the port out of the bridge. */
 	static const int gone[] = { ENODEV, EINVAL, 0 };
 	struct network_engine *e = box->engine;
-	auto_nl_batch struct network_nl_batch b = { 0 };
+	auto_nl_batch struct sys_nl_batch b = { 0 };
 	auto_err struct err err = ERR_INIT;
 	LIST_EACH(&box->endpoints, ep, struct network_endpoint, of_sandbox) {
 		if (!ep->outside[0])
@@ -198,9 +198,9 @@ void network_links_leave(struct network_sandbox *box)
 		l->due_ms = loop_now_ms(e->opts.loop) + REAP_AFTER_MS;
 		list_push(&e->doomed, &l->link);
 		if (ep->outside_index)
-			network_link_port_stop_add(&b, ep->outside_index);
+			sys_link_port_stop_add(&b, ep->outside_index);
 	}
-	if (b.n && network_nl_commit(e->route, &b, gone, "stopping interfaces", &err) < 0)
+	if (b.n && sys_nl_commit(e->route, &b, gone, "stopping interfaces", &err) < 0)
 		network_note(e, "container %.12s: %s", box->id, err_msg(&err));
 	if (!list_empty(&e->doomed) && !loop_timer_running(&e->reaper))
 		loop_timer_start(&e->reaper, REAP_AFTER_MS);
@@ -208,11 +208,11 @@ void network_links_leave(struct network_sandbox *box)
 
 struct doomed {
 	const struct network_engine *e;
-	struct network_nl_batch batch;
+	struct sys_nl_batch batch;
 	unsigned n;
 };
 
-static bool wanted(const struct network_engine *e, const struct network_link *l)
+static bool wanted(const struct network_engine *e, const struct sys_link *l)
 {
 	LIST_EACH(&e->networks, n, struct network, link)
 		if (n->driver == NETWORK_BRIDGE && strcmp(n->bridge, l->name) == 0)
@@ -226,7 +226,7 @@ static bool wanted(const struct network_engine *e, const struct network_link *l)
 	return false;
 }
 
-static int on_link(void *arg, const struct network_link *l)
+static int on_link(void *arg, const struct sys_link *l)
 {
 	struct doomed *d = arg;
 	char port[16], bridge[16], alias[32];
@@ -237,7 +237,7 @@ static int on_link(void *arg, const struct network_link *l)
 		    (strcmp(l->kind, "bridge") == 0 &&
 		     (strncmp(l->name, bridge, strlen(bridge)) == 0 || strncmp(l->alias, alias, strlen(alias)) == 0));
 	if (ours && !wanted(d->e, l)) {
-		network_link_delete_add(&d->batch, l->name);
+		sys_link_delete_add(&d->batch, l->name);
 		d->n++;
 	}
 	return 0;
@@ -247,9 +247,9 @@ int network_links_sweep(struct network_engine *e, struct err *err)
 {
 	static const int gone[] = { ENODEV, 0 };
 	struct doomed d = { .e = e };
-	int rc = network_link_each(e->route, on_link, &d, err);
+	int rc = sys_link_each(e->route, on_link, &d, err);
 	if (rc == 0 && d.n)
-		rc = network_nl_commit(e->route, &d.batch, gone, "removing interfaces that nobody has", err);
-	network_nl_batch_done(&d.batch);
+		rc = sys_nl_commit(e->route, &d.batch, gone, "removing interfaces that nobody has", err);
+	sys_nl_batch_done(&d.batch);
 	return rc;
 }

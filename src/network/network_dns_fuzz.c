@@ -7,7 +7,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct span packet = span_make(data, size);
 	struct network_dns_question q, again;
-	struct network_addr a = { .family = 0 };
+	struct sys_addr a = { .family = 0 };
 	auto_buf struct buf out = { 0 };
 	int rc = network_dns_parse(packet, &q);
 	(void)network_dns_rcode(packet, q.id); /* must not read beyond; its value is anybody's */

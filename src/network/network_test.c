@@ -10,17 +10,17 @@
 #include "network/pool.h"
 #include "network/private.h"
 
-static struct network_prefix prefix(const char *text)
+static struct sys_prefix prefix(const char *text)
 {
-	struct network_prefix p = { 0 };
-	assert_true(network_prefix_parse(span_of(text), &p));
+	struct sys_prefix p = { 0 };
+	assert_true(sys_prefix_parse(span_of(text), &p));
 	return p;
 }
 
-static struct network_addr addr(const char *text)
+static struct sys_addr addr(const char *text)
 {
-	struct network_addr a = { 0 };
-	assert_true(network_addr_parse(span_of(text), &a));
+	struct sys_addr a = { 0 };
+	assert_true(sys_addr_parse(span_of(text), &a));
 	return a;
 }
 
@@ -29,21 +29,21 @@ static void addresses_as_text(void **state)
 	static const char *const good[] = { "10.0.0.0/8", "0.0.0.0/0", "192.0.2.255/32", "fd00::/8", "2001:db8::1/128", "::/0" };
 	static const char *const bad[] = { "", "/", "10.0.0.0", "10.0.0.0/", "10.0.0.0/33", "10.0.0.0/08", "10.0.0/8", "10.0.0.01/8", "::/129",
 					   "::1%eth0/64", "10.0.0.0/-1", "10.0.0.0/8 ", "a.b.c.d/8" };
-	char out[NETWORK_ADDR_TEXT], mac[18];
-	struct network_prefix p;
+	char out[SYS_ADDR_TEXT], mac[18];
+	struct sys_prefix p;
 	uint8_t bytes[6];
 	for (size_t i = 0; i < ARRAY_LEN(good); i++) {
 		p = prefix(good[i]);
-		assert_string_equal(network_prefix_text(&p, out), good[i]);
+		assert_string_equal(sys_prefix_text(&p, out), good[i]);
 	}
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
-		if (network_prefix_parse(span_of(bad[i]), &p))
+		if (sys_prefix_parse(span_of(bad[i]), &p))
 			fail_msg("\"%s\" was taken for a prefix", bad[i]);
-	assert_true(network_mac_parse(SPAN("02:42:AC:11:00:02"), bytes));
-	assert_string_equal(network_mac_text(bytes, mac), "02:42:ac:11:00:02");
-	assert_false(network_mac_parse(SPAN("02:42:ac:11:00"), bytes));
-	assert_false(network_mac_parse(SPAN("02:42:ac-11:00:02"), bytes));
-	assert_false(network_mac_parse(SPAN("02;42;ac;11;00;02"), bytes));
+	assert_true(sys_mac_parse(SPAN("02:42:AC:11:00:02"), bytes));
+	assert_string_equal(sys_mac_text(bytes, mac), "02:42:ac:11:00:02");
+	assert_false(sys_mac_parse(SPAN("02:42:ac:11:00"), bytes));
+	assert_false(sys_mac_parse(SPAN("02:42:ac-11:00:02"), bytes));
+	assert_false(sys_mac_parse(SPAN("02;42;ac;11;00;02"), bytes));
 }
 
 static void prefixes_overlap(void **state)
@@ -54,8 +54,8 @@ static void prefixes_overlap(void **state)
 	} rows[] = { { "10.0.0.0/8", "10.255.0.0/16", true }, { "10.0.0.0/9", "10.128.0.0/9", false }, { "0.0.0.0/0", "1.2.3.4/32", true },
 		     { "fd00::/8", "10.0.0.0/8", false }, { "fd00::/64", "fd00:0:0:1::/64", false }, { "fd00::/62", "fd00:0:0:3::/64", true } };
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		struct network_prefix a = prefix(rows[i].a), b = prefix(rows[i].b);
-		if (network_prefix_overlaps(&a, &b) != rows[i].overlap || network_prefix_overlaps(&b, &a) != rows[i].overlap)
+		struct sys_prefix a = prefix(rows[i].a), b = prefix(rows[i].b);
+		if (sys_prefix_overlaps(&a, &b) != rows[i].overlap || sys_prefix_overlaps(&b, &a) != rows[i].overlap)
 			fail_msg("%s and %s: wanted overlap %d", rows[i].a, rows[i].b, rows[i].overlap);
 	}
 }
@@ -63,14 +63,14 @@ static void prefixes_overlap(void **state)
 static void pools_give_the_lowest(void **state)
 {
 	struct network_pool p;
-	struct network_prefix subnet = prefix("10.1.0.0/29");
-	struct network_addr a, wanted;
-	char text[NETWORK_ADDR_TEXT];
+	struct sys_prefix subnet = prefix("10.1.0.0/29");
+	struct sys_addr a, wanted;
+	char text[SYS_ADDR_TEXT];
 	network_pool_init(&p, &subnet);
 	static const char *const order[] = { "10.1.0.1", "10.1.0.2", "10.1.0.3", "10.1.0.4", "10.1.0.5", "10.1.0.6" };
 	for (size_t i = 0; i < ARRAY_LEN(order); i++) {
 		assert_int_equal(network_pool_take(&p, NULL, &a), NETWORK_TAKEN);
-		assert_string_equal(network_addr_text(&a, text), order[i]);
+		assert_string_equal(sys_addr_text(&a, text), order[i]);
 	}
 	assert_int_equal(network_pool_take(&p, NULL, &a), NETWORK_TAKE_NONE_LEFT);
 	wanted = addr("10.1.0.4");
@@ -79,7 +79,7 @@ static void pools_give_the_lowest(void **state)
 	network_pool_give(&p, &wanted); /* twice is harmless */
 	assert_false(network_pool_is_used(&p, &wanted));
 	assert_int_equal(network_pool_take(&p, NULL, &a), NETWORK_TAKEN);
-	assert_string_equal(network_addr_text(&a, text), "10.1.0.4");
+	assert_string_equal(sys_addr_text(&a, text), "10.1.0.4");
 	wanted = addr("10.1.0.0");
 	assert_int_equal(network_pool_take(&p, &wanted, &a), NETWORK_TAKE_BUSY);
 	wanted = addr("10.1.0.7");
@@ -92,13 +92,13 @@ static void pools_give_the_lowest(void **state)
 static void pools_keep_to_their_range(void **state)
 {
 	struct network_pool p;
-	struct network_prefix subnet = prefix("10.1.0.0/16");
-	struct network_addr a, wanted = addr("10.1.0.9");
-	char text[NETWORK_ADDR_TEXT];
+	struct sys_prefix subnet = prefix("10.1.0.0/16");
+	struct sys_addr a, wanted = addr("10.1.0.9");
+	char text[SYS_ADDR_TEXT];
 	network_pool_init(&p, &subnet);
 	p.range = prefix("10.1.255.254/31");
 	assert_int_equal(network_pool_take(&p, NULL, &a), NETWORK_TAKEN);
-	assert_string_equal(network_addr_text(&a, text), "10.1.255.254");
+	assert_string_equal(sys_addr_text(&a, text), "10.1.255.254");
 	assert_int_equal(network_pool_take(&p, NULL, &a), NETWORK_TAKE_NONE_LEFT); /* .255 is the broadcast address */
 	assert_int_equal(network_pool_take(&p, &wanted, &a), NETWORK_TAKEN);	   /* static ones need not be in the range */
 	network_pool_done(&p);
@@ -107,12 +107,12 @@ static void pools_keep_to_their_range(void **state)
 	wanted = addr("fd00:1:2:3:ffff:ffff:ffff:ffff");
 	assert_int_equal(network_pool_take(&p, &wanted, &a), NETWORK_TAKEN);
 	assert_int_equal(network_pool_take(&p, NULL, &a), NETWORK_TAKEN);
-	assert_string_equal(network_addr_text(&a, text), "fd00:1:2:3::1");
+	assert_string_equal(sys_addr_text(&a, text), "fd00:1:2:3::1");
 	network_pool_done(&p);
 	subnet = prefix("10.9.9.8/31");
 	network_pool_init(&p, &subnet);
 	assert_int_equal(network_pool_take(&p, NULL, &a), NETWORK_TAKEN);
-	assert_string_equal(network_addr_text(&a, text), "10.9.9.8");
+	assert_string_equal(sys_addr_text(&a, text), "10.9.9.8");
 	assert_int_equal(network_pool_take(&p, NULL, &a), NETWORK_TAKEN);
 	assert_int_equal(network_pool_take(&p, NULL, &a), NETWORK_TAKE_NONE_LEFT);
 	network_pool_done(&p);
@@ -122,13 +122,13 @@ static void pools_keep_to_their_range(void **state)
 static void pools_against_a_model(void **state)
 {
 	struct network_pool p;
-	struct network_prefix subnet = prefix("10.1.2.0/24");
+	struct sys_prefix subnet = prefix("10.1.2.0/24");
 	bool taken[256] = { [0] = true, [255] = true };
 	struct rng r;
 	network_pool_init(&p, &subnet);
 	rng_init(&r, 7);
 	for (int i = 0; i < 20000; i++) {
-		struct network_addr a, w = network_prefix_at(&subnet, rng_below(&r, 256));
+		struct sys_addr a, w = sys_prefix_at(&subnet, rng_below(&r, 256));
 		switch (rng_below(&r, 3)) {
 		case 0: {
 			int want = 1;
@@ -156,8 +156,8 @@ static void pools_against_a_model(void **state)
 
 static void supplies_in_dockers_order(void **state)
 {
-	struct network_prefix avoid[64], got;
-	char text[NETWORK_ADDR_TEXT];
+	struct sys_prefix avoid[64], got;
+	char text[SYS_ADDR_TEXT];
 	size_t n = 0;
 	avoid[n++] = prefix("172.17.4.0/24");
 	avoid[n++] = prefix("10.0.0.0/8");
@@ -165,14 +165,14 @@ static void supplies_in_dockers_order(void **state)
 		assert_true(network_supply_choose(network_supply_default, network_supply_default_n, AF_INET, avoid, n, &got));
 		char want[32];
 		snprintf(want, sizeof(want), "172.%d.0.0/16", i);
-		assert_string_equal(network_prefix_text(&got, text), want);
+		assert_string_equal(sys_prefix_text(&got, text), want);
 		avoid[n++] = got;
 	}
 	for (int i = 0; i < 16; i++) {
 		assert_true(network_supply_choose(network_supply_default, network_supply_default_n, AF_INET, avoid, n, &got));
 		char want[32];
 		snprintf(want, sizeof(want), "192.168.%d.0/20", i * 16);
-		assert_string_equal(network_prefix_text(&got, text), want);
+		assert_string_equal(sys_prefix_text(&got, text), want);
 		avoid[n++] = got;
 	}
 	assert_false(network_supply_choose(network_supply_default, network_supply_default_n, AF_INET, avoid, n, &got));
@@ -245,7 +245,7 @@ static void dns_answers(void **state)
 {
 	auto_buf struct buf b = { 0 }, out = { 0 };
 	struct network_dns_question q;
-	struct network_addr a = addr("10.1.2.3");
+	struct sys_addr a = addr("10.1.2.3");
 	ask(&b, "\3web\0", 5, NETWORK_DNS_A, "", 0);
 	assert_int_equal(network_dns_parse(buf_span(&b), &q), 0);
 	network_dns_answer_begin(&out, buf_span(&b), &q, NETWORK_DNS_OK);
@@ -268,12 +268,12 @@ static void dns_answers(void **state)
 
 static void dns_reverse(void **state)
 {
-	struct network_addr a;
-	char text[NETWORK_ADDR_TEXT];
+	struct sys_addr a;
+	char text[SYS_ADDR_TEXT];
 	assert_true(network_dns_reverse("4.3.2.1.in-addr.arpa", &a));
-	assert_string_equal(network_addr_text(&a, text), "1.2.3.4");
+	assert_string_equal(sys_addr_text(&a, text), "1.2.3.4");
 	assert_true(network_dns_reverse("b.a.9.8.7.6.5.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa", &a));
-	assert_string_equal(network_addr_text(&a, text), "2001:db8::567:89ab");
+	assert_string_equal(sys_addr_text(&a, text), "2001:db8::567:89ab");
 	static const char *const bad[] = { "in-addr.arpa", "3.2.1.in-addr.arpa", "5.4.3.2.1.in-addr.arpa", "256.3.2.1.in-addr.arpa", "x.ip6.arpa",
 					   "..2.1.in-addr.arpa", "web" };
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++)

@@ -1,10 +1,10 @@
 /* The nftables table of the engine: chains and rules are written once, all that changes are elements of sets and maps.
  *
- * Every call collects into one transaction, which network_nft_commit gives to the kernel: all of it or nothing. */
+ * Every call collects into one transaction, which sys_nft_commit gives to the kernel: all of it or nothing. */
 #pragma once
 
-#include "network/addr.h"
-#include "network/netlink.h"
+#include "sys/addr.h"
+#include "sys/nft.h"
 
 enum network_nft_set {
 	NETWORK_NFT_BRIDGES,   /* interface: ours, bridges that protect what is behind them */
@@ -24,40 +24,25 @@ enum network_nft_set {
 	NETWORK_NFT_SET_COUNT
 };
 
-struct network_nft {
-	int sock; /* borrowed: NETLINK_NETFILTER */
-	char table[32];
-	struct network_nl_batch batch;
-	bool open; /* the batch has begun */
-};
-void network_nft_init(struct network_nft *n, int sock, const char *id);
-void network_nft_done(struct network_nft *n);
+void network_nft_init(struct sys_nft *n, int sock, const char *id);
 
 /* Forgets the table if it is there and writes it anew, empty of elements. */
-void network_nft_table_add(struct network_nft *n);
-void network_nft_table_delete_add(struct network_nft *n);
+void network_nft_table_add(struct sys_nft *n);
 /* add false = take out. A name of an interface is at most 15 bytes. */
-void network_nft_interface(struct network_nft *n, enum network_nft_set set, bool add, const char *name);
-void network_nft_pair(struct network_nft *n, bool add, const char *name); /* SAME: name . name */
-void network_nft_subnet(struct network_nft *n, bool add, const struct network_prefix *p);              /* MASQ */
-void network_nft_behind(struct network_nft *n, bool add, const char *name, const struct network_prefix *p); /* LOCAL */
+void network_nft_interface(struct sys_nft *n, enum network_nft_set set, bool add, const char *name);
+void network_nft_pair(struct sys_nft *n, bool add, const char *name); /* SAME: name . name */
+void network_nft_subnet(struct sys_nft *n, bool add, const struct sys_prefix *p);              /* MASQ */
+void network_nft_behind(struct sys_nft *n, bool add, const char *name, const struct sys_prefix *p); /* LOCAL */
 /* at NULL = every address of the host. to's family says which map. */
-void network_nft_port(struct network_nft *n, bool add, const struct network_addr *at, uint8_t protocol, uint16_t port,
-		      const struct network_addr *to, uint16_t to_port);
-void network_nft_routed(struct network_nft *n, bool add, const struct network_addr *to, uint8_t protocol, uint16_t port);
-/* Nothing collected is no call. */
-int network_nft_commit(struct network_nft *n, const char *what, struct err *err);
-void network_nft_drop(struct network_nft *n); /* forgets what was collected */
-
+void network_nft_port(struct sys_nft *n, bool add, const struct sys_addr *at, uint8_t protocol, uint16_t port,
+		      const struct sys_addr *to, uint16_t to_port);
+void network_nft_routed(struct sys_nft *n, bool add, const struct sys_addr *to, uint8_t protocol, uint16_t port);
 /* In a container's namespace: what goes to 127.0.0.11:53 arrives at these ports of it. again: a table of before is replaced,
  * which costs the closing of the socket a wait for the kernel's readers. */
 int network_nft_dns(int sock, bool again, uint16_t udp_port, uint16_t tcp_port, struct err *err);
 
 /* ---- pieces of rules, for who looks after others' firewalls (firewall.c) */
-size_t network_nft_message(struct network_nl_batch *b, uint16_t type, unsigned flags, uint8_t family);
-void network_nft_batch_begin(struct network_nl_batch *b);
-void network_nft_batch_end(struct network_nl_batch *b);
 /* `iifname name accept` (out: oifname) at the top of a chain, with a comment (user data) that tells whose it is. */
-void network_nft_accept_add(struct network_nl_batch *b, uint8_t family, const char *table, const char *chain, bool out,
+void network_nft_accept_add(struct sys_nl_batch *b, uint8_t family, const char *table, const char *chain, bool out,
 	const char *name,
 			    struct span comment);

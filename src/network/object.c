@@ -102,8 +102,8 @@ static int read_option(struct network *n, struct span key, struct span v, struct
 	} else if (span_is(key, "com.docker.network.bridge.enable_ip_masquerade")) {
 		ok = option_bool(v, &n->masquerade);
 	} else if (span_is(key, "com.docker.network.bridge.host_binding_ipv4")) {
-		ok = network_addr_parse(v, &n->host_ip) && n->host_ip.family == AF_INET;
-		if (ok && network_addr_zero(&n->host_ip))
+		ok = sys_addr_parse(v, &n->host_ip) && n->host_ip.family == AF_INET;
+		if (ok && sys_addr_zero(&n->host_ip))
 			n->host_ip.family = 0;
 	} else if (span_is(key, "com.docker.network.driver.mtu")) {
 		ok = span_to_u64(v, &number) && (number == 0 || (number >= 68 && number <= 65535));
@@ -124,23 +124,23 @@ static int read_option(struct network *n, struct span key, struct span v, struct
 
 static int read_config(struct network *n, const struct json *config, struct err *err)
 {
-	struct network_prefix subnet;
+	struct sys_prefix subnet;
 	struct span range = json_span(json_getl(config, "IPRange")), gateway = json_span(json_getl(config, "Gateway"));
-	if (!network_prefix_parse(json_span(json_getl(config, "Subnet")), &subnet))
+	if (!sys_prefix_parse(json_span(json_getl(config, "Subnet")), &subnet))
 		return err_set(err, ERR_CORRUPT, "network %s: its subnet is no CIDR block", n->name);
 	struct network_pool *p = &n->pool[subnet.addr.family == AF_INET6];
 	if (p->subnet.addr.family)
 		return err_set(err, ERR_INVALID_REQUEST, "bridge driver doesn't support multiple subnets");
 	network_pool_init(p, &subnet);
-	struct network_addr a;
-	if (range.len && !network_prefix_parse(range, &p->range))
+	struct sys_addr a;
+	if (range.len && !sys_prefix_parse(range, &p->range))
 		return err_set(err, ERR_CORRUPT, "network %s: its range is no CIDR block", n->name);
-	if (gateway.len && (!network_addr_parse(gateway, &p->gateway) || network_pool_take(p, &p->gateway, &a) != NETWORK_TAKEN))
+	if (gateway.len && (!sys_addr_parse(gateway, &p->gateway) || network_pool_take(p, &p->gateway, &a) != NETWORK_TAKEN))
 		return err_set(err, ERR_INVALID_REQUEST, "failed to allocate gateway (%.*s): Address already in use",
 			SPAN_ARG(gateway));
 	JSON_EACH_MEMBER(json_getl(config, "AuxiliaryAddresses"), m) {
-		struct network_addr aux;
-		if (!network_addr_parse(json_span(&m->value), &aux))
+		struct sys_addr aux;
+		if (!sys_addr_parse(json_span(&m->value), &aux))
 			return err_set(err, ERR_CORRUPT, "network %s: an auxiliary address is none", n->name);
 		if (span_starts(json_key(m), SPAN("DefaultGatewayIPv")))
 			n->gateway_inside[subnet.addr.family == AF_INET6] = aux;
@@ -212,14 +212,14 @@ void network_describe(struct network_engine *e, const struct network *n, struct 
 	struct json o = json_copy(a, &n->tree), containers = json_object();
 	LIST_EACH(&n->endpoints, ep, struct network_endpoint, of_network) {
 		struct json c = json_object();
-		char text[NETWORK_ADDR_TEXT], mac[18] = "";
+		char text[SYS_ADDR_TEXT], mac[18] = "";
 		if (n->driver == NETWORK_BRIDGE)
-			network_mac_text(ep->mac, mac);
+			sys_mac_text(ep->mac, mac);
 		json_add(a, &c, SPAN("Name"), json_str(arena_span(a, span_of(ep->box->name))));
 		json_add(a, &c, SPAN("EndpointID"), json_str(arena_span(a, span_of(ep->id))));
 		json_add(a, &c, SPAN("MacAddress"), json_str(arena_span(a, span_of(mac))));
 		for (int v = V4; v <= V6; v++) {
-			struct span s = ep->addr[v].addr.family ? span_of(network_prefix_text(&ep->addr[v], text)) : SPAN("");
+			struct span s = ep->addr[v].addr.family ? span_of(sys_prefix_text(&ep->addr[v], text)) : SPAN("");
 			json_add(a, &c, v == V4 ? SPAN("IPv4Address") : SPAN("IPv6Address"), json_str(arena_span(a, s)));
 		}
 		json_add(a, &containers, arena_span(a, span_of(ep->box->id)), c);

@@ -13,9 +13,9 @@ const struct network_supply network_supply_default[] = {
 };
 const unsigned network_supply_default_n = ARRAY_LEN(network_supply_default);
 
-void network_pool_init(struct network_pool *p, const struct network_prefix *subnet)
+void network_pool_init(struct network_pool *p, const struct sys_prefix *subnet)
 {
-	*p = (struct network_pool){ .subnet = network_prefix_mask(*subnet) };
+	*p = (struct network_pool){ .subnet = sys_prefix_mask(*subnet) };
 }
 
 void network_pool_done(struct network_pool *p)
@@ -47,9 +47,9 @@ static void mark(struct network_pool *p, size_t at, uint64_t offset)
 }
 
 /* First and last host part that may be given away at all. */
-static bool edges(const struct network_pool *p, const struct network_prefix *within, uint64_t *out_first, uint64_t *out_last)
+static bool edges(const struct network_pool *p, const struct sys_prefix *within, uint64_t *out_first, uint64_t *out_last)
 {
-	uint64_t size = network_prefix_size(&p->subnet);
+	uint64_t size = sys_prefix_size(&p->subnet);
 	uint64_t first = 1, last = size == UINT64_MAX ? UINT64_MAX : size - 1;
 	bool v4 = p->subnet.addr.family == AF_INET;
 	if (v4 && size > 2)
@@ -57,7 +57,7 @@ static bool edges(const struct network_pool *p, const struct network_prefix *wit
 	if (size <= 2) /* /31 and /32 (RFC 3021), /127: both ends are addresses */
 		first = 0;
 	if (within->addr.family) {
-		uint64_t from = network_prefix_offset(&p->subnet, &within->addr), n = network_prefix_size(within);
+		uint64_t from = sys_prefix_offset(&p->subnet, &within->addr), n = sys_prefix_size(within);
 		uint64_t to = n == UINT64_MAX || from + (n - 1) < from ? UINT64_MAX : from + (n - 1);
 		first = MAX(first, from);
 		last = MIN(last, to);
@@ -67,14 +67,14 @@ static bool edges(const struct network_pool *p, const struct network_prefix *wit
 	return first <= last;
 }
 
-enum network_taken network_pool_take(struct network_pool *p, const struct network_addr *wanted, struct network_addr *out)
+enum network_taken network_pool_take(struct network_pool *p, const struct sys_addr *wanted, struct sys_addr *out)
 {
 	uint64_t first, last;
-	static const struct network_prefix whole;
+	static const struct sys_prefix whole;
 	if (wanted) {
-		if (!network_prefix_has(&p->subnet, wanted) || !edges(p, &whole, &first, &last))
+		if (!sys_prefix_has(&p->subnet, wanted) || !edges(p, &whole, &first, &last))
 			return NETWORK_TAKE_OUTSIDE;
-		uint64_t offset = network_prefix_offset(&p->subnet, wanted);
+		uint64_t offset = sys_prefix_offset(&p->subnet, wanted);
 		if (offset < first || offset > last)
 			return NETWORK_TAKE_BUSY; /* the subnet's own addresses belong to it */
 		size_t at = place(p, offset);
@@ -95,29 +95,29 @@ enum network_taken network_pool_take(struct network_pool *p, const struct networ
 		offset++;
 	}
 	mark(p, at, offset);
-	*out = network_prefix_at(&p->subnet, offset);
+	*out = sys_prefix_at(&p->subnet, offset);
 	return NETWORK_TAKEN;
 }
 
-bool network_pool_is_used(const struct network_pool *p, const struct network_addr *a)
+bool network_pool_is_used(const struct network_pool *p, const struct sys_addr *a)
 {
-	if (!network_prefix_has(&p->subnet, a))
+	if (!sys_prefix_has(&p->subnet, a))
 		return false;
-	uint64_t offset = network_prefix_offset(&p->subnet, a);
+	uint64_t offset = sys_prefix_offset(&p->subnet, a);
 	size_t at = place(p, offset);
 	return at < p->n_used && p->used[at] == offset;
 }
 
-void network_pool_give(struct network_pool *p, const struct network_addr *a)
+void network_pool_give(struct network_pool *p, const struct sys_addr *a)
 {
 	if (!network_pool_is_used(p, a))
 		return;
-	size_t at = place(p, network_prefix_offset(&p->subnet, a));
+	size_t at = place(p, sys_prefix_offset(&p->subnet, a));
 	memmove(p->used + at, p->used + at + 1, (--p->n_used - at) * sizeof(*p->used));
 }
 
 /* prefix + 1 subnet of its size; false when that leaves base. */
-static bool advance(const struct network_prefix *base, struct network_prefix *p)
+static bool advance(const struct sys_prefix *base, struct sys_prefix *p)
 {
 	if (p->bits == 0)
 		return false;
@@ -126,18 +126,18 @@ static bool advance(const struct network_prefix *base, struct network_prefix *p)
 		unsigned v = p->addr.b[i] + step;
 		p->addr.b[i] = (uint8_t)v;
 		if (v < 256)
-			return network_prefix_has(base, &p->addr);
+			return sys_prefix_has(base, &p->addr);
 		step = 1;
 	}
 	return false;
 }
 
-bool network_supply_choose(const struct network_supply *supplies, unsigned n, int family, const struct network_prefix *avoid,
-			   size_t n_avoid, struct network_prefix *out)
+bool network_supply_choose(const struct network_supply *supplies, unsigned n, int family, const struct sys_prefix *avoid,
+			   size_t n_avoid, struct sys_prefix *out)
 {
 	for (unsigned i = 0; i < n; i++) {
 		const struct network_supply *s = &supplies[i];
-		struct network_prefix p = network_prefix_mask(s->base);
+		struct sys_prefix p = sys_prefix_mask(s->base);
 		if (s->base.addr.family != family || s->size < s->base.bits)
 			continue;
 		p.bits = s->size;
@@ -145,7 +145,7 @@ bool network_supply_choose(const struct network_supply *supplies, unsigned n, in
 		do {
 			bool free_one = true;
 			for (size_t k = 0; k < n_avoid && free_one; k++)
-				free_one = !network_prefix_overlaps(&avoid[k], &p);
+				free_one = !sys_prefix_overlaps(&avoid[k], &p);
 			if (free_one) {
 				*out = p;
 				return true;

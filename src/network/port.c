@@ -64,7 +64,7 @@ static int read_range(struct span text, uint16_t *out_first, uint16_t *out_last,
 struct reading {
 	struct network_port *list;
 	unsigned n, cap;
-	struct network_addr host; /* where a binding without address goes; family 0 = everywhere */
+	struct sys_addr host; /* where a binding without address goes; family 0 = everywhere */
 	unsigned looked_at;
 };
 
@@ -86,7 +86,7 @@ static int read_binding(struct reading *r, uint8_t protocol, uint16_t inside, co
 		return err_set(err, ERR_INVALID_REQUEST, "more than %d published ports", PORTS_MAX);
 	if (ip.len > 2 && ip.ptr[0] == '[' && ip.ptr[ip.len - 1] == ']')
 		ip = span_sub(ip, 1, ip.len - 1);
-	if (ip.len && !network_addr_parse(ip, &p.host))
+	if (ip.len && !sys_addr_parse(ip, &p.host))
 		return err_set(err, ERR_INVALID_REQUEST, "invalid IP address: %.*s", SPAN_ARG(span_sub(ip, 0, 64)));
 	if (!ip.len && r->host.family)
 		p.host = r->host;
@@ -171,13 +171,13 @@ int network_ports_read(struct network_sandbox *box, struct err *err)
 
 /* ---- choosing and binding */
 
-static bool clash(const struct network_port *p, const struct network_addr *host, uint8_t protocol, uint16_t number)
+static bool clash(const struct network_port *p, const struct sys_addr *host, uint8_t protocol, uint16_t number)
 {
 	return p->outside == number && p->protocol == protocol && p->host.family == host->family &&
-	       (network_addr_zero(&p->host) || network_addr_zero(host) || network_addr_eq(&p->host, host));
+	       (sys_addr_zero(&p->host) || sys_addr_zero(host) || sys_addr_eq(&p->host, host));
 }
 
-static bool ours(const struct network_sandbox *box, const struct network_addr *host, uint8_t protocol, uint16_t number)
+static bool ours(const struct network_sandbox *box, const struct sys_addr *host, uint8_t protocol, uint16_t number)
 {
 	MAP_EACH(&box->engine->sandboxes, slot) {
 		const struct network_sandbox *other = slot->value;
@@ -197,7 +197,7 @@ static int bind_one(const struct network_port *p, uint16_t number, bool serve)
 	int type = p->protocol == IPPROTO_UDP ? SOCK_DGRAM : SOCK_STREAM, on = 1;
 	auto_fd int s = socket(p->host.family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, p->protocol);
 	struct sockaddr_storage at;
-	socklen_t len = network_addr_sock(&p->host, number, &at);
+	socklen_t len = sys_addr_sock(&p->host, number, &at);
 	if (s < 0)
 		return -1;
 	if (p->host.family == AF_INET6 && setsockopt(s, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) < 0)
@@ -264,9 +264,9 @@ static int refuse(const struct network_sandbox *box, const struct network_port *
 		  struct err *err)
 {
 	const struct network_endpoint *ep = first_bridge(box);
-	char host[NETWORK_ADDR_TEXT], to[NETWORK_ADDR_TEXT], full[sizeof(host) + 2];
-	network_addr_text(&p->host, host);
-	network_addr_text(&ep->addr[ep->addr[V4].addr.family ? V4 : V6].addr, to);
+	char host[SYS_ADDR_TEXT], to[SYS_ADDR_TEXT], full[sizeof(host) + 2];
+	sys_addr_text(&p->host, host);
+	sys_addr_text(&ep->addr[ep->addr[V4].addr.family ? V4 : V6].addr, to);
 	snprintf(full, sizeof(full), p->host.family == AF_INET6 ? "[%s]" : "%s", host);
 	static const char head[] = "driver failed programming external connectivity on endpoint";
 	if (any && why != TRIED_ERROR)
@@ -331,11 +331,11 @@ int network_ports_open(struct network_sandbox *box, struct err *err)
 
 void network_ports_elements(const struct network_sandbox *box)
 {
-	struct network_nft *n = &box->engine->nft;
+	struct sys_nft *n = &box->engine->nft;
 	for (unsigned i = 0; i < box->n_ports; i++) {
 		const struct network_port *p = &box->ports[i];
 		if (p->mapped)
-			network_nft_port(n, true, network_addr_zero(&p->host) ? NULL : &p->host, p->protocol, p->outside, &p->to,
+			network_nft_port(n, true, sys_addr_zero(&p->host) ? NULL : &p->host, p->protocol, p->outside, &p->to,
 				p->inside);
 		if (p->routed)
 			network_nft_routed(n, true, &p->to, p->protocol, p->inside);
@@ -359,7 +359,7 @@ int network_ports_map(struct network_sandbox *box, struct err *err)
 		const struct network_endpoint *ep = network_gateway_endpoint(box, v), *other = network_gateway_endpoint(box, !v);
 		bool routed = ep && ep->net->mode[v] == NETWORK_ROUTED;
 		p->mapped = p->routed = false;
-		p->to = ep ? ep->addr[v].addr : v == V6 && other ? other->addr[V4].addr : (struct network_addr){ 0 };
+		p->to = ep ? ep->addr[v].addr : v == V6 && other ? other->addr[V4].addr : (struct sys_addr){ 0 };
 		/* The socket listens, so somebody must take what comes: without a gateway the relay turns it away. */
 		if (p->relay) {
 			network_relay_retarget(p->relay, &p->to);
@@ -377,9 +377,9 @@ int network_ports_map(struct network_sandbox *box, struct err *err)
 			continue;
 		}
 		/* The loopback's own addresses never meet prerouting. */
-		p->mapped = ep && p->outside && !network_addr_loopback(&p->host);
+		p->mapped = ep && p->outside && !sys_addr_loopback(&p->host);
 		if (p->mapped)
-			network_nft_port(&e->nft, true, network_addr_zero(&p->host) ? NULL : &p->host, p->protocol, p->outside, &p->to,
+			network_nft_port(&e->nft, true, sys_addr_zero(&p->host) ? NULL : &p->host, p->protocol, p->outside, &p->to,
 					 p->inside);
 	}
 	return network_nft_apply(e, "publishing ports", err);
@@ -387,11 +387,11 @@ int network_ports_map(struct network_sandbox *box, struct err *err)
 
 void network_ports_unmap(struct network_sandbox *box)
 {
-	struct network_nft *n = &box->engine->nft;
+	struct sys_nft *n = &box->engine->nft;
 	for (unsigned i = 0; i < box->n_ports; i++) {
 		struct network_port *p = &box->ports[i];
 		if (p->mapped)
-			network_nft_port(n, false, network_addr_zero(&p->host) ? NULL : &p->host, p->protocol, p->outside, &p->to,
+			network_nft_port(n, false, sys_addr_zero(&p->host) ? NULL : &p->host, p->protocol, p->outside, &p->to,
 				p->inside);
 		if (p->routed)
 			network_nft_routed(n, false, &p->to, p->protocol, p->inside);
@@ -420,16 +420,16 @@ int network_ports_adopt(struct network_sandbox *box, const int *socks, unsigned 
 	for (unsigned i = 0; i < n; i++) {
 		auto_fd int s = socks[i];
 		struct sockaddr_storage at;
-		struct network_addr a;
+		struct sys_addr a;
 		uint16_t number;
 		int protocol = 0;
 		socklen_t len = sizeof(at), plen = sizeof(protocol);
 		if (getsockname(s, (struct sockaddr *)&at, &len) < 0 || getsockopt(s, SOL_SOCKET, SO_PROTOCOL, &protocol, &plen) < 0)
 			continue;
-		network_addr_from_sock(&at, &a, &number);
+		sys_addr_from_sock(&at, &a, &number);
 		for (unsigned k = 0; k < box->n_ports; k++) {
 			struct network_port *p = &box->ports[k];
-			if (p->sock < 0 && p->outside == number && p->protocol == protocol && network_addr_eq(&p->host, &a)) {
+			if (p->sock < 0 && p->outside == number && p->protocol == protocol && sys_addr_eq(&p->host, &a)) {
 				p->sock = take_fd(&s);
 				break;
 			}
@@ -437,14 +437,14 @@ int network_ports_adopt(struct network_sandbox *box, const int *socks, unsigned 
 	}
 	for (unsigned i = 0; i < box->n_ports && rc == 0; i++) {
 		struct network_port *p = &box->ports[i];
-		char host[NETWORK_ADDR_TEXT];
+		char host[SYS_ADDR_TEXT];
 		if (p->sock < 0 && p->outside && !absent_protocol(p)) {
 			/* One more than the monitor could hold. Whoever took it meanwhile has loopback; traffic from outside is ours
 			 * still. */
 			p->sock = bind_one(p, p->outside, box->engine->set.userland_proxy);
 			if (p->sock < 0)
 				network_note(box->engine, "container %s: port %s:%u is held by somebody else now: %s", box->name,
-					     network_addr_text(&p->host, host), p->outside, strerror(errno));
+					     sys_addr_text(&p->host, host), p->outside, strerror(errno));
 		}
 		if (p->sock >= 0 && !p->relay && box->engine->set.userland_proxy && p->protocol != IPPROTO_SCTP)
 			rc = network_relay_open(box->engine, p, &p->to, err);
@@ -457,7 +457,7 @@ int network_ports_adopt(struct network_sandbox *box, const int *socks, unsigned 
 struct json network_ports_show(const struct network_sandbox *box, struct arena *a)
 {
 	struct json o = json_object();
-	char s[NETWORK_ADDR_TEXT];
+	char s[SYS_ADDR_TEXT];
 	JSON_EACH_MEMBER(json_getl(&box->config, "ExposedPorts"), m) {
 		uint8_t protocol;
 		uint16_t inside;
@@ -474,7 +474,7 @@ struct json network_ports_show(const struct network_sandbox *box, struct arena *
 			continue;
 		if (list->kind != JSON_ARRAY)
 			*list = json_array();
-		json_add(a, &b, SPAN("HostIp"), json_str(arena_span(a, span_of(network_addr_text(&p->host, s)))));
+		json_add(a, &b, SPAN("HostIp"), json_str(arena_span(a, span_of(sys_addr_text(&p->host, s)))));
 		json_add(a, &b, SPAN("HostPort"), json_str(arena_printf(a, "%u", p->outside)));
 		json_push(a, list, b);
 	}

@@ -1,8 +1,8 @@
 /* What the files of this component share. */
 #pragma once
 
-#include "network/addr.h"
-#include "network/link.h"
+#include "sys/addr.h"
+#include "sys/link.h"
 #include "network/network.h"
 #include "network/nft.h"
 #include "network/pool.h"
@@ -39,8 +39,8 @@ struct network {
 	char bridge[16];
 	int ifindex;           /* of the bridge */
 	struct network_pool pool[2];
-	struct network_addr gateway_inside[2]; /* what containers route through when it is not the bridge (default-gateway) */
-	struct network_addr host_ip; /* where ports are published that name no address; family 0 = everywhere */
+	struct sys_addr gateway_inside[2]; /* what containers route through when it is not the bridge (default-gateway) */
+	struct sys_addr host_ip; /* where ports are published that name no address; family 0 = everywhere */
 	struct list endpoints; /* network_endpoint.of_network */
 };
 
@@ -53,7 +53,7 @@ struct network_endpoint {
 	char id[65];
 	char outside[16], inside[16]; /* interfaces; "" for host and none */
 	int inside_index, outside_index; /* 0 = not made yet */
-	struct network_prefix addr[2]; /* family 0 = none */
+	struct sys_prefix addr[2]; /* family 0 = none */
 	uint8_t mac[6];
 	int64_t priority;
 };
@@ -61,14 +61,14 @@ struct network_endpoint {
 struct network_port { /* one published address of the host */
 	uint8_t protocol; /* IPPROTO_TCP, _UDP, _SCTP */
 	uint16_t inside;
-	struct network_addr host; /* the address bound, maybe unspecified */
+	struct sys_addr host; /* the address bound, maybe unspecified */
 	uint16_t outside;
 	uint16_t first, last;     /* wished for; 0 = any */
 	bool paired;              /* shares its number with the one before: IPv4 and IPv6 of one binding */
 	int sock;                 /* owned; -1 before it is bound */
 	struct network_relay *relay; /* owned; NULL without */
 	bool mapped, routed;      /* stands in PORTS, in ROUTED */
-	struct network_addr to;   /* what it is mapped to */
+	struct sys_addr to;   /* what it is mapped to */
 };
 
 struct network_sandbox {
@@ -89,8 +89,8 @@ struct network_settings {
 	struct arena arena;
 	bool bridge_none, icc, ip_forward, masquerade, ipv6, userland_proxy;
 	char bridge[16];                /* "" = docker0, knarr0 */
-	struct network_prefix bip[2], fixed[2];
-	struct network_addr gateway[2], host_ip;
+	struct sys_prefix bip[2], fixed[2];
+	struct sys_addr gateway[2], host_ip;
 	unsigned mtu;
 	struct network_supply *supplies; /* in the arena */
 	unsigned n_supplies;
@@ -107,7 +107,7 @@ struct network_engine {
 	int host_ns;            /* this thread's own namespace */
 	int route;              /* NETLINK_ROUTE in it */
 	int filter;             /* NETLINK_NETFILTER in it */
-	struct network_nft nft;
+	struct sys_nft nft;
 	struct list networks;
 	unsigned n_networks;
 	struct map sandboxes;   /* id → network_sandbox */
@@ -167,7 +167,7 @@ struct json network_endpoint_show(const struct network_endpoint *ep, bool names,
 struct json network_endpoint_names(const struct network_endpoint *ep, struct arena *a);
 /* The endpoint whose gateway the container uses for a family; NULL = none. */
 struct network_endpoint *network_gateway_endpoint(const struct network_sandbox *box, int v);
-struct network_addr network_endpoint_gateway(const struct network_endpoint *ep, int v);
+struct sys_addr network_endpoint_gateway(const struct network_endpoint *ep, int v);
 
 /* ---- ns.c */
 /* In and out of a namespace with the calling thread; leaving cannot fail (it aborts: a thread in a strange network is our
@@ -200,7 +200,7 @@ struct span network_text_resolv(const struct network_sandbox *box, struct arena 
 struct span network_text_hostname(const struct network_sandbox *box, struct arena *a);
 /* Servers that the container's name server asks: HostConfig.Dns, else settings, else the host's. */
 struct network_resolver {
-	struct network_addr addr;
+	struct sys_addr addr;
 	bool host; /* asked from the host's namespace: the host's own loopback */
 };
 unsigned network_text_resolvers(const struct network_sandbox *box, struct network_resolver *out, unsigned cap, int *out_ndots);
@@ -221,8 +221,8 @@ struct json network_ports_show(const struct network_sandbox *box, struct arena *
 int network_ports_adopt(struct network_sandbox *box, const int *socks, unsigned n, struct err *err);
 
 /* ---- relay.c */
-int network_relay_open(struct network_engine *e, struct network_port *p, const struct network_addr *to, struct err *err);
-void network_relay_retarget(struct network_relay *r, const struct network_addr *to);
+int network_relay_open(struct network_engine *e, struct network_port *p, const struct sys_addr *to, struct err *err);
+void network_relay_retarget(struct network_relay *r, const struct sys_addr *to);
 void network_relay_close(struct network_relay *r); /* accepts NULL; the socket stays the port's */
 
 /* ---- dns.c */

@@ -19,19 +19,19 @@ int network_sandbox_save(struct network_sandbox *box, struct err *err)
 	auto_arena struct arena arena = { 0 };
 	struct arena *a = &arena;
 	auto_buf struct buf out = { 0 };
-	char s[NETWORK_ADDR_TEXT], mac[18], file[80];
+	char s[SYS_ADDR_TEXT], mac[18], file[80];
 	struct json o = json_object(), list = json_array(), ports = json_array(), dns = json_array();
 	LIST_EACH(&box->endpoints, ep, struct network_endpoint, of_sandbox) {
 		struct json j = json_object(), addresses = json_array();
 		for (int v = V4; v <= V6; v++)
-			json_push(a, &addresses, text(a, ep->addr[v].addr.family ? network_prefix_text(&ep->addr[v], s) : ""));
+			json_push(a, &addresses, text(a, ep->addr[v].addr.family ? sys_prefix_text(&ep->addr[v], s) : ""));
 		json_add(a, &j, SPAN("network"), text(a, ep->net->id));
 		json_add(a, &j, SPAN("id"), text(a, ep->id));
 		json_add(a, &j, SPAN("outside"), text(a, ep->outside));
 		json_add(a, &j, SPAN("inside"), text(a, ep->inside));
 		json_add(a, &j, SPAN("index"), json_int(ep->inside_index));
 		json_add(a, &j, SPAN("outsideIndex"), json_int(ep->outside_index));
-		json_add(a, &j, SPAN("mac"), text(a, network_mac_text(ep->mac, mac)));
+		json_add(a, &j, SPAN("mac"), text(a, sys_mac_text(ep->mac, mac)));
 		json_add(a, &j, SPAN("addresses"), addresses);
 		json_add(a, &j, SPAN("wish"), ep->wish);
 		json_push(a, &list, j);
@@ -41,11 +41,11 @@ int network_sandbox_save(struct network_sandbox *box, struct err *err)
 		struct json j = json_object();
 		json_add(a, &j, SPAN("protocol"), json_int(p->protocol));
 		json_add(a, &j, SPAN("inside"), json_int(p->inside));
-		json_add(a, &j, SPAN("host"), text(a, network_addr_text(&p->host, s)));
+		json_add(a, &j, SPAN("host"), text(a, sys_addr_text(&p->host, s)));
 		json_add(a, &j, SPAN("outside"), json_int(p->outside));
 		json_add(a, &j, SPAN("mapped"), json_bool(p->mapped));
 		json_add(a, &j, SPAN("routed"), json_bool(p->routed));
-		json_add(a, &j, SPAN("to"), text(a, network_addr_text(&p->to, s)));
+		json_add(a, &j, SPAN("to"), text(a, sys_addr_text(&p->to, s)));
 		json_push(a, &ports, j);
 	}
 	for (int i = 0; i < 2; i++)
@@ -98,12 +98,12 @@ static int load_endpoint(struct network_sandbox *box, const struct json *j, stru
 	memcpy(ep->id, id.ptr, 64);
 	copy_text(json_getl(j, "outside"), ep->outside, sizeof(ep->outside));
 	copy_text(json_getl(j, "inside"), ep->inside, sizeof(ep->inside));
-	if (!network_mac_parse(json_span(json_getl(j, "mac")), ep->mac))
+	if (!sys_mac_parse(json_span(json_getl(j, "mac")), ep->mac))
 		return bad(box, "a hardware address is none", err);
 	for (uint32_t v = V4; v <= V6 && json_is(addresses, JSON_ARRAY) && v < addresses->n; v++) {
-		struct network_prefix p;
-		struct network_addr got;
-		if (!network_prefix_parse(json_span(&addresses->items[v]), &p))
+		struct sys_prefix p;
+		struct sys_addr got;
+		if (!sys_prefix_parse(json_span(&addresses->items[v]), &p))
 			continue; /* "" = none */
 		if (p.addr.family != network_family((int)v) || network_pool_take(&n->pool[v], &p.addr, &got) != NETWORK_TAKEN)
 			return bad(box, "an address is not its own", err);
@@ -120,7 +120,7 @@ static int load_port(struct network_sandbox *box, const struct json *j, struct e
 	struct span to = json_span(json_getl(j, "to"));
 	if ((protocol != IPPROTO_TCP && protocol != IPPROTO_UDP && protocol != IPPROTO_SCTP) || inside < 1 || inside > 65535 ||
 		outside < 1 ||
-	    outside > 65535 || !network_addr_parse(json_span(json_getl(j, "host")), &p.host) || (to.len && !network_addr_parse(to,
+	    outside > 65535 || !sys_addr_parse(json_span(json_getl(j, "host")), &p.host) || (to.len && !sys_addr_parse(to,
 	    &p.to)))
 		return bad(box, "a published port is none", err);
 	p.protocol = (uint8_t)protocol;

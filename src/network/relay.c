@@ -29,7 +29,7 @@
 
 struct network_relay {
 	struct loop *loop;
-	struct network_addr to;
+	struct sys_addr to;
 	uint16_t port;
 	bool udp, closing;
 	struct loop_fd listen;
@@ -200,7 +200,7 @@ static int dial(struct network_relay *r)
 	struct sockaddr_storage to;
 	if (!r->to.family) /* the container has no gateway network now */
 		return -1;
-	socklen_t len = network_addr_sock(&r->to, r->port, &to);
+	socklen_t len = sys_addr_sock(&r->to, r->port, &to);
 	auto_fd int s = socket(r->to.family, (r->udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (s < 0 || (connect(s, (struct sockaddr *)&to, len) < 0 && errno != EINPROGRESS))
 		return -1;
@@ -385,7 +385,7 @@ static void on_listen(struct loop_fd *f, unsigned events)
 		tcp_accept(r);
 }
 
-int network_relay_open(struct network_engine *e, struct network_port *p, const struct network_addr *to, struct err *err)
+int network_relay_open(struct network_engine *e, struct network_port *p, const struct sys_addr *to, struct err *err)
 {
 	struct network_relay *r = mem_new(struct network_relay);
 	int on = 1;
@@ -412,7 +412,7 @@ int network_relay_open(struct network_engine *e, struct network_port *p, const s
 	return 0;
 }
 
-void network_relay_retarget(struct network_relay *r, const struct network_addr *to)
+void network_relay_retarget(struct network_relay *r, const struct sys_addr *to)
 {
 	r->to = *to; /* connections that exist lose their way with the address that went */
 }

@@ -243,13 +243,13 @@ static int inside_make(struct network_sandbox *box, int *out_ns, int *out_route,
 	if (rc == 0)
 		rc = sysctls(box, err);
 	if (rc == 0) {
-		route = network_nl_open(NETLINK_ROUTE, err);
+		route = sys_nl_open(NETLINK_ROUTE, err);
 		rc = route < 0 ? -(int)(err ? err->class : ERR_IO) : 0;
 	}
 	if (rc == 0) {
-		auto_nl_batch struct network_nl_batch b = { 0 };
-		network_link_up_add(&b, 1, true); /* lo is always the first */
-		rc = network_nl_commit(route, &b, NULL, "starting the loopback interface", err);
+		auto_nl_batch struct sys_nl_batch b = { 0 };
+		sys_link_up_add(&b, 1, true); /* lo is always the first */
+		rc = sys_nl_commit(route, &b, NULL, "starting the loopback interface", err);
 	}
 	if (rc == 0 && wants_dns(box))
 		rc = network_dns_open(box, err);
@@ -271,7 +271,7 @@ static int inside_open(struct network_sandbox *box, int *out_ns, int *out_route,
 	int rc = network_ns_enter(ns, err);
 	if (rc < 0)
 		return rc;
-	int route = network_nl_open(NETLINK_ROUTE, err);
+	int route = sys_nl_open(NETLINK_ROUTE, err);
 	network_ns_leave(box->engine);
 	if (route < 0)
 		return -(int)(err ? err->class : ERR_IO);
@@ -313,15 +313,15 @@ static int interface_sysctls(struct network_endpoint *ep, int ns, bool default_v
 
 static int routes_settle(struct network_sandbox *box, int route, struct err *err)
 {
-	auto_nl_batch struct network_nl_batch b = { 0 };
+	auto_nl_batch struct sys_nl_batch b = { 0 };
 	for (int v = V4; v <= V6; v++) {
 		struct network_endpoint *ep = network_gateway_endpoint(box, v);
 		if (!ep)
 			continue;
-		struct network_addr gw = network_endpoint_gateway(ep, v);
-		network_route_add(&b, network_family(v), NULL, &gw, ep->inside_index);
+		struct sys_addr gw = network_endpoint_gateway(ep, v);
+		sys_route_add(&b, network_family(v), NULL, &gw, ep->inside_index);
 	}
-	return b.n ? network_nl_commit(route, &b, NULL, "setting the default route", err) : 0;
+	return b.n ? sys_nl_commit(route, &b, NULL, "setting the default route", err) : 0;
 }
 
 /* The pair, made at its places; then addresses inside. */
@@ -329,40 +329,40 @@ static int attach(struct network_endpoint *ep, int ns, int route, bool default_v
 {
 	struct network_engine *e = ep->box->engine;
 	const struct network *n = ep->net;
-	auto_nl_batch struct network_nl_batch b = { 0 };
+	auto_nl_batch struct sys_nl_batch b = { 0 };
 	if (n->driver != NETWORK_BRIDGE)
 		return 0;
-	struct network_veth v = { .name = ep->outside, .peer = ep->inside, .master = n->ifindex, .netns_fd = ns, .mtu = n->mtu };
+	struct sys_veth v = { .name = ep->outside, .peer = ep->inside, .master = n->ifindex, .netns_fd = ns, .mtu = n->mtu };
 	memcpy(v.peer_mac, ep->mac, 6);
-	network_link_veth_add(&b, &v);
-	network_link_port_up_add(&b, ep->outside,
-				 (n->icc ? 0 : NETWORK_PORT_ISOLATED) | (ep->box->n_ports ? NETWORK_PORT_HAIRPIN : 0));
-	int rc = network_nl_commit(e->route, &b, NULL, "making an interface", err);
+	sys_link_veth_add(&b, &v);
+	sys_link_port_up_add(&b, ep->outside,
+				 (n->icc ? 0 : SYS_PORT_ISOLATED) | (ep->box->n_ports ? SYS_PORT_HAIRPIN : 0));
+	int rc = sys_nl_commit(e->route, &b, NULL, "making an interface", err);
 	if (rc < 0)
 		return rc;
 	FAILPOINT("network.start.linked");
-	struct network_link l;
-	if ((rc = interface_sysctls(ep, ns, default_v6, err)) < 0 || (rc = network_link_get(route, ep->inside, 0, &l, err)) < 0)
+	struct sys_link l;
+	if ((rc = interface_sysctls(ep, ns, default_v6, err)) < 0 || (rc = sys_link_get(route, ep->inside, 0, &l, err)) < 0)
 		return rc;
 	ep->inside_index = l.index;
 	ep->outside_index = l.peer;
 	for (int f = V4; f <= V6; f++)
 		if (ep->addr[f].addr.family)
-			network_address_add(&b, l.index, &ep->addr[f]);
+			sys_address_add(&b, l.index, &ep->addr[f]);
 	JSON_EACH_ITEM(json_path(&ep->wish, "IPAMConfig", "LinkLocalIPs", NULL), item) {
-		struct network_prefix p;
-		if (network_addr_parse(json_span(item), &p.addr)) {
+		struct sys_prefix p;
+		if (sys_addr_parse(json_span(item), &p.addr)) {
 			p.bits = p.addr.family == AF_INET ? 16 : 64;
-			network_address_add(&b, l.index, &p);
+			sys_address_add(&b, l.index, &p);
 		}
 	}
-	network_link_up_add(&b, l.index, true);
-	network_link_sync_add(&b, l.index, NULL);
-	if ((rc = network_nl_commit(route, &b, NULL, "giving an interface its addresses", err)) < 0)
+	sys_link_up_add(&b, l.index, true);
+	sys_link_sync_add(&b, l.index, NULL);
+	if ((rc = sys_nl_commit(route, &b, NULL, "giving an interface its addresses", err)) < 0)
 		return rc;
-	network_link_sync_add(&b, 0, ep->outside);
-	network_link_sync_add(&b, n->ifindex, NULL);
-	return network_nl_commit(e->route, &b, NULL, "putting an interface to use", err);
+	sys_link_sync_add(&b, 0, ep->outside);
+	sys_link_sync_add(&b, n->ifindex, NULL);
+	return sys_nl_commit(e->route, &b, NULL, "putting an interface to use", err);
 }
 
 static int build(struct network_sandbox *box, struct err *err)
@@ -576,10 +576,10 @@ static int join_running(struct network_sandbox *box, struct network *net, const 
 	return 0;
 undo:;
 	static const int gone[] = { ENODEV, 0 };
-	auto_nl_batch struct network_nl_batch b = { 0 };
+	auto_nl_batch struct sys_nl_batch b = { 0 };
 	if (ep->outside[0]) {
-		network_link_delete_add(&b, ep->outside);
-		(void)network_nl_commit(e->route, &b, gone, "removing an interface", NULL); /* the first failure is the one to tell */
+		sys_link_delete_add(&b, ep->outside);
+		(void)sys_nl_commit(e->route, &b, gone, "removing an interface", NULL); /* the first failure is the one to tell */
 	}
 	network_endpoint_free(ep);
 	if (route >= 0)
@@ -648,10 +648,10 @@ int network_disconnect(struct network_engine *e, const struct network_wish *w, s
 	if ((rc = inside_open(box, &ns, &route, err)) < 0)
 		return rc;
 	network_ports_unmap(box);
-	auto_nl_batch struct network_nl_batch b = { 0 };
+	auto_nl_batch struct sys_nl_batch b = { 0 };
 	if (found->outside[0]) {
-		network_link_delete_add(&b, found->outside);
-		if ((rc = network_nl_commit(e->route, &b, gone, "removing an interface", err)) < 0)
+		sys_link_delete_add(&b, found->outside);
+		if ((rc = sys_nl_commit(e->route, &b, gone, "removing an interface", err)) < 0)
 			return rc;
 	}
 	network_endpoint_free(found);
@@ -672,7 +672,7 @@ struct counting {
 	unsigned cap, n;
 };
 
-static int on_link(void *arg, const struct network_link *l)
+static int on_link(void *arg, const struct sys_link *l)
 {
 	struct counting *c = arg;
 	if (strcmp(l->name, "lo") == 0 || c->n == c->cap)
@@ -695,7 +695,7 @@ int network_stats(struct network_engine *e, const char *id, struct network_stats
 		return -ERR_NOT_FOUND;
 	int rc = box->host ? 0 : inside_open(box, &ns, &route, err);
 	if (rc == 0 && !box->host)
-		rc = network_link_each(route, on_link, &c, err);
+		rc = sys_link_each(route, on_link, &c, err);
 	if (rc == 0)
 		*out_n = c.n;
 	return rc;

@@ -21,22 +21,22 @@ static int read_bool(const struct json *tree, const char *key, bool *out, struct
 	return 0;
 }
 
-static int read_prefix(const struct json *tree, const char *key, int family, struct network_prefix *out, struct err *err)
+static int read_prefix(const struct json *tree, const char *key, int family, struct sys_prefix *out, struct err *err)
 {
 	const struct json *v = json_get(tree, span_of(key));
 	if (!v || json_span(v).len == 0)
 		return 0;
-	if (!network_prefix_parse(json_span(v), out) || out->addr.family != family)
+	if (!sys_prefix_parse(json_span(v), out) || out->addr.family != family)
 		return bad(err, key, family == AF_INET ? "not an IPv4 CIDR block" : "not an IPv6 CIDR block");
 	return 0;
 }
 
-static int read_addr(const struct json *tree, const char *key, int family, struct network_addr *out, struct err *err)
+static int read_addr(const struct json *tree, const char *key, int family, struct sys_addr *out, struct err *err)
 {
 	const struct json *v = json_get(tree, span_of(key));
 	if (!v || json_span(v).len == 0)
 		return 0;
-	if (!network_addr_parse(json_span(v), out) || (family && out->family != family))
+	if (!sys_addr_parse(json_span(v), out) || (family && out->family != family))
 		return bad(err, key, "not an IP address of the right family");
 	return 0;
 }
@@ -53,11 +53,11 @@ static int read_supplies(struct network_settings *s, const struct json *list, st
 	JSON_EACH_ITEM(list, item) {
 		struct network_supply p = { 0 };
 		int64_t size = json_i64(json_getl(item, "size"), -1);
-		if (!network_prefix_parse(json_span(json_getl(item, "base")), &p.base))
+		if (!sys_prefix_parse(json_span(json_getl(item, "base")), &p.base))
 			return bad(err, key, "\"base\" is no CIDR block");
-		if (size < p.base.bits || size > (int64_t)network_addr_len(&p.base.addr) * 8)
+		if (size < p.base.bits || size > (int64_t)sys_addr_len(&p.base.addr) * 8)
 			return bad(err, key, "\"size\" is less than the base's own, or more than an address has");
-		p.base = network_prefix_mask(p.base);
+		p.base = sys_prefix_mask(p.base);
 		p.size = (uint8_t)size;
 		s->supplies[s->n_supplies++] = p;
 	}
@@ -101,8 +101,8 @@ int network_settings_read(struct network_settings *s, const struct json *tree, s
 	    (rc = read_list(s, tree, "dns-search", &s->dns_search, err)) < 0)
 		return rc;
 	JSON_EACH_ITEM(&s->dns, item) {
-		struct network_addr a;
-		if (!network_addr_parse(json_span(item), &a))
+		struct sys_addr a;
+		if (!sys_addr_parse(json_span(item), &a))
 			return bad(err, "dns", "not a list of IP addresses");
 	}
 	int64_t mtu = json_i64(json_getl(tree, "mtu"), 1500);

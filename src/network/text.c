@@ -20,12 +20,12 @@ static bool word(struct span s)
 	return s.len > 0 && s.len <= 255;
 }
 
-static void host_gateway(const struct network_sandbox *box, char out[NETWORK_ADDR_TEXT])
+static void host_gateway(const struct network_sandbox *box, char out[SYS_ADDR_TEXT])
 {
 	out[0] = 0;
 	LIST_EACH(&box->engine->networks, n, struct network, link)
 		if (n->builtin && n->driver == NETWORK_BRIDGE)
-			network_addr_text(&n->pool[V4].gateway, out);
+			sys_addr_text(&n->pool[V4].gateway, out);
 }
 
 /* "name:address", "name:host-gateway"; an IPv6 address may stand in brackets. */
@@ -33,8 +33,8 @@ static void extra_hosts(const struct network_sandbox *box, struct buf *out)
 {
 	JSON_EACH_ITEM(json_getl(&box->host_config, "ExtraHosts"), item) {
 		struct span name, to;
-		char gateway[NETWORK_ADDR_TEXT];
-		struct network_addr a;
+		char gateway[SYS_ADDR_TEXT];
+		struct sys_addr a;
 		if (!span_split(json_span(item), ':', &name, &to) && !span_split(json_span(item), '=', &name, &to))
 			continue;
 		if (span_is(to, "host-gateway")) {
@@ -43,7 +43,7 @@ static void extra_hosts(const struct network_sandbox *box, struct buf *out)
 		}
 		if (to.len > 2 && to.ptr[0] == '[' && to.ptr[to.len - 1] == ']')
 			to = span_sub(to, 1, to.len - 1);
-		if (word(name) && network_addr_parse(to, &a))
+		if (word(name) && sys_addr_parse(to, &a))
 			buf_printf(out, "%.*s\t%.*s\n", SPAN_ARG(to), SPAN_ARG(name));
 	}
 }
@@ -53,7 +53,7 @@ static void legacy_links(const struct network_sandbox *box, struct buf *out)
 {
 	JSON_EACH_ITEM(json_getl(&box->host_config, "Links"), item) {
 		struct span id, alias;
-		char host[256], s[NETWORK_ADDR_TEXT];
+		char host[256], s[SYS_ADDR_TEXT];
 		if (!span_split(json_span(item), ':', &id, &alias) || !word(alias))
 			continue;
 		const struct network_sandbox *other = map_get(&box->engine->sandboxes, id);
@@ -62,7 +62,7 @@ static void legacy_links(const struct network_sandbox *box, struct buf *out)
 		LIST_EACH(&other->endpoints, ep, struct network_endpoint, of_sandbox) {
 			if (network_user_defined(ep->net) || !ep->addr[V4].addr.family)
 				continue;
-			buf_printf(out, "%s\t%.*s %s", network_addr_text(&ep->addr[V4].addr, s), SPAN_ARG(alias),
+			buf_printf(out, "%s\t%.*s %s", sys_addr_text(&ep->addr[V4].addr, s), SPAN_ARG(alias),
 				network_sandbox_hostname(other, host));
 			if (!span_is(alias, other->name))
 				buf_printf(out, " %s", other->name);
@@ -74,7 +74,7 @@ static void legacy_links(const struct network_sandbox *box, struct buf *out)
 struct span network_text_hosts(const struct network_sandbox *box, struct arena *a)
 {
 	auto_buf struct buf out = { 0 };
-	char host[256], s[NETWORK_ADDR_TEXT];
+	char host[256], s[SYS_ADDR_TEXT];
 	struct span domain = json_span(json_getl(&box->config, "Domainname"));
 	if (box->host) {
 		/* The host's own names, as Docker copies them; a host without the file has none to give. */
@@ -94,7 +94,7 @@ struct span network_text_hosts(const struct network_sandbox *box, struct arena *
 			for (int v = V4; v <= V6; v++) {
 				if (!ep->addr[v].addr.family)
 					continue;
-				buf_printf(&out, "%s\t", network_addr_text(&ep->addr[v].addr, s));
+				buf_printf(&out, "%s\t", sys_addr_text(&ep->addr[v].addr, s));
 				if (word(domain))
 					buf_printf(&out, "%s.%.*s ", host, SPAN_ARG(domain));
 				buf_printf(&out, "%s\n", host);
@@ -116,7 +116,7 @@ struct span network_text_hostname(const struct network_sandbox *box, struct aren
 /* ---- resolv.conf */
 
 struct resolv {
-	struct network_addr servers[SERVERS_MAX];
+	struct sys_addr servers[SERVERS_MAX];
 	unsigned n;
 	struct span search[SEARCH_MAX];
 	unsigned n_search;
@@ -125,11 +125,11 @@ struct resolv {
 
 static void add_server(struct resolv *r, struct span text)
 {
-	struct network_addr a;
+	struct sys_addr a;
 	ptrdiff_t zone = span_chr(text, '%');
 	if (zone >= 0) /* fe80::1%eth0 means nothing elsewhere */
 		return;
-	if (r->n < SERVERS_MAX && network_addr_parse(text, &a))
+	if (r->n < SERVERS_MAX && sys_addr_parse(text, &a))
 		r->servers[r->n++] = a;
 }
 
@@ -227,7 +227,7 @@ static bool has_ndots(struct span options, int *out)
 struct span network_text_resolv(const struct network_sandbox *box, struct arena *a)
 {
 	auto_buf struct buf text = { 0 }, options = { 0 }, out = { 0 };
-	char s[NETWORK_ADDR_TEXT];
+	char s[SYS_ADDR_TEXT];
 	struct resolv r;
 	int ndots;
 	bool inner = box->dns || box->dns_ports[0], named = json_is(list_of(box, "Dns", NULL), JSON_ARRAY);
@@ -241,9 +241,9 @@ struct span network_text_resolv(const struct network_sandbox *box, struct arena 
 	}
 	for (unsigned i = 0; i < r.n && !inner; i++) {
 		/* The host's loopback is not the container's. */
-		if (network_addr_loopback(&r.servers[i]) && !box->host && !named)
+		if (sys_addr_loopback(&r.servers[i]) && !box->host && !named)
 			continue;
-		buf_printf(&out, "nameserver %s\n", network_addr_text(&r.servers[i], s));
+		buf_printf(&out, "nameserver %s\n", sys_addr_text(&r.servers[i], s));
 		written++;
 	}
 	if (!written && !box->host)
@@ -279,6 +279,6 @@ unsigned network_text_resolvers(const struct network_sandbox *box, struct networ
 	JSON_EACH_ITEM(opts, item)
 		(void)has_ndots(json_span(item), out_ndots); /* stays 0 where none is said */
 	for (unsigned i = 0; i < r.n && n < cap; i++)
-		out[n++] = (struct network_resolver){ r.servers[i], !named && network_addr_loopback(&r.servers[i]) };
+		out[n++] = (struct network_resolver){ r.servers[i], !named && sys_addr_loopback(&r.servers[i]) };
 	return n;
 }

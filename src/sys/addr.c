@@ -2,16 +2,16 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
-#include "network/addr.h"
+#include "sys/addr.h"
 
-bool network_addr_parse(struct span text, struct network_addr *out)
+bool sys_addr_parse(struct span text, struct sys_addr *out)
 {
 	char s[INET6_ADDRSTRLEN + 1];
 	if (text.len == 0 || text.len >= sizeof(s) || memchr(text.ptr, 0, text.len))
 		return false;
 	memcpy(s, text.ptr, text.len);
 	s[text.len] = 0;
-	struct network_addr a = { 0 };
+	struct sys_addr a = { 0 };
 	a.family = strchr(s, ':') ? AF_INET6 : AF_INET;
 	if (inet_pton(a.family, s, a.b) != 1)
 		return false;
@@ -19,56 +19,56 @@ bool network_addr_parse(struct span text, struct network_addr *out)
 	return true;
 }
 
-bool network_prefix_parse(struct span text, struct network_prefix *out)
+bool sys_prefix_parse(struct span text, struct sys_prefix *out)
 {
 	struct span head, tail;
-	struct network_prefix p = { 0 };
+	struct sys_prefix p = { 0 };
 	uint64_t bits;
-	if (!span_split(text, '/', &head, &tail) || !network_addr_parse(head, &p.addr) || tail.len > 3 || !span_to_u64(tail,
+	if (!span_split(text, '/', &head, &tail) || !sys_addr_parse(head, &p.addr) || tail.len > 3 || !span_to_u64(tail,
 		&bits) ||
-	    bits > network_addr_len(&p.addr) * 8 || (tail.len > 1 && tail.ptr[0] == '0'))
+	    bits > sys_addr_len(&p.addr) * 8 || (tail.len > 1 && tail.ptr[0] == '0'))
 		return false;
 	p.bits = (uint8_t)bits;
 	*out = p;
 	return true;
 }
 
-char *network_addr_text(const struct network_addr *a, char out[NETWORK_ADDR_TEXT])
+char *sys_addr_text(const struct sys_addr *a, char out[SYS_ADDR_TEXT])
 {
 	out[0] = 0;
 	if (a->family)
-		inet_ntop(a->family, a->b, out, NETWORK_ADDR_TEXT);
+		inet_ntop(a->family, a->b, out, SYS_ADDR_TEXT);
 	return out;
 }
 
-char *network_prefix_text(const struct network_prefix *p, char out[NETWORK_ADDR_TEXT])
+char *sys_prefix_text(const struct sys_prefix *p, char out[SYS_ADDR_TEXT])
 {
-	network_addr_text(&p->addr, out);
+	sys_addr_text(&p->addr, out);
 	size_t n = strlen(out);
-	snprintf(out + n, NETWORK_ADDR_TEXT - n, "/%u", p->bits);
+	snprintf(out + n, SYS_ADDR_TEXT - n, "/%u", p->bits);
 	return out;
 }
 
-bool network_addr_eq(const struct network_addr *a, const struct network_addr *b)
+bool sys_addr_eq(const struct sys_addr *a, const struct sys_addr *b)
 {
-	return a->family == b->family && (a->family == 0 || memcmp(a->b, b->b, network_addr_len(a)) == 0);
+	return a->family == b->family && (a->family == 0 || memcmp(a->b, b->b, sys_addr_len(a)) == 0);
 }
 
-bool network_addr_zero(const struct network_addr *a)
+bool sys_addr_zero(const struct sys_addr *a)
 {
 	static const uint8_t zero[16];
 	return memcmp(a->b, zero, 16) == 0;
 }
 
-bool network_addr_loopback(const struct network_addr *a)
+bool sys_addr_loopback(const struct sys_addr *a)
 {
 	static const uint8_t one[16] = { [15] = 1 };
 	return a->family == AF_INET ? a->b[0] == 127 : a->family == AF_INET6 && memcmp(a->b, one, 16) == 0;
 }
 
-struct network_prefix network_prefix_mask(struct network_prefix p)
+struct sys_prefix sys_prefix_mask(struct sys_prefix p)
 {
-	unsigned len = network_addr_len(&p.addr);
+	unsigned len = sys_addr_len(&p.addr);
 	for (unsigned i = 0; i < len; i++) {
 		unsigned have = p.bits > i * 8 ? p.bits - i * 8 : 0;
 		if (have < 8)
@@ -77,53 +77,53 @@ struct network_prefix network_prefix_mask(struct network_prefix p)
 	return p;
 }
 
-bool network_prefix_has(const struct network_prefix *p, const struct network_addr *a)
+bool sys_prefix_has(const struct sys_prefix *p, const struct sys_addr *a)
 {
 	if (p->addr.family != a->family)
 		return false;
-	struct network_prefix x = network_prefix_mask((struct network_prefix){ *a, p->bits });
-	struct network_prefix y = network_prefix_mask(*p);
-	return network_addr_eq(&x.addr, &y.addr);
+	struct sys_prefix x = sys_prefix_mask((struct sys_prefix){ *a, p->bits });
+	struct sys_prefix y = sys_prefix_mask(*p);
+	return sys_addr_eq(&x.addr, &y.addr);
 }
 
-bool network_prefix_overlaps(const struct network_prefix *a, const struct network_prefix *b)
+bool sys_prefix_overlaps(const struct sys_prefix *a, const struct sys_prefix *b)
 {
-	return a->bits <= b->bits ? network_prefix_has(a, &b->addr) : network_prefix_has(b, &a->addr);
+	return a->bits <= b->bits ? sys_prefix_has(a, &b->addr) : sys_prefix_has(b, &a->addr);
 }
 
-uint64_t network_prefix_size(const struct network_prefix *p)
+uint64_t sys_prefix_size(const struct sys_prefix *p)
 {
-	unsigned host = network_addr_len(&p->addr) * 8 - p->bits;
+	unsigned host = sys_addr_len(&p->addr) * 8 - p->bits;
 	return host >= 64 ? UINT64_MAX : UINT64_C(1) << host;
 }
 
 /* The last 8 bytes of an address (all 4 of AF_INET) as a number. */
-static uint64_t low(const struct network_addr *a)
+static uint64_t low(const struct sys_addr *a)
 {
-	unsigned len = network_addr_len(a), from = len > 8 ? len - 8 : 0;
+	unsigned len = sys_addr_len(a), from = len > 8 ? len - 8 : 0;
 	uint64_t v = 0;
 	for (unsigned i = from; i < len; i++)
 		v = v << 8 | a->b[i];
 	return v;
 }
 
-struct network_addr network_prefix_at(const struct network_prefix *p, uint64_t offset)
+struct sys_addr sys_prefix_at(const struct sys_prefix *p, uint64_t offset)
 {
-	struct network_addr a = network_prefix_mask(*p).addr;
-	unsigned len = network_addr_len(&a);
+	struct sys_addr a = sys_prefix_mask(*p).addr;
+	unsigned len = sys_addr_len(&a);
 	uint64_t v = low(&a) + offset;
 	for (unsigned i = 0; i < 8 && i < len; i++, v >>= 8)
 		a.b[len - 1 - i] = (uint8_t)v;
 	return a;
 }
 
-uint64_t network_prefix_offset(const struct network_prefix *p, const struct network_addr *a)
+uint64_t sys_prefix_offset(const struct sys_prefix *p, const struct sys_addr *a)
 {
-	struct network_addr base = network_prefix_mask(*p).addr;
+	struct sys_addr base = sys_prefix_mask(*p).addr;
 	return low(a) - low(&base);
 }
 
-socklen_t network_addr_sock(const struct network_addr *a, uint16_t port, struct sockaddr_storage *out)
+socklen_t sys_addr_sock(const struct sys_addr *a, uint16_t port, struct sockaddr_storage *out)
 {
 	memset(out, 0, sizeof(*out));
 	if (a->family == AF_INET) {
@@ -140,9 +140,9 @@ socklen_t network_addr_sock(const struct network_addr *a, uint16_t port, struct 
 	return sizeof(*in6);
 }
 
-void network_addr_from_sock(const struct sockaddr_storage *s, struct network_addr *out, uint16_t *out_port)
+void sys_addr_from_sock(const struct sockaddr_storage *s, struct sys_addr *out, uint16_t *out_port)
 {
-	*out = (struct network_addr){ 0 };
+	*out = (struct sys_addr){ 0 };
 	*out_port = 0;
 	if (s->ss_family == AF_INET) {
 		const struct sockaddr_in *in = (const struct sockaddr_in *)s;
@@ -157,7 +157,7 @@ void network_addr_from_sock(const struct sockaddr_storage *s, struct network_add
 	}
 }
 
-bool network_mac_parse(struct span text, uint8_t out[6])
+bool sys_mac_parse(struct span text, uint8_t out[6])
 {
 	uint8_t mac[6];
 	if (text.len != 17)
@@ -174,7 +174,7 @@ bool network_mac_parse(struct span text, uint8_t out[6])
 	return true;
 }
 
-char *network_mac_text(const uint8_t mac[6], char out[18])
+char *sys_mac_text(const uint8_t mac[6], char out[18])
 {
 	snprintf(out, 18, "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
 	return out;

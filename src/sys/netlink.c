@@ -2,17 +2,17 @@
 #include <arpa/inet.h>
 #include <sys/socket.h>
 
-#include "network/netlink.h"
+#include "sys/netlink.h"
 
 #define ANSWER_MAX 65536 /* the kernel's dumps come in pieces of at most 32 KB */
 
-void network_nl_batch_done(struct network_nl_batch *b)
+void sys_nl_batch_done(struct sys_nl_batch *b)
 {
 	buf_done(&b->out);
 	b->n = 0;
 }
 
-int network_nl_open(int protocol, struct err *err)
+int sys_nl_open(int protocol, struct err *err)
 {
 	auto_fd int s = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
 	struct sockaddr_nl me = { .nl_family = AF_NETLINK };
@@ -33,10 +33,10 @@ static void pad(struct buf *out)
 	buf_add(out, zero, -out->len & 3);
 }
 
-size_t network_nl_begin(struct network_nl_batch *b, uint16_t type, unsigned flags, const void *head, size_t len)
+size_t sys_nl_begin(struct sys_nl_batch *b, uint16_t type, unsigned flags, const void *head, size_t len)
 {
 	size_t at = b->out.len;
-	bool ack = !(flags & NETWORK_NL_NO_ACK) && (flags & NLM_F_DUMP) != NLM_F_DUMP;
+	bool ack = !(flags & SYS_NL_NO_ACK) && (flags & NLM_F_DUMP) != NLM_F_DUMP;
 	struct nlmsghdr h = { .nlmsg_type = type,
 			      .nlmsg_flags = (uint16_t)(NLM_F_REQUEST | (ack ? NLM_F_ACK : 0) | (flags & 0xffff)),
 			      .nlmsg_seq = ++b->seq };
@@ -47,13 +47,13 @@ size_t network_nl_begin(struct network_nl_batch *b, uint16_t type, unsigned flag
 	return at;
 }
 
-void network_nl_end(struct network_nl_batch *b, size_t message)
+void sys_nl_end(struct sys_nl_batch *b, size_t message)
 {
 	uint32_t len = (uint32_t)(b->out.len - message);
 	memcpy(b->out.ptr + message + offsetof(struct nlmsghdr, nlmsg_len), &len, 4);
 }
 
-void network_nl_put(struct network_nl_batch *b, uint16_t type, const void *data, size_t len)
+void sys_nl_put(struct sys_nl_batch *b, uint16_t type, const void *data, size_t len)
 {
 	assert(len < 65000);
 	struct nlattr a = { .nla_len = (uint16_t)(NLA_HDRLEN + len), .nla_type = type };
@@ -62,20 +62,20 @@ void network_nl_put(struct network_nl_batch *b, uint16_t type, const void *data,
 	pad(&b->out);
 }
 
-void network_nl_be32(struct network_nl_batch *b, uint16_t type, uint32_t v)
+void sys_nl_be32(struct sys_nl_batch *b, uint16_t type, uint32_t v)
 {
 	v = htonl(v);
-	network_nl_put(b, type, &v, 4);
+	sys_nl_put(b, type, &v, 4);
 }
 
-size_t network_nl_nest(struct network_nl_batch *b, uint16_t type)
+size_t sys_nl_nest(struct sys_nl_batch *b, uint16_t type)
 {
 	size_t at = b->out.len;
-	network_nl_put(b, type | NLA_F_NESTED, NULL, 0);
+	sys_nl_put(b, type | NLA_F_NESTED, NULL, 0);
 	return at;
 }
 
-void network_nl_nest_end(struct network_nl_batch *b, size_t nest)
+void sys_nl_nest_end(struct sys_nl_batch *b, size_t nest)
 {
 	size_t len = b->out.len - nest;
 	assert(len < 65536); /* who nests lists bounds them */
@@ -83,7 +83,7 @@ void network_nl_nest_end(struct network_nl_batch *b, size_t nest)
 	memcpy(b->out.ptr + nest + offsetof(struct nlattr, nla_len), &short_len, 2);
 }
 
-void network_nl_attrs(const void *data, size_t len, const struct nlattr **out, unsigned n_out)
+void sys_nl_attrs(const void *data, size_t len, const struct nlattr **out, unsigned n_out)
 {
 	memset(out, 0, n_out * sizeof(*out));
 	const char *p = data;
@@ -100,28 +100,28 @@ void network_nl_attrs(const void *data, size_t len, const struct nlattr **out, u
 	}
 }
 
-struct span network_nl_text(const struct nlattr *a)
+struct span sys_nl_text(const struct nlattr *a)
 {
 	if (!a)
 		return SPAN_EMPTY;
-	const char *s = network_nl_data(a);
-	return span_make(s, strnlen(s, network_nl_len(a)));
+	const char *s = sys_nl_data(a);
+	return span_make(s, strnlen(s, sys_nl_len(a)));
 }
 
-uint32_t network_nl_get_u32(const struct nlattr *a)
+uint32_t sys_nl_get_u32(const struct nlattr *a)
 {
 	uint32_t v = 0;
-	if (a && network_nl_len(a) >= 4)
-		memcpy(&v, network_nl_data(a), 4);
+	if (a && sys_nl_len(a) >= 4)
+		memcpy(&v, sys_nl_data(a), 4);
 	return v;
 }
 
-uint32_t network_nl_get_be32(const struct nlattr *a)
+uint32_t sys_nl_get_be32(const struct nlattr *a)
 {
-	return ntohl(network_nl_get_u32(a));
+	return ntohl(sys_nl_get_u32(a));
 }
 
-static int send_all(int sock, struct network_nl_batch *b, const char *what, struct err *err)
+static int send_all(int sock, struct sys_nl_batch *b, const char *what, struct err *err)
 {
 	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
 	ssize_t n;
@@ -146,8 +146,8 @@ static int failure(const struct nlmsghdr *m, const char *what, struct err *err)
 			at += NLMSG_ALIGN(e->msg.nlmsg_len) - NLMSG_HDRLEN;
 		const struct nlattr *attrs[NLMSGERR_ATTR_MSG + 1] = { NULL };
 		if (at < m->nlmsg_len)
-			network_nl_attrs((const char *)m + at, m->nlmsg_len - at, attrs, ARRAY_LEN(attrs));
-		words = network_nl_text(attrs[NLMSGERR_ATTR_MSG]);
+			sys_nl_attrs((const char *)m + at, m->nlmsg_len - at, attrs, ARRAY_LEN(attrs));
+		words = sys_nl_text(attrs[NLMSGERR_ATTR_MSG]);
 	}
 	if (words.len)
 		return err_sys_num(err, -e->error, "%s: %.*s", what, SPAN_ARG(words));
@@ -171,7 +171,7 @@ static ssize_t answer(int sock, char *data, int flags)
 	return n;
 }
 
-int network_nl_commit(int sock, struct network_nl_batch *b, const int *ignore, const char *what, struct err *err)
+int sys_nl_commit(int sock, struct sys_nl_batch *b, const int *ignore, const char *what, struct err *err)
 {
 	unsigned want = b->n, got = 0;
 	int rc = send_all(sock, b, what, err);
@@ -198,7 +198,7 @@ int network_nl_commit(int sock, struct network_nl_batch *b, const int *ignore, c
 	return rc;
 }
 
-int network_nl_ask(int sock, struct network_nl_batch *b, int (*fn)(void *arg, const struct nlmsghdr *m), void *arg,
+int sys_nl_ask(int sock, struct sys_nl_batch *b, int (*fn)(void *arg, const struct nlmsghdr *m), void *arg,
 	const char *what,
 		   struct err *err)
 {
