@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "cni/cni.h"
 #include "monitor/monitor.h"
 #include "runtime/runtime.h"
 
@@ -16,6 +17,7 @@ static const struct {
 	{ { "spawn", monitor_spawn_main, "makes a monitor for each container that the engine asks for" }, NULL },
 	{ { "monitor", monitor_main, "asks a container's monitor by hand" }, NULL },
 	{ { "init", monitor_init_main, "process 1 of a container: hands signals on, reaps" }, "docker-init" },
+	{ { "cni", cni_main, "CNI plugin of the pod network" }, "knarr-cni" },
 	{ { "pause", monitor_pause_main, "holds the namespaces of a sandbox" }, NULL },
 };
 
