@@ -22,4 +22,5 @@
 #include "base/fail.h"
 #include "base/text.h"
 #include "base/io.h"
+#include "base/notify.h"
 #include "base/banned.h"

@@ -5,7 +5,9 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 
 #include <cmocka.h>
@@ -619,6 +621,28 @@ static void memory_may_fail(void **state)
 	assert_int_equal(errno, 7);
 }
 
+static void notices(void **state)
+{
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	char text[32];
+	int sock = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	/* An abstract name of the kernel's choosing: five hex digits behind a 0 byte (unix(7)). */
+	socklen_t len = sizeof(at);
+	assert_int_equal(bind(sock, (struct sockaddr *)&at, sizeof(sa_family_t)), 0);
+	assert_int_equal(getsockname(sock, (struct sockaddr *)&at, &len), 0);
+	snprintf(text, sizeof(text), "@%.*s", (int)(len - sizeof(sa_family_t) - 1), at.sun_path + 1);
+	setenv("NOTIFY_SOCKET", text, 1);
+	notify_ready();
+	assert_int_equal(recv(sock, text, sizeof(text), 0), 7);
+	assert_memory_equal(text, "READY=1", 7);
+	setenv("NOTIFY_SOCKET", "relative", 1);
+	notify_ready();
+	unsetenv("NOTIFY_SOCKET");
+	notify_ready();
+	assert_int_equal(recv(sock, text, sizeof(text), 0), -1);
+	close(sock);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -628,7 +652,7 @@ int main(void)
 		cmocka_unit_test(map_against_model), cmocka_unit_test(list_order),	  cmocka_unit_test(times),
 		cmocka_unit_test(clock_by_hand),   cmocka_unit_test(base64_rows),	  cmocka_unit_test(utf8_rows),
 		cmocka_unit_test(escapes),	   cmocka_unit_test(log_lines),		  cmocka_unit_test(failpoints),
-		cmocka_unit_test(files),	   cmocka_unit_test(memory_may_fail),
+		cmocka_unit_test(notices),	   cmocka_unit_test(files),	   cmocka_unit_test(memory_may_fail),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -453,6 +453,7 @@ static void on_synced(struct client_informer *inf, void *arg)
 		return;
 	s->begun = true;
 	log_info("scheduling begins", kv_u64("nodes", client_informer_n(s->nodes)), kv_u64("pods", client_informer_n(s->pods)));
+	notify_ready();
 	loop_defer(s->loop, &s->cycle);
 }
 
