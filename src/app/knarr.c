@@ -3,6 +3,7 @@
 
 #include "apiserver/apiserver.h"
 #include "base/base.h"
+#include "cluster/cluster.h"
 #include "controllers/controllers.h"
 #include "scheduler/scheduler.h"
 #include "engine/engine.h"

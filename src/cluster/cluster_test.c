@@ -1,0 +1,285 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "cluster/private.h"
+#include "snapshot/snapshot.h"
+#include "tls/tls.h"
+#include "yaml/yaml.h"
+
+static char top[64];
+
+static int setup(void **state)
+{
+	snprintf(top, sizeof(top), "/tmp/knarr-cluster-XXXXXX");
+	return mkdtemp(top) ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	return snapshot_tree_remove(AT_FDCWD, top, NULL);
+}
+
+static void layout(struct cluster_layout *l)
+{
+	auto_err struct err err = ERR_INIT;
+	if (cluster_layout_init(l, span_of(top), &err) < 0)
+		fail_msg("%s", err_msg(&err));
+}
+
+static void test_layout(void **state)
+{
+	static const struct {
+		const char *given, *data, *run, *id;
+	} rows[] = {
+		{ "/var/lib/knarr", "/var/lib/knarr", "/run/knarr", "0" },
+		{ "/var/lib//knarr/.", "/var/lib/knarr", "/run/knarr", "0" },
+		{ "/srv/a/../b/", "/srv/b", "/srv/b/run", "40a77a3b" },
+	};
+	auto_err struct err err = ERR_INIT;
+	struct cluster_layout l;
+	unsetenv("KNARR_DATA_DIR");
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		assert_int_equal(cluster_layout_init(&l, span_of(rows[i].given), &err), 0);
+		assert_string_equal(l.data.ptr, rows[i].data);
+		assert_string_equal(l.run.ptr, rows[i].run);
+		if (l.is_default)
+			assert_string_equal(l.id, rows[i].id);
+		else
+			assert_int_equal(strlen(l.id), 8);
+		cluster_layout_done(&l);
+	}
+	/* A run folder that sockets would not fit into is elsewhere. */
+	assert_int_equal(cluster_layout_init(&l, SPAN("/a-folder-with-a-rather-long-name/and-another-one-that-is-no-better"), &err), 0);
+	assert_true(span_starts(l.run, SPAN("/run/knarr/")) && span_ends(l.run, span_of(l.id)));
+	cluster_layout_done(&l);
+	setenv("KNARR_DATA_DIR", "/srv/told", 1);
+	assert_int_equal(cluster_layout_init(&l, SPAN_EMPTY, &err), 0);
+	assert_string_equal(l.data.ptr, "/srv/told");
+	assert_string_equal(l.config.ptr, "/srv/told/config.yaml");
+	cluster_layout_done(&l);
+	unsetenv("KNARR_DATA_DIR");
+	assert_int_equal(cluster_layout_init(&l, SPAN("/.."), &err), -ERR_USAGE);
+	cluster_layout_done(&l);
+}
+
+static void test_settings(void **state)
+{
+	static const struct {
+		const char *text, *said;
+	} bad[] = {
+		{ "podCidr: 10.0.0.0/16", "unknown setting \"podCidr\"; did you mean podCIDR?" },
+		{ "colour: red", "unknown setting \"colour\"" },
+		{ "podCIDR: 10.0.0.1/16", "podCIDR: 10.0.0.1/16 is no range of IPv4 addresses such as 10.244.0.0/16" },
+		{ "podCIDR: 10.96.0.0/12", "podCIDR 10.96.0.0/12 and serviceCIDR 10.96.0.0/16 overlap" },
+		{ "dnsAddress: 10.97.0.10",
+			"dnsAddress 10.97.0.10 is no free address of serviceCIDR 10.96.0.0/16 (its first is the API server's)" },
+		{ "apiPort: 70000", "apiPort: a number from 1 to 65535 is expected" },
+		{ "apiPort: \"6443\"", "apiPort: a number from 1 to 65535 is expected" },
+		{ "nodePorts: 40000-30000", "nodePorts: 40000-30000 is no range of ports such as 30000-32767" },
+		{ "nodeName: Node_1", "nodeName: \"Node_1\" is no name: lower case letters, digits, dashes and dots are" },
+		{ "hostNetwork: maybe", "hostNetwork: true or false is expected" },
+		{ "arguments: {apiservr: []}", "arguments: there is no part \"apiservr\"; did you mean apiserver?" },
+		{ "arguments: {engine: [1]}", "arguments.engine: item 1 is no text" },
+		{ "nodeMaskSize: 12", "nodeMaskSize 12: a node's part would be larger than podCIDR 10.244.0.0/16" },
+		{ "[]", "a mapping from names of settings to values is expected" },
+	};
+	auto_err struct err err = ERR_INIT;
+	struct cluster_settings s;
+	struct cluster_layout l;
+	layout(&l);
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		cluster_settings_default(&l, &s);
+		assert_int_equal(cluster_settings_parse(span_of(bad[i].text), &s, &err), -ERR_INVALID);
+		assert_string_equal(err_msg(&err), bad[i].said);
+		err_done(&err);
+		cluster_settings_done(&s);
+	}
+	cluster_settings_default(&l, &s);
+	int rc = cluster_settings_parse(SPAN("serviceCIDR: 10.50.0.0/20\napiPort: 7443\ncertificateNames: [k.example, 192.0.2.1]\n"
+					     "arguments:\n  apiserver: [\"--max-requests-inflight=10\"]\n"), &s, &err);
+	if (rc < 0)
+		fail_msg("%s", err_msg(&err));
+	assert_string_equal(s.dns_address.ptr, "10.50.0.10"); /* goes with its range */
+	assert_int_equal(s.api_port, 7443);
+	assert_int_equal(s.n_sans, 2);
+	assert_string_equal(s.args[CLUSTER_APISERVER].text[0].ptr, "--max-requests-inflight=10");
+	cluster_settings_done(&s);
+	cluster_layout_done(&l);
+}
+
+/* What the first start settled stays; a wish for something else is told. */
+static void test_settled(void **state)
+{
+	auto_err struct err err = ERR_INIT;
+	struct cluster_settings s;
+	struct cluster_layout l;
+	layout(&l);
+	assert_int_equal(cluster_settings_read(&l, true, &s, &err), 0);
+	assert_true(s.host_network);
+	s.address = SPAN("198.19.0.2");
+	assert_int_equal(cluster_settings_save(&l, &s, &err), 0);
+	cluster_settings_done(&s);
+
+	assert_int_equal(cluster_settings_read(&l, false, &s, &err), 0);
+	assert_true(s.host_network); /* without the flag, as at the first start */
+	assert_string_equal(s.address.ptr, "198.19.0.2");
+	cluster_settings_done(&s);
+
+	assert_int_equal(io_write_file(AT_FDCWD, l.config.ptr, SPAN("podCIDR: 10.100.0.0/16\n"), 0644, &err), 0);
+	assert_int_equal(cluster_settings_read(&l, false, &s, &err), -ERR_IN_USE);
+	assert_true(span_starts(span_of(err_msg(&err)), SPAN("podCIDR was settled when this cluster was first started")));
+	cluster_settings_done(&s);
+	cluster_layout_done(&l);
+}
+
+static void test_ranges(void **state)
+{
+	auto_arena struct arena a = {};
+	assert_string_equal(cluster_range_at(&a, SPAN("10.96.0.0/16"), 10).ptr, "10.96.0.10");
+	assert_string_equal(cluster_range_at(&a, SPAN("10.96.0.0/30"), 2).ptr, "10.96.0.2");
+	assert_int_equal(cluster_range_at(&a, SPAN("10.96.0.0/30"), 3).len, 0); /* broadcast */
+	assert_int_equal(cluster_range_at(&a, SPAN("10.96.0.0"), 1).len, 0);
+}
+
+static void read_cert(const char *name, struct tls_peer **out)
+{
+	auto_buf struct buf path = {}, pem = {};
+	auto_err struct err err = ERR_INIT;
+	buf_printf(&path, "%s/pki/%s", top, name);
+	if (io_read_file(AT_FDCWD, buf_cstr(&path), &pem, 1 << 16, &err) < 0 || tls_cert_read(buf_span(&pem), NULL, out, &err) < 0)
+		fail_msg("%s", err_msg(&err));
+}
+
+static bool listed(const char **list, unsigned n, const char *wanted)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (strcmp(list[i], wanted) == 0)
+			return true;
+	return false;
+}
+
+static void test_certificates(void **state)
+{
+	static const int64_t now_s = 1800000000, day_s = 86400;
+	auto_err struct err err = ERR_INIT;
+	struct cluster_settings s;
+	struct cluster_layout l;
+	struct stat st;
+	unsigned made;
+	layout(&l);
+	assert_int_equal(cluster_layout_make(&l, &err), 0);
+	assert_int_equal(cluster_settings_read(&l, false, &s, &err), 0);
+	s.address = SPAN("198.19.7.2");
+	if (cluster_certs_make(&l, &s, now_s, &made, &err) < 0)
+		fail_msg("%s", err_msg(&err));
+	assert_int_equal(made, 6); /* authority, server, four clients */
+	auto_cleanup(auto_tls_peer_) struct tls_peer *server = NULL;
+	read_cert("apiserver/apiserver.crt", &server);
+	static const char *const names[] = { "kubernetes.default.svc.cluster.local", "kubernetes", "localhost" };
+	static const char *const ips[] = { "127.0.0.1", "::1", "10.96.0.1", "198.19.7.2" };
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (!listed(server->dns_names, server->n_dns_names, names[i]))
+			fail_msg("the server's certificate lacks %s", names[i]);
+	for (size_t i = 0; i < ARRAY_LEN(ips); i++)
+		if (!listed(server->ips, server->n_ips, ips[i]))
+			fail_msg("the server's certificate lacks %s", ips[i]);
+	assert_int_equal(stat(l.admin.ptr, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+
+	/* Nothing is made twice; a new name and the end of the year are reasons. */
+	assert_int_equal(cluster_certs_make(&l, &s, now_s + day_s, &made, &err), 0);
+	assert_int_equal(made, 0);
+	s.sans[s.n_sans++] = SPAN("api.example");
+	assert_int_equal(cluster_certs_make(&l, &s, now_s + day_s, &made, &err), 0);
+	assert_int_equal(made, 1);
+	assert_int_equal(cluster_certs_make(&l, &s, now_s + 300 * day_s, &made, &err), 0);
+	assert_int_equal(made, 5);
+
+	/* The administrator's file is a kubeconfig whose certificate is this authority's and whose address is the cluster's. */
+	auto_arena struct arena a = {};
+	auto_buf struct buf text = {}, pem = {};
+	struct json tree;
+	auto_cleanup(auto_tls_peer_) struct tls_peer *admin = NULL;
+	assert_int_equal(io_read_file(AT_FDCWD, l.admin.ptr, &text, 1 << 16, &err), 0);
+	assert_int_equal(yaml_parse(&a, buf_span(&text), YAML_STRICT, NULL, &tree, &err), 0);
+	const struct json *cluster = json_getl(&tree, "clusters")->items, *user = json_getl(&tree, "users")->items;
+	assert_true(span_is(json_span(json_path(cluster, "cluster", "server", NULL)), "https://198.19.7.2:6443"));
+	assert_true(base64_parse(&pem, BASE64_STD, json_span(json_path(user, "user", "client-certificate-data", NULL))));
+	assert_int_equal(tls_cert_read(buf_span(&pem), NULL, &admin, &err), 0);
+	assert_string_equal(admin->cn, "kubernetes-admin");
+	assert_true(listed(admin->orgs, admin->n_orgs, "system:masters"));
+	cluster_settings_done(&s);
+	cluster_layout_done(&l);
+}
+
+static void test_state(void **state)
+{
+	auto_err struct err err = ERR_INIT;
+	auto_buf struct buf text = {};
+	struct cluster_layout l;
+	struct cluster_view v;
+	layout(&l);
+	assert_int_equal(cluster_view_read(&l, &v, &err), -ERR_NOT_FOUND);
+	err_done(&err);
+	assert_int_equal(cluster_layout_make(&l, &err), 0);
+	buf_str(&text, "{\"pid\":999999999,\"phase\":\"running\",\"steps\":[{\"name\":\"settings\",\"ms\":1}],\"parts\":[");
+	for (int i = 0; i < 20; i++) /* more than there are: somebody else wrote this */
+		buf_printf(&text, "%s{\"name\":\"p%d\",\"state\":\"ready\",\"pid\":\"x\"}", i ? "," : "", i);
+	buf_str(&text, "]}");
+	assert_int_equal(io_write_file_lazy(AT_FDCWD, l.state.ptr, buf_span(&text), 0644, &err), 0);
+	assert_int_equal(cluster_view_read(&l, &v, &err), 0);
+	assert_false(v.alive);
+	assert_int_equal(v.n_parts, CLUSTER_PARTS);
+	assert_int_equal(v.parts[0].pid, 0);
+	assert_string_equal(v.steps[0].name.ptr, "settings");
+	cluster_view_done(&v);
+	assert_int_equal(io_write_file_lazy(AT_FDCWD, l.state.ptr, SPAN("{\"pid\":"), 0644, &err), 0);
+	assert_true(cluster_view_read(&l, &v, &err) < 0);
+	cluster_layout_done(&l);
+}
+
+static void test_options(void **state)
+{
+	static const char *const names[] = { "apiserver", "engine", "scheduler" };
+	auto_err struct err err = ERR_INIT;
+	bool flag = false;
+	int64_t number = 0;
+	struct span text = SPAN_EMPTY, word = SPAN_EMPTY;
+	const struct cluster_option options[] = {
+		{ "keep", 0, CLUSTER_OPTION_TRUE, &flag, "" },
+		{ "tail", 'n', CLUSTER_OPTION_NUMBER, &number, "" },
+		{ "data-dir", 0, CLUSTER_OPTION_TEXT, &text, "" },
+	};
+	struct cluster_usage u = { .usage = "x", .about = "y", .options = options, .n_options = 3, .n_words = 1, .words = &word };
+	const char *good[] = { "--keep", "-n", "5", "--data-dir=/x", "engine" };
+	assert_int_equal(cluster_options_parse(&u, 5, (char **)good, &err), 0);
+	assert_true(flag && number == 5 && span_is(text, "/x") && span_is(word, "engine"));
+	const char *misspelt[] = { "--data-dri", "/x" };
+	assert_int_equal(cluster_options_parse(&u, 2, (char **)misspelt, &err), -ERR_USAGE);
+	assert_string_equal(err_msg(&err), "unknown flag: --data-dri; did you mean --data-dir?");
+	const char *lacking[] = { "--tail" }, *negative[] = { "--tail=-1" };
+	assert_int_equal(cluster_options_parse(&u, 1, (char **)lacking, &err), -ERR_USAGE);
+	assert_int_equal(cluster_options_parse(&u, 1, (char **)negative, &err), -ERR_USAGE);
+	assert_string_equal(cluster_nearest(SPAN("apisrever"), names, 3), "apiserver");
+	assert_null(cluster_nearest(SPAN("x"), names, 3));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_layout),
+		cmocka_unit_test_setup_teardown(test_settings, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_settled, setup, teardown),
+		cmocka_unit_test(test_ranges),
+		cmocka_unit_test_setup_teardown(test_certificates, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_state, setup, teardown),
+		cmocka_unit_test(test_options),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

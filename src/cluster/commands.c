@@ -1,0 +1,242 @@
+/* down, kubeconfig, logs: small commands that look at what is there. */
+#include "cluster/private.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#define STOP_MS 120000
+#define TAIL_BYTES (64 << 10)
+
+#define DATA_DIR_OPTION(dir) \
+	{ "data-dir", 0, CLUSTER_OPTION_TEXT, dir, "folder of everything (default $KNARR_DATA_DIR or /var/lib/knarr)" }
+
+/* ---- down */
+
+/* The process that holds the lock, as a descriptor; -1: nobody does. */
+static int supervisor_open(const struct cluster_layout *l, struct err *err)
+{
+	char text[24];
+	int64_t pid;
+	auto_fd int fd = open(l->lock.ptr, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0 || flock(fd, LOCK_SH | LOCK_NB) == 0) {
+		(void)err_set(err, ERR_NOT_FOUND, "no cluster runs in %s", l->data.ptr);
+		return -1;
+	}
+	ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
+	if (n <= 1 || !span_to_i64(span_make(text, (size_t)n - 1), &pid) || pid < 2) {
+		(void)err_set(err, ERR_CORRUPT, "%s does not say which process it is", l->lock.ptr);
+		return -1;
+	}
+	int process = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0);
+	if (process < 0)
+		(void)err_sys(err, "process %lld", (long long)pid);
+	/* The number is the holder's as long as the lock is held; it was before, and is still. */
+	if (process >= 0 && flock(fd, LOCK_SH | LOCK_NB) == 0) {
+		close(process);
+		(void)err_set(err, ERR_NOT_FOUND, "no cluster runs in %s", l->data.ptr);
+		return -1;
+	}
+	return process;
+}
+
+int cluster_stop(const struct cluster_layout *l, bool keep, struct err *err)
+{
+	auto_err struct err why = ERR_INIT;
+	auto_fd int process = supervisor_open(l, &why);
+	if (process < 0)
+		return err_move(err, &why);
+	if (syscall(SYS_pidfd_send_signal, process, keep ? SIGTERM : SIGUSR1, NULL, 0) < 0 && errno != ESRCH)
+		return err_sys(err, "stopping the supervisor");
+	struct pollfd p = { .fd = process, .events = POLLIN };
+	int n;
+	do
+		n = poll(&p, 1, STOP_MS);
+	while (n < 0 && errno == EINTR);
+	return n == 1 ? 0 : err_set(err, ERR_TIMEOUT, "the supervisor does not stop; its log is %s/server.log", l->log.ptr);
+}
+
+int cluster_down_main(int argc, char **argv)
+{
+	auto_err struct err err = ERR_INIT;
+	struct cluster_layout l = {};
+	struct span dir = SPAN_EMPTY;
+	bool keep = false;
+	const struct cluster_option options[] = {
+		DATA_DIR_OPTION(&dir),
+		{ "keep", 0, CLUSTER_OPTION_TRUE, &keep, "leave containers running" },
+	};
+	struct cluster_usage u = { .usage = "down [flags]", .about =
+		"Stops a cluster. 'knarr up' starts it again, with all that is in it.",
+				   .options = options, .n_options = ARRAY_LEN(options) };
+	int rc = cluster_options_parse(&u, argc - 1, argv + 1, &err);
+	if (rc > 0)
+		return 0;
+	if (rc == 0)
+		rc = cluster_layout_init(&l, dir, &err);
+	if (rc == 0)
+		rc = cluster_stop(&l, keep, &err);
+	if (rc == 0)
+		printf(keep ? "Stopped; containers go on running.\n" : "Stopped.\n");
+	cluster_layout_done(&l);
+	return rc < 0 ? cluster_fail("down", &err) : 0;
+}
+
+/* ---- kubeconfig */
+
+int cluster_kubeconfig_main(int argc, char **argv)
+{
+	auto_err struct err err = ERR_INIT;
+	auto_buf struct buf text = {};
+	struct cluster_layout l = {};
+	struct span dir = SPAN_EMPTY;
+	bool path = false;
+	const struct cluster_option options[] = {
+		DATA_DIR_OPTION(&dir),
+		{ "path", 0, CLUSTER_OPTION_TRUE, &path, "print where it is instead" },
+	};
+	struct cluster_usage u = { .usage = "kubeconfig [flags]", .about =
+		"Prints the administrator's kubeconfig: who has it, is root of the cluster.",
+				   .options = options, .n_options = ARRAY_LEN(options) };
+	int rc = cluster_options_parse(&u, argc - 1, argv + 1, &err);
+	if (rc > 0)
+		return 0;
+	if (rc == 0)
+		rc = cluster_layout_init(&l, dir, &err);
+	if (rc == 0)
+		rc = io_read_file(AT_FDCWD, l.admin.ptr, &text, 1 << 20, &err);
+	if (rc == -ERR_NOT_FOUND)
+		rc = err_set(&err, ERR_NOT_FOUND, "there is no cluster in %s; 'knarr up' makes one", l.data.ptr);
+	if (rc == 0 && path)
+		printf("%s\n", l.admin.ptr);
+	else if (rc == 0)
+		(void)fwrite(text.ptr, 1, text.len, stdout);
+	cluster_layout_done(&l);
+	return rc < 0 ? cluster_fail("kubeconfig", &err) : 0;
+}
+
+/* ---- logs */
+
+/* Where the last lines begin. */
+static off_t tail_start(int fd, unsigned lines, off_t size)
+{
+	auto_free char *b = mem_alloc(TAIL_BYTES);
+	unsigned seen = 0;
+	for (off_t end = size, from; end > 0; end = from) {
+		from = end > TAIL_BYTES ? end - TAIL_BYTES : 0;
+		ssize_t n = pread(fd, b, (size_t)(end - from), from);
+		for (ssize_t i = n - 1; i >= 0; i--)
+			if (b[i] == '\n' && from + i != size - 1 && ++seen == lines)
+				return from + i + 1;
+	}
+	return 0;
+}
+
+void cluster_log_tail(const struct cluster_layout *l, const char *part, unsigned lines, struct buf *out)
+{
+	auto_buf struct buf path = {}, text = {};
+	struct stat st;
+	struct span rest, one;
+	buf_printf(&path, "%s/%s.log", l->log.ptr, part);
+	auto_fd int fd = open(buf_cstr(&path), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0 || fstat(fd, &st) < 0 || lseek(fd, tail_start(fd, lines, st.st_size), SEEK_SET) < 0 ||
+	    io_read_all(fd, &text, TAIL_BYTES * 2, NULL) < 0)
+		return;
+	rest = buf_span(&text);
+	while (span_cut(&rest, '\n', &one))
+		buf_printf(out, "  %.*s\n", SPAN_ARG(one));
+}
+
+/* Prints what is behind *at; a file that was emptied is begun anew. */
+static int print_from(int fd, off_t *at, struct err *err)
+{
+	char b[16384];
+	struct stat st;
+	if (fstat(fd, &st) == 0 && st.st_size < *at)
+		*at = 0;
+	for (;;) {
+		ssize_t n = pread(fd, b, sizeof(b), *at);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_sys(err, "reading the log");
+		if (n == 0)
+			return fflush(stdout) == 0 ? 0 : err_sys(err, "standard output");
+		if (fwrite(b, 1, (size_t)n, stdout) != (size_t)n)
+			return err_sys(err, "standard output");
+		*at += n;
+	}
+}
+
+static int follow(int fd, const char *path, off_t *at, struct err *err)
+{
+	union {
+		struct inotify_event e;
+		char room[4096];
+	} events;
+	auto_fd int in = inotify_init1(IN_CLOEXEC);
+	if (in < 0 || inotify_add_watch(in, path, IN_MODIFY) < 0)
+		return err_sys(err, "watching %s", path);
+	for (;;) {
+		int rc = print_from(fd, at, err);
+		if (rc < 0)
+			return rc;
+		if (read(in, &events, sizeof(events)) < 0 && errno != EINTR)
+			return err_sys(err, "watching %s", path);
+	}
+}
+
+int cluster_logs_main(int argc, char **argv)
+{
+	auto_err struct err err = ERR_INIT;
+	auto_buf struct buf path = {};
+	struct cluster_layout l = {};
+	struct span dir = SPAN_EMPTY, name = SPAN_EMPTY;
+	bool go_on = false;
+	int64_t lines = -1;
+	const char *names[CLUSTER_PARTS + 1];
+	struct stat st;
+	const struct cluster_option options[] = {
+		DATA_DIR_OPTION(&dir),
+		{ "follow", 'f', CLUSTER_OPTION_TRUE, &go_on, "go on with what comes" },
+		{ "tail", 'n', CLUSTER_OPTION_NUMBER, &lines, "begin with the last so many lines (default: all)" },
+	};
+	struct cluster_usage u = { .usage = "logs [flags] PART", .options = options, .n_options = ARRAY_LEN(options), .n_words = 1,
+		.words = &name,
+				   .about = "Prints the log of a part: server, engine, apiserver, controller-manager, scheduler." };
+	int rc = cluster_options_parse(&u, argc - 1, argv + 1, &err);
+	if (rc > 0)
+		return 0;
+	memcpy(names, cluster_part_names, sizeof(cluster_part_names));
+	names[CLUSTER_PARTS] = "server";
+	unsigned i = 0;
+	while (i < ARRAY_LEN(names) && !span_is(name, names[i]))
+		i++;
+	if (rc == 0 && !u.got_words)
+		rc = err_set(&err, ERR_USAGE, "which part?");
+	if (rc == 0 && i == ARRAY_LEN(names)) {
+		const char *near = cluster_nearest(name, names, ARRAY_LEN(names));
+		rc = err_set(&err, ERR_USAGE, "there is no part \"%.*s\"%s%s%s", SPAN_ARG(name), near ? "; did you mean " : "", near ? near
+			: "",
+			     near ? "?" : "");
+	}
+	if (rc == 0)
+		rc = cluster_layout_init(&l, dir, &err);
+	if (rc == 0) {
+		off_t at = 0;
+		buf_printf(&path, "%s/%s.log", l.log.ptr, names[i]);
+		auto_fd int fd = open(buf_cstr(&path), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+		if (fd < 0 || fstat(fd, &st) < 0)
+			rc = err_sys(&err, "%s", buf_cstr(&path));
+		else if (lines >= 0)
+			at = lines ? tail_start(fd, (unsigned)MIN(lines, (int64_t)1000000), st.st_size) : st.st_size;
+		if (rc == 0)
+			rc = go_on ? follow(fd, buf_cstr(&path), &at, &err) : print_from(fd, &at, &err);
+	}
+	cluster_layout_done(&l);
+	return rc < 0 ? cluster_fail("logs", &err) : 0;
+}

@@ -1,0 +1,406 @@
+/* `knarr doctor`: a row for everything that a cluster needs of a machine. Nothing is changed by looking: what can only be found
+ * out by
+ * trying is tried in a child that goes away with it. */
+#include "cluster/private.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <linux/netlink.h>
+#include <net/if.h>
+#include <sched.h>
+#include <sys/socket.h>
+#include <sys/statvfs.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+
+#include "network/network.h"
+#include "sys/sys.h"
+
+enum verdict { WELL, NOTE, OBSTACLE };
+
+struct patient {
+	const struct cluster_layout *l;
+	const struct cluster_settings *s;
+	bool running;
+	struct buf what;   /* what was found */
+	struct buf remedy;
+};
+
+static bool file_has(const char *path, const char *word)
+{
+	auto_buf struct buf text = {};
+	struct span rest, line, head, name;
+	if (sys_file_read(AT_FDCWD, path, &text, 1 << 20) < 0)
+		return false;
+	rest = buf_span(&text);
+	while (span_cut(&rest, '\n', &line)) {
+		while (span_split(line, '\t', &head, &name))
+			line = name;
+		if (span_is(span_trim(line), word))
+			return true;
+	}
+	return false;
+}
+
+static bool file_int(const char *path, int64_t *out)
+{
+	auto_buf struct buf text = {};
+	return sys_file_read(AT_FDCWD, path, &text, 4096) == 0 && span_to_i64(span_trim(buf_span(&text)), out);
+}
+
+/* ---- the rows' looks: what goes with WELL is shown by `doctor` alone */
+
+static enum verdict look_root(struct patient *p)
+{
+	if (geteuid() == 0) {
+		buf_str(&p->what, "root");
+		return WELL;
+	}
+	buf_printf(&p->what, "user %u is not root", geteuid());
+	buf_str(&p->remedy, "sudo knarr up");
+	return OBSTACLE;
+}
+
+static enum verdict look_kernel(struct patient *p)
+{
+	struct utsname u;
+	unsigned major = 0, minor = 0;
+	if (uname(&u) < 0)
+		return WELL;
+	(void)sscanf(u.release, "%u.%u", &major, &minor);
+	buf_printf(&p->what, "Linux %s", u.release);
+	if (major > 5 || (major == 5 && minor >= 10))
+		return WELL;
+	buf_str(&p->remedy, "5.10 or newer is needed (Debian 11 has it)");
+	return OBSTACLE;
+}
+
+/* Tried in a child: a namespace that nobody enters leaves nothing. */
+static enum verdict look_namespaces(struct patient *p)
+{
+	int status = 0;
+	pid_t pid = fork();
+	if (pid == 0)
+		_exit(unshare(CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS) == 0 ? 0 : errno);
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		return WELL;
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
+		buf_str(&p->what, "network, mount, PID, IPC and UTS namespaces can be made");
+		return WELL;
+	}
+	buf_printf(&p->what, "no namespaces: %s", WIFEXITED(status) ? strerror(WEXITSTATUS(status)) : "killed");
+	buf_str(&p->remedy,
+		"inside a container: give it all rights (docker run --privileged); else a kernel with CONFIG_NAMESPACES, CONFIG_NET_NS, "
+			    "CONFIG_PID_NS");
+	return OBSTACLE;
+}
+
+static enum verdict look_cgroups(struct patient *p)
+{
+	static const char *const v1[] = { "memory", "cpu", "pids", "freezer" };
+	auto_buf struct buf text = {};
+	if (access("/sys/fs/cgroup/cgroup.controllers", F_OK) == 0) {
+		if (sys_file_read(AT_FDCWD, "/sys/fs/cgroup/cgroup.controllers", &text, 4096) == 0 && span_has(buf_span(&text),
+			SPAN("memory")) &&
+		    span_has(buf_span(&text), SPAN("cpu")) && span_has(buf_span(&text), SPAN("pids"))) {
+			buf_str(&p->what, "control groups, version 2");
+			return WELL;
+		}
+		buf_str(&p->what, "control groups of version 2 lack memory, cpu or pids");
+		buf_str(&p->remedy, "kernel command line: cgroup_enable=memory; inside a container: delegate the controllers to it");
+		return OBSTACLE;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(v1); i++) {
+		char path[64];
+		snprintf(path, sizeof(path), "/sys/fs/cgroup/%s/cgroup.procs", v1[i]);
+		if (access(path, W_OK) < 0) {
+			buf_printf(&p->what, "the control group controller %s is not mounted below /sys/fs/cgroup", v1[i]);
+			buf_str(&p->remedy, "mount it (mount -t cgroup -o NAME cgroup /sys/fs/cgroup/NAME), or boot with systemd");
+			return OBSTACLE;
+		}
+	}
+	buf_str(&p->what, "control groups, version 1");
+	return WELL;
+}
+
+static enum verdict look_overlay(struct patient *p)
+{
+	if (file_has("/proc/filesystems", "overlay")) {
+		buf_str(&p->what, "overlayfs");
+		return WELL;
+	}
+	buf_str(&p->what, "overlayfs is not there (yet): containers would get whole copies of their images");
+	buf_str(&p->remedy, "modprobe overlay");
+	return NOTE;
+}
+
+static enum verdict look_nftables(struct patient *p)
+{
+	auto_buf struct buf notes = {};
+	auto_err struct err err = ERR_INIT;
+	if (geteuid() != 0)
+		return WELL;
+	if (network_forward_notes(&notes, &err) < 0) {
+		buf_printf(&p->what, "nftables do not answer: %s", err_msg(&err));
+		buf_str(&p->remedy, "modprobe nf_tables; the kernel needs CONFIG_NF_TABLES, CONFIG_NFT_NAT, CONFIG_NFT_MASQ");
+		return OBSTACLE;
+	}
+	if (!notes.len) {
+		buf_str(&p->what, "nftables; no firewall of others drops forwarded packets");
+		return WELL;
+	}
+	struct span text = span_trim(buf_span(&notes)), first, rest;
+	(void)span_split(text, '\n', &first, &rest);
+	buf_printf(&p->what, "%.*s", SPAN_ARG(first));
+	if (p->s->host_network)
+		buf_str(&p->remedy,
+			"nothing to do: the engine puts two rules a bridge into the chain meant for it, 'knarr reset' takes them out");
+	else
+		buf_printf(&p->remedy,
+			"let the cluster's cable pass: iptables -I DOCKER-USER -i kh-%s -j ACCEPT; iptables -I DOCKER-USER -o kh-%s -j ACCEPT",
+			   p->l->id, p->l->id);
+	return NOTE;
+}
+
+static enum verdict look_forwarding(struct patient *p)
+{
+	int64_t on = 1;
+	if (file_int("/proc/sys/net/ipv4/ip_forward", &on) && on == 0) {
+		buf_str(&p->what, "net.ipv4.ip_forward is 0");
+		buf_str(&p->remedy, "nothing to do: it is set to 1 at the start, as every container engine does");
+		return NOTE;
+	}
+	buf_str(&p->what, "net.ipv4.ip_forward is 1");
+	return WELL;
+}
+
+static enum verdict look_bridge_filter(struct patient *p)
+{
+	int64_t on = 0;
+	if (!file_int("/proc/sys/net/bridge/bridge-nf-call-iptables", &on)) {
+		buf_str(&p->what, "br_netfilter is not loaded, and not needed");
+		return WELL;
+	}
+	buf_printf(&p->what, "bridge-nf-call-iptables is %lld; both ways are fine", (long long)on);
+	return WELL;
+}
+
+/* A port of ours must be free; in a namespace of its own everything is. */
+static enum verdict look_ports(struct patient *p)
+{
+	static const struct {
+		int port;
+		const char *part;
+	} fixed[] = { { 0, "API" }, { 10257, "controller-manager" } };
+	if (p->running || !p->s->host_network) {
+		buf_str(&p->what, p->running ? "ports are its own" : "ports are those of a network of its own");
+		return WELL;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(fixed); i++) {
+		int port = fixed[i].port ? fixed[i].port : (int)p->s->api_port, one = 1;
+		struct sockaddr_in6 at = { .sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port) };
+		struct sockaddr_in at4 = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+		auto_fd int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0), fd4 = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		if (fd >= 0)
+			(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+		if (fd4 >= 0)
+			(void)setsockopt(fd4, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+		/* The wildcard of IPv6 covers IPv4; a machine without IPv6 has the other alone. */
+		int rc = fd >= 0 ? bind(fd, (struct sockaddr *)&at, sizeof(at)) : bind(fd4, (struct sockaddr *)&at4, sizeof(at4));
+		if (rc < 0 && errno == EADDRINUSE) {
+			buf_printf(&p->what, "port %d (%s) is taken", port, fixed[i].part);
+			buf_printf(&p->remedy,
+				"ss -ltnp 'sport = :%d' says by whom; end it%s, or use a folder of its own: knarr up --data-dir D", port,
+				   fixed[i].port ? "" : ", set apiPort in config.yaml");
+			return OBSTACLE;
+		}
+	}
+	buf_printf(&p->what, "ports %lld and %d are free", (long long)p->s->api_port, fixed[1].port);
+	return WELL;
+}
+
+/* The nearest folder that is there. */
+static void existing(const char *path, struct buf *out)
+{
+	buf_str(out, path);
+	while (out->len > 1 && access(buf_cstr(out), F_OK) < 0) {
+		ptrdiff_t slash = span_rchr(buf_span(out), '/');
+		buf_trunc(out, slash > 0 ? (size_t)slash : 1);
+	}
+}
+
+static enum verdict look_disk(struct patient *p)
+{
+	auto_buf struct buf at = {};
+	struct statvfs v;
+	existing(p->l->data.ptr, &at);
+	if (statvfs(buf_cstr(&at), &v) < 0) {
+		buf_printf(&p->what, "%s: %s", buf_cstr(&at), strerror(errno));
+		buf_str(&p->remedy, "name another folder with --data-dir");
+		return OBSTACLE;
+	}
+	uint64_t mb = (uint64_t)v.f_bavail * v.f_frsize >> 20;
+	buf_printf(&p->what, "%llu MB free at %s", (unsigned long long)mb, buf_cstr(&at));
+	if (v.f_flag & ST_RDONLY) {
+		buf_str(&p->what, ", which is read-only");
+		buf_str(&p->remedy, "name another folder with --data-dir");
+		return OBSTACLE;
+	}
+	if (mb >= 2048 && (v.f_files == 0 || v.f_favail > 10000))
+		return WELL;
+	buf_str(&p->remedy, "images need some GB (and inodes); make room, or name another folder with --data-dir");
+	return mb < 100 ? OBSTACLE : NOTE;
+}
+
+static enum verdict look_memory(struct patient *p)
+{
+	auto_buf struct buf text = {};
+	struct span rest, line;
+	int64_t kb = -1;
+	if (sys_file_read(AT_FDCWD, "/proc/meminfo", &text, 1 << 16) < 0)
+		return WELL;
+	rest = buf_span(&text);
+	while (span_cut(&rest, '\n', &line))
+		if (span_starts(line, SPAN("MemAvailable:")) && span_ends(line, SPAN(" kB")))
+			(void)span_to_i64(span_trim(span_sub(line, 13, line.len - 3)), &kb);
+	if (kb < 0)
+		return WELL;
+	buf_printf(&p->what, "%lld MB of memory available", (long long)kb >> 10);
+	if (kb >= 256 << 10)
+		return WELL;
+	buf_str(&p->remedy, "a cluster at rest needs some 50 MB, applications come on top; free some memory");
+	return kb < 64 << 10 ? OBSTACLE : NOTE;
+}
+
+/* Certificates made now would not be believed later. */
+static enum verdict look_time(struct patient *p)
+{
+	char text[40];
+	int64_t now_s = clock_wall_ns(clock_real()) / NS_PER_S;
+	size_t n = time_format(text, now_s, 0, 0);
+	buf_printf(&p->what, "the clock says %.*s", (int)n, text);
+	if (now_s > INT64_C(1704067200)) /* 2024 */
+		return WELL;
+	buf_str(&p->remedy, "set it (timedatectl set-ntp true): certificates carry dates");
+	return OBSTACLE;
+}
+
+static enum verdict look_names(struct patient *p)
+{
+	if (strcmp(p->s->node_name.ptr, "node") != 0) {
+		buf_printf(&p->what, "the node will be called %s", p->s->node_name.ptr);
+		return WELL;
+	}
+	buf_str(&p->what, "the host name is no name for a node; it will be called node");
+	buf_str(&p->remedy, "hostnamectl set-hostname NAME, or nodeName in config.yaml");
+	return NOTE;
+}
+
+static enum verdict look_resolver(struct patient *p)
+{
+	auto_buf struct buf text = {};
+	struct span rest, line;
+	bool loopback = false, other = false;
+	if (p->s->host_network || sys_file_read(AT_FDCWD, "/etc/resolv.conf", &text, 1 << 16) < 0)
+		return WELL;
+	rest = buf_span(&text);
+	while (span_cut(&rest, '\n', &line)) {
+		line = span_trim(line);
+		if (!span_starts(line, SPAN("nameserver")))
+			continue;
+		struct span at = span_trim(span_from(line, 10));
+		bool own = span_starts(at, SPAN("127.")) || span_is(at, "::1");
+		loopback |= own;
+		other |= !own;
+	}
+	if (!loopback || other) {
+		buf_str(&p->what, "name servers are within reach of a network of its own");
+		return WELL;
+	}
+	buf_str(&p->what, "/etc/resolv.conf names a server of this host alone, which a network of its own does not reach");
+	buf_str(&p->remedy,
+		"images are not pulled by name until it names another one (systemd-resolved: /run/systemd/resolve/resolv.conf), or "
+			    "use --host-network");
+	return NOTE;
+}
+
+static enum verdict look_watches(struct patient *p)
+{
+	int64_t instances = 0;
+	if (!file_int("/proc/sys/fs/inotify/max_user_instances", &instances))
+		return WELL;
+	buf_printf(&p->what, "%lld inotify instances a user", (long long)instances);
+	if (instances >= 64)
+		return WELL;
+	buf_str(&p->remedy, "sysctl -w fs.inotify.max_user_instances=512");
+	return NOTE;
+}
+
+static const struct {
+	const char *name;
+	enum verdict (*look)(struct patient *p);
+} rows[] = {
+	{ "rights", look_root },	{ "kernel", look_kernel },   { "namespaces", look_namespaces }, { "control groups", look_cgroups },
+	{ "layers", look_overlay },	{ "firewall", look_nftables }, { "forwarding", look_forwarding }, { "bridges", look_bridge_filter },
+	{ "ports", look_ports },	{ "disk", look_disk },	     { "memory", look_memory },		{ "time", look_time },
+	{ "names", look_names },	{ "resolver", look_resolver }, { "watches", look_watches },
+};
+
+unsigned cluster_doctor(const struct cluster_layout *l, const struct cluster_settings *s, bool running, bool all, FILE *out,
+	struct err *err)
+{
+	static const char *const words[] = { [WELL] = "ok", [NOTE] = "note", [OBSTACLE] = "PROBLEM" };
+	unsigned bad = 0;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct patient p = { .l = l, .s = s, .running = running };
+		enum verdict v = rows[i].look(&p);
+		if (v == OBSTACLE && bad++ == 0)
+			(void)err_set(err, ERR_UNAVAILABLE, "%s: %s. What helps: %s", rows[i].name, buf_cstr(&p.what), buf_cstr(&p.remedy));
+		if (out && p.what.len && (all || v != WELL)) {
+			(void)fprintf(out, "%-8s %-15s %s\n", words[v], rows[i].name, buf_cstr(&p.what));
+			if (p.remedy.len)
+				(void)fprintf(out, "%24s -> %s\n", "", buf_cstr(&p.remedy));
+		}
+		buf_done(&p.what);
+		buf_done(&p.remedy);
+	}
+	return bad;
+}
+
+int cluster_doctor_main(int argc, char **argv)
+{
+	auto_err struct err err = ERR_INIT;
+	struct cluster_layout l = {};
+	struct cluster_settings s = {};
+	struct cluster_view v;
+	struct span dir = SPAN_EMPTY;
+	bool host_network = false, running = false;
+	unsigned bad = 0;
+	const struct cluster_option options[] = {
+		{ "data-dir", 0, CLUSTER_OPTION_TEXT, &dir, "folder of everything (default $KNARR_DATA_DIR or /var/lib/knarr)" },
+		{ "host-network", 0, CLUSTER_OPTION_TRUE, &host_network, "as 'knarr up --host-network' would start it" },
+	};
+	struct cluster_usage u = { .usage = "doctor [flags]", .options = options, .n_options = ARRAY_LEN(options),
+				   .about = "Lists what stands in a cluster's way on this machine, each with a remedy. Changes nothing." };
+	int rc = cluster_options_parse(&u, argc - 1, argv + 1, &err);
+	if (rc > 0)
+		return 0;
+	if (rc == 0)
+		rc = cluster_layout_init(&l, dir, &err);
+	if (rc == 0)
+		rc = cluster_settings_read(&l, host_network, &s, &err);
+	if (rc == 0) {
+		if (cluster_view_read(&l, &v, NULL) == 0) {
+			running = v.alive;
+			cluster_view_done(&v);
+		}
+		bad = cluster_doctor(&l, &s, running, true, stdout, &err);
+		if (bad)
+			printf("\n%u thing%s in the way.\n", bad, bad == 1 ? " stands" : "s stand");
+		else
+			printf("\nNothing stands in the way.\n");
+	}
+	cluster_settings_done(&s);
+	cluster_layout_done(&l);
+	return rc < 0 ? cluster_fail("doctor", &err) : bad ? 1 : 0;
+}

@@ -1,0 +1,146 @@
+/* What the files of src/cluster share. */
+#pragma once
+
+#include "cluster/cluster.h"
+#include "json/json.h"
+
+/* ---- layout.c: names of everything */
+
+struct cluster_layout {
+	struct arena arena;
+	bool is_default;
+	char id[9]; /* "0", or the first 8 hex digits of sha256(data) */
+	/* All end in a 0 byte. */
+	struct span data, run, pki, log;
+	struct span config, admin, cluster, state, lock, pin;
+	struct span docker_sock, api_sock;
+	struct span program; /* this program */
+};
+/* dir empty: KNARR_DATA_DIR, else the default. Relative ones count from the working folder. */
+int cluster_layout_init(struct cluster_layout *l, struct span dir, struct err *err);
+void cluster_layout_done(struct cluster_layout *l);
+/* Makes the folders, and the link D/run where the run folder is elsewhere. */
+int cluster_layout_make(const struct cluster_layout *l, struct err *err);
+/* "knarr-ID": cgroups; interfaces take less. */
+const char *cluster_layout_path(const struct cluster_layout *l, struct arena *a, const char *name); /* DATA/name */
+
+/* ---- options.c: command lines of the applets */
+
+enum cluster_option_kind { CLUSTER_OPTION_TRUE, CLUSTER_OPTION_TEXT, CLUSTER_OPTION_NUMBER };
+struct cluster_option {
+	const char *name; /* "data-dir" */
+	char letter;	  /* 0: none */
+	enum cluster_option_kind kind;
+	void *out; /* bool, struct span, int64_t */
+	const char *help;
+};
+struct cluster_usage {
+	const char *usage, *about;
+	const struct cluster_option *options;
+	unsigned n_options;
+	unsigned n_words; /* how many words besides are allowed */
+	struct span *words;
+	unsigned got_words;
+};
+/* 0; 1: help was printed; -USAGE with a suggestion for what is misspelt. */
+int cluster_options_parse(struct cluster_usage *u, int argc, char **argv, struct err *err);
+/* The nearest of names to a misspelt word, or NULL when none is near. */
+const char *cluster_nearest(struct span word, const char *const *names, size_t n);
+/* "knarr up: what is wrong" on descriptor 2; the exit status for it. */
+int cluster_fail(const char *applet, const struct err *err);
+
+/* ---- settings.c: config.yaml and cluster.json */
+
+#define CLUSTER_SANS_MAX 32
+#define CLUSTER_ARGS_MAX 32
+enum cluster_part {
+	CLUSTER_ENGINE,
+	CLUSTER_APISERVER,
+	CLUSTER_CONTROLLERS,
+	CLUSTER_SCHEDULER,
+	CLUSTER_PARTS
+};
+extern const char *const cluster_part_names[CLUSTER_PARTS];
+
+struct cluster_settings {
+	struct arena arena;
+	struct span pod_cidr, service_cidr, dns_address, domain, node_ports, node_name;
+	struct span advertise_address; /* empty: found out */
+	int64_t node_mask, api_port;
+	bool host_network;
+	struct span sans[CLUSTER_SANS_MAX]; /* further names and addresses in the API server's certificate */
+	unsigned n_sans;
+	struct {
+		struct span text[CLUSTER_ARGS_MAX];
+		unsigned n;
+	} args[CLUSTER_PARTS]; /* further arguments */
+	struct span address;   /* cluster.json: the cluster's own, in its namespace; empty: the host's network */
+};
+/* Defaults, then config.yaml (which need not be there), then what cluster.json fixed at the first start; a fixed setting that
+ * differs now is IN_USE with the remedy. want_host_network: --host-network. */
+int cluster_settings_read(const struct cluster_layout *l, bool want_host_network, struct cluster_settings *s, struct err *err);
+/* config.yaml alone; INVALID with line or key and a suggestion. */
+int cluster_settings_parse(struct span text, struct cluster_settings *s, struct err *err);
+void cluster_settings_default(const struct cluster_layout *l, struct cluster_settings *s);
+int cluster_settings_save(const struct cluster_layout *l, const struct cluster_settings *s, struct err *err);
+void cluster_settings_done(struct cluster_settings *s);
+/* The nth address of a range, as text in the arena; empty when there is none. */
+struct span cluster_range_at(struct arena *a, struct span range, uint32_t nth);
+
+/* ---- certs.c: authority, certificates, kubeconfigs */
+
+/* Makes what is missing, runs out within 120 days, or lacks a name or address. *out_new: how many were made. */
+int cluster_certs_make(const struct cluster_layout *l, const struct cluster_settings *s, int64_t now_s, unsigned *out_new,
+	struct err *err);
+/* The addresses of this network namespace that others may know us by, as texts in the arena, the advertised one first. */
+unsigned cluster_addresses(struct arena *a, const char **out, unsigned cap);
+/* Which of our addresses the way to other machines begins with; empty when there is none. */
+struct span cluster_outward_address(struct arena *a);
+/* A kubeconfig: appended. name: of cluster, user and context. */
+void cluster_kubeconfig_write(struct buf *out, const char *name, const char *user, struct span server, struct span ca_pem,
+			      struct span cert_pem, struct span key_pem);
+
+/* ---- state.c: RUN/state.json, by its reader */
+
+enum cluster_part_state { CLUSTER_PART_STARTING, CLUSTER_PART_READY, CLUSTER_PART_WAITING, CLUSTER_PART_ENDED };
+extern const char *const cluster_part_state_names[];
+
+struct cluster_part_view {
+	struct span name, state, health, last_end;
+	int64_t pid, start_ticks, restarts, started_s, ready_ms;
+};
+#define CLUSTER_STEPS_MAX 16
+struct cluster_view {
+	struct arena arena;
+	int64_t pid, start_ticks;
+	struct span phase; /* "starting", "running", "stopping", "failed" */
+	struct span address, server;
+	struct {
+		struct span name, detail;
+		int64_t ms; /* since the supervisor began */
+	} steps[CLUSTER_STEPS_MAX];
+	unsigned n_steps;
+	struct {
+		struct span step, reason, remedy;
+	} failure;
+	struct cluster_part_view parts[CLUSTER_PARTS];
+	unsigned n_parts;
+	bool alive; /* that supervisor lives */
+};
+/* NOT_FOUND: there is none. */
+int cluster_view_read(const struct cluster_layout *l, struct cluster_view *v, struct err *err);
+void cluster_view_done(struct cluster_view *v);
+
+/* ---- doctor.c */
+
+/* Looks at everything; prints a line each to `out` (NULL: nowhere). Returns how many things stand in the way. The first of them
+ * goes into err (with its remedy). all: what is well too. */
+unsigned cluster_doctor(const struct cluster_layout *l, const struct cluster_settings *s, bool running, bool all, FILE *out,
+			struct err *err);
+
+/* ---- others */
+
+/* The last lines of a part's log, each indented by two blanks. */
+void cluster_log_tail(const struct cluster_layout *l, const char *part, unsigned lines, struct buf *out);
+/* Ends the supervisor; waits until it is gone. 0; NOT_FOUND: none runs. */
+int cluster_stop(const struct cluster_layout *l, bool keep, struct err *err);
