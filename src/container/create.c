@@ -214,7 +214,8 @@ static int document_make(struct create *k, struct err *err)
 	if (rc == 0 && image.text[0])
 		rc = image_top(k->e->o.images, &image, chain, err);
 	FAILPOINT("container.create.checked");
-	return rc < 0 ? rc : snapshot_prepare(k->e->o.snapshots, container_snapshot_key(a, c->e, c->id), chain, err);
+	return rc < 0 ? rc : (container_is_volatile(c) ? snapshot_prepare_volatile : snapshot_prepare)(k->e->o.snapshots,
+		container_snapshot_key(a, c->e, c->id), chain, err);
 }
 
 /* What the image has where a volume comes is its first content, while it is empty. */
@@ -253,8 +254,9 @@ static int create(struct create *k, struct err *err)
 	if (mkdirat(e->containers_fd, c->id, 0700) < 0)
 		return err_sys(err, "make the container's folder");
 	FAILPOINT("container.create.folder");
-	rc = container_record_save(c, true, err);
-	if (rc == 0 && fsync(e->containers_fd) < 0)
+	bool durable = !container_is_volatile(c);
+	rc = container_record_save(c, durable, err);
+	if (rc == 0 && durable && fsync(e->containers_fd) < 0)
 		rc = err_sys(err, "sync the folder of containers");
 	FAILPOINT("container.create.recorded");
 	return rc;

@@ -22,6 +22,11 @@ bool container_is_running(const struct container *c)
 	return c->status == STATUS_RUNNING || c->status == STATUS_PAUSED;
 }
 
+bool container_is_volatile(const struct container *c)
+{
+	return container_truth(c->host, "AutoRemove");
+}
+
 /* ---- containers in memory */
 
 static void restart_nothing(struct loop_timer *t)
@@ -329,7 +334,7 @@ static int container_load(struct container_engine *e, const char *id, struct err
 	auto_buf struct buf text = {};
 	auto_fd int dir = openat(e->containers_fd, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int rc = dir < 0 ? err_sys(err, "open") : io_read_file(dir, "container.json", &text, 8 << 20, err);
-	if (rc == -ERR_NOT_FOUND) { /* never was one, or is none any more */
+	if (rc == -ERR_NOT_FOUND || (rc == 0 && !text.len)) { /* never was one, is none any more, or a power cut met a volatile one */
 		rc = container_clear(e, id, err);
 		return rc < 0 ? rc : container_folder_remove(e->containers_fd, id, err);
 	}
@@ -446,7 +451,7 @@ static void policies_resume(struct container_engine *e)
 			container_health_resumed(c);
 			continue;
 		}
-		if (c->ever_started && container_truth(c->host, "AutoRemove")) {
+		if (container_is_volatile(c)) { /* also one that was never started, as dockerd does */
 			container_remove_op(c, CONTAINER_RM_FORCE | CONTAINER_RM_VOLUMES, NULL);
 		} else if (c->ever_started && container_restart_wanted(c, true)) {
 			c->manually_stopped = false;

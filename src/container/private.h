@@ -152,6 +152,8 @@ void container_free(struct container *c);
 void container_index_add(struct container *c);
 void container_busy(struct container_engine *e, int by);
 bool container_is_running(const struct container *c); /* running or paused */
+/* AutoRemove: the next open removes it when it does not run then, so a power cut may do that: nothing of it is synced. */
+bool container_is_volatile(const struct container *c);
 
 /* ---- record.c */
 void container_record_write(const struct container *c, struct buf *out);

@@ -54,7 +54,8 @@ static void removal_run(struct loop_work *w)
 	if (container_clear(e, c->id, err) < 0)
 		return;
 	auto_fd int dir = openat(e->containers_fd, c->id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dir < 0 || (unlinkat(dir, "container.json", 0) < 0 && errno != ENOENT) || fsync(dir) < 0) {
+	if (dir < 0 || (unlinkat(dir, "container.json", 0) < 0 && errno != ENOENT) ||
+	    (!container_is_volatile(c) && fsync(dir) < 0)) {
 		err_sys(err, "remove the record of container %s", c->id);
 		return;
 	}

@@ -392,7 +392,7 @@ static int spawn(struct start *s, const char *run, struct err *err)
 	p.flags = (container_truth(c->config, "OpenStdin") ? MONITOR_OPEN_STDIN : 0U) |
 		  (container_truth(c->config, "StdinOnce") ? MONITOR_STDIN_ONCE : 0U) |
 		  (container_truth(c->config, "Tty") ? MONITOR_TERMINAL : 0U) | (s->n_streams ? MONITOR_HOLD : 0U) |
-		  (e->settings.systemd ? MONITOR_SYSTEMD_CGROUP : 0U);
+		  (e->settings.systemd ? MONITOR_SYSTEMD_CGROUP : 0U) | (container_is_volatile(c) ? MONITOR_VOLATILE : 0U);
 	struct monitor_spawned got;
 	FAILPOINT("container.start.spawn");
 	rc = container_spawn(e, &p, &got, err);

@@ -14,7 +14,8 @@
  *     monitor.sock   where the monitor answers, until it ends
  *     monitor.json   {"version":1,"id","pid","startTicks","containerPid","containerStartTicks","startedAt"}: who
  *                    watches. Atomic, not synced: after a power cut neither process exists.
- *     exit.json      how it ended: see struct monitor_exit. Atomic and synced before anybody is told.
+ *     exit.json      how it ended: see struct monitor_exit. Atomic and synced before anybody is told; with EXEC or VOLATILE
+ *                    not synced.
  * An engine that returns asks monitor_find: the exit, or the connected monitor, or that it was lost (killed).
  *
  * ---- Packets. Both sockets are SOCK_SEQPACKET, so a packet keeps its borders and there is no other framing: struct monitor_head
@@ -140,7 +141,8 @@ enum monitor_flags {
 	MONITOR_NO_PIVOT = 1 << 6,
 	MONITOR_NO_KEYRING = 1 << 7,
 	MONITOR_EXEC = 1 << 8,	     /* not a container but one more process in the running container `id` */
-	MONITOR_FLAGS_ALL = (1 << 9) - 1,
+	MONITOR_VOLATILE = 1 << 9,   /* nobody asks for the exit after a power cut: exit.json is not synced */
+	MONITOR_FLAGS_ALL = (1 << 10) - 1,
 };
 
 /* What a SPAWN carries. Texts and descriptors are borrowed for the call. */

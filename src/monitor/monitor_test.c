@@ -336,7 +336,7 @@ static void test_exit_record(void **state)
 	memset(e.error, '<', sizeof(e.error) - 1); /* six bytes each: more than a record holds */
 	assert_int_equal(monitor_find(dir, &found, &sock, &back, NULL), 0);
 	assert_int_equal(found, MONITOR_FOUND_NOTHING);
-	assert_int_equal(monitor_record_exit(scratch, dir, "i\"d", &e, true), 0);
+	assert_int_equal(monitor_record_exit(scratch, dir, "i\"d", &e, true, true), 0);
 	assert_int_equal(monitor_find(dir, &found, &sock, &back, NULL), 0);
 	assert_int_equal(found, MONITOR_FOUND_EXIT);
 	assert_int_equal(back.exit_code, 137);

@@ -84,7 +84,7 @@ int monitor_record_self(char *scratch, int dir, const char *id, pid_t container,
 	return record_write(dir, "monitor.json", r.text, r.len, false);
 }
 
-int monitor_record_exit(char *scratch, int dir, const char *id, const struct monitor_exit *e, bool oom_known)
+int monitor_record_exit(char *scratch, int dir, const char *id, const struct monitor_exit *e, bool oom_known, bool durable)
 {
 	struct record r = { .text = scratch };
 	add(&r, "{\"version\":%d,\"id\":", MONITOR_VERSION);
@@ -99,5 +99,5 @@ int monitor_record_exit(char *scratch, int dir, const char *id, const struct mon
 		add_quoted(&r, e->error, 8);
 	}
 	add(&r, "}\n");
-	return record_write(dir, "exit.json", r.text, r.len, true);
+	return record_write(dir, "exit.json", r.text, r.len, durable);
 }

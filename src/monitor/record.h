@@ -11,4 +11,4 @@ uint64_t monitor_record_ticks(pid_t pid);
 int monitor_record_self(char *scratch, int dir, const char *id, pid_t container, uint64_t container_ticks,
 			int64_t started_ns);
 /* exit.json. */
-int monitor_record_exit(char *scratch, int dir, const char *id, const struct monitor_exit *e, bool oom_known);
+int monitor_record_exit(char *scratch, int dir, const char *id, const struct monitor_exit *e, bool oom_known, bool durable);

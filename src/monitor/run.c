@@ -168,7 +168,7 @@ void monitor_run_failed(struct run *m, enum err_class class, int errnum, const c
 		m->phase = MONITOR_ENDED;
 		m->end.finished_ns = now_ns();
 		m->linger_until_ms = monitor_run_ms() + LINGER_MS;
-		if (monitor_record_exit(m->log.out, m->dir, m->spawn->id, &m->end, false) < 0)
+		if (monitor_record_exit(m->log.out, m->dir, m->spawn->id, &m->end, false, true) < 0)
 			m->log.lost_errno = errno;
 		m->recorded = true;
 	}
@@ -331,7 +331,8 @@ static void record(struct run *m)
 	int64_t now = monitor_run_ms();
 	if (m->recorded || m->phase != MONITOR_ENDED || now < next_ms)
 		return;
-	if (monitor_record_exit(m->log.out, m->dir, m->spawn->id, &m->end, m->memory >= 0) == 0) {
+	bool durable = !(m->spawn->flags & (MONITOR_EXEC | MONITOR_VOLATILE));
+	if (monitor_record_exit(m->log.out, m->dir, m->spawn->id, &m->end, m->memory >= 0, durable) == 0) {
 		m->recorded = true;
 	} else {
 		m->log.lost_errno = errno;

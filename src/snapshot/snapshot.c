@@ -105,6 +105,11 @@ static int sync_all(int fd, struct err *err)
 	return syncfs(fd) < 0 ? err_sys(err, "sync") : 0;
 }
 
+static int rename_lazy(int fromdir, const char *from, int todir, const char *to, struct err *err)
+{
+	return renameat(fromdir, from, todir, to) < 0 ? err_sys(err, "rename to %s", to) : 0;
+}
+
 static int rename_durable(int fromdir, const char *from, int todir, const char *to, struct err *err)
 {
 	if (renameat(fromdir, from, todir, to) < 0)
@@ -280,7 +285,16 @@ static void live_load(struct snapshot_store *s, const char *name)
 		map_put(&s->by_key, span_of(l->key), l);
 		return;
 	}
-	free(l); /* it stays on disk: a person's data is not thrown away because its record is damaged */
+	free(l);
+	/* It stays on disk: a person's data is not thrown away because its record is damaged. One without a single byte was never
+	 * synced: a volatile one that a power cut met. */
+	auto_buf struct buf path = {};
+	struct stat st;
+	buf_printf(&path, "%s/snapshot.json", name);
+	int rc = fstatat(s->live, buf_cstr(&path), &st, AT_SYMLINK_NOFOLLOW);
+	if (is_key(span_of(name)) && ((rc == 0 && st.st_size == 0) || (rc < 0 && errno == ENOENT)) &&
+	    rename_lazy(s->live, name, s->tmp, name, NULL) == 0)
+		snapshot_tmp_remove(s, name);
 }
 
 static void tmp_clean(struct snapshot_store *s, const char *name)
@@ -672,7 +686,7 @@ static int root_like(struct snapshot_store *s, const char *parent, int fs, struc
 	return rc;
 }
 
-int snapshot_prepare(struct snapshot_store *s, const char *key, const char *parent, struct err *err)
+static int prepare(struct snapshot_store *s, const char *key, const char *parent, bool durable, struct err *err)
 {
 	if (!is_key(span_of(key)))
 		return err_set(err, ERR_INVALID, "\"%s\" is no key of a snapshot", key);
@@ -694,10 +708,10 @@ int snapshot_prepare(struct snapshot_store *s, const char *key, const char *pare
 		json_out_begin(&o);
 		json_out_kspan(&o, "parent", span_of(parent));
 		json_out_end(&o);
-		rc = io_write_file(dir, "snapshot.json", buf_span(&b), 0600, err);
+		/* Last in the folder, whose sync takes fs and work along. */
+		rc = durable ? io_write_file(dir, "snapshot.json", buf_span(&b), 0600, err)
+			     : io_write_file_lazy(dir, "snapshot.json", buf_span(&b), 0600, err);
 	}
-	if (rc == 0 && fsync(dir) < 0)
-		rc = err_sys(err, "sync snapshot %s", key);
 	FAILPOINT("snapshot.prepare.synced");
 	if (rc == 0) {
 		pthread_mutex_lock(&s->mutex);
@@ -706,7 +720,8 @@ int snapshot_prepare(struct snapshot_store *s, const char *key, const char *pare
 			rc = layer_missing(parent, err);
 		else if (map_get(&s->by_key, span_of(key)))
 			rc = err_set(err, ERR_EXISTS, "snapshot %s is there already", key);
-		else if ((rc = rename_durable(s->tmp, name, s->live, key, err)) == 0) {
+		else if ((rc = durable ? rename_durable(s->tmp, name, s->live, key, err)
+				       : rename_lazy(s->tmp, name, s->live, key, err)) == 0) {
 			struct live *l = mem_new(struct live);
 			l->key = mem_dup(key, strlen(key));
 			snprintf(l->parent, sizeof(l->parent), "%s", parent);
@@ -722,6 +737,16 @@ int snapshot_prepare(struct snapshot_store *s, const char *key, const char *pare
 	return rc;
 }
 
+int snapshot_prepare(struct snapshot_store *s, const char *key, const char *parent, struct err *err)
+{
+	return prepare(s, key, parent, true, err);
+}
+
+int snapshot_prepare_volatile(struct snapshot_store *s, const char *key, const char *parent, struct err *err)
+{
+	return prepare(s, key, parent, false, err);
+}
+
 /* Out of the index and of live/; its folder is tmp/gone-KEY then. */
 static int live_unlink(struct snapshot_store *s, const char *key, char tmp[160], struct err *err)
 {
@@ -733,7 +758,7 @@ static int live_unlink(struct snapshot_store *s, const char *key, char tmp[160],
 		rc = live_missing(key, err);
 	else if (snapshot_mounted(s, key))
 		rc = err_set(err, ERR_IN_USE, "snapshot %s is mounted", key);
-	else if ((rc = rename_durable(s->live, key, s->tmp, tmp, err)) == 0) {
+	else if ((rc = rename_lazy(s->live, key, s->tmp, tmp, err)) == 0) {
 		struct layer *below = layer_find(s, l->parent);
 		if (below)
 			below->refs--;

@@ -9,7 +9,8 @@
  *     DIR/live/KEY/         a snapshot: fs/ (overlay: the upper folder; copy: the whole tree), work/, snapshot.json
  *
  * Promises
- * - A layer or snapshot is there completely or not at all: it is made in tmp/, synced, and renamed into place.
+ * - A layer or snapshot is there completely or not at all: it is made in tmp/, synced, and renamed into place. (A volatile
+ *   snapshot is not synced: after a power cut it may be there, be gone, or have lost what was written into it.)
  * - After a crash of this process nothing is lost that was answered. After a crash of the machine (the boot id differs)
  *   every layer is counted again and compared with its record; one that does not match is removed together with
  *   those above it and reported through snapshot_healed, so that it is unpacked afresh.
@@ -98,6 +99,8 @@ void snapshot_layers_each(struct snapshot_store *s, void (*fn)(const struct snap
 
 /* A key is 1 to 128 of [a-zA-Z0-9_.-], not beginning with '.'. EXISTS when it is taken. parent "" = an empty tree. */
 int snapshot_prepare(struct snapshot_store *s, const char *key, const char *parent, struct err *err);
+/* The same without a sync: a power cut may take it, or what is in it. For what does not outlive the machine's boot anyway. */
+int snapshot_prepare_volatile(struct snapshot_store *s, const char *key, const char *parent, struct err *err);
 bool snapshot_has(struct snapshot_store *s, const char *key);
 int snapshot_parent(struct snapshot_store *s, const char *key, char out_parent[SNAPSHOT_CHAIN_LEN + 1], struct err *err);
 void snapshot_each(struct snapshot_store *s, void (*fn)(const char *key, const char *parent, void *arg), void *arg);
@@ -107,7 +110,8 @@ int snapshot_mount(struct snapshot_store *s, const char *key, const char *target
 /* A layer with all below it, read-only. */
 int snapshot_layer_mount(struct snapshot_store *s, const char *chain, const char *target, struct err *err);
 int snapshot_unmount(const char *target, struct err *err); /* NOT_FOUND when nothing is mounted there */
-/* NOT_FOUND if there is none; IN_USE while it is mounted in this mount namespace. */
+/* NOT_FOUND if there is none; IN_USE while it is mounted in this mount namespace. After a power cut it may be back: whoever owns
+ * the key removes what nobody accounts for. */
 int snapshot_remove(struct snapshot_store *s, const char *key, struct err *err);
 /* The snapshot, not mounted, becomes layer `chain` on its parent; its key is free afterwards. */
 int snapshot_commit(struct snapshot_store *s, const char *key, const char *chain, struct err *err);

@@ -469,6 +469,37 @@ static void test_torn(void **state)
 	top_remove();
 }
 
+/* A volatile snapshot that a power cut met lost its record's bytes; a damaged record of another is for a person to look at. */
+static void test_volatile(void **state)
+{
+	top_make();
+	EACH_BACKEND(s)
+		OK(snapshot_prepare_volatile(s, "fine", "", &err));
+	for (size_t i = 0; i < ARRAY_LEN(backends); i++) {
+		const char *sub = snapshot_backend_name(backends[i]);
+		char torn[300], damaged[300], record[340];
+		snprintf(torn, sizeof(torn), "%s/%s/live/torn", top, sub);
+		snprintf(damaged, sizeof(damaged), "%s/%s/live/damaged", top, sub);
+		struct snapshot_store *s = opened(sub, SNAPSHOT_AUTO, false);
+		assert_true(snapshot_has(s, "fine"));
+		OK(snapshot_prepare_volatile(s, "torn", "", &err));
+		FAILS(ERR_EXISTS, "there already", snapshot_prepare_volatile(s, "torn", "", &err));
+		OK(snapshot_prepare(s, "damaged", "", &err));
+		snapshot_close(s);
+		snprintf(record, sizeof(record), "%s/snapshot.json", torn);
+		assert_int_equal(truncate(record, 0), 0);
+		snprintf(record, sizeof(record), "%s/snapshot.json", damaged);
+		assert_int_equal(truncate(record, 3), 0);
+		s = opened(sub, SNAPSHOT_AUTO, false);
+		assert_false(snapshot_has(s, "torn") || snapshot_has(s, "damaged"));
+		assert_true(access(torn, F_OK) < 0 && access(damaged, F_OK) == 0);
+		OK(snapshot_prepare_volatile(s, "torn", "", &err));
+		OK(snapshot_remove(s, "torn", &err));
+		snapshot_close(s);
+	}
+	top_remove();
+}
+
 static void test_no_space(void **state)
 {
 	/* A full disk in the middle of a layer: an error, nothing left, and the next layer works. */
@@ -511,7 +542,7 @@ int main(void)
 		cmocka_unit_test(test_layers), cmocka_unit_test(test_attributes), cmocka_unit_test(test_escapes),
 		cmocka_unit_test(test_bombs), cmocka_unit_test(test_same_layer), cmocka_unit_test(test_changes),
 		cmocka_unit_test(test_changes_besides), cmocka_unit_test(test_changes_random), cmocka_unit_test(test_prune), cmocka_unit_test(test_torn),
-		cmocka_unit_test(test_no_space),
+		cmocka_unit_test(test_volatile), cmocka_unit_test(test_no_space),
 	};
 	return cmocka_run_group_tests(tests, group_setup, NULL);
 }
