@@ -1,4 +1,5 @@
-/* RBAC: what a decision costs with many bindings. One user of many is asked for what a binding of theirs allows, and for what none does;
+/* RBAC: what a decision costs with many bindings. One user of many is asked for what a binding of theirs allows, and for what none
+ * does;
  * the same with a hundredth of the bindings, so that the growth shows.
  *
  * usage: bench-rbac [BINDINGS]      default 10,000 role bindings in 100 namespaces, and a tenth of that for the cluster */
@@ -31,12 +32,15 @@ static struct auth_rbac *fill(unsigned n)
 {
 	struct auth_rbac *r = auth_rbac_new();
 	auto_buf struct buf text = {};
-	add(r, AUTH_CLUSTER_ROLE, "{\"metadata\":{\"name\":\"reader\"},\"rules\":[{\"apiGroups\":[\"\"],\"resources\":[\"pods\",\"services\"],"
+	add(r, AUTH_CLUSTER_ROLE, "{\"metadata\":{\"name\":\"reader\"},\"rules\":[{\"apiGroups\":[\"\"],\"resources\":"
+		"[\"pods\",\"services\"],"
 				  "\"verbs\":[\"get\",\"list\",\"watch\"]}]}");
 	for (unsigned i = 0; i < n; i++) {
 		buf_trunc(&text, 0);
-		buf_printf(&text, "{\"metadata\":{\"name\":\"b%u\",\"namespace\":\"ns%u\"},\"roleRef\":{\"kind\":\"ClusterRole\",\"name\":\"reader\"},"
-				  "\"subjects\":[{\"kind\":\"User\",\"name\":\"user%u\"},{\"kind\":\"ServiceAccount\",\"name\":\"sa%u\",\"namespace\":"
+		buf_printf(&text, "{\"metadata\":{\"name\":\"b%u\",\"namespace\":\"ns%u\"},"
+				  "\"roleRef\":{\"kind\":\"ClusterRole\",\"name\":\"reader\"},"
+				  "\"subjects\":[{\"kind\":\"User\",\"name\":\"user%u\"},{\"kind\":\"ServiceAccount\","
+				  "\"name\":\"sa%u\",\"namespace\":"
 				  "\"ns%u\"}]}", i, i % 100, i, i, i % 100);
 		add(r, AUTH_ROLE_BINDING, buf_cstr(&text));
 	}
@@ -78,7 +82,8 @@ static void ask(struct auth_rbac *r, unsigned n, const char *what, const char *v
 	}
 	double all_us = (double)(now_ns() - begun) / 1e3 / ROUNDS;
 	qsort(took, ROUNDS, sizeof(took[0]), by_time);
-	printf("%6u bindings, %-8s p50 %5.2f us, p99 %5.2f us (with making the question %.2f)\n", n, what, (double)took[ROUNDS / 2] / 1e3,
+	printf("%6u bindings, %-8s p50 %5.2f us, p99 %5.2f us (with making the question %.2f)\n", n, what,
+	       (double)took[ROUNDS / 2] / 1e3,
 	       (double)took[ROUNDS / 100 * 99] / 1e3, all_us);
 }
 

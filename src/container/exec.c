@@ -436,7 +436,8 @@ static void start_run(struct loop_work *w)
 static int failure_word(struct exec *x, struct err *err)
 {
 	const char *text = err_msg(err);
-	int code = err->class == ERR_NO_COMMAND || strstr(text, "executable file not found") || strstr(text, "no such file") ? 127 : 126;
+	bool missing = err->class == ERR_NO_COMMAND || strstr(text, "executable file not found") || strstr(text, "no such file");
+	int code = missing ? 127 : 126;
 	bool oci = err->class == ERR_NO_COMMAND || err->class == ERR_NOT_EXECUTABLE || strstr(text,
 		"unable to start container process");
 	if (oci)
