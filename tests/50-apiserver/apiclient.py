@@ -3,7 +3,7 @@ import base64, gzip, http.client, json, os, shutil, signal, socket, struct, subp
 
 
 class Unix(http.client.HTTPConnection):
-    def __init__(self, path, timeout=20):
+    def __init__(self, path, timeout=60):
         super().__init__("localhost", timeout=timeout)
         self.path = path
 
@@ -26,7 +26,7 @@ class Server:
         at = self.log.tell()
         self.proc = subprocess.Popen([self.knarr, "apiserver", "--data-dir", self.dir + "/data", "--secure-port", "0",
                                       "--bind-address", "127.0.0.1", "--unix-socket", self.sock] + self.flags, stderr=self.log)
-        for _ in range(400):
+        for _ in range(3000):
             with open(self.dir + "/log", "rb") as f:
                 f.seek(at)
                 text = f.read().decode()
@@ -50,7 +50,7 @@ class Server:
         shutil.rmtree(self.dir, ignore_errors=True)
         return code
 
-    def call(self, method, path, body=None, headers={}, timeout=20):
+    def call(self, method, path, body=None, headers={}, timeout=60):
         c = Unix(self.sock, timeout)
         h = dict(headers)
         if body is not None and not isinstance(body, (str, bytes)):
@@ -83,7 +83,7 @@ class Server:
             raise AssertionError("%s %s: %d, wanted %d: %s" % (method, path, r.status, code, r.data[:500]))
         return json.loads(r.data)
 
-    def watch(self, path, accept=None, timeout=20):
+    def watch(self, path, accept=None, timeout=60):
         return Watch(self, path, accept, timeout)
 
     def ws(self, path, protocols=None, accept=None):
