@@ -267,7 +267,7 @@ static int log_check(const struct json *h, struct err *err)
 	const struct json *log = json_getl(h, "LogConfig");
 	struct span type = str(log, "Type");
 	if (type.len && !span_is(type, "json-file") && !span_is(type, "none"))
-		return BAD("logger: no log driver named '%.*s' is registered", SPAN_ARG(type));
+		return BAD("error looking up logging plugin %.*s: plugin \"%.*s\" not found", SPAN_ARG(type), SPAN_ARG(type));
 	JSON_EACH_MEMBER (json_getl(log, "Config"), m) {
 		struct span key = json_key(m), value = json_span(&m->value);
 		uint64_t n;
@@ -288,7 +288,7 @@ static int log_check(const struct json *h, struct err *err)
 		if (!found)
 			return BAD("unknown log opt '%.*s' for json-file log driver", SPAN_ARG(key));
 	}
-	return 0;
+	return span_is(type, "none") ? 0 : container_log_opts_check(json_getl(log, "Config"), err);
 }
 
 static int ulimits_check(const struct json *h, struct err *err)

@@ -115,7 +115,7 @@ static void refusals(void **state)
 		{ "{'UsernsMode':'remap'}", "invalid user namespace mode: remap" },
 		{ "{'CgroupnsMode':'x'}", "invalid cgroup namespace mode: x" },
 		{ "{'OomScoreAdj':5000}", "range for oom score adj is [-1000, 1000]" },
-		{ "{'LogConfig':{'Type':'syslog'}}", "logger: no log driver named 'syslog' is registered" },
+		{ "{'LogConfig':{'Type':'syslog'}}", "error looking up logging plugin syslog" },
 		{ "{'LogConfig':{'Type':'json-file','Config':{'colour':'red'}}}", "unknown log opt 'colour' for json-file log driver" },
 		{ "{'LogConfig':{'Type':'json-file','Config':{'max-file':'0'}}}", "max-file cannot be less than 1" },
 		{ "{'DeviceCgroupRules':['c 1:3']}", "invalid device cgroup rule format: 'c 1:3'" },

@@ -223,6 +223,11 @@ int container_resources_check(const struct json *host, unsigned flags, struct er
 void container_host_defaults(const struct container_engine *e, struct arena *a, struct json *host);
 int container_settings_read(const struct json *settings, struct settings *out, struct err *err);
 
+/* ---- logopts.c: what each record of a json-file log carries */
+int container_log_opts_check(const struct json *opts, struct err *err); /* labels-regex, env-regex, tag */
+/* A JSON object in the arena, or NULL: nothing was asked for. */
+int container_log_attrs(const struct container *c, struct arena *a, const char **out_attrs, struct err *err);
+
 /* ---- user.c */
 struct container_ids {
 	uint32_t uid, gid;

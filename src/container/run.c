@@ -389,6 +389,9 @@ static int spawn(struct start *s, const char *run, struct err *err)
 		p.max_bytes = 0; /* its owner turns it over */
 		p.max_files = 1;
 	}
+	rc = p.format == MONITOR_LOG_DOCKER ? container_log_attrs(c, a, &p.log_attrs, err) : 0;
+	if (rc < 0)
+		return rc;
 	p.flags = (container_truth(c->config, "OpenStdin") ? MONITOR_OPEN_STDIN : 0U) |
 		  (container_truth(c->config, "StdinOnce") ? MONITOR_STDIN_ONCE : 0U) |
 		  (container_truth(c->config, "Tty") ? MONITOR_TERMINAL : 0U) | (s->n_streams ? MONITOR_HOLD : 0U) |

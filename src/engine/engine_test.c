@@ -196,10 +196,17 @@ static void test_options(void **state)
 {
 	struct engine_options o;
 	OK(options(&o, "--data-dir /d -H unix:///a.sock -H=tcp://1.2.3.4:5 --tlsverify --tlscacert=/ca --icc=false --mtu 1400 --dns 1.1.1.1 --dns 2.2.2.2 "
-		       "--default-address-pool base=10.0.0.0/8,size=24 --add-runtime x=/y -D", &err));
+		       "--default-address-pool base=10.0.0.0/8,size=24 -D", &err));
 	assert_true(o.n_hosts == 2 && span_is(o.hosts[1], "tcp://1.2.3.4:5") && o.tls_verify && o.debug && span_is(o.run_dir, "/d/run"));
-	is_json(&o.settings, "{\"default-address-pools\":[{\"base\":\"10.0.0.0/8\",\"size\":24}],\"dns\":[\"1.1.1.1\",\"2.2.2.2\"],\"icc\":false,\"mtu\":1400,"
-			     "\"runtimes\":{\"x\":{\"path\":\"/y\"}}}");
+	is_json(&o.settings, "{\"default-address-pools\":[{\"base\":\"10.0.0.0/8\",\"size\":24}],\"dns\":[\"1.1.1.1\",\"2.2.2.2\"],\"icc\":false,\"mtu\":1400}");
+	engine_options_done(&o);
+	FAILS(ERR_USAGE, "userns-remap: not supported", options(&o, "--data-dir /d --userns-remap default", &err));
+	engine_options_done(&o);
+	FAILS(ERR_USAGE, "storage-opts: not supported", options(&o, "--data-dir /d --storage-opt dm.x=1", &err));
+	engine_options_done(&o);
+	FAILS(ERR_USAGE, "runtimes: not supported", options(&o, "--data-dir /d --add-runtime crun=/usr/bin/crun", &err));
+	engine_options_done(&o);
+	OK(options(&o, "--data-dir /d --selinux-enabled=false", &err));
 	engine_options_done(&o);
 	FAILS(ERR_USAGE, "unknown flag: --no", options(&o, "--no", &err));
 	engine_options_done(&o);

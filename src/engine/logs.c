@@ -42,6 +42,40 @@ static void on_drain(struct http_req *r, void *arg)
 	}
 }
 
+/* Go's url.QueryEscape. */
+static void escape(struct buf *out, struct span s)
+{
+	static const char hex[] = "0123456789ABCDEF";
+	for (size_t i = 0; i < s.len; i++) {
+		unsigned char c = (unsigned char)s.ptr[i];
+		if (c == ' ') {
+			buf_chr(out, '+');
+		} else if ((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || strchr("-_.~", c)) {
+			buf_chr(out, (char)c);
+		} else {
+			buf_chr(out, '%');
+			buf_chr(out, hex[c >> 4]);
+			buf_chr(out, hex[c & 15]);
+		}
+	}
+}
+
+/* "a=1,b=2 ": attributes before a record's text, sorted; a blank alone without any. */
+static void details(struct span attrs, struct buf *out)
+{
+	auto_arena struct arena a = {};
+	struct json v;
+	if (attrs.len && json_parse(&a, attrs, 0, NULL, &v, NULL) == 0)
+		JSON_EACH_MEMBER (&v, m) {
+			if (out->len)
+				buf_chr(out, ',');
+			escape(out, json_key(m));
+			buf_chr(out, '=');
+			escape(out, json_span(&m->value));
+		}
+	buf_chr(out, ' ');
+}
+
 static void record(struct logs_follow *f, const struct logs_record *r)
 {
 	struct follower *l = container_of(f, struct follower, log);
@@ -49,15 +83,18 @@ static void record(struct logs_follow *f, const struct logs_record *r)
 	char stamp[40], head[8];
 	if (!req)
 		return;
-	size_t n = l->stamps ? logs_stamp(stamp, r->time_ns) : 0, extra = l->details ? 1 : 0;
+	auto_buf struct buf extra = {};
+	size_t n = l->stamps ? logs_stamp(stamp, r->time_ns) : 0;
+	if (l->details)
+		details(r->attrs, &extra);
 	if (!l->raw) {
-		engine_frame(head, r->stream, n + extra + r->text.len);
+		engine_frame(head, r->stream, n + extra.len + r->text.len);
 		http_reply_add(req, http_copy(span_make(head, 8)));
 	}
 	if (n)
 		http_reply_add(req, http_copy(span_make(stamp, n)));
-	if (extra) /* attributes of log-opts stand before this blank; json-file has none unless told to */
-		http_reply_add(req, http_copy(SPAN(" ")));
+	if (extra.len)
+		http_reply_add(req, http_copy(buf_span(&extra)));
 	http_reply_add(req, http_copy(r->text));
 	if (http_reply_queued(req) > CLIENT_LAG && !l->paused) {
 		l->paused = true;

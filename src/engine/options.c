@@ -64,13 +64,16 @@ static const struct flag flags[] = {
 	{ "registry-mirror", 0, LIST, "registry-mirrors", 0, "Preferred registry mirror" },
 	{ "run-dir", 0, OWN_TEXT, NULL, OWN(run_dir), "Sockets and state that need not outlive the machine" },
 	{ "seccomp-profile", 0, TEXT, "seccomp-profile", 0, "Path to seccomp profile" },
+	{ "selinux-enabled", 0, TRUTH, "selinux-enabled", 0, "Not supported: refused when true" },
 	{ "storage-driver", 's', OWN_TEXT, NULL, OWN(storage_driver), "Storage driver to use (overlay2, vfs)" },
+	{ "storage-opt", 0, LIST, "storage-opts", 0, "Not supported: refused" },
 	{ "tls", 0, OWN_TRUTH, NULL, OWN(tls), "Use TLS; implied by --tlsverify" },
 	{ "tlscacert", 0, OWN_TEXT, NULL, OWN(tls_ca), "Trust certs signed only by this CA" },
 	{ "tlscert", 0, OWN_TEXT, NULL, OWN(tls_cert), "Path to TLS certificate file" },
 	{ "tlskey", 0, OWN_TEXT, NULL, OWN(tls_key), "Path to TLS key file" },
 	{ "tlsverify", 0, OWN_TRUTH, NULL, OWN(tls_verify), "Use TLS and verify the remote" },
 	{ "userland-proxy", 0, TRUTH, "userland-proxy", 0, "Relay loopback traffic of published ports" },
+	{ "userns-remap", 0, TEXT, "userns-remap", 0, "Not supported: refused unless empty" },
 };
 
 void engine_options_default(struct engine_options *o)
@@ -251,6 +254,30 @@ static int file_read(struct engine_options *o, struct span path, struct err *err
 	return 0;
 }
 
+/* dockerd's settings that change what a container may do or where data go, and that are not honoured: running on without them would
+ * be worse than not to start. Empty and false values ask for nothing. */
+static int refused_check(const struct json *settings, struct err *err)
+{
+	static const struct {
+		const char *key, *why;
+	} rows[] = {
+		{ "userns-remap", "containers run in the host's user namespace; give them a user of their own (docker run --user)" },
+		{ "storage-opts", "the storage drivers overlay2 and vfs take none here" },
+		{ "selinux-enabled", "containers get no SELinux labels" },
+		{ "authorization-plugins", "plugins are not run: requests would pass unchecked" },
+		{ "runtimes", "containers are run by the engine's own runtime, also under the names runc and knarr" },
+		{ "cdi-spec-dirs", "devices by CDI are not supported" },
+		{ "metrics-addr", "metrics are served at /metrics of the engine's own sockets" },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		const struct json *v = json_get(settings, span_of(rows[i].key));
+		bool asks = v && v->kind != JSON_NULL && (v->kind == JSON_BOOL ? v->b : v->n > 0);
+		if (asks)
+			return err_set(err, ERR_USAGE, "%s: not supported: %s", rows[i].key, rows[i].why);
+	}
+	return 0;
+}
+
 int engine_options_parse(struct engine_options *o, int argc, char **argv, bool *out_help, struct err *err)
 {
 	struct json flagged = json_object();
@@ -306,7 +333,7 @@ int engine_options_parse(struct engine_options *o, int argc, char **argv, bool *
 			(void)json_set(&o->arena, &o->settings, json_key(m), m->value);
 		}
 	}
-	if ((rc = file_own(o, err)) < 0)
+	if ((rc = file_own(o, err)) < 0 || (rc = refused_check(&o->settings, err)) < 0)
 		return rc;
 	enum log_level level;
 	if (!span_is(o->log_level, "fatal") && !log_level_parse(o->log_level, &level))

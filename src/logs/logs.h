@@ -37,6 +37,7 @@ struct logs_record {
 	int stream;       /* 1 standard output, 2 standard error */
 	bool partial;     /* no line end: the line goes on in the stream's next record, or the container ended in it */
 	struct span text; /* borrowed until the next call */
+	struct span attrs; /* Docker's "attrs", a JSON object as text, members sorted; empty = none. Borrowed likewise */
 };
 
 struct logs_params {

@@ -71,8 +71,8 @@ static bool docker_plain(struct span line, struct buf *scratch, struct logs_reco
 	       (out->stream = stream_of(stream)) && time_of(time, &out->time_ns);
 }
 
-/* In any order and with more in it: dockerd writes "attrs" for labels and environment. */
-static bool docker_any(struct span line, struct buf *scratch, struct logs_record *out)
+/* In any order and with more in it: "attrs" for labels, environment and tag. */
+static bool docker_any(struct span line, struct buf *scratch, struct logs_record *out, size_t *out_text_len)
 {
 	auto_arena struct arena a = {};
 	struct json doc;
@@ -84,6 +84,10 @@ static bool docker_any(struct span line, struct buf *scratch, struct logs_record
 		return false;
 	buf_trunc(scratch, 0);
 	buf_span_add(scratch, json_span(text));
+	*out_text_len = scratch->len;
+	const struct json *attrs = json_getl(&doc, "attrs");
+	if (json_is(attrs, JSON_OBJECT) && attrs->n)
+		json_write(scratch, attrs, JSON_SORTED);
 	return true;
 }
 
@@ -109,11 +113,13 @@ static bool cri(struct span line, struct buf *scratch, struct logs_record *out)
 bool logs_record_parse(enum logs_format format, struct span line, struct buf *scratch, struct logs_record *out)
 {
 	struct logs_record r = {};
+	size_t n = SIZE_MAX; /* of the text in scratch; attributes stand behind it */
 	buf_trunc(scratch, 0);
 	if (line.len >= LOGS_RECORD_MAX ||
-	    !(format == LOGS_CRI ? cri(line, scratch, &r) : docker_plain(line, scratch, &r) || docker_any(line, scratch, &r)))
+	    !(format == LOGS_CRI ? cri(line, scratch, &r) : docker_plain(line, scratch, &r) || docker_any(line, scratch, &r, &n)))
 		return false;
-	r.text = buf_span(scratch);
+	r.text = span_sub(buf_span(scratch), 0, MIN(n, scratch->len));
+	r.attrs = span_from(buf_span(scratch), r.text.len);
 	r.partial = !span_ends(r.text, SPAN("\n"));
 	*out = r;
 	return true;

@@ -220,7 +220,13 @@ static void record_add(struct log_file *f, const struct log_stream *s, const cha
 			PUT(f, "\\n");
 		PUT(f, "\",\"stream\":\"");
 		put(f, s->name, strlen(s->name));
-		PUT(f, "\",\"time\":\"");
+		if (f->attrs) {
+			PUT(f, "\",\"attrs\":");
+			put(f, f->attrs, strlen(f->attrs));
+			PUT(f, ",\"time\":\"");
+		} else {
+			PUT(f, "\",\"time\":\"");
+		}
 		put(f, f->stamp, f->stamp_len);
 		PUT(f, "\"}\n");
 	} else {

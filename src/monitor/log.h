@@ -22,6 +22,7 @@ struct log_file {
 	uint64_t whole;	  /* file offset behind the last complete record */
 	unsigned waiting; /* complete records in out that are not written */
 	bool broken;	  /* a write failed within the current batch */
+	const char *attrs; /* borrowed for ever; NULL = none */
 	size_t n;
 	char name[256];
 	char stamp[40];	  /* text of the current feed's time */

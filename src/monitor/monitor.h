@@ -58,12 +58,13 @@
  * While the container does not take its input, packets of clients that have taken STDIN are not read: control requests
  * belong on a connection of their own.
  *
- * ---- Log. MONITOR_LOG_DOCKER: {"log":"text\n","stream":"stdout","time":"2026-11-21T09:30:00.123456789Z"}, escaped byte for
- * byte as Docker does; MONITOR_LOG_CRI: `time stdout F text`. A line longer than MONITOR_LINE is cut: Docker's pieces lack
- * "\n", CRI's are tagged P. The last line without an end: no "\n" in Docker's format, F in CRI's. A file that has reached
- * max_bytes is followed by a new one before the next record: name, name.1 ... name.(max_files - 1), the oldest is
- * removed; with max_files 1 the file is emptied. No part of a record is left behind when the disk is full, and a torn
- * end that a crash left is closed with a newline before anything is appended.
+ * ---- Log. MONITOR_LOG_DOCKER: {"log":"text\n","stream":"stdout","time":"2026-11-21T09:30:00.123456789Z"}, escaped byte
+ * for byte as Docker does, with "attrs" (log_attrs, as given) before "time"; MONITOR_LOG_CRI: `time stdout F text`. A
+ * line longer than MONITOR_LINE is cut: Docker's pieces lack "\n", CRI's are tagged P. The last line without an end: no
+ * "\n" in Docker's format, F in CRI's. A file that has reached max_bytes is followed by a new one before the next
+ * record: name, name.1 ... name.(max_files - 1), the oldest is removed; with max_files 1 the file is emptied. No part of
+ * a record is left behind when the disk is full, and a torn end that a crash left is closed with a newline before
+ * anything is appended.
  *
  * ---- Exec. A SPAWN with MONITOR_EXEC makes a monitor of the same kind for one more process in a running container: it has
  * a state folder of its own, streams, terminal, log and exit.json like a container's; it holds no sockets and knows nothing of
@@ -158,6 +159,7 @@ struct monitor_spawn {
 	const char *config;   /* name of config.json when it is not in the bundle; NULL. With EXEC of the process
 				 object: NULL = process.json in the bundle */
 	const char *log_name; /* no slash; NULL without a log */
+	const char *log_attrs; /* with LOG_DOCKER: a JSON object that each record carries as "attrs"; NULL = none */
 	int state_dir, bundle; /* folders; bundle's path is what the kernel calls it */
 	int log_dir;	       /* -1 without a log */
 	int stdio[3];	       /* with MONITOR_STDIO */

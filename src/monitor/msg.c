@@ -24,6 +24,7 @@ static const struct {
 	{ "cache", offsetof(struct monitor_spawn, cache), false },
 	{ "config", offsetof(struct monitor_spawn, config), false },
 	{ "log_name", offsetof(struct monitor_spawn, log_name), false },
+	{ "log_attrs", offsetof(struct monitor_spawn, log_attrs), false },
 };
 
 static const char **text_at(const struct monitor_spawn *s, size_t i)
@@ -62,6 +63,8 @@ static int spawn_check(const struct monitor_spawn *s, struct err *err)
 		return err_set(err, ERR_INVALID, "root: %.100s is not absolute", s->root);
 	if ((s->format != MONITOR_LOG_NONE) != (s->log_name != NULL))
 		return err_set(err, ERR_INVALID, "log_name: a log has one, and no other thing has");
+	if (s->log_attrs && (s->format != MONITOR_LOG_DOCKER || s->log_attrs[0] != '{' || strchr(s->log_attrs, '\n')))
+		return err_set(err, ERR_INVALID, "log_attrs: one line, an object, and of Docker's format alone");
 	if (s->log_name && (strchr(s->log_name, '/') || strlen(s->log_name) > NAME_MAX - 5 ||
 			    !strcmp(s->log_name, ".") || !strcmp(s->log_name, "..")))
 		return err_set(err, ERR_INVALID, "log_name: \"%.100s\" is no file name of at most %d bytes",

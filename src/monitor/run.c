@@ -432,6 +432,7 @@ static int set_up(struct run *m, struct err *err)
 	m->log.dir = s->log_dir;
 	m->log.max_bytes = s->max_bytes;
 	m->log.max_files = s->max_files;
+	m->log.attrs = s->log_attrs;
 	if (s->log_name)
 		snprintf(m->log.name, sizeof(m->log.name), "%s", s->log_name);
 	r = r < 0 ? r : monitor_log_open(&m->log, err);

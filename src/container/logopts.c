@@ -1,0 +1,140 @@
+/* What log-opts ask to have in every record of a json-file log: labels, environment and a tag, as dockerd's loggerutils makes
+ * them: {"KEY":"value",...,"tag":"..."}. */
+#include "container/private.h"
+#include "regex/regex.h"
+
+#define ATTRS_MAX (MONITOR_TEXT_MAX - 1)
+
+static struct span opt(const struct json *opts, const char *key)
+{
+	return container_str(opts, key);
+}
+
+static int pattern_new(const struct json *opts, const char *key, struct regex **out, struct err *err)
+{
+	struct span text = opt(opts, key);
+	*out = NULL;
+	if (!text.len)
+		return 0;
+	*out = regex_new(text, 0, err);
+	return *out ? 0 : err_note(err, "invalid log opt %s", key);
+}
+
+static bool listed(struct span list, struct span name)
+{
+	struct span one;
+	while (span_cut(&list, ',', &one))
+		if (span_eq(span_trim(one), name))
+			return true;
+	return false;
+}
+
+/* Of a tag's template, without braces and blanks: ".Name". False when it is none that we know. */
+static bool field(struct span name, const struct container *c, struct arena *a, struct span *out)
+{
+	struct span image = container_str(&c->doc, "Image"), hex = span_starts(image, SPAN("sha256:")) ? span_from(image, 7) : image;
+	if (span_is(name, ".ID"))
+		*out = span_sub(span_of(c->id), 0, 12);
+	else if (span_is(name, ".FullID"))
+		*out = span_of(c->id);
+	else if (span_is(name, ".Name"))
+		*out = span_of(c->name);
+	else if (span_is(name, ".ImageID"))
+		*out = span_sub(hex, 0, 12);
+	else if (span_is(name, ".ImageFullID"))
+		*out = image;
+	else if (span_is(name, ".ImageName"))
+		*out = container_str(c->config, "Image");
+	else if (span_is(name, ".DaemonName"))
+		*out = SPAN("docker");
+	else
+		return false;
+	return true;
+}
+
+/* c NULL: only whether it can be made. */
+static int tag_make(struct span text, const struct container *c, struct arena *a, struct buf *out, struct err *err)
+{
+	while (text.len) {
+		ptrdiff_t open = span_find(text, SPAN("{{"));
+		if (open < 0) {
+			buf_span_add(out, text);
+			return 0;
+		}
+		buf_span_add(out, span_sub(text, 0, (size_t)open));
+		struct span rest = span_from(text, (size_t)open + 2), value = SPAN_EMPTY;
+		ptrdiff_t close = span_find(rest, SPAN("}}"));
+		static const struct container nobody = { .name = (char *)"" };
+		if (close < 0 || !field(span_trim(span_sub(rest, 0, (size_t)close)), c ? c : &nobody, a, &value))
+			return err_set(err, ERR_INVALID_REQUEST, "template: log-tag: \"%.*s\": known are {{.ID}}, {{.FullID}}, {{.Name}}, "
+				"{{.ImageID}}, {{.ImageFullID}}, {{.ImageName}} and {{.DaemonName}}", SPAN_ARG(text));
+		buf_span_add(out, value);
+		text = span_from(rest, (size_t)close + 2);
+	}
+	return 0;
+}
+
+int container_log_opts_check(const struct json *opts, struct err *err)
+{
+	static const char *const patterns[] = { "labels-regex", "env-regex" };
+	auto_arena struct arena a = {};
+	auto_buf struct buf b = {};
+	for (size_t i = 0; i < ARRAY_LEN(patterns); i++) {
+		struct regex *re;
+		int rc = pattern_new(opts, patterns[i], &re, err);
+		regex_free(re);
+		if (rc < 0) {
+			err->class = ERR_INVALID_REQUEST;
+			return -ERR_INVALID_REQUEST;
+		}
+	}
+	return tag_make(opt(opts, "tag"), NULL, &a, &b, err);
+}
+
+static bool wanted(struct span list, const struct regex *re, struct regex_scratch *scratch, struct span name)
+{
+	return listed(list, name) || (re && regex_matches(re, scratch, name));
+}
+
+static void members_make(const struct container *c, const struct json *opts, const struct regex *labels, const struct regex *env,
+	struct arena *a, struct json *out)
+{
+	struct regex_scratch scratch = {};
+	JSON_EACH_MEMBER (json_getl(c->config, "Labels"), m)
+		if (wanted(opt(opts, "labels"), labels, &scratch, json_key(m)))
+			json_set(a, out, json_key(m), json_copy(a, &m->value));
+	JSON_EACH_ITEM (json_getl(c->config, "Env"), item) {
+		struct span name, value;
+		if (span_split(json_span(item), '=', &name, &value) && wanted(opt(opts, "env"), env, &scratch, name))
+			json_set(a, out, name, json_str(value));
+	}
+	regex_scratch_done(&scratch);
+}
+
+int container_log_attrs(const struct container *c, struct arena *a, const char **out_attrs, struct err *err)
+{
+	const struct json *opts = json_path(c->host, "LogConfig", "Config", NULL);
+	struct json v = json_object();
+	struct regex *labels = NULL, *env = NULL;
+	auto_buf struct buf tag = {}, text = {};
+	*out_attrs = NULL;
+	int rc = pattern_new(opts, "labels-regex", &labels, err);
+	rc = rc < 0 ? rc : pattern_new(opts, "env-regex", &env, err);
+	rc = rc < 0 ? rc : tag_make(opt(opts, "tag"), c, a, &tag, err);
+	if (rc == 0)
+		members_make(c, opts, labels, env, a, &v);
+	regex_free(labels);
+	regex_free(env);
+	if (rc < 0)
+		return rc;
+	if (tag.len)
+		json_setl(a, &v, "tag", json_str(arena_span(a, buf_span(&tag))));
+	if (!v.n)
+		return 0;
+	json_write(&text, &v, JSON_SORTED);
+	if (text.len > ATTRS_MAX)
+		return err_set(err, ERR_INVALID_REQUEST, "log-opts labels, env and tag: %zu bytes in every record, at most %d", text.len,
+			ATTRS_MAX);
+	*out_attrs = arena_cstr(a, buf_span(&text));
+	return 0;
+}
