@@ -76,7 +76,7 @@ void container_exit_set(struct container *c, const struct monitor_exit *end)
 {
 	c->exit_code = end->exit_code;
 	c->finished_ns = end->finished_ns;
-	if (end->started_ns)
+	if (c->started_ns < end->started_ns) /* else it was told already, a little later: see container_adopt */
 		c->started_ns = end->started_ns;
 	c->oom_killed = end->oom_kills > 0;
 	c->pid = 0;

@@ -181,7 +181,9 @@ int container_adopt(struct container *c, int sock, const struct monitor_state *s
 	if (c->status != STATUS_PAUSED)
 		c->status = STATUS_RUNNING;
 	c->pid = state->pid;
-	c->started_ns = state->started_ns;
+	/* What was told already stays: our own time of this run is later than its monitor's. */
+	if (c->started_ns < state->started_ns)
+		c->started_ns = state->started_ns;
 	c->ever_started = true;
 	c->exit_code = 0;
 	c->oom_killed = false;

@@ -361,14 +361,15 @@ int sys_cgroup_limits_set(const struct sys_cgroup *cg, const struct sys_cgroup_l
 		return err_note(err, "linux.resources");
 	r = usage_check(cg, l, err);
 	for (size_t i = 0; r == 0 && i < n; i++) {
-		r = one_write(cg, &list[i], err);
-		if (r < 0 && i + 1 < n && pair(&list[i], &list[i + 1])) {
-			auto_err struct err second = ERR_INIT;
-			if (one_write(cg, &list[i + 1], &second) < 0)
-				break;
-			r = one_write(cg, &list[i], err);
+		auto_err struct err first = ERR_INIT;
+		r = one_write(cg, &list[i], &first);
+		if (r < 0 && i + 1 < n && pair(&list[i], &list[i + 1]) && one_write(cg, &list[i + 1], NULL) == 0) {
+			err_done(&first);
+			r = one_write(cg, &list[i], &first);
 			i++;
 		}
+		if (r < 0)
+			r = err_move(err, &first); /* only now: *err is the caller's, and untouched on success */
 	}
 	return r;
 }
