@@ -246,6 +246,14 @@ static int tmpfs_copy_up(struct child *c, const struct config_mount *m, int lowe
 	return r;
 }
 
+/* Of this mount alone. */
+static int read_only_here(struct child *c, const struct config_mount *m, struct err *err)
+{
+	auto_fd int top = sys_path_open(c->root, m->destination, O_RDONLY | O_DIRECTORY, 0);
+	unsigned long flags = MS_REMOUNT | MS_BIND | (m->opts.set & ~(unsigned long)MS_REC);
+	return top < 0 || fchdir(top) < 0 || mount(NULL, ".", NULL, flags, NULL) < 0 ? err_sys(err, "remount read-only") : 0;
+}
+
 static int fs_mount(struct child *c, struct config_mount *m, struct err *err)
 {
 	bool existed;
@@ -256,6 +264,11 @@ static int fs_mount(struct child *c, struct config_mount *m, struct err *err)
 	const char *data = m->data;
 	bool tmpfs = !strcmp(m->type, "tmpfs");
 	unsigned long flags = m->opts.set & ~(unsigned long)MS_REC;
+	/* All sysfs mounts of a network namespace are one super block: read-only in the first container of a pod it would be so in a
+	 * privileged one, too. */
+	bool shared = !strcmp(m->type, "sysfs") && (flags & MS_RDONLY) && !(flags & MS_REMOUNT);
+	if (shared)
+		flags &= ~(unsigned long)MS_RDONLY;
 	if (tmpfs && existed && !(flags & MS_REMOUNT)) {
 		/* As runc: the folder that is covered gives its mode, options behind override it. */
 		struct stat st;
@@ -289,12 +302,8 @@ static int fs_mount(struct child *c, struct config_mount *m, struct err *err)
 					       : "");
 		return err_sys(err, "mount");
 	}
-	if (lower >= 0) {
-		r = tmpfs_copy_up(c, m, lower, err);
-		if (r < 0)
-			return r;
-	}
-	return mount_finish(c, m, err);
+	r = lower >= 0 ? tmpfs_copy_up(c, m, lower, err) : shared ? read_only_here(c, m, err) : 0;
+	return r < 0 ? r : mount_finish(c, m, err);
 }
 
 /* ---- control groups inside */
