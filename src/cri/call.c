@@ -3,7 +3,10 @@
  * A client that gives up does not stop an operation: the kubelet asks again by name or finds the result in a list. */
 #include "cri/private.h"
 
+#include <pthread.h>
 #include <stdarg.h>
+
+#define THREADS_MAX 64
 
 static const struct cri_rpc rpcs[] = {
 #define CRI(service, method, request, response, handler)                                                                   \
@@ -40,6 +43,7 @@ static void on_done(struct grpc_req *r, void *arg)
 {
 	struct cri_call *k = arg;
 	k->req = NULL;
+	atomic_store(&k->left, true);
 	if (k->answered)
 		call_free(k);
 }
@@ -59,6 +63,7 @@ static void unary(struct grpc_req *r, struct span message, void *arg)
 	struct cri_call *k = mem_new(struct cri_call);
 	k->cri = c;
 	k->req = r;
+	list_init(&k->of_pod);
 	list_push(&c->calls, &k->link);
 	cri_busy(c, 1);
 	grpc_req_ops_set(r, &ops, k);
@@ -81,6 +86,7 @@ const struct grpc_method cri_methods[] = {
 #define CRI(service, method, request, response, handler) { "/runtime.v1." #service "Service/" #method, .unary = unary },
 #include "cri/rpcs.def"
 #undef CRI
+	{ "/runtime.v1.RuntimeService/GetContainerEvents", .unary = cri_listen_events },
 };
 const size_t cri_n_methods = ARRAY_LEN(cri_methods);
 
@@ -159,6 +165,47 @@ void cri_work(struct cri_call *k, int (*run)(struct cri_call *k, struct err *err
 		(void)err_set(&k->err, ERR_TOO_MANY, "too many operations are under way");
 		loop_post_call(c->p.loop, (void (*)(void *))work_done, &k->work);
 	}
+}
+
+/* ---- threads: for what may take minutes, as workers are few */
+
+static void *thread_run(void *arg)
+{
+	struct cri_call *k = arg;
+	(void)k->work_run(k, &k->err); /* k->err tells */
+	loop_post(k->cri->p.loop, &k->posted);
+	return NULL;
+}
+
+static void thread_done(struct loop_msg *m)
+{
+	struct cri_call *k = container_of(m, struct cri_call, posted);
+	k->cri->threads--;
+	k->work_then(k);
+}
+
+void cri_thread(struct cri_call *k, int (*run)(struct cri_call *k, struct err *err), void (*then)(struct cri_call *k))
+{
+	pthread_t thread;
+	pthread_attr_t attr;
+	k->posted.fn = thread_done;
+	k->work_run = run;
+	k->work_then = then;
+	k->cri->threads++;
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	int errnum = k->cri->threads > THREADS_MAX ? EAGAIN : pthread_create(&thread, &attr, thread_run, k);
+	pthread_attr_destroy(&attr);
+	if (!errnum)
+		return;
+	(void)err_set(&k->err, ERR_TOO_MANY, "too many operations are under way");
+	loop_post(k->cri->p.loop, &k->posted);
+}
+
+void cri_threads_cancel(struct cri *c)
+{
+	LIST_EACH (&c->calls, k, struct cri_call, link)
+		atomic_store(&k->left, true);
 }
 
 static void on_container(struct container_call *call, const struct err *err)

@@ -4,6 +4,8 @@
 
 #include "cri/private.h"
 
+#define KEEP_PARTIAL_S (24 * 3600) /* of downloads that were cut off */
+
 /* "nginx:latest" in full; a name that cannot be read stays as it is. */
 static struct span full_name(struct span familiar, struct arena *a)
 {
@@ -51,6 +53,16 @@ static int image_get(struct cri_call *k, struct span name, struct image_info *ou
 	struct image_manifest manifest;
 	int rc = image_find(k->cri->p.images, name, &id, err);
 	return rc < 0 ? rc : image_inspect(k->cri->p.images, &id, &k->arena, out, out_config, &manifest, err);
+}
+
+int cri_image_show(struct cri_call *k, struct span name, struct api_cri_image *out, struct err *err)
+{
+	struct image_info i;
+	struct image_config config;
+	int rc = image_get(k, name, &i, &config, err);
+	if (rc == 0)
+		image_show(k, &i, out);
+	return rc < 0 ? err_note(err, "failed to resolve image \"%.*s\"", SPAN_ARG(name)) : 0;
 }
 
 static struct span name_of(const struct api_cri_image_spec *spec)
@@ -222,4 +234,134 @@ void cri_image_fs_info(struct cri_call *k, const void *in)
 	f->out.image_filesystems.n = f->out.container_filesystems.n = 1;
 	k->state = f;
 	cri_work(k, fs_run, fs_then);
+}
+
+/* ---- PullImage */
+
+struct pull {
+	struct span name;
+	struct image_registry_params registry;
+	struct image_digest id;
+};
+
+static bool pull_cancelled(void *arg)
+{
+	struct cri_call *k = arg;
+	return atomic_load(&k->left);
+}
+
+static void pull_silent(const struct image_progress *p, void *arg)
+{
+}
+
+/* "auth" is base64 of user:password, as config.json of docker has it; so the kubelet may hand it on. */
+static int auth_take(struct arena *a, const struct api_cri_auth_config *auth, struct image_registry_params *r, struct err *err)
+{
+	auto_buf struct buf both = {};
+	struct span user, password;
+	if (!auth)
+		return 0;
+	r->username = auth->username;
+	r->password = auth->password;
+	r->identity_token = auth->identity_token;
+	r->registry_token = auth->registry_token;
+	if (auth->username.len || !auth->auth.len)
+		return 0;
+	if ((!base64_parse(&both, BASE64_STD, auth->auth) && !base64_parse(&both, BASE64_STD_RAW, auth->auth)) ||
+	    !span_split(arena_span(a, buf_span(&both)), ':', &user, &password))
+		return err_set(err, ERR_INVALID_REQUEST, "invalid \"auth\": it is not the base64 of user:password");
+	r->username = user;
+	r->password = password; /* some tools pad it with 0 bytes */
+	while (r->password.len && !r->password.ptr[r->password.len - 1])
+		r->password.len--;
+	return 0;
+}
+
+static int pull_run(struct cri_call *k, struct err *err)
+{
+	struct pull *p = k->state;
+	const struct image_reporter reporter = { .fn = pull_silent, .cancelled = pull_cancelled, .arg = k };
+	struct image_pull_params params = { .registry = &p->registry, .unpacker = container_unpacker(k->cri->containers),
+		.reporter = &reporter };
+	int rc = image_ref_parse(p->name, &k->arena, &params.ref, err);
+	if (rc < 0)
+		return err_note(err, "failed to parse image reference \"%.*s\"", SPAN_ARG(p->name));
+	image_ref_default(&params.ref);
+	rc = image_pull(k->cri->p.images, &params, &p->id, err);
+	if (rc < 0)
+		return err_note(err, "failed to pull and unpack image \"%.*s\"", SPAN_ARG(image_ref_text(&params.ref, &k->arena)));
+	return 0;
+}
+
+static void pull_then(struct cri_call *k)
+{
+	const struct pull *p = k->state;
+	const struct api_cri_pull_image_response out = { .image_ref = image_digest_span(&p->id) };
+	if (k->err.class)
+		cri_fail(k);
+	else
+		cri_answer(k, &out);
+}
+
+void cri_pull_image(struct cri_call *k, const void *in)
+{
+	const struct api_cri_pull_image_request *q = in;
+	struct pull *p = arena_new(&k->arena, struct pull);
+	p->name = name_of(q->image);
+	k->state = p;
+	if (k->cri->p.registry)
+		k->cri->p.registry(k->cri->p.arg, &p->registry);
+	if (!p->name.len)
+		cri_fail_with(k, ERR_INVALID_REQUEST, "image spec is empty");
+	else if (auth_take(&k->arena, q->auth, &p->registry, &k->err) < 0)
+		cri_fail(k);
+	else
+		cri_thread(k, pull_run, pull_then);
+}
+
+/* ---- RemoveImage */
+
+static int remove_run(struct cri_call *k, struct err *err)
+{
+	const struct cri *c = k->cri;
+	const struct image_remove_params params = { .force = true };
+	struct image_removed *removed;
+	struct image_digest id;
+	char user[65];
+	bool running = false;
+	size_t n;
+	auto_err struct err why = ERR_INIT;
+	int rc = image_find(c->p.images, *(struct span *)k->state, &id, &why);
+	if (rc == -ERR_NOT_FOUND) /* idempotent */
+		return 0;
+	if (rc < 0)
+		return err_move(err, &why);
+	if (c->p.image_used && c->p.image_used(c->p.arg, &id, false, user, &running))
+		return err_set(err, ERR_IN_USE, "unable to remove image %s: it is used by docker's container %.12s", id.text, user);
+	/* All its names go, as with containerd; containers of pods keep their layers, and the kubelet knows which it needs. */
+	rc = image_remove(c->p.images, image_digest_span(&id), &params, &k->arena, &removed, &n, err);
+	if (rc == 0 && (snapshot_layers_prune(c->p.snapshots, image_chain_used, c->p.images, NULL, NULL, &why) < 0 ||
+			       image_gc(c->p.images, KEEP_PARTIAL_S, NULL, NULL, &why) < 0))
+		log_warn("removing layers that nobody needs", kv_err(&why)); /* tried again with the next one */
+	return rc;
+}
+
+static void remove_then(struct cri_call *k)
+{
+	if (k->err.class)
+		cri_fail(k);
+	else
+		cri_answer_empty(k);
+}
+
+void cri_remove_image(struct cri_call *k, const void *in)
+{
+	const struct api_cri_remove_image_request *q = in;
+	struct span *name = arena_new(&k->arena, struct span);
+	*name = name_of(q->image);
+	k->state = name;
+	if (name->len)
+		cri_work(k, remove_run, remove_then);
+	else
+		cri_fail_with(k, ERR_INVALID_REQUEST, "image spec is empty");
 }

@@ -5,12 +5,16 @@
  *                           └─ work: run on a worker, then on the loop */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "api/api.h"
 #include "container/container.h"
+#include "cri/cni.h"
 #include "cri/cri.h"
 #include "grpc/grpc.h"
 #include "http/http.h"
 
+#define CRI_IPS_MAX 16 /* of a sandbox */
 #define CRI_PAUSE_IMAGE "registry.k8s.io/pause:3.10"
 
 /* ---- what there is ---- */
@@ -43,7 +47,7 @@ struct cri_container {
 	struct span image_ref;    /* name@digest where it has one, else the id */
 	struct span image;        /* its name when the container was made */
 	int64_t created_ns;
-	bool starting, removing;
+	bool starting;
 };
 
 struct cri {
@@ -57,10 +61,19 @@ struct cri {
 	struct map pods_by_id, all_by_id;
 	struct list calls;        /* struct cri_call.link */
 	struct cri_cni *cni;      /* owned: networks.c */
+	struct cri_paths paths;   /* constant: workers read it */
+	char *pod_cidr;           /* owned: of UpdateRuntimeConfig; NULL = none */
+	struct list making, making_containers; /* names that are promised: pods.c, containers.c */
+	struct list listeners;    /* events.c */
+	struct http_server *streams; /* stream.c */
+	unsigned stream_port, n_tickets;
+	struct list tickets;      /* oldest first */
+	struct list conns;        /* struct cri_conn (stream.h): taken over from the server */
 	bool stopping, server_stopped, closing;
 	void (*closed)(void *arg);
 	void *closed_arg;
 	struct loop_task close_task;
+	unsigned threads;         /* cri_thread's that run */
 	unsigned busy;            /* what must be over before the face is */
 };
 
@@ -89,6 +102,16 @@ struct cri_call {
 	struct loop_work work;
 	int (*work_run)(struct cri_call *k, struct err *err);
 	void (*work_then)(struct cri_call *k);      /* likewise */
+	struct loop_msg posted;
+	atomic_bool left;                 /* nobody waits any more: what can be cut short should be; any thread reads it */
+	/* pods.c: changes of a sandbox */
+	struct list of_pod;
+	struct cri_pod *pod;              /* NULL when it is gone */
+	void (*pod_begin)(struct cri_call *k);
+	void (*stopped_then)(struct cri_call *k);
+	bool force;
+	unsigned parts;
+	void (*parts_then)(struct cri_call *k);
 };
 
 extern const struct grpc_method cri_methods[];
@@ -102,6 +125,9 @@ void cri_fail(struct cri_call *k);         /* with k->err */
 void cri_fail_with(struct cri_call *k, enum err_class class, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* Runs `run` on a worker, which may use k's arena, state and copies alone; then `then` on the loop with k->err. */
 void cri_work(struct cri_call *k, int (*run)(struct cri_call *k, struct err *err), void (*then)(struct cri_call *k));
+/* The same on a thread of its own, for what may take minutes. */
+void cri_thread(struct cri_call *k, int (*run)(struct cri_call *k, struct err *err), void (*then)(struct cri_call *k));
+void cri_threads_cancel(struct cri *c);
 /* The call to pass to one operation of the container engine; then `then` with k->err and k->container.result. */
 struct container_call *cri_container_call(struct cri_call *k, void (*then)(struct cri_call *k));
 void cri_busy(struct cri *c, int by);
@@ -111,6 +137,34 @@ void cri_busy(struct cri *c, int by);
 #include "cri/rpcs.def"
 #undef CRI
 
+/* ---- pods.c, containers.c ---- */
+/* Changes of one sandbox, one at a time: begin is called when k is at the head, with k->pod NULL when the sandbox went away
+ * meanwhile. */
+void cri_pod_lock(struct cri_pod *pod, struct cri_call *k, void (*begin)(struct cri_call *k));
+void cri_pod_unlock(struct cri_call *k);
+void cri_pod_take_up(struct cri_pod *pod); /* its addresses, from its network's record */
+void cri_container_gone(struct cri_container *one); /* removed: tells of it, frees it */
+bool cri_handler_known(struct span name);
+/* A seccomp profile's text; path empty: empty. On a worker. */
+int cri_profile_read(struct span path, struct arena *a, struct span *out, struct err *err);
+/* images.c; on a worker: an image by any of its names, as ImageStatus shows it. NOT_FOUND. */
+int cri_image_show(struct cri_call *k, struct span name, struct api_cri_image *out, struct err *err);
+
+/* execsync.c: an exec of a container that runs. */
+int cri_exec_config(struct cri *c, struct span id, const struct span *cmd, uint32_t n, bool in, bool tty, struct arena *a,
+	char out_exec[65], struct err *err);
+/* stream.c */
+int cri_streams_open(struct cri *c, struct err *err);
+void cri_streams_cut(struct cri *c);  /* every client is left */
+void cri_streams_free(struct cri *c); /* stopped */
+
+/* ---- events.c ---- */
+enum cri_event { CRI_EVENT_CREATED, CRI_EVENT_STARTED, CRI_EVENT_STOPPED, CRI_EVENT_DELETED }; /* ContainerEventType */
+void cri_event(struct cri_pod *pod, const char *id, enum cri_event event); /* id: of the pod or of one of its containers */
+void cri_listen_events(struct grpc_req *r, struct span message, void *arg);
+void cri_events_end(struct cri *c);
+void cri_on_container_event(void *cri, const struct container_event *ev);
+
 /* ---- networks.c: which network pods get ---- */
 struct cri_cni;
 void cri_cni_new(struct cri *c);
@@ -119,6 +173,23 @@ void cri_cni_free(struct cri_cni *n);
 /* What pods get now: a conflist with its plugins, in the shape of a .conflist file; NULL and a reason when there is none. Borrowed
  * until the loop's next turn. */
 const struct json *cri_cni_config(struct cri_cni *n, const char **out_why);
+
+/* ---- spec.c: configurations as documents of the container engine ---- */
+struct cri_documents {
+	struct json config, host, extra;
+};
+/* netns: path of the sandbox's network namespace, empty with the host's. seccomp: text of the profile that cri_spec_seccomp_path
+ * names, if it names one. What *out points at lives in the arena, or is the configuration's. */
+int cri_spec_pod(const struct api_cri_pod_sandbox_config *p, const char *runner, struct span netns, struct span seccomp,
+	struct arena *a, struct cri_documents *out, struct err *err);
+int cri_spec_container(const struct cri_pod *pod, const struct api_cri_container_config *c, struct span image,
+	struct span seccomp, struct arena *a, struct cri_documents *out, struct err *err);
+void cri_spec_resources(const struct api_cri_linux_container_resources *r, struct arena *a, struct json *host, struct json *extra);
+struct span cri_spec_seccomp_path(const struct api_cri_security_profile *p, struct span old);
+const struct api_cri_namespace_option *cri_spec_pod_spaces(const struct api_cri_pod_sandbox_config *p); /* NULL = defaults */
+bool cri_spec_host_network(const struct api_cri_pod_sandbox_config *p);
+/* Where the container logs; empty = nowhere. */
+struct span cri_log_path(const struct cri_pod *pod, const struct api_cri_container_config *c, struct arena *a);
 
 /* ---- store.c: sandboxes and containers in memory; their truth is the record that the container engine keeps ----
  *

@@ -21,12 +21,14 @@ static void free_all(struct cri *c)
 	while ((pod = LIST_FIRST(&c->pods, struct cri_pod, link)))
 		cri_pod_free(pod);
 	volume_store_close(c->volumes);
+	cri_streams_free(c);
 	grpc_server_free(c->grpc);
 	http_server_free(c->server);
 	cri_cni_free(c->cni);
 	map_done(&c->pods_by_id);
 	map_done(&c->all_by_id);
 	arena_done(&c->texts);
+	free(c->pod_cidr);
 	free(c);
 }
 
@@ -42,10 +44,6 @@ static void close_step(struct loop_task *t)
 		closed(arg);
 }
 
-static void on_event(void *arg, const struct container_event *ev)
-{
-}
-
 static void on_warn(void *arg, const char *what, const char *id, const struct err *err)
 {
 	log_warn(what, kv_str("container", id), kv_err(err));
@@ -57,12 +55,17 @@ static int containers_open(struct cri *c, struct err *err)
 	const char *dir = arena_printf(a, "%s/cri", c->p.data_dir).ptr;
 	int rc = io_mkdirs(AT_FDCWD, dir, 0711, err);
 	rc = rc < 0 ? rc : io_mkdirs(AT_FDCWD, arena_printf(a, "%s/cri", c->p.run_dir).ptr, 0711, err);
+	c->paths = (struct cri_paths){ .sandboxes = arena_printf(a, "%s/sandboxes", dir).ptr,
+		.netns = arena_printf(a, "%s/cri/netns", c->p.run_dir).ptr, .bin = c->p.cni_bin_dir };
+	rc = rc < 0 ? rc : io_mkdirs(AT_FDCWD, c->paths.sandboxes, 0700, err);
+	rc = rc < 0 ? rc : io_mkdirs(AT_FDCWD, c->paths.netns, 0755, err);
 	rc = rc < 0 ? rc : volume_store_open(arena_printf(a, "%s/volumes", dir).ptr, &c->volumes, err);
 	if (rc < 0)
 		return rc;
-	const struct container_opts o = { .loop = c->p.loop, .pool = c->p.pool, .dir = dir,
-		.run_dir = arena_printf(a, "%s/cri", c->p.run_dir).ptr, .runner = c->p.runner, .kind = "cri", .images = c->p.images,
-		.snapshots = c->p.snapshots, .volumes = c->volumes, .settings = c->p.settings, .event = on_event, .warn = on_warn,
+	const struct container_opts o = { .loop = c->p.loop, .pool = c->p.pool, .dir = dir, .kind = "cri",
+		.run_dir = arena_printf(a, "%s/cri", c->p.run_dir).ptr, .runner = c->p.runner, .images = c->p.images,
+		.snapshots = c->p.snapshots, .volumes = c->volumes, .settings = c->p.settings, .warn = on_warn,
+		.event = cri_on_container_event,
 		.event_arg = c };
 	return container_engine_open(&o, &c->containers, err);
 }
@@ -90,6 +93,11 @@ int cri_open(const struct cri_params *p, struct cri **out_cri, struct err *err)
 	list_init(&c->pods);
 	list_init(&c->all);
 	list_init(&c->calls);
+	list_init(&c->making);
+	list_init(&c->making_containers);
+	list_init(&c->listeners);
+	list_init(&c->tickets);
+	list_init(&c->conns);
 	loop_task_init(&c->close_task, close_step);
 	c->p.data_dir = text(c, p->data_dir, NULL);
 	c->p.run_dir = text(c, p->run_dir, NULL);
@@ -100,6 +108,7 @@ int cri_open(const struct cri_params *p, struct cri **out_cri, struct err *err)
 	int rc = containers_open(c, err);
 	rc = rc < 0 ? rc : cri_take_up(c, err);
 	rc = rc < 0 ? rc : server_open(c, err);
+	rc = rc < 0 ? rc : cri_streams_open(c, err);
 	if (rc < 0) {
 		bool closed = false;
 		cri_close(c, closed_set, &closed);
@@ -127,9 +136,16 @@ void cri_stop(struct cri *c, unsigned deadline_ms)
 	if (!c || c->stopping)
 		return;
 	c->stopping = true;
+	cri_events_end(c);
+	cri_threads_cancel(c);
+	cri_streams_cut(c);
 	if (c->server) {
 		cri_busy(c, 1);
 		http_server_stop(c->server, deadline_ms, on_stopped, c);
+	}
+	if (c->streams) {
+		cri_busy(c, 1);
+		http_server_stop(c->streams, 0, on_stopped, c);
 	}
 }
 

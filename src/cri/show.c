@@ -150,9 +150,9 @@ static struct span reason_of(const struct container_state *s, bool never_ran)
 	return s->exit_code == 0 ? SPAN("Completed") : SPAN("Error");
 }
 
-static struct span log_path(const struct cri_container *k, struct arena *a)
+struct span cri_log_path(const struct cri_pod *pod, const struct api_cri_container_config *c, struct arena *a)
 {
-	struct span dir = k->pod->config.log_directory, name = k->config.log_path;
+	struct span dir = pod->config.log_directory, name = c->log_path;
 	if (!dir.len || !name.len)
 		return SPAN_EMPTY;
 	return arena_printf(a, "%.*s%s%.*s", SPAN_ARG(dir), span_ends(dir, SPAN("/")) ? "" : "/", SPAN_ARG(name));
@@ -163,8 +163,9 @@ void cri_show_container(struct cri_container *k, struct arena *a, struct api_cri
 	struct container_state s;
 	int state = cri_container_now(k, &s);
 	*out = (struct api_cri_container_status){ .id = span_of(k->id), .metadata = k->config.metadata, .state = state,
-		.created_at = k->created_ns, .image_id = k->image_id, .image_ref = k->image_ref, .log_path = log_path(k, a),
-		.image = arena_new(a, struct api_cri_image_spec), .stop_signal = k->config.stop_signal };
+		.created_at = k->created_ns, .image_id = k->image_id, .image_ref = k->image_ref,
+		.log_path = cri_log_path(k->pod, &k->config, a), .image = arena_new(a, struct api_cri_image_spec),
+		.stop_signal = k->config.stop_signal };
 	if (k->config.image)
 		*out->image = *k->config.image;
 	if (k->image.len)

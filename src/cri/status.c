@@ -97,8 +97,14 @@ void cri_runtime_config(struct cri_call *k, const void *in)
 	cri_answer(k, &out);
 }
 
-/* The pod CIDR comes with the configuration of the network here; containerd without a template does as little. */
+/* Plugins that can take address ranges at run time get it (cri.h: capability ipRanges); others have it in their configuration. */
 void cri_update_runtime_config(struct cri_call *k, const void *in)
 {
+	const struct api_cri_update_runtime_config_request *q = in;
+	const struct api_cri_network_config *n = q->runtime_config ? q->runtime_config->network_config : NULL;
+	if (n && n->pod_cidr.len) {
+		free(k->cri->pod_cidr);
+		k->cri->pod_cidr = mem_dup(n->pod_cidr.ptr, n->pod_cidr.len);
+	}
 	cri_answer_empty(k);
 }

@@ -1,5 +1,7 @@
 /* Sandboxes and containers in memory. What they are stands in the records of the container engine, so that one write makes a thing
  * what it is; this is an index of them. */
+#include <dirent.h>
+
 #include "cri/private.h"
 
 static struct span member(const struct json *o, const char *key)
@@ -149,6 +151,32 @@ static int take_kind(struct cri *c, const char *id, const char *kind)
 	return rc;
 }
 
+/* A sandbox whose pause never ran was half made: nobody was told of it. */
+static bool half_made(const struct cri_pod *pod)
+{
+	struct container_state s;
+	return container_state(pod->cri->containers, span_of(pod->id), &s, NULL) < 0 || (!s.running && !s.started_ns);
+}
+
+static void network_back(struct cri *c, const char *id)
+{
+	auto_err struct err err = ERR_INIT;
+	if (cri_net_del(&c->paths, id, true, &err) < 0)
+		log_warn("a sandbox' network is not taken back completely", kv_str("sandbox", id), kv_err(&err));
+}
+
+static void each_name(const char *path, struct cri *c, void (*fn)(struct cri *c, const char *name))
+{
+	DIR *list = opendir(path);
+	struct dirent *d;
+	uint8_t raw[32];
+	while (list && (d = readdir(list)))
+		if (strlen(d->d_name) == 64 && hex_parse(span_of(d->d_name), raw) && !map_get(&c->pods_by_id, span_of(d->d_name)))
+			fn(c, d->d_name);
+	if (list)
+		closedir(list);
+}
+
 int cri_take_up(struct cri *c, struct err *err)
 {
 	auto_arena struct arena a = {};
@@ -157,7 +185,18 @@ int cri_take_up(struct cri *c, struct err *err)
 	container_ids(c->containers, &a, &ids, &n);
 	for (size_t i = n; i-- > 0;) /* newest first */
 		(void)take_kind(c, ids[i], "sandbox");
+	LIST_EACH (&c->pods, pod, struct cri_pod, link) {
+		if (half_made(pod)) {
+			container_remove(c->containers, span_of(pod->id), CONTAINER_RM_FORCE | CONTAINER_RM_VOLUMES, NULL);
+			cri_pod_free(pod); /* its network has no sandbox now */
+		} else {
+			cri_pod_take_up(pod);
+		}
+	}
+	each_name(c->paths.sandboxes, c, network_back);
+	each_name(c->paths.netns, c, network_back);
 	for (size_t i = n; i-- > 0;)
-		(void)take_kind(c, ids[i], "container");
+		if (take_kind(c, ids[i], "container") < 0)
+			container_remove(c->containers, span_of(ids[i]), CONTAINER_RM_FORCE | CONTAINER_RM_VOLUMES, NULL);
 	return 0;
 }

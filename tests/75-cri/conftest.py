@@ -1,5 +1,6 @@
 """`knarr engine` with --cri-host in folders of its own, spoken to by Debian's python3-grpcio with messages that protoc makes of our
 schema. With KNARR_TEST_LONG=1 Debian's containerd stands beside it: the same tour runs against both."""
+import ctypes
 import importlib
 import io
 import json
@@ -24,6 +25,11 @@ KNARR = BUILD / "src/app/knarr"
 LONG = os.environ.get("KNARR_TEST_LONG") == "1"
 ENV = {k: v for k, v in os.environ.items() if k.lower() not in ("http_proxy", "https_proxy", "no_proxy", "docker_host", "docker_context")}
 PLUGINS = "/usr/lib/cni"  # containernetworking-plugins
+
+# Bridges, rules and ports of ours meet nobody's: everything here lives in a network namespace of its own.
+if os.geteuid() == 0:
+    assert ctypes.CDLL(None, use_errno=True).unshare(0x40000000) == 0, os.strerror(ctypes.get_errno())  # CLONE_NEWNET
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 sys.path.insert(0, str(REPO / "tools/gen"))
 import api_schema  # noqa: E402
@@ -90,9 +96,9 @@ class Runtime:
             setattr(self, r["method"], self._method(stub, request, r["response_stream"] == "y"))
 
     def _method(self, stub, request, streams):
-        def call(timeout=60, **fields):
+        def call(within=60, **fields):
             try:
-                return stub(request(**fields), timeout=None if streams else timeout)
+                return stub(request(**fields), timeout=None if streams else within)
             except grpc.RpcError as e:
                 raise Refused(e) from None
         return call
@@ -181,6 +187,7 @@ class Knarr(Runtime):
         self.conf.mkdir(parents=True, exist_ok=True)
         self.cgroup = f"/knarr-75-{os.getpid()}"
         if conflist:
+            conflist["plugins"][0].get("ipam", {})["dataDir"] = str(folder / "ipam")
             (self.conf / "10-test.conflist").write_text(json.dumps(conflist))
         self.start()
 
@@ -209,6 +216,23 @@ class Knarr(Runtime):
         words = [w for c in ('CMD ["sh"]', "ENV PATH=/bin:/usr/bin", *changes) for w in ("-c", c)]
         return self.docker("import", *words, "-", name, stdin=BUSYBOX)
 
+    def left(self):
+        """What nobody accounts for when there is no pod: namespaces, mounts, groups, processes, addresses, interfaces, folders."""
+        found = [x for x in ((self.data / "run/cri/netns").iterdir() if (self.data / "run/cri/netns").exists() else ())]
+        found += list((self.data / "cri/sandboxes").iterdir()) + list((self.data / "cri/containers").iterdir())
+        found += [x for x in (self.data / "run/cri/containers").iterdir()]
+        found += [line for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines() if str(self.data / "run/cri") in line]
+        found += [f"{d}/{n}" for d, dirs, _ in os.walk("/sys/fs/cgroup") for n in dirs if d.endswith(self.cgroup) for n in os.listdir(d)
+                  if os.path.isdir(f"{d}/{n}") and os.listdir(f"{d}/{n}") and any(os.path.isdir(f"{d}/{n}/{x}") for x in os.listdir(f"{d}/{n}"))]
+        ipam = self.dir / "ipam"
+        found += [x for x in ipam.rglob("10.*")] if ipam.exists() else []
+        found += [x for x in subprocess.run(["ip", "-o", "link"], capture_output=True, text=True).stdout.splitlines() if ": veth" in x]
+        found += [x for x in (self.data / "snapshots/live").iterdir() if x.name.startswith("cri-")]
+        return found
+
+    def nothing_left(self):
+        until(lambda: not self.left(), 10)
+
     def close(self):
         if self.process.poll() is None:
             try:
@@ -216,6 +240,17 @@ class Knarr(Runtime):
             finally:
                 assert self.stop() == 0, self.tail()
         assert "Assertion" not in self.tail(), self.tail()
+        for top in ("/sys/fs/cgroup", *(f"/sys/fs/cgroup/{x}" for x in os.listdir("/sys/fs/cgroup"))):  # the pods' groups are a kubelet's work
+            if os.path.isdir(top + self.cgroup):
+                subprocess.run(["find", top + self.cgroup, "-depth", "-type", "d", "-exec", "rmdir", "{}", ";"], check=True)
+
+
+def bridge(version="1.0.0"):
+    """A conflist of Debian's plugins; addresses are counted in the engine's own folder (make_engine fills it in)."""
+    return {"cniVersion": version, "name": "test", "plugins": [
+        {"type": "bridge", "bridge": "knarr75", "isGateway": True, "ipMasq": False, "hairpinMode": True,
+         "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.88.0.0/16"}]], "routes": [{"dst": "0.0.0.0/0"}]}},
+        {"type": "portmap", "capabilities": {"portMappings": True}}]}
 
 
 def rootfs(**files):

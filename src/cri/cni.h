@@ -1,0 +1,55 @@
+/* The networks of sandboxes: CNI plugins, network namespaces, and what is kept of them on disk. Private to cri. All of it blocks
+ * and is for workers.
+ *
+ *     DIR/cri/sandboxes/ID/network.json   {"Config": conflist, "Args": CNI_ARGS, "Capabilities": {...}, "Result": the last's}.
+ *                                         Written, synced, before the first plugin runs; Result when all have. While it is there,
+ *                                         plugins may hold something for this id: DEL is owed.
+ *     RUN/cri/netns/ID                    the namespace, pinned by a bind mount */
+#pragma once
+
+#include "cri/cri.h"
+
+#define CRI_IFNAME "eth0"
+
+struct cri_paths { /* constant while the face is open */
+	const char *sandboxes, *netns, *bin;
+};
+
+struct cri_plugin {
+	const char *command; /* ADD, DEL, CHECK */
+	const char *id, *netns; /* netns "": it is gone */
+	struct span args, folders;
+	const struct json *config;
+};
+/* *out_result: of ADD; else null. */
+int cri_plugin_run(const struct cri_plugin *p, struct arena *a, struct json *out_result, struct err *err);
+
+/* netns.c. A new one, its loopback interface up; the calling thread is where it was afterwards. */
+int cri_netns_make(const char *path, struct err *err);
+bool cri_netns_there(const char *path); /* false also for a file that a reboot left */
+int cri_netns_remove(const char *path, struct err *err); /* harmless when there is none */
+/* A TCP socket that lives in the namespace (NULL: ours). */
+int cri_netns_socket(const char *path, int family, struct err *err);
+
+/* cni.c */
+struct cri_net_wish {
+	const char *id;
+	struct json config;       /* the conflist */
+	struct span args;         /* CNI_ARGS */
+	struct json capabilities; /* what runtimeConfig may get: {"portMappings": [...], ...} */
+};
+/* Makes the namespace and runs ADD of every plugin. On failure everything is taken back. */
+int cri_net_add(const struct cri_paths *paths, const struct cri_net_wish *w, struct arena *a, struct json *out_result,
+	struct err *err);
+/* DEL of every plugin, then the namespace goes, then the record. Harmless when nothing is there. A failure of a plugin leaves
+ * the record for another try; with force it is told to warn (may be NULL) and everything goes all the same. */
+int cri_net_del(const struct cri_paths *paths, const char *id, bool force, struct err *err);
+/* CHECK of every plugin that can (0.4.0 and later, unless disableCheck). */
+int cri_net_check(const struct cri_paths *paths, const char *id, struct err *err);
+/* The record's result; null when there is none (the host's network, or taken down). */
+int cri_net_result(const struct cri_paths *paths, const char *id, struct arena *a, struct json *out, struct err *err);
+/* Addresses of a result without their prefix lengths, IPv4 first; pure. */
+unsigned cri_net_ips(const struct json *result, struct span *out, unsigned most);
+/* A plugin's configuration as it gets it: pure. result may be null. */
+struct json cri_net_plugin_config(struct arena *a, const struct json *list, const struct json *plugin,
+	const struct json *capabilities, const struct json *result);

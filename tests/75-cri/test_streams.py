@@ -1,0 +1,243 @@
+"""Exec, attach and port-forward: SPDY/3.1 as kubectl's library speaks it, WebSocket v5 and v4, ExecSync."""
+import asyncio
+import http.client
+import json
+import os
+import shutil
+import time
+import urllib.parse
+
+import pytest
+import websockets
+
+import spdy
+from conftest import Refused, bridge, m, make_engine, until
+from test_pods import pid, refused
+
+
+@pytest.fixture(scope="module")
+def k():
+    e = make_engine(conflist=bridge())
+    try:
+        e.load()
+        yield e
+    finally:
+        try:
+            e.close()
+        finally:
+            shutil.rmtree(e.dir, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def pod(k):
+    return k.run_pod()
+
+
+@pytest.fixture(scope="module")
+def c(k, pod):
+    return k.run(pod, "sleep 1000", name="main")
+
+
+# ---- ExecSync
+
+def test_exec_sync(k, c):
+    r = k.ExecSync(container_id=c, cmd=["sh", "-c", "echo out; echo err >&2; exit 3"])
+    assert (r.stdout, r.stderr, r.exit_code) == (b"out\n", b"err\n", 3)
+    r = k.ExecSync(container_id=c, cmd=["head", "-c", "3000000", "/dev/zero"], timeout=60)
+    assert len(r.stdout) == 3000000 and r.exit_code == 0
+    began = time.time()
+    e = refused(lambda: k.ExecSync(container_id=c, cmd=["sleep", "100"], timeout=1), "DEADLINE_EXCEEDED", "timeout 1s exceeded")
+    assert 1 <= time.time() - began < 20, e
+    until(lambda: "sleep 100\0" not in processes(k, c))
+    refused(lambda: k.ExecSync(container_id=c, cmd=["/none"]), "INTERNAL", "failed to exec in container: failed to start exec")
+    refused(lambda: k.ExecSync(container_id=c), "INVALID_ARGUMENT", "cmd must not be empty")
+    refused(lambda: k.ExecSync(container_id="none", cmd=["true"]), "NOT_FOUND")
+
+
+def processes(k, c):
+    group = open(f"/proc/{pid(k, c)}/cgroup").read()
+    out = ""
+    for p in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if open(f"/proc/{p}/cgroup").read() == group:
+                out += open(f"/proc/{p}/cmdline").read().replace("\0", " ").strip() + "\0"
+        except OSError:
+            pass
+    return out
+
+
+def test_exec_sync_of_what_leaves_a_child(k, c):
+    """Its pipes stay open: the answer waits, but not beyond the timeout."""
+    refused(lambda: k.ExecSync(container_id=c, cmd=["sh", "-c", "sleep 5 & echo x"], timeout=1), "DEADLINE_EXCEEDED")
+
+
+def test_exec_sync_output_is_bounded(k, c):
+    r = k.ExecSync(container_id=c, cmd=["sh", "-c", "head -c 18000000 /dev/zero; exit 1"], timeout=60, within=100)
+    assert len(r.stdout) == 16 << 20 and r.exit_code == 1
+
+
+# ---- SPDY
+
+def test_exec(k, c):
+    url = k.Exec(container_id=c, cmd=["sh", "-c", "cat; echo err >&2; exit 5"], stdin=True, stdout=True, stderr=True).url
+    assert url.startswith("http://127.0.0.1:")
+    s, t = spdy.exec_session(url, "stdin", "stdout", "stderr")
+    t["stdin"].send(b"hello ")
+    t["stdin"].send(b"there", last=True)
+    assert t["stdout"].read() == b"hello there" and t["stderr"].read() == b"err\n"
+    st = spdy.status(t)
+    assert st["status"] == "Failure" and st["reason"] == "NonZeroExitCode" and st["details"]["causes"] == [{"reason": "ExitCode", "message": "5"}]
+    assert st["message"].startswith("command terminated with non-zero exit code")
+    assert s.gone.wait(10)
+    again = spdy.Session(url, spdy.V4)
+    assert again.status == 404  # a token is good once
+
+
+def test_exec_success_and_failure(k, c):
+    s, t = spdy.exec_session(k.Exec(container_id=c, cmd=["true"], stdout=True).url, "stdout")
+    assert spdy.status(t) == {"metadata": {}, "status": "Success"}
+    s, t = spdy.exec_session(k.Exec(container_id=c, cmd=["/none"], stdout=True).url, "stdout")
+    st = spdy.status(t)
+    assert st["status"] == "Failure" and st["reason"] == "InternalError" and "no such file" in st["message"]
+
+
+def test_exec_large_both_ways(k, c):
+    data = os.urandom(1 << 20)
+    s, t = spdy.exec_session(k.Exec(container_id=c, cmd=["cat"], stdin=True, stdout=True).url, "stdin", "stdout")
+    for i in range(0, len(data), 30000):
+        t["stdin"].send(data[i:i + 30000])
+    t["stdin"].send(b"", last=True)
+    assert t["stdout"].read(60) == data
+
+
+def test_exec_with_a_terminal(k, c):
+    s, t = spdy.exec_session(k.Exec(container_id=c, cmd=["sh"], stdin=True, stdout=True, tty=True).url, "stdin", "stdout", "resize")
+    t["resize"].send(b'{"Width":91,"Height":33}')
+    time.sleep(0.3)
+    t["stdin"].send(b"stty size; tty; exit 2\n")
+    out = t["stdout"].read()
+    assert b"33 91" in out and b"/dev/pts/" in out
+    assert spdy.status(t)["details"]["causes"][0]["message"] == "2"
+
+
+def test_old_protocols(k, c):
+    s, t = spdy.exec_session(k.Exec(container_id=c, cmd=["sh", "-c", "exit 7"], stdout=True).url, "stdout", protocols=["v2.channel.k8s.io"])
+    assert b"exit status 7" in t["error"].read()
+    s = spdy.Session(k.Exec(container_id=c, cmd=["true"], stdout=True).url, ["v9.channel.k8s.io"])
+    assert s.status == 403 and "v4.channel.k8s.io" in s.head
+
+
+def test_client_leaves(k, c):
+    s, t = spdy.exec_session(k.Exec(container_id=c, cmd=["sleep", "777"], stdout=True).url, "stdout")
+    until(lambda: "sleep 777\0" in processes(k, c))
+    s.close()
+    until(lambda: "sleep 777\0" not in processes(k, c))
+
+
+def test_requests(k, c):
+    refused(lambda: k.Exec(container_id=c, cmd=["true"]), "INVALID_ARGUMENT", "one of stdin, stdout, or stderr must be set")
+    refused(lambda: k.Exec(container_id=c, cmd=["true"], stdout=True, stderr=True, tty=True), "INVALID_ARGUMENT", "tty and stderr cannot both be true")
+    refused(lambda: k.Exec(container_id="none", cmd=["true"], stdout=True), "NOT_FOUND")
+    url = urllib.parse.urlsplit(k.Exec(container_id=c, cmd=["true"], stdout=True).url)
+    for path, code in ((url.path, 400), ("/", 400)):
+        h = http.client.HTTPConnection(url.hostname, url.port, timeout=20)
+        h.request("GET", path)
+        assert h.getresponse().status == code, path
+    assert spdy.Session(f"http://{url.netloc}/attach{url.path[5:]}", spdy.V4).status == 404  # another kind
+    assert spdy.Session(f"http://{url.netloc}/exec/{'0' * 32}", spdy.V4).status == 404
+
+
+def test_attach(k, pod):
+    c = k.run(pod, "while read x; do echo got $x; echo e >&2; done; echo end", name="reads", stdin=True, stdin_once=True)
+    s, t = spdy.exec_session(k.Attach(container_id=c, stdin=True, stdout=True, stderr=True).url, "stdin", "stdout", "stderr")
+    t["stdin"].send(b"one\n")
+    until(lambda: t["stdout"].data == b"got one\n" and t["stderr"].data == b"e\n")
+    t["stdin"].send(b"two\n", last=True)
+    assert t["stdout"].read() == b"got one\ngot two\nend\n"
+    assert spdy.status(t)["status"] == "Success"
+    assert k.ended(c).exit_code == 0
+    assert ("stdout", "got two") in k.log(c)
+    refused(lambda: k.Attach(container_id=c, stdout=True), "FAILED_PRECONDITION", "is not running")
+
+
+def test_attach_and_leave(k, pod):
+    c = k.run(pod, "while :; do echo tick; sleep 0.1; done", name="ticks")
+    s, t = spdy.exec_session(k.Attach(container_id=c, stdout=True).url, "stdout")
+    until(lambda: b"tick" in t["stdout"].data)
+    s.close()
+    time.sleep(0.3)
+    assert k.status(c).state == 1
+    k.RemoveContainer(container_id=c)
+
+
+# ---- WebSocket
+
+def ws(url, protocol, talk):
+    async def run():
+        async with websockets.connect(url.replace("http:", "ws:"), subprotocols=[protocol], max_size=None, ping_interval=None) as w:
+            assert w.subprotocol == protocol
+            got = {i: b"" for i in range(5)}
+            await talk(w)
+            try:
+                async for message in w:
+                    got[message[0]] += message[1:]
+            except websockets.ConnectionClosed:
+                pass
+            assert w.close_code == 1000, w.close_code
+            return got
+    return asyncio.run(asyncio.wait_for(run(), 60))
+
+
+def test_websocket_v5(k, c):
+    async def talk(w):
+        await w.send(b"\x00hello")
+        await w.send(b"\xff\x00")
+    got = ws(k.Exec(container_id=c, cmd=["sh", "-c", "cat; echo e >&2; exit 4"], stdin=True, stdout=True, stderr=True).url, "v5.channel.k8s.io", talk)
+    assert got[1] == b"hello" and got[2] == b"e\n"
+    assert json.loads(got[3])["details"]["causes"][0]["message"] == "4"
+
+
+def test_websocket_v4_with_a_terminal(k, c):
+    async def talk(w):
+        await w.send(b'\x04{"Width":70,"Height":20}')
+        await asyncio.sleep(0.3)
+        await w.send(b"\x00stty size; exit\n")
+    got = ws(k.Exec(container_id=c, cmd=["sh"], stdin=True, stdout=True, tty=True).url, "v4.channel.k8s.io", talk)
+    assert b"20 70" in got[1] and json.loads(got[3])["status"] == "Success"
+
+
+def test_websocket_attach(k, pod):
+    c = k.run(pod, "read x; echo got $x", name="ws-reads", stdin=True)
+
+    async def talk(w):
+        await w.send(b"\x00there\n")
+    assert ws(k.Attach(container_id=c, stdin=True, stdout=True).url, "v4.channel.k8s.io", talk)[1] == b"got there\n"
+
+
+# ---- port forward
+
+def forward(s, port, n):
+    e = s.open(streamtype="error", port=str(port), requestID=str(n))
+    return e, s.open(streamtype="data", port=str(port), requestID=str(n))
+
+
+def test_port_forward(k, pod):
+    c = k.run(pod, "while :; do nc -l -p 7000 -e cat; done", name="echo")
+    k.sh(c, "for i in 1 2 3 4 5 6 7 8 9; do netstat -ltn | grep -q :7000 && break; sleep 0.2; done")
+    s = spdy.Session(k.PortForward(pod_sandbox_id=pod[0], port=[7000]).url, ["portforward.k8s.io"])
+    assert s.status == 101 and s.headers["x-stream-protocol-version"] == "portforward.k8s.io"
+    data = os.urandom(300000)
+    for n in range(3):
+        e, d = forward(s, 7000, n)
+        for i in range(0, len(data), 30000):
+            d.send(data[i:i + 30000])
+        d.send(b"", last=True)
+        assert d.read(60) == data and e.read() == b"", n
+        time.sleep(0.2)
+    e, d = forward(s, 7999, 9)
+    assert b"failed to connect to localhost:7999 inside the pod: Connection refused" in e.read()
+    assert d.read() == b""
+    s.close()
+    assert spdy.Session(k.PortForward(pod_sandbox_id=pod[0]).url, ["other"]).status == 403
+    refused(lambda: k.PortForward(pod_sandbox_id="none"), "NOT_FOUND")
+    k.RemoveContainer(container_id=c)
