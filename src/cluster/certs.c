@@ -296,6 +296,30 @@ static int accounts_keep(struct authority *ca, struct err *err)
 	return rc < 0 ? rc : text_keep(buf_cstr(&path), buf_span(&pem), 0644, err);
 }
 
+int cluster_certs_issue(const struct cluster_layout *l, const char *name, const char *group, int64_t now_s, struct buf *ca_pem,
+			struct buf *cert_pem, struct buf *key_pem, struct err *err)
+{
+	auto_buf struct buf path = {}, text = {};
+	auto_cleanup(auto_tls_key_) struct tls_key *ca_key = NULL;
+	auto_cleanup(auto_tls_key_) struct tls_key *key = NULL;
+	const char *orgs[2] = { group, NULL };
+	const struct tls_cert_params p = { .kind = TLS_CERT_CLIENT, .cn = name, .orgs = orgs, .not_before_s = now_s - 300,
+					   .not_after_s = now_s + YEAR_S };
+	buf_printf(&path, "%s/ca.crt", l->pki.ptr);
+	int rc = io_read_file(AT_FDCWD, buf_cstr(&path), ca_pem, FILE_MAX, err);
+	buf_trunc(&path, path.len - 3);
+	buf_str(&path, "key");
+	if (rc == 0)
+		rc = io_read_file(AT_FDCWD, buf_cstr(&path), &text, FILE_MAX, err);
+	if (rc == 0)
+		rc = tls_key_read(buf_span(&text), buf_cstr(&path), &ca_key, err);
+	if (rc == 0)
+		rc = tls_key_new(TLS_ES256, &key, err);
+	if (rc == 0)
+		rc = tls_cert_make(&p, key, buf_span(ca_pem), ca_key, cert_pem, err);
+	return rc < 0 ? rc : tls_key_private_pem(key, key_pem, err);
+}
+
 int cluster_certs_make(const struct cluster_layout *l, const struct cluster_settings *s, int64_t now_s, unsigned *out_new,
 	struct err *err)
 {

@@ -218,6 +218,49 @@ static void test_certificates(void **state)
 	cluster_layout_done(&l);
 }
 
+/* Into an empty file, into one with others, and again over itself. */
+static void test_merge(void **state)
+{
+	static const char ours[] = "clusters: [{name: knarr, cluster: {server: b}}]\nusers: [{name: knarr-me, user: {}}]\n"
+				   "contexts: [{name: knarr, context: {cluster: knarr, user: knarr-me}}]\ncurrent-context: knarr\n";
+	static const struct {
+		const char *into, *want;
+	} rows[] = {
+		{ "", "knarr 1 1 1 b" },
+		{ "clusters: null\ncurrent-context: \"\"\n", "knarr 1 1 1 b" },
+		{ "clusters: [{name: work, cluster: {server: w}}]\nusers: []\ncurrent-context: work\n", "work 2 1 1 w" },
+		{ "clusters: [{name: knarr, cluster: {server: a}}, {name: x}]\nusers: [{name: knarr-me}]\n", "knarr 2 1 1 b" },
+	};
+	auto_err struct err err = ERR_INIT;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		auto_arena struct arena a = {};
+		auto_buf struct buf got = {};
+		struct json from, into;
+		assert_int_equal(yaml_parse(&a, span_of(ours), 0, NULL, &from, &err), 0);
+		assert_int_equal(yaml_parse(&a, span_of(rows[i].into), 0, NULL, &into, &err), 0);
+		assert_int_equal(cluster_kubeconfig_merge(&a, &from, &into, &err), 0);
+		const struct json *clusters = json_getl(&into, "clusters");
+		struct span current = json_span(json_getl(&into, "current-context"));
+		struct span server = json_span(json_path(clusters->items, "cluster", "server", NULL));
+		buf_printf(&got, "%.*s %u %u %u %.*s", SPAN_ARG(current), clusters->n, json_getl(&into, "users")->n,
+			   json_getl(&into, "contexts")->n, SPAN_ARG(server));
+		assert_string_equal(buf_cstr(&got), rows[i].want);
+	}
+	auto_arena struct arena a = {};
+	struct json from = json_object(), list = json_array(), odd = json_object();
+	assert_int_equal(cluster_kubeconfig_merge(&a, &from, &list, &err), -ERR_INVALID);
+	json_setl(&a, &odd, "users", json_int(1));
+	assert_int_equal(cluster_kubeconfig_merge(&a, &from, &odd, &err), -ERR_INVALID);
+}
+
+static void test_mount_points(void **state)
+{
+	auto_buf struct buf out = {};
+	assert_true(cluster_mount_point(SPAN("36 35 98:0 /mnt1 /a\\040b\\134c rw,noatime - ext3 /dev/root rw"), &out));
+	assert_string_equal(buf_cstr(&out), "/a b\\c");
+	assert_false(cluster_mount_point(SPAN("36 35"), &out));
+}
+
 static void test_state(void **state)
 {
 	auto_err struct err err = ERR_INIT;
@@ -278,6 +321,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_settled, setup, teardown),
 		cmocka_unit_test(test_ranges),
 		cmocka_unit_test_setup_teardown(test_certificates, setup, teardown),
+		cmocka_unit_test(test_merge),
+		cmocka_unit_test(test_mount_points),
 		cmocka_unit_test_setup_teardown(test_state, setup, teardown),
 		cmocka_unit_test(test_options),
 	};

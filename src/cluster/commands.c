@@ -1,4 +1,4 @@
-/* down, kubeconfig, logs: small commands that look at what is there. */
+/* down, logs: small commands that look at what is there. */
 #include "cluster/private.h"
 
 #include <fcntl.h>
@@ -84,39 +84,6 @@ int cluster_down_main(int argc, char **argv)
 		printf(keep ? "Stopped; containers go on running.\n" : "Stopped.\n");
 	cluster_layout_done(&l);
 	return rc < 0 ? cluster_fail("down", &err) : 0;
-}
-
-/* ---- kubeconfig */
-
-int cluster_kubeconfig_main(int argc, char **argv)
-{
-	auto_err struct err err = ERR_INIT;
-	auto_buf struct buf text = {};
-	struct cluster_layout l = {};
-	struct span dir = SPAN_EMPTY;
-	bool path = false;
-	const struct cluster_option options[] = {
-		DATA_DIR_OPTION(&dir),
-		{ "path", 0, CLUSTER_OPTION_TRUE, &path, "print where it is instead" },
-	};
-	struct cluster_usage u = { .usage = "kubeconfig [flags]", .about =
-		"Prints the administrator's kubeconfig: who has it, is root of the cluster.",
-				   .options = options, .n_options = ARRAY_LEN(options) };
-	int rc = cluster_options_parse(&u, argc - 1, argv + 1, &err);
-	if (rc > 0)
-		return 0;
-	if (rc == 0)
-		rc = cluster_layout_init(&l, dir, &err);
-	if (rc == 0)
-		rc = io_read_file(AT_FDCWD, l.admin.ptr, &text, 1 << 20, &err);
-	if (rc == -ERR_NOT_FOUND)
-		rc = err_set(&err, ERR_NOT_FOUND, "there is no cluster in %s; 'knarr up' makes one", l.data.ptr);
-	if (rc == 0 && path)
-		printf("%s\n", l.admin.ptr);
-	else if (rc == 0)
-		(void)fwrite(text.ptr, 1, text.len, stdout);
-	cluster_layout_done(&l);
-	return rc < 0 ? cluster_fail("kubeconfig", &err) : 0;
 }
 
 /* ---- logs */

@@ -71,6 +71,15 @@ static int log_open_part(const struct server *s, const char *name, struct err *e
 	return take_fd(&fd);
 }
 
+void part_log_look(const struct server *s, const char *name)
+{
+	auto_buf struct buf path = {};
+	buf_printf(&path, "%s/%s.log", s->l.log.ptr, name);
+	auto_fd int fd = open(buf_cstr(&path), O_RDWR | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
+	if (fd >= 0)
+		log_rotate(s, name, fd);
+}
+
 /* ---- its life */
 
 static void forget_call(struct part *p)
@@ -259,7 +268,7 @@ void part_look(struct part *p)
 	if (p->state != CLUSTER_PART_READY || p->call || loop_timer_running(&p->timer))
 		return;
 	probe(p);
-	auto_fd int log = log_open_part(p->server, p->name, NULL); /* looks at its size */
+	part_log_look(p->server, p->name);
 }
 
 /* ---- */

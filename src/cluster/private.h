@@ -92,6 +92,9 @@ struct span cluster_range_at(struct arena *a, struct span range, uint32_t nth);
 /* Makes what is missing, runs out within 120 days, or lacks a name or address. *out_new: how many were made. */
 int cluster_certs_make(const struct cluster_layout *l, const struct cluster_settings *s, int64_t now_s, unsigned *out_new,
 	struct err *err);
+/* A client certificate of its own for a person, with a new key; both appended, as is the authority's. */
+int cluster_certs_issue(const struct cluster_layout *l, const char *name, const char *group, int64_t now_s, struct buf *ca_pem,
+			struct buf *cert_pem, struct buf *key_pem, struct err *err);
 /* The addresses of this network namespace that others may know us by, as texts in the arena, the advertised one first. */
 unsigned cluster_addresses(struct arena *a, const char **out, unsigned cap);
 /* Which of our addresses the way to other machines begins with; empty when there is none. */
@@ -99,6 +102,12 @@ struct span cluster_outward_address(struct arena *a);
 /* A kubeconfig: appended. name: of cluster, user and context. */
 void cluster_kubeconfig_write(struct buf *out, const char *name, const char *user, struct span server, struct span ca_pem,
 			      struct span cert_pem, struct span key_pem);
+
+/* ---- kubeconfig.c */
+
+/* Puts cluster, user and context of one kubeconfig into another, each in place of what has its name there; the context becomes the
+ * current one if there was none. into may be null (an empty file). INVALID for what is no kubeconfig. */
+int cluster_kubeconfig_merge(struct arena *a, const struct json *from, struct json *into, struct err *err);
 
 /* ---- state.c: RUN/state.json, by its reader */
 
@@ -137,6 +146,15 @@ void cluster_view_done(struct cluster_view *v);
  * goes into err (with its remedy). all: what is well too. */
 unsigned cluster_doctor(const struct cluster_layout *l, const struct cluster_settings *s, bool running, bool all, FILE *out,
 			struct err *err);
+
+/* ---- groups.c */
+
+/* Ends every process in the cluster's control groups: SIGTERM to the first of each container, SIGKILL to all after grace_ms (0: at
+ * once). Blocks. How many do not end. */
+unsigned cluster_groups_end(const struct cluster_layout *l, int64_t grace_ms);
+int cluster_groups_remove(const struct cluster_layout *l, struct err *err);
+/* Field 5 of a line of mountinfo, with its octal escapes undone (proc(5)). */
+bool cluster_mount_point(struct span line, struct buf *out);
 
 /* ---- others */
 

@@ -4,7 +4,8 @@
  *     an engine by itself, for this alone       removes every container: mounts, control groups, namespaces, addresses go as they
  *                                               came
  *     networks of the engine, then the cable and the cluster's network namespace
- *     mounts below D and RUN that are left, control groups of the ID, files by their names
+ *     what is in the control groups of the ID ends
+ *     mounts below D and RUN that are left, those groups, files by their names
  *
  * Of D only what Knarr is known to make is removed; config.yaml and what others put there stay, and D itself is removed when it is
  * empty. A step that fails is told, and those behind it are done nevertheless. */
@@ -13,7 +14,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
@@ -26,10 +26,10 @@
 #define ASK_MS 60000
 #define LIST_MAX (16 << 20)
 #define MOUNTS_MAX 65536
-#define GROUP_TRIES 100
 
 /* What the parts make in D. */
-static const char *const made[] = { "admin.kubeconfig", "builder", "cluster.json", "cni", "containers", "engine-id", "images",
+static const char *const made[] = { "admin.kubeconfig", "builder", "cluster.json", "cni", "containers", "cri", "engine-id",
+	"images",
 	"kubelet", "log", "manifests",
 				    "network", "nodes", "pki", "pods-log", "run", "snapshots", "store", "volumes" };
 
@@ -177,25 +177,6 @@ static bool below(struct span path, struct span folder)
 	return span_starts(path, folder) && (path.len == folder.len || path.ptr[folder.len] == '/');
 }
 
-/* Field 5 of a line of mountinfo, with its octal escapes undone (proc(5)). */
-static bool mount_point(struct span line, struct buf *out)
-{
-	struct span rest = line, field = SPAN_EMPTY;
-	for (int i = 0; i < 5; i++)
-		if (!span_cut(&rest, ' ', &field))
-			return false;
-	for (size_t i = 0; i < field.len; i++) {
-		uint64_t c;
-		if (field.ptr[i] == '\\' && i + 3 < field.len && span_to_u64_base(span_sub(field, i + 1, i + 4), 8, &c) && c < 256) {
-			buf_chr(out, (char)c);
-			i += 3;
-		} else {
-			buf_chr(out, field.ptr[i]);
-		}
-	}
-	return true;
-}
-
 /* From the last to the first: what was mounted on top goes first. */
 static void unmount_below(struct resetting *r)
 {
@@ -208,7 +189,7 @@ static void unmount_below(struct resetting *r)
 	rest = buf_span(&text);
 	while (span_cut(&rest, '\n', &line) && n < MOUNTS_MAX) {
 		auto_buf struct buf point = {};
-		if (!mount_point(line, &point) || (!below(buf_span(&point), r->l.data) && !below(buf_span(&point), r->l.run)))
+		if (!cluster_mount_point(line, &point) || (!below(buf_span(&point), r->l.data) && !below(buf_span(&point), r->l.run)))
 			continue;
 		/* A person may keep D on a disk of its own. */
 		if (span_eq(buf_span(&point), r->l.data) || span_eq(buf_span(&point), r->l.run))
@@ -226,51 +207,11 @@ static void unmount_below(struct resetting *r)
 	free(points);
 }
 
-/* A folder of groups, its children first; the kernel lets an empty group go. At most `depth` levels. */
-static int group_remove(int parent, const char *name, unsigned depth)
-{
-	auto_fd int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		return errno == ENOENT ? 0 : -1;
-	int copy = dup(fd);
-	DIR *d = copy < 0 ? NULL : fdopendir(copy);
-	struct dirent *e;
-	while (depth && d && (e = readdir(d)))
-		if (e->d_type == DT_DIR && strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-			(void)group_remove(fd, e->d_name, depth - 1);
-	if (d)
-		closedir(d);
-	/* A process that was just killed leaves its group a moment later. */
-	for (int i = 0; i < GROUP_TRIES; i++) {
-		if (unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
-			return 0;
-		if (errno != EBUSY)
-			break;
-		(void)poll(NULL, 0, 10);
-	}
-	return -1;
-}
-
 static void groups_remove(struct resetting *r)
 {
-	auto_buf struct buf text = {};
-	struct span rest, line;
-	char name[32];
-	snprintf(name, sizeof(name), "knarr-%s", r->l.id);
-	if (sys_file_read(AT_FDCWD, "/proc/self/mountinfo", &text, 64 << 20) < 0)
-		return;
-	rest = buf_span(&text);
-	while (span_cut(&rest, '\n', &line)) {
-		auto_buf struct buf point = {};
-		auto_err struct err err = ERR_INIT;
-		if ((!span_has(line, SPAN(" - cgroup ")) && !span_has(line, SPAN(" - cgroup2 "))) || !mount_point(line, &point))
-			continue;
-		auto_fd int top = open(buf_cstr(&point), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		if (top >= 0 && group_remove(top, name, 16) < 0) {
-			(void)err_sys(&err, "%s/%s", buf_cstr(&point), name);
-			failed(r, "control groups", &err);
-		}
-	}
+	auto_err struct err err = ERR_INIT;
+	if (cluster_groups_remove(&r->l, &err) < 0)
+		failed(r, "control groups", &err);
 }
 
 static void remove_name(struct resetting *r, const char *folder, const char *name)
@@ -365,6 +306,8 @@ static int reset(struct resetting *r)
 	engine_parts(r);
 	if (!r->s.host_network && cluster_network_remove(&r->l, &err) < 0)
 		failed(r, "network", &err);
+	/* Pods, which the engine above was not asked about, and whatever else would keep a mount busy. */
+	(void)cluster_groups_end(&r->l, 0);
 	unmount_below(r);
 	groups_remove(r);
 	files_remove(r);

@@ -23,6 +23,7 @@
 #define STAGE_MS 10000
 #define LOOK_EACH_MS 60000
 #define LEFTOVER_MS 5000
+#define GRACE_MS 30000 /* of a pod, unless it says otherwise (terminationGracePeriodSeconds) */
 
 /* ---- state.json */
 
@@ -277,6 +278,7 @@ static void on_minute(struct loop_timer *t)
 	struct server *s = container_of(t, struct server, minute);
 	for (unsigned i = 0; i < CLUSTER_PARTS; i++)
 		part_look(&s->parts[i]);
+	part_log_look(s, "server");
 	loop_timer_start(&s->minute, LOOK_EACH_MS);
 }
 
@@ -308,8 +310,12 @@ static void finish(struct server *s)
 	loop_release(s->loop);
 }
 
+/* Those of the engine have ended; pods' are in groups of the cluster. Waits here: nobody needs us meanwhile. */
 static void on_containers_ended(struct server *s)
 {
+	unsigned left = cluster_groups_end(&s->l, GRACE_MS);
+	if (left)
+		log_warn("processes of containers do not end", kv_u64("processes", left));
 	s->stop_containers = false;
 	stage_begin(s);
 }

@@ -61,6 +61,8 @@ void part_done(struct part *p);
 void part_start(struct part *p);
 /* Is it still well? Asked each minute; three failures in a row end it, and it is started anew. */
 void part_look(struct part *p);
+/* Is its log, or the supervisor's own, too long? */
+void part_log_look(const struct server *s, const char *name);
 /* SIGTERM, or SIGKILL; it is not started again. True: there was a process to end. */
 bool part_stop(struct part *p, int signum);
 

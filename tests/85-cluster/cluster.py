@@ -1,5 +1,6 @@
 """A cluster in a folder of its own, its commands, and what the machine looks like: what the tests of this folder share. Each test runs in
 network and mount namespaces of its own (tests/suites/85-cluster)."""
+import hashlib
 import json
 import os
 import re
@@ -106,19 +107,23 @@ class Cluster:
 
 
 def machine(*folders):
-    """All that Knarr could leave behind, as text lines."""
+    """All that clusters in these folders could leave behind, as text lines. Others work on this machine too: mounts and control groups are
+    told by what they are called."""
+    ids = [hashlib.sha256(f"{f}/d".encode()).hexdigest()[:8] for f in folders]
     lines = []
     for line in open("/proc/self/mountinfo"):
-        lines.append("mount " + line.split()[4])
+        at = line.split()[4]
+        if at.startswith(("/run/knarr", *folders)):
+            lines.append("mount " + at)
     lines += ["link " + re.sub(r"@.*", "", l.split(": ")[1]) for l in run("ip", "-o", "link")[1].splitlines()]
     lines += ["address " + " ".join(l.split()[1:4]) for l in run("ip", "-o", "addr")[1].splitlines()]
     lines += ["route " + l for l in run("ip", "route")[1].splitlines()]
     lines += ["nft " + l for l in run("nft", "list", "ruleset")[1].splitlines()]
     for top, dirs, _ in os.walk("/sys/fs/cgroup"):
-        lines += [f"cgroup {top}/{d}" for d in dirs if d.startswith("knarr-") and re.fullmatch(r"knarr-[0-9a-f]{8}", d)]
+        lines += [f"cgroup {top}/{d}" for d in dirs if d[6:] in ids]
         if top.count("/") >= 5:
             dirs.clear()
-    lines += ["run " + n for n in (os.listdir("/run/knarr") if os.path.isdir("/run/knarr") else [])]
+    lines += ["run " + n for n in (os.listdir("/run/knarr") if os.path.isdir("/run/knarr") else []) if n in ids]
     for folder in folders:
         for top, dirs, files in os.walk(folder):
             lines += [f"file {top}/{n}" for n in dirs + files]

@@ -1,0 +1,204 @@
+/* The control groups of a cluster, /knarr-ID in every hierarchy: who is in them, how they end and go. Needed where no runtime can
+ * be
+ * asked: what is in there was started for this cluster and nothing else is. */
+#include "cluster/private.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/syscall.h>
+
+#include "sys/sys.h"
+
+#define DEPTH 16
+#define PIDS_MAX 65536
+#define REMOVE_MS 2000
+#define KILL_MS 5000
+
+bool cluster_mount_point(struct span line, struct buf *out)
+{
+	struct span rest = line, field = SPAN_EMPTY;
+	for (int i = 0; i < 5; i++)
+		if (!span_cut(&rest, ' ', &field))
+			return false;
+	for (size_t i = 0; i < field.len; i++) {
+		uint64_t c;
+		if (field.ptr[i] == '\\' && i + 3 < field.len && span_to_u64_base(span_sub(field, i + 1, i + 4), 8, &c) && c < 256) {
+			buf_chr(out, (char)c);
+			i += 3;
+		} else {
+			buf_chr(out, field.ptr[i]);
+		}
+	}
+	return true;
+}
+
+/* Runs fn for the top folder of every hierarchy. */
+static void each_hierarchy(void (*fn)(int top, const char *path, void *arg), void *arg)
+{
+	auto_buf struct buf text = {};
+	struct span rest, line;
+	if (sys_file_read(AT_FDCWD, "/proc/self/mountinfo", &text, 64 << 20) < 0)
+		return;
+	rest = buf_span(&text);
+	while (span_cut(&rest, '\n', &line)) {
+		auto_buf struct buf point = {};
+		if ((!span_has(line, SPAN(" - cgroup ")) && !span_has(line, SPAN(" - cgroup2 "))) || !cluster_mount_point(line, &point))
+			continue;
+		auto_fd int top = open(buf_cstr(&point), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (top >= 0)
+			fn(top, buf_cstr(&point), arg);
+	}
+}
+
+/* ---- who is in them */
+
+struct members {
+	const char *name;
+	pid_t *pids; /* owned; each once */
+	size_t n, cap;
+};
+
+static void member_add(struct members *m, pid_t pid)
+{
+	for (size_t i = 0; i < m->n; i++)
+		if (m->pids[i] == pid)
+			return;
+	if (m->n == PIDS_MAX)
+		return;
+	MEM_GROW(m->pids, m->n, m->cap);
+	m->pids[m->n++] = pid;
+}
+
+static void collect(struct members *m, int parent, const char *name, unsigned depth)
+{
+	auto_buf struct buf text = {};
+	struct span rest, line;
+	int64_t pid;
+	auto_fd int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	if (sys_file_read(fd, "cgroup.procs", &text, 4 << 20) == 0) {
+		rest = buf_span(&text);
+		while (span_cut(&rest, '\n', &line))
+			if (span_to_i64(line, &pid) && pid > 1)
+				member_add(m, (pid_t)pid);
+	}
+	int copy = dup(fd);
+	DIR *d = copy < 0 ? NULL : fdopendir(copy);
+	struct dirent *e;
+	while (depth && d && (e = readdir(d)))
+		if (e->d_type == DT_DIR && e->d_name[0] != '.')
+			collect(m, fd, e->d_name, depth - 1);
+	if (d)
+		closedir(d);
+}
+
+static void collect_here(int top, const char *path, void *arg)
+{
+	struct members *m = arg;
+	collect(m, top, m->name, DEPTH);
+}
+
+/* The first of its PID namespace: the one that a stop signal is meant for; the others are its to end. */
+static bool is_first(pid_t pid)
+{
+	char path[40];
+	auto_buf struct buf text = {};
+	struct span rest, line;
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	if (sys_file_read(AT_FDCWD, path, &text, 1 << 16) < 0)
+		return false;
+	rest = buf_span(&text);
+	while (span_cut(&rest, '\n', &line))
+		if (span_starts(line, SPAN("NSpid:")))
+			return span_ends(line, SPAN("\t1"));
+	return false;
+}
+
+/* Sends signum (to the first ones alone, or all) and waits for the end of each it went to. How many are left. */
+static unsigned end_members(const char *name, int signum, bool first_only, int64_t wait_ms)
+{
+	struct members m = { .name = name };
+	int64_t until = clock_mono_ms(clock_real()) + wait_ms;
+	unsigned left = 0;
+	each_hierarchy(collect_here, &m);
+	for (size_t i = 0; i < m.n; i++) {
+		int fd = (int)syscall(SYS_pidfd_open, m.pids[i], 0);
+		/* The number may be somebody else's by now: it is asked once more, with the process held. */
+		bool wanted = fd >= 0 && (!first_only || is_first(m.pids[i]));
+		if (wanted)
+			(void)syscall(SYS_pidfd_send_signal, fd, signum, NULL, 0);
+		else
+			fd_close(&fd);
+		m.pids[i] = fd; /* from here on a descriptor */
+	}
+	for (size_t i = 0; i < m.n; i++) {
+		if (m.pids[i] < 0)
+			continue;
+		struct pollfd p = { .fd = m.pids[i], .events = POLLIN };
+		int64_t wait = until - clock_mono_ms(clock_real());
+		left += poll(&p, 1, (int)MAX(wait, (int64_t)0)) != 1;
+		close(m.pids[i]);
+	}
+	free(m.pids);
+	return left;
+}
+
+unsigned cluster_groups_end(const struct cluster_layout *l, int64_t grace_ms)
+{
+	char name[32];
+	snprintf(name, sizeof(name), "knarr-%s", l->id);
+	if (grace_ms > 0)
+		(void)end_members(name, SIGTERM, true, grace_ms);
+	return end_members(name, SIGKILL, false, KILL_MS);
+}
+
+/* ---- removing them */
+
+struct removal {
+	const char *name;
+	struct err *err;
+	unsigned failed;
+};
+
+/* Children first; the kernel lets an empty group go. */
+static int remove_one(int parent, const char *name, unsigned depth, int64_t until_ms)
+{
+	auto_fd int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -1;
+	int copy = dup(fd);
+	DIR *d = copy < 0 ? NULL : fdopendir(copy);
+	struct dirent *e;
+	while (depth && d && (e = readdir(d)))
+		if (e->d_type == DT_DIR && e->d_name[0] != '.')
+			(void)remove_one(fd, e->d_name, depth - 1, until_ms);
+	if (d)
+		closedir(d);
+	for (;;) {
+		if (unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
+			return 0;
+		/* A process that was just killed leaves its group a moment later, and v1 tells nobody. */
+		if (errno != EBUSY || clock_mono_ms(clock_real()) >= until_ms)
+			return -1;
+		(void)poll(NULL, 0, 5);
+	}
+}
+
+static void remove_here(int top, const char *path, void *arg)
+{
+	struct removal *r = arg;
+	if (remove_one(top, r->name, DEPTH, clock_mono_ms(clock_real()) + REMOVE_MS) < 0 && r->failed++ == 0)
+		(void)err_sys(r->err, "%s/%s", path, r->name);
+}
+
+int cluster_groups_remove(const struct cluster_layout *l, struct err *err)
+{
+	char name[32];
+	snprintf(name, sizeof(name), "knarr-%s", l->id);
+	struct removal r = { .name = name, .err = err };
+	each_hierarchy(remove_here, &r);
+	return r.failed ? -(int)(err ? err->class : ERR_IO) : 0;
+}
