@@ -5,6 +5,7 @@
 #include "base/base.h"
 #include "cluster/cluster.h"
 #include "controllers/controllers.h"
+#include "kubelet/kubelet.h"
 #include "scheduler/scheduler.h"
 #include "engine/engine.h"
 

@@ -9,6 +9,7 @@
 #include "loop/loop.h"
 #include "metrics/metrics.h"
 
+struct tls_ctx;
 struct kubelet_cri; /* cri.h: the client of the runtime */
 
 struct kl {
@@ -17,6 +18,7 @@ struct kl {
 	struct client *client;
 	struct kubelet_cri *cri;
 	struct http_client *http;            /* probes and hooks */
+	struct tls_ctx *probe_tls;           /* of HTTPS probes; NULL: none yet */
 	struct client_recorder *events;
 	struct metrics *metrics;
 	struct map pods;                     /* uid → struct kl_pod */
@@ -27,6 +29,8 @@ struct kl {
 	struct span node_name, node_uid;     /* node_uid: the name, as the real kubelet's events have it */
 	struct span node_ips[2];             /* "" = not known */
 	unsigned n_node_ips;
+	struct kl_volumes *volumes;          /* volume.h */
+	struct kl_objects *objects;          /* objects.h */
 	struct kl_node *node;                /* node.c */
 	struct kl_images *images;            /* image.c */
 	struct kl_sources *sources;          /* sources.c */

@@ -1,6 +1,7 @@
 /* What must be done next for a pod. After upstream's kuberuntime (computePodActions, computeInitContainerActions), with the walk
  * over init containers forward: what stands behind a container that has a record of this sandbox has been reached. */
 #include "kubelet/plan.h"
+#include "kubelet/config.h"
 
 static bool policy_is(const struct kl_pod *p, const char *policy)
 {
@@ -49,6 +50,10 @@ bool kl_should_restart(const struct kl_pod *p, unsigned index, const struct kl_c
 		return true;
 	if (c->state == KL_RUNNING)
 		return false;
+	char hash[9];
+	kl_spec_hash(spec, hash);
+	if (kind == KL_CONTAINER && c->hash.len && !span_is(c->hash, hash))
+		return true;
 	if (kind == KL_EPHEMERAL)
 		return false;
 	if (kl_is_sidecar(spec, kind))
@@ -78,6 +83,10 @@ static void start(struct build *b, unsigned i, const struct kl_container *last)
 	const struct kl_item *item = &b->p->items[i];
 	if (item->busy)
 		return;
+	if (item->retry_ns > b->in->now_ns) {
+		wake_at(b->out, item->retry_ns);
+		return;
+	}
 	int64_t until = kl_backoff_until(item, last, b->in->now_ns, b->in->max_backoff_ms);
 	if (until) {
 		b->out->waiting[b->out->n_waiting++] = i;
@@ -100,6 +109,12 @@ static bool kill_if_bad(struct build *b, unsigned i, const struct api_core_conta
 {
 	const struct kl_item *item = &b->p->items[i];
 	const char *more = restarts ? ", will be restarted" : "";
+	char hash[9];
+	kl_spec_hash(spec, hash);
+	if (c->hash.len && !span_is(c->hash, hash)) { /* whatever the restart policy is */
+		kill_one(b, c, i, arena_printf(b->a, "Container %.*s definition changed, will be restarted", SPAN_ARG(spec->name)), -1);
+		return true;
+	}
 	const struct api_core_probe *probe = item->startup_failed ? spec->startup_probe : spec->liveness_probe;
 	int64_t grace_s = probe && probe->has_termination_grace_period_seconds ? probe->termination_grace_period_seconds : -1;
 	if (item->startup_failed)
@@ -181,7 +196,8 @@ static void plan_regular(struct build *b)
 				continue;
 			to_start++;
 			if (c && c->state == KL_UNKNOWN)
-				kill_one(b, c, i, arena_printf(b->a, "Container is in \"Unknown\" state, try killing it before restart"), -1);
+				kill_one(b, c, i, SPAN("Container is in \"Unknown\" state, try killing it before restart"),
+					 -1);
 			else
 				start(b, i, c);
 			continue;
@@ -250,8 +266,13 @@ void kl_plan_make(struct arena *a, const struct kl_plan_in *in, struct kl_plan *
 {
 	const struct kl_pod *p = in->pod;
 	unsigned n = kl_spec_n(&p->object->pod.spec);
+<<<<<<< HEAD
 	*out = (struct kl_plan){ .start = arena_alloc_n(a, n + 1, sizeof(unsigned)),
 				 .waiting = arena_alloc_n(a, n + 1, sizeof(unsigned)),
+=======
+	*out = (struct kl_plan){ .start = arena_alloc_n(a, n + 1, sizeof(unsigned)), .waiting = arena_alloc_n(a, n + 1,
+													      sizeof(unsigned)),
+>>>>>>> bdc657a (kubelet: pods on a node, from the API and from manifests)
 				 .kill = arena_alloc_n(a, n + 1, sizeof(struct kl_kill)) };
 	struct build b = { .a = a, .in = in, .p = p, .out = out };
 	if (!plan_sandbox(&b) || (out->make_sandbox && out->kill_pod))

@@ -163,8 +163,10 @@ bool kl_container_put(struct kl_pod *p, const struct api_cri_container_status *s
 			break;
 	}
 	list_insert_after_(at, &c->link);
-	if (old)
+	if (old) {
+		c->said = take(&old->said);
 		kl_container_drop(old);
+	}
 	return true;
 }
 
@@ -182,6 +184,11 @@ bool kl_sandbox_put(struct kl_pod *p, const struct api_cri_pod_sandbox_status *s
 	LIST_EACH(&p->sandboxes, o, struct kl_sandbox, link)
 		if (span_eq(o->id, s->id))
 			old = o;
+	/* A sandbox that was stopped has lost its addresses; a completed pod is still shown with them. */
+	if (old && !want.n_ips && !want.ready) {
+		memcpy(want.ips, old->ips, sizeof(want.ips));
+		want.n_ips = old->n_ips;
+	}
 	if (old && old->ready == want.ready && old->n_ips == want.n_ips && (!want.n_ips || span_eq(old->ips[0], want.ips[0])))
 		return false;
 	if (old && !old->ready && want.ready)
@@ -208,6 +215,7 @@ bool kl_sandbox_put(struct kl_pod *p, const struct api_cri_pod_sandbox_status *s
 void kl_container_drop(struct kl_container *c)
 {
 	list_remove(&c->link);
+	free(c->said);
 	free(c);
 }
 

@@ -50,6 +50,7 @@ struct kl_container {
 	int32_t exit_code;
 	bool has_user;
 	int64_t uid, gid;
+	char *said;               /* owned; its termination message, once it exited; NULL: none */
 };
 struct kl_sandbox {
 	struct list link;         /* kl_pod.sandboxes, newest attempt first */
@@ -67,10 +68,12 @@ struct kl_item {
 	bool started, ready;  /* by its probes; without such a probe true while it runs */
 	bool startup_failed, liveness_failed;
 	int64_t backoff_ms, backoff_at_ns; /* of restarts: length of the last one, when it was set (wall clock); 0: none yet */
+	int64_t retry_ns;     /* a start failed: not again before (wall clock); 0: at once */
 	const char *waiting;  /* reason of state.waiting: "ImagePullBackOff"; NULL: ContainerCreating or PodInitializing */
 	char *message;        /* owned; state.waiting.message; NULL: none */
 };
 
+struct kl_volumes_pod;
 struct kl_pod {
 	struct kl *k;
 	struct kl_object *object; /* wanted; owned reference. NULL for a moment only: found in the runtime and in no source */
@@ -80,7 +83,8 @@ struct kl_pod {
 	bool orphan;              /* its containers were found, nobody wants it */
 	struct list containers, sandboxes;
 	struct kl_worker *worker; /* worker.c */
-	void *volumes, *logs;     /* of the volumes' part; of the log rotation's */
+	struct kl_volumes_pod *volumes; /* NULL: none are set up */
+	void *logs;               /* of the rotation of logs */
 	struct kl_item *items;    /* one for each container of the spec, by kl_spec_container's index */
 	unsigned n_items;
 };

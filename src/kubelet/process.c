@@ -1,0 +1,215 @@
+/* The applet: one loop with a client of the API, one of the runtime, and the parts of the kubelet. */
+#include "kubelet/kubelet.h"
+#include "kubelet/image.h"
+#include "kubelet/machine.h"
+#include "kubelet/node.h"
+#include "kubelet/probe.h"
+#include "kubelet/relist.h"
+#include "kubelet/sources.h"
+#include "kubelet/volume.h"
+#include "kubelet/worker.h"
+#include "tls/tls.h"
+
+#include <arpa/inet.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+struct process {
+	struct kl k;
+	struct kl_options o;
+	struct client_config config;
+	struct loop_signal term, interrupt;
+	struct loop_task leaving;
+	bool signals_open;
+	int status;
+	char ips[2][46];
+};
+
+static void leave(struct process *p)
+{
+	struct kl *k = &p->k;
+	size_t pos = 0;
+	for (struct kl_pod *pod; (pod = kl_pod_next(k, &pos));)
+		if (pod->worker)
+			kl_worker_free(pod->worker);
+	kl_relist_free(k->relist);
+	kl_sources_free(k->sources);
+	kl_images_free(k->images);
+	for (pos = 0;;) {
+		struct kl_pod *pod = kl_pod_next(k, &pos);
+		if (!pod)
+			break;
+		kl_pod_free(pod);
+		pos = 0;
+	}
+	kl_volumes_free(k->volumes);
+	kl_objects_free(k->objects);
+	kl_node_free(k->node);
+	if (k->events)
+		client_recorder_free(k->events);
+	if (p->signals_open) {
+		loop_signal_close(&p->term, NULL);
+		loop_signal_close(&p->interrupt, NULL);
+		p->signals_open = false;
+	}
+	if (k->client)
+		client_free(k->client);
+	if (k->http)
+		http_client_free(k->http);
+	kubelet_cri_free(k->cri);
+	tls_ctx_unref(k->probe_tls);
+	map_done(&k->pods);
+	map_done(&k->pods_by_name);
+	map_done(&k->mirrors);
+	free((char *)k->runtime_name.ptr);
+	free((char *)k->runtime_version.ptr);
+}
+
+static void on_leaving(struct loop_task *t)
+{
+	leave(container_of(t, struct process, leaving));
+}
+
+static void stop(struct process *p)
+{
+	if (p->k.stopping)
+		return;
+	/* Containers go on: whoever comes next takes them up. */
+	p->k.stopping = true;
+	loop_defer(p->k.loop, &p->leaving);
+}
+
+static void on_term(struct loop_signal *s)
+{
+	stop(container_of(s, struct process, term));
+}
+
+static void on_interrupt(struct loop_signal *s)
+{
+	stop(container_of(s, struct process, interrupt));
+}
+
+/* The node's addresses: as told, else those that packets to the API server, or out of the machine, would leave with. */
+static int addresses(struct process *p, struct err *err)
+{
+	struct kl *k = &p->k;
+	struct span rest = p->o.node_ip, one, host;
+	while (span_cut(&rest, ',', &one) && k->n_node_ips < 2) {
+		unsigned char raw[16];
+		(void)snprintf(p->ips[k->n_node_ips], sizeof(p->ips[0]), "%.*s", SPAN_ARG(span_trim(one)));
+		if (inet_pton(AF_INET, p->ips[k->n_node_ips], raw) != 1 && inet_pton(AF_INET6, p->ips[k->n_node_ips], raw) != 1)
+			return err_set(err, ERR_USAGE, "--node-ip: \"%s\" is no address", p->ips[k->n_node_ips]);
+		k->node_ips[k->n_node_ips] = span_of(p->ips[k->n_node_ips]);
+		k->n_node_ips++;
+	}
+	if (k->n_node_ips)
+		return 0;
+	auto_arena struct arena a = {};
+	struct http_origin origin;
+	bool found = kl_machine_address("192.0.2.1", false, p->ips[0]) || kl_machine_address("2001:db8::1", true, p->ips[0]);
+	if (!found && k->client && http_url_parse(p->config.server, &a, &origin, &host, NULL) == 0)
+		found = kl_machine_address(origin.host, false, p->ips[0]) || kl_machine_address(origin.host, true, p->ips[0]);
+	if (!found)
+		return err_set(err, ERR_USAGE, "the node has no address that leads anywhere: give --node-ip");
+	k->node_ips[k->n_node_ips++] = span_of(p->ips[0]);
+	return 0;
+}
+
+static void on_pod_event(void *owner, const char *reason, struct span message)
+{
+	kl_pod_event(owner, SPAN_EMPTY, "Warning", reason, "%.*s", SPAN_ARG(message));
+}
+
+static void on_wake(void *owner)
+{
+	kl_pod_wake(owner);
+}
+
+static int start(struct process *p, struct err *err)
+{
+	struct kl *k = &p->k;
+	const struct client_source source = { .kubeconfig = p->o.kubeconfig.ptr, .no_in_cluster = true };
+	int rc = 0;
+	k->o = &p->o;
+	k->node_name = k->node_uid = p->o.node_name;
+	loop_task_init(&p->leaving, on_leaving);
+	if (p->o.kubeconfig.len) {
+		rc = client_config_load(&source, &p->config, err);
+		if (rc == 0)
+			rc = client_new(&(struct client_params){ .loop = k->loop, .config = &p->config, .user_agent = "knarr-kubelet" },
+					&k->client, err);
+	}
+	if (rc == 0)
+		rc = addresses(p, err);
+	if (rc == 0)
+		rc = kubelet_cri_new(&(struct kubelet_cri_params){ .loop = k->loop, .endpoint = p->o.runtime_endpoint }, &k->cri, err);
+	if (rc == 0)
+		rc = http_client_new(&(struct http_client_params){ .loop = k->loop, .name = "probes", .idle_per_origin = 1 }, &k->http,
+				     err);
+	if (rc == 0)
+		rc = io_mkdirs(AT_FDCWD, p->o.root_dir.ptr, 0750, err);
+	if (rc == 0)
+		rc = io_mkdirs(AT_FDCWD, p->o.pod_log_dir.ptr, 0755, err);
+	if (rc == 0)
+		rc = kl_cgroups_begin(k, err);
+	if (rc < 0)
+		return rc;
+	if (k->client)
+		k->events = client_recorder_new(k->client, SPAN("kubelet"), k->node_name);
+	k->objects = kl_objects_new(k->client);
+	const struct kl_volumes_params vp = { .loop = k->loop, .client = k->client, .objects = k->objects, .root_dir = p->o.root_dir,
+					      .facts = kl_node_facts, .wake = on_wake, .event = on_pod_event };
+	k->volumes = kl_volumes_new(&vp);
+	k->images = kl_images_new(k);
+	k->relist = kl_relist_new(k);
+	k->sources = kl_sources_new(k);
+	(void)kl_node_new(k);
+	rc = loop_signal_open(&p->term, k->loop, "SIGTERM", SIGTERM, on_term, err);
+	if (rc == 0 && (rc = loop_signal_open(&p->interrupt, k->loop, "SIGINT", SIGINT, on_interrupt, err)) < 0)
+		loop_signal_close(&p->term, NULL);
+	if (rc < 0)
+		return rc;
+	p->signals_open = true;
+	kl_node_begin(k->node);
+	kl_relist_begin(k->relist);
+	return kl_sources_begin(k->sources, err);
+}
+
+int kubelet_main(int argc, char **argv)
+{
+	auto_err struct err err = ERR_INIT;
+	struct process *p = mem_new(struct process);
+	bool help = false;
+	kl_options_default(&p->o);
+	log_open(2, LOG_INFO, "kubelet");
+	int rc = kl_options_parse(&p->o, argc - 1, argv + 1, &help, &err);
+	if (rc == 0 && help) {
+		kl_options_help();
+		kl_options_done(&p->o);
+		free(p);
+		return 0;
+	}
+	log_open(2, p->o.verbosity >= 4 ? LOG_DEBUG : LOG_INFO, "kubelet");
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)umask(022);
+	if (rc == 0)
+		rc = loop_new(NULL, &p->k.loop, &err);
+	if (rc == 0 && (rc = start(p, &err)) < 0) {
+		p->k.stopping = true;
+		leave(p);
+	}
+	if (rc < 0) {
+		(void)fprintf(stderr, "Error: %s\n", err_msg(&err));
+		p->status = 1;
+	}
+	if (p->k.loop)
+		loop_run(p->k.loop);
+	loop_free(p->k.loop);
+	client_config_done(&p->config);
+	kl_options_done(&p->o);
+	int status = p->status;
+	free(p);
+	return status;
+}

@@ -1,0 +1,292 @@
+/* Sandboxes of a pod: its cgroup, RunPodSandbox, the addresses, StopPodSandbox; and what is dead and need not be kept. */
+#include "kubelet/config.h"
+#include "kubelet/node.h"
+#include "kubelet/worker.h"
+
+#include "sys/cgroup.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#define RETRY_NS (1 * NS_PER_S)
+
+/* ---- cgroups */
+
+static uint32_t wanted_controllers(void)
+{
+	return 1u << SYS_CG_CPU | 1u << SYS_CG_MEMORY | 1u << SYS_CG_PIDS | 1u << SYS_CG_CPUSET;
+}
+
+static int make_cgroup(const char *path, const struct sys_cgroup_limits *l, struct err *err)
+{
+	auto_arena struct arena a = {};
+	auto_sys_cgroup struct sys_cgroup cg = {};
+	int rc = sys_cgroup_locate(&a, path, false, "", &cg, err);
+	if (rc == 0)
+		rc = sys_cgroup_make(&cg, wanted_controllers(), false, true, err);
+	return rc == 0 ? sys_cgroup_limits_set(&cg, l, err) : rc;
+}
+
+static struct span root(const struct kl *k)
+{
+	struct span r = k->o->cgroup_root;
+	while (r.len && r.ptr[r.len - 1] == '/')
+		r.len--;
+	return r;
+}
+
+int kl_cgroups_begin(struct kl *k, struct err *err)
+{
+	static const char *const classes[] = { "", "/burstable", "/besteffort" };
+	if (!k->o->cgroups_per_qos)
+		return 0;
+	for (size_t i = 0; i < ARRAY_LEN(classes); i++) {
+		auto_buf struct buf path = {};
+		struct sys_cgroup_limits l = {};
+		if (i == 2)
+			l.shares = (struct sys_cgroup_num){ true, 2 };
+		buf_printf(&path, "%.*s/kubepods%s", SPAN_ARG(root(k)), classes[i]);
+		int rc = make_cgroup(buf_cstr(&path), &l, err);
+		if (rc < 0)
+			return err_note(err, "making cgroup %s", buf_cstr(&path));
+	}
+	return 0;
+}
+
+bool kl_cgroup_make(struct kl_worker *w)
+{
+	struct kl_pod *p = w->pod;
+	const struct api_core_pod_spec *s = &p->object->pod.spec;
+	auto_err struct err err = ERR_INIT;
+	auto_buf struct buf path = {};
+	struct sys_cgroup_limits l = {};
+	struct kl_sums sums;
+	enum kl_qos qos = kl_qos(s);
+	if (!p->k->o->cgroups_per_qos)
+		return true;
+	buf_printf(&path, "%.*s/kubepods%s/pod%.*s", SPAN_ARG(root(p->k)),
+		   qos == KL_BURSTABLE ? "/burstable" : qos == KL_BEST_EFFORT ? "/besteffort" : "", SPAN_ARG(p->uid));
+	kl_sums(s, &sums);
+	l.shares = (struct sys_cgroup_num){ true, kl_cpu_shares(sums.cpu_request) };
+	if (sums.all_cpu_limited && p->k->o->cpu_cfs_quota) {
+		l.period = (struct sys_cgroup_num){ true, 100000 };
+		l.quota = (struct sys_cgroup_num){ true, kl_cpu_quota(sums.cpu_limit, 100000) };
+	}
+	if (sums.all_memory_limited && sums.memory_limit > 0)
+		l.memory = (struct sys_cgroup_num){ true, sums.memory_limit };
+	if (p->k->o->pod_pids_limit > 0)
+		l.pids = (struct sys_cgroup_num){ true, p->k->o->pod_pids_limit };
+	if (make_cgroup(buf_cstr(&path), &l, &err) < 0) {
+		kl_pod_event(p, SPAN_EMPTY, "Warning", "FailedCreatePodContainer",
+			     "unable to ensure pod container exists: failed to create container for %s : %s", buf_cstr(&path), err_msg(&err));
+		return false;
+	}
+	free((char *)w->cgroup.ptr);
+	w->cgroup = span_make(mem_dup(path.ptr, path.len), path.len);
+	return true;
+}
+
+void kl_cgroup_remove(struct kl_worker *w)
+{
+	static const char *const classes[] = { "", "/burstable", "/besteffort" };
+	struct kl_pod *p = w->pod;
+	if (!p->k->o->cgroups_per_qos)
+		return;
+	for (size_t i = 0; i < ARRAY_LEN(classes); i++) { /* an earlier kubelet may have made it */
+		auto_arena struct arena a = {};
+		auto_sys_cgroup struct sys_cgroup cg = {};
+		auto_err struct err err = ERR_INIT;
+		struct span path = arena_printf(&a, "%.*s/kubepods%s/pod%.*s", SPAN_ARG(root(p->k)), classes[i], SPAN_ARG(p->uid));
+		if (sys_cgroup_locate(&a, path.ptr, false, "", &cg, &err) == 0 && sys_cgroup_remove(&cg, 0, &err) < 0)
+			log_debug("a pod's cgroup stays", kv_span("path", path), kv_err(&err));
+	}
+	free((char *)w->cgroup.ptr);
+	w->cgroup = SPAN_EMPTY;
+}
+
+/* ---- sandboxes */
+
+static void over(struct kl_worker *w, bool failed)
+{
+	w->sandbox_call = NULL;
+	w->making = false;
+	free((char *)w->sandbox_id.ptr);
+	w->sandbox_id = SPAN_EMPTY;
+	w->sandbox_retry_ns = failed ? loop_wall_ns(w->pod->k->loop) + RETRY_NS : 0;
+	kl_worker_wake(w);
+}
+
+static void on_status(const struct err *why, const void *reply, void *arg)
+{
+	const struct api_cri_pod_sandbox_status_response *r = reply;
+	struct kl_worker *w = arg;
+	if (!why && r->status) {
+		(void)kl_sandbox_put(w->pod, r->status);
+	} else if (why && why->class == ERR_NOT_FOUND) {
+		LIST_EACH(&w->pod->sandboxes, s, struct kl_sandbox, link)
+			if (span_eq(s->id, w->sandbox_id))
+				kl_sandbox_drop(s);
+	}
+	over(w, why != NULL);
+}
+
+static void look(struct kl_worker *w, struct span id)
+{
+	struct api_cri_pod_sandbox_status_request q = { .pod_sandbox_id = id };
+	char *copy = mem_dup(id.ptr, id.len);
+	free((char *)w->sandbox_id.ptr);
+	w->sandbox_id = span_make(copy, id.len);
+	w->sandbox_call = kubelet_cri_pod_sandbox_status(w->pod->k->cri, &q, on_status, w);
+}
+
+static void on_made(const struct err *why, const void *reply, void *arg)
+{
+	const struct api_cri_run_pod_sandbox_response *r = reply;
+	struct kl_worker *w = arg;
+	if (why) {
+		kl_pod_event(w->pod, SPAN_EMPTY, "Warning", "FailedCreatePodSandBox", "Failed to create pod sandbox: %s", err_msg(why));
+		over(w, true);
+		return;
+	}
+	look(w, r->pod_sandbox_id);
+}
+
+void kl_sandbox_make(struct kl_worker *w, uint32_t attempt)
+{
+	struct kl_pod *p = w->pod;
+	auto_arena struct arena a = {};
+	auto_buf struct buf resolv = {}, dir = {};
+	auto_err struct err err = ERR_INIT;
+	struct api_cri_run_pod_sandbox_request q = {};
+	struct api_cri_dns_config dns;
+	struct api_cri_pod_sandbox_config config;
+	bool fallback;
+	if (!kl_node_network_ready(p->k) && !p->object->pod.spec.host_network) {
+		auto_buf struct buf reason = {};
+		kl_node_network_words(p->k, &reason);
+		kl_pod_event(p, SPAN_EMPTY, "Warning", "NetworkNotReady", "network is not ready: %s", buf_cstr(&reason));
+		w->sandbox_retry_ns = loop_wall_ns(p->k->loop) + 2 * NS_PER_S; /* the node's part wakes all pods when it is */
+		kl_worker_wake(w);
+		return;
+	}
+	kl_pod_log_dir(&dir, p);
+	if (io_mkdirs(AT_FDCWD, buf_cstr(&dir), 0755, &err) < 0 || !kl_cgroup_make(w)) {
+		if (err.class != ERR_NONE)
+			kl_pod_event(p, SPAN_EMPTY, "Warning", "FailedCreatePodSandBox",
+				     "Failed to create pod sandbox: create pod log directory for pod: %s", err_msg(&err));
+		w->sandbox_retry_ns = loop_wall_ns(p->k->loop) + RETRY_NS;
+		kl_worker_wake(w);
+		return;
+	}
+	kl_sandbox_config(&a, p, attempt, w->cgroup, &config);
+	(void)io_read_file(AT_FDCWD, p->k->o->resolv_conf.ptr, &resolv, 1 << 16, NULL);
+	kl_pod_dns(&a, p, buf_span(&resolv), &dns, &fallback);
+	if (fallback)
+		kl_pod_event(p, SPAN_EMPTY, "Warning", "MissingClusterDNS",
+			     "pod: \"%.*s_%.*s(%.*s)\". kubelet does not have ClusterDNS IP configured and cannot create Pod using \"%.*s\" "
+			     "policy. Falling back to \"Default\" policy.", SPAN_ARG(p->name), SPAN_ARG(p->ns), SPAN_ARG(p->uid),
+			     SPAN_ARG(p->object->pod.spec.dns_policy));
+	config.dns_config = &dns;
+	q.config = &config;
+	w->making = true;
+	w->sandbox_call = kubelet_cri_run_pod_sandbox(p->k->cri, &q, on_made, w);
+}
+
+static void on_stopped(const struct err *why, const void *reply, void *arg)
+{
+	struct kl_worker *w = arg;
+	if (why && why->class != ERR_NOT_FOUND) {
+		kl_pod_event(w->pod, SPAN_EMPTY, "Warning", "FailedKillPod",
+			     "error killing pod: failed to \"KillPodSandbox\" for \"%.*s\" with KillPodSandboxError: \"%s\"",
+			     SPAN_ARG(w->pod->uid), err_msg(why));
+		over(w, true);
+		return;
+	}
+	/* What the runtime then says of it counts. */
+	struct span id = w->sandbox_id;
+	w->sandbox_id = SPAN_EMPTY;
+	look(w, id);
+	free((char *)id.ptr);
+}
+
+void kl_sandbox_stop(struct kl_worker *w, const struct kl_sandbox *s)
+{
+	struct api_cri_stop_pod_sandbox_request q = { .pod_sandbox_id = s->id };
+	w->sandbox_id = span_make(mem_dup(s->id.ptr, s->id.len), s->id.len);
+	w->sandbox_call = kubelet_cri_stop_pod_sandbox(w->pod->k->cri, &q, on_stopped, w);
+}
+
+/* ---- what is dead */
+
+struct removal {
+	struct kl *k;
+	bool sandbox;
+	char uid[64];
+	char id[];
+};
+
+static void on_removed(const struct err *why, const void *reply, void *arg)
+{
+	struct removal *r = arg;
+	struct kl_pod *p = map_get(&r->k->pods, span_of(r->uid));
+	if (p && p->worker) {
+		p->worker->removals--;
+		if (!why || why->class == ERR_NOT_FOUND) {
+			struct kl_container *c = (struct kl_container *)kl_pod_container_id(p, span_of(r->id));
+			if (c)
+				kl_container_drop(c);
+			LIST_EACH(&p->sandboxes, s, struct kl_sandbox, link)
+				if (r->sandbox && span_is(s->id, r->id))
+					kl_sandbox_drop(s);
+		} else {
+			log_warn("the runtime does not remove", kv_str("id", r->id), kv_err(why));
+			loop_timer_start(&p->worker->timer, 5000);
+		}
+		if (p->worker->removals == 0 && (!why || why->class == ERR_NOT_FOUND))
+			kl_worker_wake(p->worker);
+	}
+	free(r);
+}
+
+static struct removal *removal(struct kl_worker *w, struct span id, bool sandbox)
+{
+	struct removal *r = mem_zalloc(sizeof(*r) + id.len + 1);
+	r->k = w->pod->k;
+	r->sandbox = sandbox;
+	(void)snprintf(r->uid, sizeof(r->uid), "%.*s", SPAN_ARG(w->pod->uid));
+	memcpy(r->id, id.ptr, id.len);
+	w->removals++;
+	return r;
+}
+
+void kl_sweep(struct kl_worker *w, bool all)
+{
+	struct kl_pod *p = w->pod;
+	const struct kl_container *dead[64];
+	unsigned n = 0;
+	if (w->removals)
+		return; /* one round at a time */
+	if (!all)
+		n = kl_plan_garbage(p, w->stage == KL_ENDED, dead, ARRAY_LEN(dead));
+	LIST_EACH(&p->containers, c, struct kl_container, link)
+		if (all && n < ARRAY_LEN(dead) && c->state != KL_RUNNING)
+			dead[n++] = c;
+	for (unsigned i = 0; i < n; i++) {
+		struct api_cri_remove_container_request q = { .container_id = dead[i]->id };
+		if (!all && kl_pod_container(p, dead[i]->name, false) == dead[i] && dead[i]->state == KL_CREATED)
+			continue;
+		(void)kubelet_cri_remove_container(p->k->cri, &q, on_removed, removal(w, dead[i]->id, false));
+	}
+	if (n)
+		return; /* sandboxes follow their containers */
+	LIST_EACH(&p->sandboxes, s, struct kl_sandbox, link) {
+		bool used = false;
+		LIST_EACH(&p->containers, c, struct kl_container, link)
+			used |= span_eq(c->sandbox, s->id);
+		/* The newest one holds the addresses that the status tells. */
+		if (s->ready || used || (!all && LIST_FIRST(&p->sandboxes, struct kl_sandbox, link) == s))
+			continue;
+		struct api_cri_remove_pod_sandbox_request q = { .pod_sandbox_id = s->id };
+		(void)kubelet_cri_remove_pod_sandbox(p->k->cri, &q, on_removed, removal(w, s->id, true));
+	}
+}

@@ -1,0 +1,386 @@
+/* Starting one container.
+ *
+ *     IMAGE ──> WAIT ──> CREATE ──> START ──> LOOK ──> HOOK ──> over
+ *       │         │         │         │                  │
+ *       └─────────┴─────────┴─────────┴──────────────────┴──> over, with a reason and a time before which it is not tried again
+ *
+ * IMAGE   the image is on the node, or is pulled; goes on beside the making of the sandbox and of volumes
+ * WAIT    until there is a ready sandbox and every volume is there; then, in one go, environment and files are made
+ * CREATE, START   the runtime's calls
+ * LOOK    the record is made; probes begin
+ * HOOK    postStart runs; when it fails the container is stopped
+ *
+ * The reference to the object keeps what was begun consistent, whatever happens to the pod's object meanwhile. */
+#include "kubelet/action.h"
+#include "kubelet/config.h"
+#include "kubelet/env.h"
+#include "kubelet/image.h"
+#include "kubelet/node.h"
+#include "kubelet/volume.h"
+#include "kubelet/worker.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define RETRY_NS (10 * NS_PER_S) /* upstream tries a pod that failed again after 10 to 15 s */
+
+enum start_stage { START_IMAGE, START_WAIT, START_CREATE, START_START, START_LOOK, START_HOOK };
+
+struct kl_start {
+	struct list link;
+	struct kl_worker *w;
+	struct kl_object *object; /* owned reference */
+	struct span name;         /* of the container; in the object */
+	enum start_stage stage;
+	struct kl_image_want *image_call;
+	struct kubelet_cri_call *call;
+	struct kl_action *hook;
+	struct arena arena;
+	struct api_cri_image image; /* in the arena */
+	struct span id;             /* of the container; in the arena */
+	uint32_t attempt;
+};
+
+/* The item may have moved with a newer object; NULL: the container is in the spec no more. */
+static struct kl_item *item_of(const struct kl_start *s)
+{
+	struct kl_pod *p = s->w->pod;
+	int i = kl_spec_find(&p->object->pod.spec, s->name);
+	return i < 0 ? NULL : &p->items[i];
+}
+
+static void end(struct kl_start *s)
+{
+	struct kl_worker *w = s->w;
+	struct kl_item *it = item_of(s);
+	if (it)
+		it->busy = false;
+	if (s->image_call)
+		kl_image_cancel(s->image_call);
+	if (s->call)
+		kubelet_cri_cancel(s->call);
+	if (s->hook)
+		kl_action_cancel(s->hook);
+	list_remove(&s->link);
+	kl_object_unref(s->object);
+	arena_done(&s->arena);
+	free(s);
+	kl_worker_wake(w);
+}
+
+static void fail(struct kl_start *s, const char *reason, struct span message, int64_t retry_ns)
+{
+	struct kl_item *it = item_of(s);
+	if (it) {
+		kl_item_waiting(it, reason, message);
+		it->retry_ns = retry_ns;
+	}
+	end(s);
+}
+
+static void fail_with_event(struct kl_start *s, const char *reason, struct span message)
+{
+	kl_pod_event(s->w->pod, s->name, "Warning", "Failed", "Error: %.*s", SPAN_ARG(message));
+	fail(s, reason, message, loop_wall_ns(s->w->pod->k->loop) + RETRY_NS);
+}
+
+void kl_starts_cancel(struct kl_worker *w, bool all)
+{
+	LIST_EACH(&w->starts, s, struct kl_start, link)
+		if (all || s->stage <= START_WAIT || s->stage == START_HOOK)
+			end(s);
+}
+
+/* ---- HOOK */
+
+static void on_hook(enum kl_result result, struct span message, void *arg)
+{
+	struct kl_start *s = arg;
+	s->hook = NULL;
+	if (result != KL_SUCCESS) {
+		struct kl_pod *p = s->w->pod;
+		const struct kl_container *c = kl_pod_container_id(p, s->id);
+		kl_pod_event(p, s->name, "Warning", "FailedPostStartHook", "PostStartHook failed");
+		struct kl_item *it = item_of(s);
+		struct kl_worker *w = s->w;
+		struct kl_kill kill = { .container = c, .index = kl_spec_find(&p->object->pod.spec, s->name), .grace_s = -1,
+					.message = SPAN("FailedPostStartHook") };
+		if (it)
+			kl_item_waiting(it, "PostStartHookError", message);
+		end(s);
+		if (c)
+			kl_stop_begin(w, &kill, kl_worker_grace(w));
+		return;
+	}
+	end(s);
+}
+
+/* ---- LOOK */
+
+static void on_status(const struct err *why, const void *reply, void *arg)
+{
+	const struct api_cri_container_status_response *r = reply;
+	struct kl_start *s = arg;
+	struct kl_pod *p = s->w->pod;
+	const struct kl_sandbox *sb = kl_pod_sandbox(p);
+	s->call = NULL;
+	if (!why && r->status)
+		(void)kl_container_put(p, r->status, sb ? sb->id : SPAN_EMPTY);
+	const struct kl_container *c = kl_pod_container_id(p, s->id);
+	const struct api_core_container *spec =
+		kl_spec_container(&s->object->pod.spec, (unsigned)kl_spec_find(&s->object->pod.spec, s->name), NULL);
+	struct kl_item *it = item_of(s);
+	if (it && c && c->state == KL_RUNNING) {
+		kl_item_waiting(it, NULL, SPAN_EMPTY);
+		it->started = !spec->startup_probe;
+		it->ready = it->started && !spec->readiness_probe;
+		it->liveness_failed = it->startup_failed = false;
+	}
+	const struct api_core_lifecycle_handler *hook = spec->lifecycle ? spec->lifecycle->post_start : NULL;
+	if (!hook || !c || c->state != KL_RUNNING) {
+		end(s);
+		return;
+	}
+	s->stage = START_HOOK;
+	kl_worker_wake(s->w); /* it runs: that is told at once */
+	struct kl_action_params ap = { .pod = p, .container = spec, .id = s->id, .exec = hook->exec, .http_get = hook->http_get,
+				       .tcp_socket = hook->tcp_socket, .sleep = hook->sleep, .done = on_hook, .arg = s };
+	s->hook = kl_action_begin(&ap);
+}
+
+static void look(struct kl_start *s)
+{
+	struct api_cri_container_status_request q = { .container_id = s->id };
+	s->stage = START_LOOK;
+	s->call = kubelet_cri_container_status(s->w->pod->k->cri, &q, on_status, s);
+}
+
+/* ---- CREATE and START */
+
+static void on_started(const struct err *why, const void *reply, void *arg)
+{
+	struct kl_start *s = arg;
+	struct kl_pod *p = s->w->pod;
+	s->call = NULL;
+	if (why) {
+		struct kl_worker *w = s->w;
+		struct span id = arena_span(&s->arena, s->id);
+		kl_pod_event(p, s->name, "Warning", "Failed", "Error: %s", err_msg(why));
+		/* It is dead: the next one waits as one that crashed does. */
+		kl_look(p, id);
+		fail(s, "RunContainerError", span_of(err_msg(why)), loop_wall_ns(w->pod->k->loop) + 1 * NS_PER_S);
+		return;
+	}
+	kl_pod_event(p, s->name, "Normal", "Started", "Started container %.*s", SPAN_ARG(s->name));
+	look(s);
+}
+
+static void on_created(const struct err *why, const void *reply, void *arg)
+{
+	const struct api_cri_create_container_response *r = reply;
+	struct kl_start *s = arg;
+	s->call = NULL;
+	if (why) {
+		fail_with_event(s, "CreateContainerError", span_of(err_msg(why)));
+		return;
+	}
+	s->id = arena_span(&s->arena, r->container_id);
+	kl_pod_event(s->w->pod, s->name, "Normal", "Created", "Created container: %.*s", SPAN_ARG(s->name));
+	struct api_cri_start_container_request q = { .container_id = s->id };
+	s->stage = START_START;
+	s->call = kubelet_cri_start_container(s->w->pod->k->cri, &q, on_started, s);
+}
+
+static bool mounted_at(const struct api_core_container *c, const char *path)
+{
+	for (uint32_t i = 0; i < c->volume_mounts.n; i++)
+		if (span_is(c->volume_mounts.ptr[i].mount_path, path))
+			return true;
+	return false;
+}
+
+/* The pod's /etc/hosts, written anew for each container: addresses may have come meanwhile. */
+static int hosts_file(struct arena *a, const struct kl_pod *p, struct span *out, struct err *err)
+{
+	auto_buf struct buf path = {}, text = {}, own = {};
+	kl_pod_dir(&path, p);
+	int rc = io_mkdirs(AT_FDCWD, buf_cstr(&path), 0750, err);
+	buf_str(&path, "/etc-hosts");
+	if (p->object->pod.spec.host_network)
+		(void)io_read_file(AT_FDCWD, "/etc/hosts", &own, 1 << 20, NULL);
+	kl_pod_hosts(&text, p, buf_span(&own));
+	/* In place: a file that is mounted already stays the same file. */
+	auto_fd int fd = rc == 0 ? open(buf_cstr(&path), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644) : -1;
+	if (rc == 0 && fd < 0)
+		rc = err_sys(err, "%s", buf_cstr(&path));
+	if (rc == 0)
+		rc = io_write_all(fd, text.ptr, text.len, err);
+	*out = arena_span(a, buf_span(&path));
+	return rc;
+}
+
+static int message_file(struct arena *a, const struct kl_pod *p, struct span name, uint32_t attempt, struct span *out,
+			struct err *err)
+{
+	auto_buf struct buf path = {};
+	kl_container_dir(&path, p, name);
+	int rc = io_mkdirs(AT_FDCWD, buf_cstr(&path), 0750, err);
+	buf_trunc(&path, 0);
+	kl_message_path(&path, p, name, attempt);
+	auto_fd int fd = rc == 0 ? open(buf_cstr(&path), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666) : -1;
+	if (rc == 0 && (fd < 0 || fchmod(fd, 0666) < 0)) /* whatever the umask is: any user inside may write it */
+		rc = err_sys(err, "%s", buf_cstr(&path));
+	*out = arena_span(a, buf_span(&path));
+	return rc;
+}
+
+static void on_skipped(struct span message, void *arg)
+{
+	kl_pod_event(arg, SPAN_EMPTY, "Warning", "InvalidEnvironmentVariableNames", "%.*s", SPAN_ARG(message));
+}
+
+/* Everything that CreateContainer needs. UNAVAILABLE: something is on its way and will wake the pod. */
+static int make(struct kl_start *s, const struct kl_sandbox *sb, struct api_cri_create_container_request *q, struct err *err)
+{
+	struct arena *a = &s->arena;
+	struct kl_pod *p = s->w->pod;
+	struct kl *k = p->k;
+	const struct api_core_pod *pod = &s->object->pod;
+	int index = kl_spec_find(&pod->spec, s->name);
+	enum kl_container_kind kind;
+	const struct api_core_container *c = kl_spec_container(&pod->spec, (unsigned)index, &kind);
+	struct kl_facts facts;
+	struct kl_make m = { .pod = p, .index = (unsigned)index, .attempt = s->attempt, .image = &s->image,
+			     .memory_capacity = kl_node_memory(k) };
+	kl_node_facts(p, &facts);
+	const struct kl_env_params ep = { .pod = pod, .container = c, .facts = &facts, .objects = k->objects, .services = k->services,
+					  .skipped = on_skipped, .arg = p };
+	if (!pod->spec.has_enable_service_links || pod->spec.enable_service_links)
+		if (!k->services_synced && k->services)
+			return err_set(err, ERR_UNAVAILABLE, "services have not yet been read at least once, cannot construct envvars");
+	int rc = kl_env_make(a, &ep, &m.envs, &m.n_envs, err);
+	if (rc < 0)
+		return rc;
+	struct api_cri_mount *of_volumes, *mounts;
+	rc = kl_volumes_mounts(p->volumes, a, c, m.envs, m.n_envs, &of_volumes, &m.n_mounts, err);
+	if (rc < 0)
+		return rc;
+	m.mounts = mounts = arena_alloc_n(a, m.n_mounts + 2, sizeof(*mounts));
+	if (m.n_mounts)
+		memcpy(mounts, of_volumes, m.n_mounts * sizeof(*mounts));
+	if (!mounted_at(c, "/etc/hosts")) {
+		struct api_cri_mount *h = &mounts[m.n_mounts++];
+		*h = (struct api_cri_mount){ .container_path = SPAN("/etc/hosts"), .selinux_relabel = true };
+		rc = hosts_file(a, p, &h->host_path, err);
+	}
+	if (rc == 0 && c->termination_message_path.len) {
+		struct api_cri_mount *t = &mounts[m.n_mounts++];
+		*t = (struct api_cri_mount){ .container_path = c->termination_message_path, .selinux_relabel = true };
+		rc = message_file(a, p, c->name, s->attempt, &t->host_path, err);
+	}
+	if (rc < 0)
+		return rc;
+	if (kind == KL_EPHEMERAL) {
+		const struct api_core_ephemeral_container *e = (const struct api_core_ephemeral_container *)(const void *)c;
+		const struct kl_container *target = e->target_container_name.len ? kl_pod_container(p, e->target_container_name, false)
+			: NULL;
+		if (e->target_container_name.len && (!target || target->state != KL_RUNNING))
+			return err_set(err, ERR_INVALID, "unable to find target container %.*s", SPAN_ARG(e->target_container_name));
+		m.target_id = target ? target->id : SPAN_EMPTY;
+	}
+	auto_buf struct buf log_dir = {};
+	kl_pod_log_dir(&log_dir, p);
+	buf_printf(&log_dir, "/%.*s", SPAN_ARG(c->name));
+	rc = io_mkdirs(AT_FDCWD, buf_cstr(&log_dir), 0755, err);
+	if (rc < 0)
+		return rc;
+	q->pod_sandbox_id = sb->id;
+	q->config = arena_new(a, struct api_cri_container_config);
+	q->sandbox_config = arena_new(a, struct api_cri_pod_sandbox_config);
+	kl_sandbox_config(a, p, sb->attempt, s->w->cgroup, q->sandbox_config);
+	q->sandbox_config->dns_config = NULL;
+	return kl_container_config(a, &m, q->config, err);
+}
+
+static uint32_t next_attempt(const struct kl_start *s)
+{
+	const struct kl_pod *p = s->w->pod;
+	const struct kl_container *last = kl_pod_container(p, s->name, false);
+	if (last)
+		return last->attempt + 1;
+	/* Its records are gone: what the API was told of it counts on. */
+	const struct api_core_pod_status *st = &s->object->pod.status;
+	const struct api_core_container_status *lists[] = { st->container_statuses.ptr, st->init_container_statuses.ptr };
+	const uint32_t n[] = { st->container_statuses.n, st->init_container_statuses.n };
+	for (size_t l = 0; l < ARRAY_LEN(lists); l++)
+		for (uint32_t i = 0; i < n[l]; i++)
+			if (span_eq(lists[l][i].name, s->name) && lists[l][i].container_id.len)
+				return (uint32_t)lists[l][i].restart_count + 1;
+	return 0;
+}
+
+static void go(struct kl_start *s)
+{
+	auto_err struct err err = ERR_INIT;
+	struct kl_pod *p = s->w->pod;
+	const struct kl_sandbox *sb = kl_pod_sandbox(p);
+	struct api_cri_create_container_request q = {};
+	/* The pod's own object and not the older one: the spec of a container never changes but for its image, which restarts it. */
+	if (s->w->sandbox_call || !sb || (!sb->n_ips && !p->object->pod.spec.host_network) || !p->volumes ||
+	    !kl_volumes_ready(p->volumes))
+		return;
+	s->attempt = next_attempt(s);
+	int rc = make(s, sb, &q, &err);
+	if (rc == -ERR_UNAVAILABLE)
+		return;
+	if (rc < 0) {
+		fail_with_event(s, "CreateContainerConfigError", span_of(err_msg(&err)));
+		return;
+	}
+	struct kl_item *it = item_of(s);
+	const struct kl_container *last = kl_pod_container(p, s->name, false);
+	if (it && last && last->state == KL_EXITED)
+		kl_backoff_next(it, last, loop_wall_ns(p->k->loop), p->k->o->max_backoff_ms);
+	s->stage = START_CREATE;
+	s->call = kubelet_cri_create_container(p->k->cri, &q, on_created, s);
+}
+
+void kl_starts_go(struct kl_worker *w)
+{
+	LIST_EACH(&w->starts, s, struct kl_start, link)
+		if (s->stage == START_WAIT)
+			go(s);
+}
+
+/* ---- IMAGE */
+
+static void on_image(const struct api_cri_image *image, const char *reason, struct span message, int64_t retry_ns, void *arg)
+{
+	struct kl_start *s = arg;
+	s->image_call = NULL;
+	if (!image) {
+		kl_pod_event(s->w->pod, s->name, "Warning", "Failed", "Error: %s", reason);
+		fail(s, reason, message, retry_ns);
+		return;
+	}
+	s->image = (struct api_cri_image){ .id = arena_span(&s->arena, image->id), .username = arena_span(&s->arena, image->username) };
+	if (image->uid) {
+		s->image.uid = arena_new(&s->arena, struct api_cri_int64_value);
+		*s->image.uid = *image->uid;
+	}
+	s->stage = START_WAIT;
+	go(s);
+}
+
+void kl_start_begin(struct kl_worker *w, unsigned index)
+{
+	struct kl_pod *p = w->pod;
+	struct kl_start *s = mem_new(struct kl_start);
+	s->w = w;
+	s->object = kl_object_ref(p->object);
+	s->name = kl_spec_container(&p->object->pod.spec, index, NULL)->name;
+	p->items[index].busy = true;
+	list_push(&w->starts, &s->link);
+	s->image_call = kl_image_get(p->k, &(struct kl_image_params){ .pod = p, .index = index, .done = on_image, .arg = s });
+}
