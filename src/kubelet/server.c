@@ -140,7 +140,7 @@ static void serve_configz(struct kl_request *q)
 	auto_buf struct buf b = {};
 	buf_str(&b, "{\"kubeletconfig\":");
 	if (q->s->p.config_write)
-		q->s->p.config_write(&b);
+		q->s->p.config_write(q->s->k, &b);
 	else
 		buf_str(&b, "{}");
 	buf_chr(&b, '}');

@@ -30,7 +30,7 @@ struct kl_server_params {
 	struct span root_dir;       /* --root-dir: whose file system is the node's */
 	struct span log_dir;        /* of /logs/; "" = there is none */
 	void (*pod_write)(struct buf *out, const struct kl_pod *p); /* the pod with its status: kl_pod_write */
-	void (*config_write)(struct buf *out); /* KubeletConfiguration as JSON; NULL = {} */
+	void (*config_write)(const struct kl *k, struct buf *out); /* KubeletConfiguration as JSON; NULL = {} */
 	struct metrics *probes;     /* of /metrics/probes; NULL = none */
 };
 int kl_server_new(const struct kl_server_params *p, struct kl_server **out, struct err *err);

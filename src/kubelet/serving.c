@@ -1,0 +1,239 @@
+/* Which certificate the port shows: the one of --tls-cert-file; else one of its own making, and with serverTLSBootstrap the one
+ * that the cluster signs as soon as it is there. */
+#include <fcntl.h>
+
+#include "kubelet/serving.h"
+
+#include "kubelet/certs.h"
+#include "kubelet/rotate.h"
+#include "kubelet/server.h"
+
+enum { FILE_BYTES = 1 << 20 };
+
+struct kl_serving {
+	struct kl *k;
+	struct kl_serving_params p;
+	struct kl_server *server;
+	struct kl_cert *serving, *client;
+	struct kl_rotation *rotation;
+	struct buf ca;
+	bool client_told; /* the kept pair, which is in use */
+	void (*ended)(void *arg);
+	void *ended_arg;
+};
+
+/* ---- /configz: what the options came to, by the names of KubeletConfiguration */
+
+static void key_ms(struct json_out *o, const char *key, int64_t ms)
+{
+	auto_buf struct buf b = {};
+	api_duration_print(&b, ms * NS_PER_MS);
+	json_out_kspan(o, key, buf_span(&b));
+}
+
+static void key_bool(struct json_out *o, const char *key, bool v)
+{
+	json_out_key(o, span_of(key));
+	json_out_bool(o, v);
+}
+
+static void key_i64(struct json_out *o, const char *key, int64_t v)
+{
+	json_out_key(o, span_of(key));
+	json_out_i64(o, v);
+}
+
+static void config_write(const struct kl *k, struct buf *out)
+{
+	const struct kl_options *c = k->o;
+	struct json_out o = { .buf = out };
+	struct span rest = c->cluster_dns, one;
+	json_out_begin(&o);
+	key_bool(&o, "enableServer", true);
+	json_out_kspan(&o, "staticPodPath", c->manifest_dir);
+	json_out_kspan(&o, "podLogsDir", c->pod_log_dir);
+	json_out_kspan(&o, "address", c->address.len ? c->address : SPAN("0.0.0.0"));
+	key_i64(&o, "port", c->port);
+	json_out_kspan(&o, "tlsCertFile", c->tls_cert_file);
+	json_out_kspan(&o, "tlsPrivateKeyFile", c->tls_key_file);
+	key_bool(&o, "rotateCertificates", c->rotate_certificates);
+	key_bool(&o, "serverTLSBootstrap", c->server_tls_bootstrap);
+	json_out_key(&o, SPAN("authentication"));
+	json_out_begin(&o);
+	json_out_key(&o, SPAN("x509"));
+	json_out_begin(&o);
+	json_out_kspan(&o, "clientCAFile", c->client_ca_file);
+	json_out_end(&o);
+	json_out_key(&o, SPAN("webhook"));
+	json_out_raw(&o, SPAN("{\"enabled\":true,\"cacheTTL\":\"2m0s\"}"));
+	json_out_key(&o, SPAN("anonymous"));
+	json_out_begin(&o);
+	key_bool(&o, "enabled", c->anonymous_auth);
+	json_out_end(&o);
+	json_out_end(&o);
+	json_out_key(&o, SPAN("authorization"));
+	json_out_raw(&o, SPAN("{\"mode\":\"Webhook\",\"webhook\":{\"cacheAuthorizedTTL\":\"5m0s\",\"cacheUnauthorizedTTL\":\"30s\"}}"));
+	json_out_kspan(&o, "clusterDomain", c->cluster_domain);
+	if (rest.len) {
+		json_out_key(&o, SPAN("clusterDNS"));
+		json_out_begin_array(&o);
+		while (span_cut(&rest, ',', &one))
+			json_out_span(&o, one);
+		json_out_end(&o);
+	}
+	key_ms(&o, "nodeStatusUpdateFrequency", c->status_update_ms);
+	key_ms(&o, "nodeStatusReportFrequency", c->status_report_ms);
+	key_i64(&o, "nodeLeaseDurationSeconds", c->lease_s);
+	key_ms(&o, "imageMinimumGCAge", c->image_min_age_ms);
+	key_i64(&o, "imageGCHighThresholdPercent", c->image_gc_high);
+	key_i64(&o, "imageGCLowThresholdPercent", c->image_gc_low);
+	json_out_kspan(&o, "cgroupRoot", c->cgroup_root);
+	key_bool(&o, "cgroupsPerQOS", c->cgroups_per_qos);
+	json_out_kspan(&o, "cgroupDriver", c->cgroup_driver);
+	key_ms(&o, "runtimeRequestTimeout", c->runtime_timeout_ms);
+	key_i64(&o, "maxPods", c->max_pods);
+	key_i64(&o, "podsPerCore", c->pods_per_core);
+	key_i64(&o, "podPidsLimit", c->pod_pids_limit);
+	json_out_kspan(&o, "resolvConf", c->resolv_conf);
+	key_bool(&o, "cpuCFSQuota", c->cpu_cfs_quota);
+	key_bool(&o, "failSwapOn", c->fail_swap_on);
+	key_i64(&o, "containerLogMaxFiles", c->log_max_files);
+	struct api_quantity q = api_quantity_of(c->log_max_bytes, 0, API_QUANTITY_BINARY);
+	auto_buf struct buf size = {};
+	api_quantity_print(&q, &size);
+	json_out_kspan(&o, "containerLogMaxSize", buf_span(&size));
+	key_bool(&o, "protectKernelDefaults", c->protect_kernel_defaults);
+	key_bool(&o, "seccompDefault", c->seccomp_default);
+	json_out_kspan(&o, "containerRuntimeEndpoint", c->runtime_endpoint);
+	key_bool(&o, "registerNode", c->register_node);
+	json_out_end(&o);
+}
+
+/* ---- certificates */
+
+static void on_serving(struct kl_cert *c, struct span cert_pem, struct span key_pem, void *arg)
+{
+	struct kl_serving *s = arg;
+	auto_err struct err err = ERR_INIT;
+	if (kl_server_tls(s->server, cert_pem, key_pem, buf_span(&s->ca), &err) < 0)
+		log_error("serving certificate not taken", kv_err(&err));
+}
+
+static void on_client(struct kl_cert *c, struct span cert_pem, struct span key_pem, void *arg)
+{
+	struct kl_serving *s = arg;
+	bool first = !s->client_told;
+	s->client_told = true;
+	if (first)
+		return;
+	log_info("client certificate renewed");
+	if (s->p.renewed)
+		s->p.renewed(s->p.arg);
+}
+
+static int pair_make(struct kl_serving *s, const char *const *ips, struct buf *cert, struct buf *key, struct err *err)
+{
+	const struct kl_options *o = s->k->o;
+	if (!o->tls_cert_file.len)
+		return kl_cert_self_signed(s->k->node_name, ips, loop_wall_ns(s->k->loop) / NS_PER_S, cert, key, err);
+	int rc = io_read_file(AT_FDCWD, o->tls_cert_file.ptr, cert, FILE_BYTES, err);
+	if (rc == 0)
+		rc = io_read_file(AT_FDCWD, o->tls_key_file.ptr, key, FILE_BYTES, err);
+	return rc < 0 ? err_note(err, "--tls-cert-file and --tls-private-key-file") : 0;
+}
+
+static int server_begin(struct kl_serving *s, struct err *err)
+{
+	struct kl *k = s->k;
+	const struct kl_options *o = k->o;
+	auto_buf struct buf cert = {}, key = {};
+	auto_arena struct arena a = {};
+	const char *ips[3] = {};
+	for (unsigned i = 0; i < k->n_node_ips && i < 2; i++)
+		ips[i] = arena_cstr(&a, k->node_ips[i]);
+	int rc = pair_make(s, ips, &cert, &key, err);
+	if (rc == 0 && o->client_ca_file.len && (rc = io_read_file(AT_FDCWD, o->client_ca_file.ptr, &s->ca, FILE_BYTES, err)) < 0)
+		rc = err_note(err, "--client-ca-file");
+	if (rc < 0)
+		return rc;
+	const struct kl_server_params p = { .k = k, .address = o->address, .port = (unsigned)o->port, .fd = -1,
+		.cert_pem = buf_span(&cert),
+					    .key_pem = buf_span(&key), .client_ca_pem = buf_span(&s->ca), .anonymous = o->anonymous_auth,
+					    .root_dir = o->root_dir, .log_dir = SPAN("/var/log"), .pod_write = s->p.pod_write,
+					    .config_write = config_write, .probes = s->p.probes };
+	rc = kl_server_new(&p, &s->server, err);
+	if (rc < 0)
+		return err_note(err, "the kubelet's port");
+	if (!o->tls_cert_file.len && o->server_tls_bootstrap && o->cert_dir.len && k->client) {
+		const struct kl_cert_params cp = { .loop = k->loop, .client = k->client, .dir = o->cert_dir, .node_name = k->node_name,
+						   .kind = KL_CERT_SERVING, .ips = ips, .ready = on_serving, .arg = s };
+		s->serving = kl_cert_new(&cp);
+	}
+	return 0;
+}
+
+int kl_serving_begin(struct kl *k, const struct kl_serving_params *p, struct kl_serving **out, struct err *err)
+{
+	const struct kl_options *o = k->o;
+	struct kl_serving *s = mem_new(struct kl_serving);
+	*s = (struct kl_serving){ .k = k, .p = *p };
+	/* Without an API server nobody could be known or allowed. */
+	int rc = k->client ? server_begin(s, err) : 0;
+	if (rc < 0) {
+		buf_done(&s->ca);
+		free(s);
+		return rc;
+	}
+	if (k->client && o->bootstrap_kubeconfig.len && o->rotate_certificates && o->cert_dir.len) {
+		const struct kl_cert_params cp = { .loop = k->loop, .client = k->client, .dir = o->cert_dir, .node_name = k->node_name,
+						   .kind = KL_CERT_CLIENT, .ready = on_client, .arg = s };
+		s->client = kl_cert_new(&cp);
+	}
+	const struct kl_rotation_params rp = { .loop = k->loop, .cri = k->cri, .max_bytes = o->log_max_bytes,
+		.max_files = o->log_max_files };
+	s->rotation = kl_rotation_new(&rp);
+	*out = s;
+	return 0;
+}
+
+unsigned kl_serving_port(const struct kl_serving *s)
+{
+	return s->server ? kl_server_port(s->server) : 0;
+}
+
+void kl_serving_look(struct kl_serving *s, const struct kl_pod *p)
+{
+	if (s)
+		kl_rotation_look(s->rotation, p);
+}
+
+void kl_serving_forget(struct kl_serving *s, const struct kl_pod *p)
+{
+	if (s)
+		kl_rotation_forget(s->rotation, p);
+}
+
+static void on_freed(void *arg)
+{
+	struct kl_serving *s = arg;
+	void (*ended)(void *) = s->ended;
+	void *ended_arg = s->ended_arg;
+	buf_done(&s->ca);
+	free(s);
+	ended(ended_arg);
+}
+
+void kl_serving_end(struct kl_serving *s, void (*ended)(void *arg), void *arg)
+{
+	if (!s)
+		return ended(arg);
+	s->ended = ended;
+	s->ended_arg = arg;
+	kl_cert_free(s->serving);
+	kl_cert_free(s->client);
+	kl_rotation_free(s->rotation);
+	if (s->server)
+		kl_server_free(s->server, on_freed, s);
+	else
+		on_freed(s);
+}
