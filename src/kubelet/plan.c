@@ -266,13 +266,8 @@ void kl_plan_make(struct arena *a, const struct kl_plan_in *in, struct kl_plan *
 {
 	const struct kl_pod *p = in->pod;
 	unsigned n = kl_spec_n(&p->object->pod.spec);
-<<<<<<< HEAD
 	*out = (struct kl_plan){ .start = arena_alloc_n(a, n + 1, sizeof(unsigned)),
 				 .waiting = arena_alloc_n(a, n + 1, sizeof(unsigned)),
-=======
-	*out = (struct kl_plan){ .start = arena_alloc_n(a, n + 1, sizeof(unsigned)), .waiting = arena_alloc_n(a, n + 1,
-													      sizeof(unsigned)),
->>>>>>> bdc657a (kubelet: pods on a node, from the API and from manifests)
 				 .kill = arena_alloc_n(a, n + 1, sizeof(struct kl_kill)) };
 	struct build b = { .a = a, .in = in, .p = p, .out = out };
 	if (!plan_sandbox(&b) || (out->make_sandbox && out->kill_pod))
