@@ -180,6 +180,13 @@ int image_list(struct image_store *s, struct arena *a, struct image_info **out, 
 int image_find(struct image_store *s, struct span name_or_id, struct image_digest *out_id, struct err *err);
 int image_inspect(struct image_store *s, const struct image_digest *id, struct arena *a, struct image_info *out,
 	struct image_config *out_config, struct image_manifest *out_manifest, struct err *err);
+/* The images that stand on another one ("" = those that stand on none), the newest last. Cheap: no blob is read. */
+void image_children(struct image_store *s, const struct image_digest *parent, struct arena *a, struct image_digest **out,
+	size_t *out_n);
+/* While a hold lasts, image_gc leaves everything that was made since it began: for who makes an image piece by piece. */
+struct image_hold;
+struct image_hold *image_hold_begin(struct image_store *s);
+void image_hold_end(struct image_hold *h); /* accepts NULL */
 /* The chain id of its top layer ("" for an image without layers). */
 int image_top(struct image_store *s, const struct image_digest *id, char out_chain[65], struct err *err);
 struct image_history {
@@ -191,7 +198,8 @@ struct image_history {
 	size_t n_tags;
 };
 /* Newest first. */
-int image_history(struct image_store *s, const struct image_digest *id, struct arena *a, struct image_history **out, size_t *out_n,
+int image_history(struct image_store *s, const struct image_digest *id, struct arena *a, struct image_history **out,
+	size_t *out_n,
 	struct err *err);
 
 /* Makes an image of a manifest whose blobs are all there: unpacks what is missing (u may be NULL), records it.

@@ -95,6 +95,40 @@ int image_inspect(struct image_store *s, const struct image_digest *id, struct a
 	return 0;
 }
 
+void image_children(struct image_store *s, const struct image_digest *parent, struct arena *a, struct image_digest **out,
+	size_t *out_n)
+{
+	struct record *records;
+	size_t n = image_records_copy(s, a, &records), had = 0;
+	struct image_digest *list = arena_alloc_n(a, n + 1, sizeof(*list));
+	for (size_t i = 0; i < n; i++)
+		if (image_digest_eq(&records[i].parent, parent))
+			list[had++] = records[i].id;
+	*out = list;
+	*out_n = had;
+}
+
+struct image_hold {
+	struct image_store *s;
+	struct operation op;
+};
+
+struct image_hold *image_hold_begin(struct image_store *s)
+{
+	struct image_hold *h = mem_new(struct image_hold);
+	h->s = s;
+	image_operation_begin(s, &h->op);
+	return h;
+}
+
+void image_hold_end(struct image_hold *h)
+{
+	if (!h)
+		return;
+	image_operation_end(h->s, &h->op);
+	free(h);
+}
+
 int image_top(struct image_store *s, const struct image_digest *id, char out_chain[65], struct err *err)
 {
 	int rc = image_no_such(image_digest_span(id), NULL);
@@ -110,7 +144,8 @@ int image_top(struct image_store *s, const struct image_digest *id, char out_cha
 	return rc < 0 ? image_no_such(image_digest_span(id), err) : 0;
 }
 
-int image_history(struct image_store *s, const struct image_digest *id, struct arena *a, struct image_history **out, size_t *out_n,
+int image_history(struct image_store *s, const struct image_digest *id, struct arena *a, struct image_history **out,
+	size_t *out_n,
 	struct err *err)
 {
 	struct image_info info;
@@ -134,10 +169,23 @@ int image_history(struct image_store *s, const struct image_digest *id, struct a
 			to->size = manifest.items[layer++].size;
 		}
 	}
-	if (n) {
-		h[0].id = info.id;
-		h[0].tags = info.tags;
-		h[0].n_tags = info.n_tags;
+	/* Each entry is an image of this machine's as far as the parents go. */
+	struct record *records;
+	struct named *names;
+	size_t n_records = image_records_copy(s, a, &records), n_names = image_names_copy(s, a, &names);
+	struct image_digest at = info.id;
+	for (size_t i = 0; i < n && at.text[0]; i++) {
+		struct image_info one = { .id = at };
+		size_t k = 0;
+		while (k < n_records && !image_digest_eq(&records[k].id, &at))
+			k++;
+		if (k == n_records)
+			break;
+		info_names(&one, names, n_names, a);
+		h[i].id = at;
+		h[i].tags = one.tags;
+		h[i].n_tags = one.n_tags;
+		at = records[k].parent;
 	}
 	*out = h;
 	*out_n = n;
