@@ -293,6 +293,11 @@ void container_stats(struct container_engine *e, struct span name, struct contai
 void container_changes(struct container_engine *e, struct span name, struct container_call *c);
 /* `docker export`: a tar archive into fd (borrowed until done). */
 void container_export(struct container_engine *e, struct span name, int fd, struct container_call *c);
+/* What a container that does not run changed, as a blob of the image store (plain tar, not yet any image's: hold it with
+ * image_hold_begin). besides: further absolute paths where something was mounted; such a folder or empty file is no change.
+ * result: {"Digest": "sha256:...", "Size": n}; Size 0 without a Digest when nothing changed. */
+void container_layer(struct container_engine *e, struct span name, const struct span *besides, size_t n_besides,
+	struct container_call *c);
 struct container_commit_params { /* borrowed for the call; copied */
 	struct span reference;       /* repo[:tag]; empty = without a name */
 	struct span comment, author;
