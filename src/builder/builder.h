@@ -1,4 +1,5 @@
-/* The builder's front: Dockerfiles, the words in them, and ignore files, as data. Nothing here touches a file or runs anything.
+/* Images from Dockerfiles. First the front: Dockerfiles, the words in them, and ignore files, as data; nothing of it touches a file
+ * or runs anything. Then the building itself, at the end.
  *
  *     builder_file_parse(text, &arena, &file, &err);          // stages and their instructions, checked
  *     builder_expand(span, &scope, &out, &err);               // $NAME, ${NAME:-word}, quotes, escapes
@@ -86,7 +87,8 @@ struct builder_instruction {
 	size_t n_pairs;
 	struct builder_heredoc *docs;
 	size_t n_docs;
-	struct span trigger;       /* ONBUILD: the instruction that follows, here-documents included, as the image's config keeps it */
+	struct span trigger;       /* ONBUILD: the instruction that follows, here-documents included,
+		as the image's config keeps it */
 };
 /* The flag's last value, or empty; *out_set tells whether it was given (may be NULL). */
 struct span builder_flag_get(const struct builder_instruction *in, const char *name, bool *out_set);
@@ -169,3 +171,86 @@ int builder_ignore_parse(struct span text, struct arena *a, struct builder_ignor
 /* Is path (relative, clean, without a leading "/") left out? It is when it or a folder above it matches, the last rule that matches
  * deciding. "**" stands for any number of folders. One thread at a time for each struct builder_ignore. */
 bool builder_ignore_has(const struct builder_ignore *ig, struct span path);
+
+/* ---- building ----
+ *
+ * As Docker's classic builder: every instruction makes an image on its parent's, and the cache is the images that are stored: a
+ * step is a hit when its parent has a child that was made by the same configuration and command (the digests of what COPY and ADD
+ * bring stand in the command). So it survives a restart, is shared with everybody's images, and goes as they go. Beyond the classic
+ * builder: here-documents, RUN --mount (bind, cache, tmpfs), --network, --security; COPY --link, --exclude, --chmod, --parents; ADD
+ * --checksum; stages that are not reached are not built; TARGETARCH and its kin; SOURCE_DATE_EPOCH.
+ *
+ *     DIR/cache/ID/      folders of RUN --mount=type=cache
+ *     DIR/work/          mounts while a build runs; emptied at every open. Contexts lie in files without a name.
+ *
+ * Threads: builder_build runs on the caller's thread, which is not the loop's, and blocks; several may run at once. It lets the
+ * loop's thread drive containers. builder_stop_raise may be called from any thread. */
+
+struct builder;
+struct container_engine;
+struct image_digest;
+struct image_platform;
+struct image_store;
+struct json;
+struct loop;
+struct snapshot_store;
+struct tar_source;
+
+struct builder_opts { /* borrowed; outlive the builder */
+	struct loop *loop;
+	const char *dir; /* made when missing (0700) */
+	struct image_store *images;
+	struct snapshot_store *snapshots;
+	struct container_engine *containers;
+};
+int builder_open(const struct builder_opts *o, struct builder **out, struct err *err);
+void builder_close(struct builder *b); /* accepts NULL; no build may be running */
+
+/* A wish to end that wakes whoever waits. */
+struct builder_stop {
+	pthread_mutex_t mutex;
+	pthread_cond_t changed;
+	bool raised;
+};
+void builder_stop_init(struct builder_stop *s);
+void builder_stop_done(struct builder_stop *s);
+void builder_stop_raise(struct builder_stop *s);
+bool builder_stop_raised(struct builder_stop *s);
+
+struct builder_params { /* borrowed for the call */
+	struct tar_source *context;  /* NULL: nothing but what remote gives */
+	struct span dockerfile;      /* its name in the context; empty = Dockerfile */
+	struct span remote;          /* URL of an archive or of a Dockerfile; empty = context */
+	struct span target;
+	const struct json *args;     /* {"NAME": "value" or null}; NULL = none */
+	const struct json *labels;   /* {"name": "value"}; NULL = none */
+	const struct json *host;     /* HostConfig of RUN's containers; NULL = {} */
+	const struct span *cache_from;
+	size_t n_cache_from;
+	bool no_cache, pull, keep, force_rm; /* keep: containers of steps that succeeded stay (--rm=false) */
+	const struct image_platform *platform; /* NULL = this machine's */
+	struct span https_proxy, http_proxy, no_proxy;
+	struct builder_stop *stop;
+	/* Brings an image that is not there (or, with pull, anew). NULL: an image that is not there is an error. */
+	int (*fetch)(void *arg, struct span name, const struct image_platform *platform, struct err *err);
+	/* A piece of the classic stream; a failure (the client is gone) ends the build. */
+	int (*say)(void *arg, struct span text, struct err *err);
+	/* An image came to be: {"aux":{"ID":...}}. May be NULL. */
+	int (*made)(void *arg, const struct image_digest *id, struct err *err);
+	void *arg;
+};
+/* out_code: the exit code of a RUN that failed, else 0. Errors in Docker's words. The stream is that of `docker build` without
+ * "Successfully built". out_advice (may be NULL): lines for a person about what could be better, appended. */
+int builder_build(struct builder *b, const struct builder_params *p, struct image_digest *out_id, int *out_code,
+	struct buf *out_advice, struct err *err);
+
+/* What the builder keeps beside images: folders of cache mounts. */
+struct builder_cache {
+	struct span id;
+	uint64_t bytes, entries;
+	int64_t used_ns; /* wall time of the last use */
+	bool in_use;
+};
+int builder_cache_list(struct builder *b, struct arena *a, struct builder_cache **out, size_t *out_n, struct err *err);
+/* 0 also when it is gone; IN_USE. */
+int builder_cache_remove(struct builder *b, struct span id, struct err *err);

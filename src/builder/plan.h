@@ -32,7 +32,8 @@ bool builder_vars_global_get(const struct vars *v, struct span name, struct span
 bool builder_vars_stage_get(const struct vars *v, struct span name, struct span *out);
 /* What a RUN of this stage gets beside env (array of K=V), and what of it counts for its key: sorted "K=V". The proxies are given
  * to every RUN, and count only where an ARG names them. */
-void builder_vars_run(const struct vars *v, const struct json *env, struct span **out_env, size_t *out_n_env, struct span **out_key,
+void builder_vars_run(const struct vars *v, const struct json *env, struct span **out_env, size_t *out_n_env,
+	struct span **out_key,
 	size_t *out_n_key);
 /* "[Warning] One or more build-args [A B] were not consumed\n", or nothing. */
 void builder_vars_unused(const struct vars *v, struct buf *out);

@@ -146,7 +146,8 @@ static int by_text(const void *a, const void *b)
 	return span_cmp(*(const struct span *)a, *(const struct span *)b);
 }
 
-void builder_vars_run(const struct vars *v, const struct json *env, struct span **out_env, size_t *out_n_env, struct span **out_key,
+void builder_vars_run(const struct vars *v, const struct json *env, struct span **out_env, size_t *out_n_env,
+	struct span **out_key,
 	size_t *out_n_key)
 {
 	size_t room = ARRAY_LEN(proxies) + 1, n = 0, n_key = 0;

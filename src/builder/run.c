@@ -1,0 +1,395 @@
+/* RUN: a container of the image so far, driven by the loop's thread on behalf of the build's.
+ *
+ *     build's thread                          loop's thread
+ *     ask(create) ── loop_post ──────────────> container_create ── done ──┐
+ *        waits on stop.changed <──────────────────────────────────────────┘
+ *     ask(begin) ────────────────────────────> attach, wait(next-exit), start
+ *        says what came <── out (<= 256 KB, then the stream pauses) ── output
+ *        stop was raised: ask(kill)            exit, end of the stream
+ *
+ * Invariant: everything shared lies under stop.mutex; a struct the engine may still call is not left before it said so. */
+#include "builder/work.h"
+
+#define OUT_MAX (256u << 10)
+
+struct ask {
+	struct loop_msg msg;
+	struct container_call call;
+	struct run *r;
+	struct arena arena;
+	void (*begin)(struct ask *k);
+	const struct span *besides; /* of layer */
+	size_t n_besides;
+	bool done;
+	struct err err;
+};
+
+struct watch {
+	struct run *r;
+	struct container_stream stream;
+	struct container_call exit;
+	struct arena arena;
+	struct loop_msg resume_msg;
+	struct buf out;
+	bool ended, closed, exited, paused, resuming, lost;
+	struct err err; /* of the wait */
+	int code;
+};
+
+/* ---- questions ---- */
+
+static void signal_done(struct run *r, bool *flag)
+{
+	pthread_mutex_lock(&r->p->stop->mutex);
+	*flag = true;
+	pthread_cond_broadcast(&r->p->stop->changed);
+	pthread_mutex_unlock(&r->p->stop->mutex);
+}
+
+static void ask_done(struct container_call *c, const struct err *err)
+{
+	struct ask *k = container_of(c, struct ask, call);
+	if (err)
+		(void)err_set(&k->err, err->class, "%s", err_msg(err));
+	signal_done(k->r, &k->done);
+}
+
+static void ask_begin(struct loop_msg *m)
+{
+	struct ask *k = container_of(m, struct ask, msg);
+	k->begin(k);
+}
+
+static void ask_init(struct ask *k, struct run *r, void (*begin)(struct ask *k))
+{
+	*k = (struct ask){ .msg = { .fn = ask_begin }, .call = { .done = ask_done }, .r = r, .begin = begin };
+	k->call.arena = &k->arena;
+}
+
+static int ask_end(struct ask *k, struct err *err)
+{
+	int rc = 0;
+	if (k->err.class) {
+		rc = -(int)k->err.class;
+		if (err)
+			(void)err_move(err, &k->err);
+	}
+	err_done(&k->err);
+	arena_done(&k->arena);
+	return rc;
+}
+
+static void ask_wait(struct ask *k)
+{
+	struct builder_stop *s = k->r->p->stop;
+	loop_post(k->r->b->o.loop, &k->msg);
+	pthread_mutex_lock(&s->mutex);
+	while (!k->done)
+		pthread_cond_wait(&s->changed, &s->mutex);
+	pthread_mutex_unlock(&s->mutex);
+}
+
+static struct span id_of(const struct ask *k)
+{
+	return span_of(k->r->id);
+}
+
+static struct json host_config(struct run *r)
+{
+	struct arena *a = r->a;
+	struct json host = r->p->host ? json_copy(a, r->p->host) : json_object(), mounts = json_array();
+	if (r->network.len)
+		(void)json_setl(a, &host, "NetworkMode", json_str(r->network));
+	for (size_t i = 0; i < r->n_mounts; i++) {
+		const struct run_mount *m = &r->mounts[i];
+		struct json v = json_object();
+		(void)json_setl(a, &v, "Type", json_cstr(m->kind == BUILDER_MOUNT_TMPFS ? "tmpfs" : "bind"));
+		(void)json_setl(a, &v, "Target", json_str(m->target));
+		if (m->source)
+			(void)json_setl(a, &v, "Source", json_cstr(m->source));
+		if (m->read_only)
+			(void)json_setl(a, &v, "ReadOnly", json_bool(true));
+		if (m->kind == BUILDER_MOUNT_TMPFS && m->size) {
+			struct json o = json_object();
+			(void)json_setl(a, &o, "SizeBytes", json_int((int64_t)m->size));
+			(void)json_setl(a, &v, "TmpfsOptions", o);
+		}
+		(void)json_push(a, &mounts, v);
+	}
+	if (mounts.n)
+		(void)json_setl(a, &host, "Mounts", mounts);
+	return host;
+}
+
+static void create(struct ask *k)
+{
+	struct run *r = k->r;
+	struct json host = host_config(r);
+	const struct container_create_params p = { .name = span_of(r->name), .config = r->config, .host_config = &host };
+	container_create(r->b->o.containers, &p, &k->call);
+}
+
+static void kill_it(struct ask *k)
+{
+	container_kill(k->r->b->o.containers, id_of(k), SPAN("KILL"), &k->call);
+}
+
+static void remove_it(struct ask *k)
+{
+	container_remove(k->r->b->o.containers, id_of(k), CONTAINER_RM_FORCE | CONTAINER_RM_VOLUMES, &k->call);
+}
+
+static void layer_of(struct ask *k)
+{
+	container_layer(k->r->b->o.containers, id_of(k), k->besides, k->n_besides, &k->call);
+}
+
+/* ---- one that runs ---- */
+
+static void on_output(struct container_stream *s, int stream, struct span data)
+{
+	struct watch *w = container_of(s, struct watch, stream);
+	struct builder_stop *stop = w->r->p->stop;
+	bool colour = stream == 2 && !w->r->plain_errors, pause;
+	pthread_mutex_lock(&stop->mutex);
+	if (colour)
+		buf_str(&w->out, "\033[91m");
+	buf_span_add(&w->out, data);
+	if (colour)
+		buf_str(&w->out, "\033[0m");
+	pause = w->out.len >= OUT_MAX && !w->paused;
+	w->paused |= pause;
+	pthread_cond_broadcast(&stop->changed);
+	pthread_mutex_unlock(&stop->mutex);
+	if (pause)
+		container_stream_pause(s);
+}
+
+static void on_resume(struct loop_msg *m)
+{
+	struct watch *w = container_of(m, struct watch, resume_msg);
+	struct builder_stop *stop = w->r->p->stop;
+	pthread_mutex_lock(&stop->mutex);
+	bool ended = w->ended;
+	w->paused = false;
+	w->resuming = false;
+	pthread_cond_broadcast(&stop->changed);
+	pthread_mutex_unlock(&stop->mutex);
+	if (!ended)
+		container_stream_resume(&w->stream);
+}
+
+static void on_closed(struct container_stream *s)
+{
+	struct watch *w = container_of(s, struct watch, stream);
+	signal_done(w->r, &w->closed);
+}
+
+static void on_ended(struct container_stream *s, const struct err *err)
+{
+	struct watch *w = container_of(s, struct watch, stream);
+	signal_done(w->r, &w->ended);
+	container_stream_close(s, on_closed);
+}
+
+static void on_exit_code(struct container_call *c, const struct err *err)
+{
+	struct watch *w = container_of(c, struct watch, exit);
+	if (err)
+		(void)err_set(&w->err, err->class, "%s", err_msg(err));
+	else
+		w->code = (int)json_i64(json_getl(&c->result, "StatusCode"), 0);
+	signal_done(w->r, &w->exited);
+}
+
+struct begin {
+	struct ask ask;
+	struct watch *w;
+};
+
+static void begin(struct ask *k)
+{
+	struct begin *g = container_of(k, struct begin, ask);
+	struct watch *w = g->w;
+	struct container_engine *e = k->r->b->o.containers;
+	int rc = container_attach(e, id_of(k), &w->stream, &k->err);
+	if (rc == 0) {
+		rc = container_wait(e, id_of(k), CONTAINER_NEXT_EXIT, &w->exit, &k->err);
+		if (rc < 0) {
+			w->ended = true;
+			container_stream_close(&w->stream, on_closed);
+		}
+	} else {
+		w->closed = true;
+	}
+	if (rc < 0) {
+		w->exited = true;
+		signal_done(k->r, &k->done);
+		return;
+	}
+	container_start(e, id_of(k), &k->call);
+}
+
+/* The start failed: there is no exit to wait for, and the stream may not have ended by itself. */
+static void give_up(struct ask *k)
+{
+	struct begin *g = container_of(k, struct begin, ask);
+	container_call_forget(&g->w->exit);
+	pthread_mutex_lock(&k->r->p->stop->mutex);
+	bool ended = g->w->ended;
+	g->w->ended = g->w->exited = true;
+	pthread_mutex_unlock(&k->r->p->stop->mutex);
+	if (!ended)
+		container_stream_close(&g->w->stream, on_closed);
+	signal_done(k->r, &k->done);
+}
+
+/* The bytes at the end that begin a character which is not whole. */
+static size_t torn(struct span s)
+{
+	for (size_t back = 1; back <= 3 && back <= s.len; back++) {
+		unsigned char c = (unsigned char)s.ptr[s.len - back];
+		if ((c & 0xc0) == 0x80)
+			continue;
+		size_t need = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc0 ? 2 : 1;
+		return need > back ? back : 0;
+	}
+	return 0;
+}
+
+/* Says what comes until it has ended. */
+static int follow(struct watch *w, struct err *err)
+{
+	struct run *r = w->r;
+	struct builder_stop *s = r->p->stop;
+	auto_buf struct buf now = {};
+	struct ask kill;
+	bool killed = false, all;
+	int rc = 0;
+	do {
+		pthread_mutex_lock(&s->mutex);
+		while (!w->out.len && !(w->exited && w->closed) && (killed || !(s->raised || rc < 0)))
+			pthread_cond_wait(&s->changed, &s->mutex);
+		buf_span_add(&now, buf_span(&w->out));
+		buf_trunc(&w->out, 0);
+		bool resume = w->paused && !w->resuming && !w->ended, want_kill = (s->raised || rc < 0) && !killed && !w->exited;
+		w->resuming |= resume;
+		all = w->exited && w->closed;
+		pthread_mutex_unlock(&s->mutex);
+		if (resume)
+			loop_post(r->b->o.loop, &w->resume_msg);
+		if (want_kill) {
+			ask_init(&kill, r, kill_it);
+			ask_wait(&kill);
+			(void)ask_end(&kill, NULL); /* it may have ended by itself */
+		}
+		killed |= want_kill || s->raised;
+		size_t keep = all ? 0 : torn(buf_span(&now));
+		if (rc == 0 && now.len > keep)
+			rc = r->p->say(r->p->arg, span_sub(buf_span(&now), 0, now.len - keep), err);
+		buf_shift(&now, now.len - keep);
+	} while (!all);
+	pthread_mutex_lock(&s->mutex);
+	while (w->resuming)
+		pthread_cond_wait(&s->changed, &s->mutex);
+	bool raised = s->raised;
+	pthread_mutex_unlock(&s->mutex);
+	if (rc == 0 && raised)
+		rc = err_set(err, ERR_CANCELLED, "the build was cancelled");
+	return rc;
+}
+
+static int watch_run(struct run *r, struct err *err)
+{
+	struct watch w = { .r = r, .resume_msg = { .fn = on_resume }, .exit = { .done = on_exit_code } };
+	struct begin g = { .w = &w };
+	w.stream = (struct container_stream){ .stdout_ = true, .stderr_ = true, .output = on_output, .ended = on_ended };
+	w.exit.arena = &w.arena;
+	ask_init(&g.ask, r, begin);
+	ask_wait(&g.ask);
+	auto_err struct err why = ERR_INIT;
+	int rc = ask_end(&g.ask, &why);
+	if (rc < 0 && !w.exited) {
+		struct begin stop = { .w = &w };
+		ask_init(&stop.ask, r, give_up);
+		ask_wait(&stop.ask);
+		(void)ask_end(&stop.ask, NULL);
+	}
+	auto_err struct err said = ERR_INIT;
+	int followed = follow(&w, &said);
+	if (rc < 0)
+		rc = err ? err_move(err, &why) : rc;
+	else if (followed < 0)
+		rc = err ? err_move(err, &said) : followed;
+	else if (w.err.class)
+		rc = err ? err_move(err, &w.err) : -(int)w.err.class;
+	r->code = w.code;
+	err_done(&w.err);
+	buf_done(&w.out);
+	arena_done(&w.arena);
+	return rc;
+}
+
+int builder_run_start(struct run *r, struct err *err)
+{
+	struct ask k;
+	r->id[0] = 0;
+	r->code = 0;
+	if (builder_stop_raised(r->p->stop))
+		return err_set(err, ERR_CANCELLED, "the build was cancelled");
+	int rc = builder_run_note(r->b, r, err);
+	if (rc < 0)
+		return rc;
+	ask_init(&k, r, create);
+	ask_wait(&k);
+	if (!k.err.class) {
+		snprintf(r->id, sizeof(r->id), "%.*s", SPAN_ARG(json_span(json_getl(&k.call.result, "Id"))));
+		FAILPOINT("builder.run.created");
+	}
+	rc = ask_end(&k, err);
+	if (rc == 0)
+		rc = r->p->say(r->p->arg, arena_printf(r->a, " ---> Running in %.12s\n", r->id), err);
+	rc = rc < 0 ? rc : watch_run(r, err);
+	FAILPOINT("builder.run.ended");
+	return rc;
+}
+
+int builder_run_layer(struct run *r, struct image_digest *out, uint64_t *out_bytes, struct err *err)
+{
+	struct ask k;
+	size_t n = 0, room = 1;
+	for (size_t i = 0; i < r->n_mounts; i++)
+		for (size_t c = 0; c < r->mounts[i].target.len; c++)
+			room += r->mounts[i].target.ptr[c] == '/';
+	struct span *besides = arena_alloc_n(r->a, room + r->n_mounts, sizeof(*besides));
+	for (size_t i = 0; i < r->n_mounts; i++)
+		/* With the folders on the way, which were made for it. */
+		for (struct span at = r->mounts[i].target; at.len > 1; at = span_sub(at, 0, (size_t)span_rchr(at, '/')))
+			besides[n++] = at;
+	ask_init(&k, r, layer_of);
+	k.besides = besides;
+	k.n_besides = n;
+	ask_wait(&k);
+	*out_bytes = 0;
+	if (!k.err.class && (*out_bytes = (uint64_t)json_i64(json_getl(&k.call.result, "Size"), 0)) > 0 &&
+	    image_digest_parse(json_span(json_getl(&k.call.result, "Digest")), out, &k.err) < 0)
+		*out_bytes = 0;
+	return ask_end(&k, err);
+}
+
+int builder_run_remove(struct run *r, struct err *err)
+{
+	struct ask k;
+	if (!r->id[0]) { /* it was not even created */
+		if (r->name)
+			builder_run_forget(r->b, r);
+		return 0;
+	}
+	ask_init(&k, r, remove_it);
+	ask_wait(&k);
+	r->id[0] = 0;
+	int rc = ask_end(&k, err);
+	if (rc == 0)
+		builder_run_forget(r->b, r);
+	return rc;
+}

@@ -1,0 +1,181 @@
+/* What the files of the builder's executor share. Private. */
+#pragma once
+
+#include <pthread.h>
+
+#include "builder/config.h"
+#include "builder/layer.h"
+#include "container/container.h"
+#include "image/image.h"
+#include "loop/loop.h"
+#include "snapshot/snapshot.h"
+
+struct builder {
+	struct builder_opts o;
+	char *dir, *work;      /* owned */
+	uint64_t stamp;        /* of this process, in names */
+	pthread_mutex_t mutex; /* of what follows */
+	pthread_cond_t changed; /* a cache mount was given back */
+	struct map keys;       /* image id → 32 bytes of its cache key; all zeros: it was not built */
+	struct arena keys_arena;
+	struct list mounts;    /* struct cache_hold: cache mounts in use */
+	uint64_t next;
+};
+
+/* ---- images (image.c) ---- */
+
+struct base { /* what an instruction stands on, read when it is needed */
+	struct image_digest id; /* "" = scratch */
+	struct json config;     /* of the image: Config */
+	struct json history;    /* array */
+	struct image_digest *diffs;
+	struct image_descriptor *layers;
+	size_t n;
+	struct image_platform platform;
+	char chain[65];         /* of its top layer */
+	struct json rest;       /* members of the image's document that are passed on: os.version, os.features */
+};
+int builder_base_load(struct builder *b, const struct image_digest *id, struct arena *a, struct base *out, struct err *err);
+
+struct base_step {
+	const struct json *doc;  /* Config */
+	const struct json *cmd;  /* of the step: its key together with doc */
+	struct span comment;
+	struct span author;
+	int64_t created_ns;
+	const struct image_digest *layer; /* its diff id; NULL = none */
+	uint64_t layer_bytes;             /* of the blob of that digest, plain tar, */
+	const struct image_descriptor *as; /* ... unless this says how it is stored */
+};
+/* The image that the step makes upon base; recorded with base as its parent. */
+int builder_base_step(struct builder *b, const struct base *base, const struct base_step *s, struct arena *a,
+	struct image_digest *out_id, struct err *err);
+
+/* ---- cache (cache.c) ---- */
+
+void builder_key(const struct json *doc, const struct json *cmd, uint8_t out[32]);
+/* The child of parent that was made by this step. False when there is none. */
+bool builder_cache_probe(struct builder *b, const struct image_digest *parent, const uint8_t key[32], struct image_digest *out);
+/* The next step of one of --cache-from's images, cut off there and made a child of base. 1 hit, 0 none. */
+struct cache_sources {
+	struct image_digest *ids; /* in order of preference; one that was hit is the only one afterwards */
+	size_t n;
+};
+int builder_cache_from(struct builder *b, struct cache_sources *from, const struct base *base, const struct json *doc,
+	const struct json *cmd, struct arena *a, struct image_digest *out, struct err *err);
+
+/* ---- the containers of RUN (run.c) ---- */
+
+struct run_mount {
+	enum builder_mount_kind kind;
+	const char *source;    /* on the host: bind and cache */
+	struct span target;
+	bool read_only;
+	uint64_t size;         /* of a tmpfs */
+};
+struct run {
+	struct builder *b;
+	const struct builder_params *p;
+	struct arena *a;
+	const struct json *config;  /* ContainerConfig, Image in it */
+	const struct run_mount *mounts;
+	size_t n_mounts;
+	struct span network;        /* "" = the build's */
+	bool plain_errors;          /* standard error is not coloured */
+	const char *name;           /* of the container; a note in work/ says that it is to be removed */
+	/* results */
+	char id[65];
+	int code;
+};
+/* Creates, says " ---> Running in ID", runs to its end with output said. The container stays: builder_run_layer, then
+ * builder_run_remove. */
+int builder_run_start(struct run *r, struct err *err);
+int builder_run_layer(struct run *r, struct image_digest *out, uint64_t *out_bytes,
+	struct err *err); /* 0 bytes: nothing changed */
+int builder_run_remove(struct run *r, struct err *err);
+/* store.c: so that a process that dies leaves no container behind. */
+int builder_run_note(struct builder *b, struct run *r, struct err *err);
+void builder_run_settle(struct builder *b, struct run *r, bool will_be_removed);
+void builder_run_forget(struct builder *b, struct run *r);
+
+/* ---- cache mounts (store.c) ---- */
+
+struct cache_hold;
+/* The folder of a cache mount; waits for one that is locked (CANCELLED when stop is raised). fresh: it was made. */
+int builder_cache_take(struct builder *b, struct span id, enum builder_sharing sharing, struct builder_stop *stop,
+	struct arena *a,
+	struct cache_hold **out, const char **out_path, bool *out_fresh, struct err *err);
+void builder_cache_release(struct builder *b, struct cache_hold *h);
+
+/* ---- what comes from elsewhere (fetch.c) ---- */
+
+struct fetched {
+	int fd;                /* owned: a file without a name */
+	struct span name;      /* the last component of the URL's path */
+	struct timespec mtime; /* Last-Modified; 0 = not said */
+	struct span type;      /* Content-Type */
+};
+int builder_fetch(struct builder *b, const struct builder_params *p, struct span url, struct arena *a, struct fetched *out,
+	struct err *err);
+
+/* ---- one build (build.c, step_copy.c, step_run.c, advice.c) ---- */
+
+struct stage {
+	bool done, open;        /* open: being built; whoever needs it then waits for itself */
+	struct image_digest id; /* "" = nothing */
+	struct json config;     /* of its last instruction */
+	struct span author;
+};
+struct build {
+	struct builder *b;
+	const struct builder_params *p;
+	struct arena *a;
+	struct builder_file file;
+	struct plan plan;
+	struct vars vars;
+	struct stage *stages;
+	struct tree context;
+	struct span name, text;         /* of the Dockerfile */
+	struct image_platform platform; /* of what is made */
+	bool epoch_set;
+	int64_t epoch_s;
+	struct cache_sources sources;
+	/* where it is */
+	unsigned steps;
+	struct config c;
+	struct image_digest id;         /* of the stage's last step */
+	struct image_platform stage_platform;
+	const struct builder_instruction *in;
+	struct span failed;             /* command line of a RUN that failed */
+	int code;
+};
+int builder_say(struct build *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* One step: from the cache, or made. layer (NULL: none) makes it: *out_bytes 0 = it changed nothing. */
+int builder_step(struct build *w, const struct json *cmd,
+	int (*layer)(struct build *w, const struct base *base, void *arg, struct image_digest *out, uint64_t *out_bytes,
+		struct err *err),
+	void *arg, struct err *err);
+/* SHELL's words, and "#(nop) " with what was said: apart, or as one word. */
+struct json builder_nop(struct build *w, struct span said, bool as_one);
+/* The image of a stage, built now if it was not. */
+int builder_stage_need(struct build *w, unsigned at, struct image_digest *out, struct err *err);
+/* An image by name, brought if it is not there. */
+int builder_image_need(struct build *w, struct span name, const struct image_platform *platform, struct image_digest *out,
+	struct err *err);
+/* --from=word: a stage or an image. */
+int builder_from_need(struct build *w, struct span word, struct image_digest *out, struct err *err);
+/* The folders of an image, read-only: a descriptor that nothing else shows; or, with out_path, mounted there until
+ * builder_root_close. "" = an empty folder. */
+int builder_root_open(struct build *w, const struct image_digest *id, int *out_fd, struct err *err);
+int64_t builder_now_ns(const struct build *w); /* or SOURCE_DATE_EPOCH */
+int builder_step_copy(struct build *w, const struct builder_instruction *in, struct err *err);
+int builder_step_workdir(struct build *w, const struct builder_instruction *in, struct err *err);
+int builder_step_run(struct build *w, const struct builder_instruction *in, struct err *err);
+/* A sink's blob as a layer; nothing when it has no entries. write fills the layer. */
+int builder_layer_make(struct build *w, int lower, int (*write)(struct build *w, struct layer *l, void *arg, struct err *err),
+	void *arg,
+	struct image_digest *out, uint64_t *out_bytes, struct err *err);
+/* What could be better, as lines for a person. */
+void builder_advice(const struct build *w, struct buf *out);
+/* A name that nothing in work/ has, with that beginning. */
+const char *builder_work_name(struct builder *b, struct arena *a, const char *prefix);
