@@ -3,7 +3,7 @@
 
 struct df {
 	bool containers, images, volumes, cache;
-	struct json image_list, volume_list, container_list;
+	struct json image_list, volume_list, container_list, cache_list;
 	uint64_t layers;
 };
 
@@ -36,6 +36,8 @@ static int df_run(struct engine_call *c, struct err *err)
 		rc = engine_images_df(c, &d->image_list, &d->layers, err);
 	if (rc == 0 && d->volumes)
 		rc = volumes_add(c, d, err);
+	if (rc == 0 && d->cache)
+		rc = engine_build_cache_df(c, &d->cache_list, err);
 	return rc;
 }
 
@@ -56,7 +58,7 @@ static void df_answer(struct engine_call *c)
 	(void)json_setl(a, &v, "Images", d->images ? d->image_list : JSON_NULL_VALUE);
 	(void)json_setl(a, &v, "Containers", d->containers ? d->container_list : JSON_NULL_VALUE);
 	(void)json_setl(a, &v, "Volumes", d->volumes ? d->volume_list : JSON_NULL_VALUE);
-	(void)json_setl(a, &v, "BuildCache", d->cache ? json_array() : JSON_NULL_VALUE);
+	(void)json_setl(a, &v, "BuildCache", d->cache ? d->cache_list : JSON_NULL_VALUE);
 	(void)json_setl(a, &v, "BuilderSize", json_int(0));
 	engine_shape(ENGINE_DOC_DF, c->api, a, &v);
 	engine_answer_json(c, 200, &v);

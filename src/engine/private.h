@@ -25,6 +25,7 @@
 #define ENGINE_API_MIN_TEXT "1.24"
 #define ENGINE_BODY_MAX (4u << 20) /* of a JSON document in a request */
 
+struct builder;
 struct engine;
 struct engine_call;
 struct engine_stream;
@@ -50,6 +51,7 @@ struct engine {
 	struct network_engine *networks;
 	struct volume_store *volumes;
 	struct container_engine *containers;
+	struct builder *builder;
 	struct engine_registry *registry; /* owned; settings of registries */
 	struct http_server *server;       /* connections of every socket */
 	struct cri *cri;                  /* NULL without --cri-host */
@@ -112,6 +114,7 @@ struct engine_call {
 	/* A header of a streamed answer, which the thread may set before its first byte. */
 	const char *extra_name;
 	struct span extra_value;
+	void (*stream_cancel)(struct engine_call *c); /* the stream is cancelled; on the loop, while its thread runs */
 	void (*stream_over)(struct engine_call *c); /* the stream's thread is gone; on the loop, before the answer ends */
 	void *state;           /* the handler's */
 	/* The client went away, or the exchange ended otherwise than by our answer. On the loop. */
@@ -310,6 +313,8 @@ int engine_collect(struct engine *e, uint64_t *out_bytes, struct err *err);
 void engine_image_users(struct engine *e, struct image_remove_params *p);
 uint64_t engine_layers_bytes(struct engine *e); /* of all unpacked layers */
 int engine_images_df(struct engine_call *c, struct json *out_images, uint64_t *out_layers, struct err *err);
+
+int engine_build_cache_df(struct engine_call *c, struct json *out, struct err *err); /* BuildCache of /system/df */
 
 /* A line of Dockerfile ("CMD [\"sh\"]") applied to a container's configuration: `--change` of import (change.c). */
 int engine_config_change(struct json *config, struct span line, struct arena *a, struct err *err);

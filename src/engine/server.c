@@ -13,6 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "builder/builder.h"
 #include "cri/cri.h"
 #include "engine/private.h"
 
@@ -97,7 +98,13 @@ static int parts_open(struct engine *e, struct err *err)
 	if (rc < 0)
 		return err_note(err, "networks");
 	rc = volume_store_open(arena_printf(a, "%.*s/volumes", SPAN_ARG(e->o->data_dir)).ptr, &e->volumes, err);
-	return rc < 0 ? rc : engine_containers_open(e, err);
+	rc = rc < 0 ? rc : engine_containers_open(e, err);
+	if (rc < 0)
+		return rc;
+	const struct builder_opts bo = { .loop = e->loop, .dir = arena_printf(a, "%.*s/builder", SPAN_ARG(e->o->data_dir)).ptr,
+		.images = e->images, .snapshots = e->snapshots, .containers = e->containers };
+	rc = builder_open(&bo, &e->builder, err);
+	return rc < 0 ? err_note(err, "builder") : 0;
 }
 
 /* ---- sockets ---- */
@@ -373,6 +380,10 @@ static void engine_close(struct engine *e)
 	if (e->loop)
 		signals_close(e);
 	engine_cri_close(e);
+	/* A build's thread drives containers to its very end. */
+	while (e->loop && !list_empty(&e->streams))
+		(void)loop_turn(e->loop, true);
+	builder_close(e->builder);
 	engine_containers_close(e);
 	while (e->loop && (!list_empty(&e->calls) || !list_empty(&e->streams) || !list_empty(&e->sessions)))
 		(void)loop_turn(e->loop, true);

@@ -117,6 +117,8 @@ static void cancel(struct engine_stream *s)
 	s->cancelled = true;
 	pthread_cond_signal(&s->changed);
 	pthread_mutex_unlock(&s->mutex);
+	if (s->c->stream_cancel)
+		s->c->stream_cancel(s->c);
 }
 
 static void on_gone(struct engine_call *c)
