@@ -21,7 +21,7 @@ static void layer_run(struct loop_work *w)
 	int rc = image_ingest_begin(e->o.images, NULL, &in, NULL, err);
 	if (rc < 0)
 		return;
-	rc = snapshot_diff(e->o.snapshots, container_snapshot_key(a, l->op.c->id), &l->places, image_ingest_sink(in), err);
+	rc = snapshot_diff(e->o.snapshots, container_snapshot_key(a, e, l->op.c->id), &l->places, image_ingest_sink(in), err);
 	uint64_t size = image_ingest_size(in);
 	l->op.result = json_object();
 	if (rc < 0 || size <= EMPTY_BYTES) {

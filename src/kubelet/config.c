@@ -2,7 +2,7 @@
 #include "kubelet/config.h"
 #include "kubelet/env.h"
 
-#include "sys/cgroup.h"
+#include "sys/sys.h"
 
 #define NEW(a, type) arena_new(a, struct api_cri_##type)
 

@@ -3,7 +3,7 @@
 #include "kubelet/node.h"
 #include "kubelet/worker.h"
 
-#include "sys/cgroup.h"
+#include "sys/sys.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
