@@ -1,6 +1,5 @@
-/* RBAC: what a decision costs with many bindings. One user of many is asked for what a binding of theirs allows, and for what none
- * does;
- * the same with a hundredth of the bindings, so that the growth shows.
+/* RBAC: what a decision costs with many bindings. One user of many is asked for what a binding of theirs allows, and for what
+ * none does; the same with a hundredth of the bindings, so that the growth shows.
  *
  * usage: bench-rbac [BINDINGS]      default 10,000 role bindings in 100 namespaces, and a tenth of that for the cluster */
 #include <stdio.h>
@@ -32,16 +31,14 @@ static struct auth_rbac *fill(unsigned n)
 {
 	struct auth_rbac *r = auth_rbac_new();
 	auto_buf struct buf text = {};
-	add(r, AUTH_CLUSTER_ROLE, "{\"metadata\":{\"name\":\"reader\"},\"rules\":[{\"apiGroups\":[\"\"],\"resources\":"
-		"[\"pods\",\"services\"],"
-				  "\"verbs\":[\"get\",\"list\",\"watch\"]}]}");
+	add(r, AUTH_CLUSTER_ROLE,
+	    "{\"metadata\":{\"name\":\"reader\"},\"rules\":[{\"apiGroups\":[\"\"],\"resources\":[\"pods\",\"services\"],"
+	    "\"verbs\":[\"get\",\"list\",\"watch\"]}]}");
 	for (unsigned i = 0; i < n; i++) {
 		buf_trunc(&text, 0);
-		buf_printf(&text, "{\"metadata\":{\"name\":\"b%u\",\"namespace\":\"ns%u\"},"
-				  "\"roleRef\":{\"kind\":\"ClusterRole\",\"name\":\"reader\"},"
-				  "\"subjects\":[{\"kind\":\"User\",\"name\":\"user%u\"},{\"kind\":\"ServiceAccount\","
-				  "\"name\":\"sa%u\",\"namespace\":"
-				  "\"ns%u\"}]}", i, i % 100, i, i, i % 100);
+		buf_printf(&text, "{\"metadata\":{\"name\":\"b%u\",\"namespace\":\"ns%u\"},\"roleRef\":{\"kind\":\"ClusterRole\","
+				  "\"name\":\"reader\"},\"subjects\":[{\"kind\":\"User\",\"name\":\"user%u\"},{\"kind\":"
+				  "\"ServiceAccount\",\"name\":\"sa%u\",\"namespace\":\"ns%u\"}]}", i, i % 100, i, i, i % 100);
 		add(r, AUTH_ROLE_BINDING, buf_cstr(&text));
 	}
 	for (unsigned i = 0; i < n / 10; i++) {
@@ -69,8 +66,9 @@ static void ask(struct auth_rbac *r, unsigned n, const char *what, const char *v
 		unsigned i = k * 7919u % n;
 		struct span groups[] = { arena_printf(&a, "group%u", i % (n / 10)), SPAN("system:authenticated") };
 		struct auth_user u = { .name = arena_printf(&a, "user%u", i), .groups = groups, .n_groups = 2 };
-		struct auth_ask q = { .user = &u, .verb = span_of(verb), .group = SPAN(""), .version = SPAN("v1"), .resource = SPAN("pods"),
-				      .ns = arena_printf(&a, "ns%u", i % 100), .name = SPAN("x"), .is_resource = true };
+		struct auth_ask q = { .user = &u, .verb = span_of(verb), .group = SPAN(""), .version = SPAN("v1"),
+				      .resource = SPAN("pods"), .ns = arena_printf(&a, "ns%u", i % 100), .name = SPAN("x"),
+				      .is_resource = true };
 		struct span reason;
 		int64_t from = now_ns();
 		enum auth_decision d = auth_rbac_allows(r, &q, &a, &reason);
@@ -83,8 +81,7 @@ static void ask(struct auth_rbac *r, unsigned n, const char *what, const char *v
 	double all_us = (double)(now_ns() - begun) / 1e3 / ROUNDS;
 	qsort(took, ROUNDS, sizeof(took[0]), by_time);
 	printf("%6u bindings, %-8s p50 %5.2f us, p99 %5.2f us (with making the question %.2f)\n", n, what,
-	       (double)took[ROUNDS / 2] / 1e3,
-	       (double)took[ROUNDS / 100 * 99] / 1e3, all_us);
+	       (double)took[ROUNDS / 2] / 1e3, (double)took[ROUNDS / 100 * 99] / 1e3, all_us);
 }
 
 int main(int argc, char **argv)

@@ -424,7 +424,7 @@ static const struct claim claims[] = {
 
 /* What others own: whole packages, or types. A row of a type that is not listed needs a claim. */
 static const char *const others[] = {
-	"resource_v1beta1 ", "resource_v1beta2 ", "authentication_v1 ", "authorization_v1 ",
+	"resource_v1alpha3 ", "resource_v1beta1 ", "resource_v1beta2 ", "authentication_v1 ", "authorization_v1 ",
 	"core_v1 ImageVolumeSource ", "core_v1 PodLogOptions ", /* features that 1.33 has switched off */
 	"core_v1 LimitRange metadata.name", /* the server's: random */
 };

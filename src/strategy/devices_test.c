@@ -140,6 +140,40 @@ static void slices(void **state)
 	RUN_ROWS(rows);
 }
 
+/* The other versions: their own defaults and gates, checked as what is stored. */
+static void versions(void **state)
+{
+#define TWO "resource.k8s.io/v1beta2 "
+#define EXACTLY(text) REQUESTS("{'name':'gpu','exactly':{'deviceClassName':'c'" text "}}")
+	static const struct row rows[] = {
+		{ TWO "ResourceClaim", EXACTLY(""), .stored = "{'spec':{'devices':{'requests':[{'name':'gpu','exactly':{'deviceClassName':'c',"
+							     "'allocationMode':'ExactCount','count':1}}]}}}" },
+		{ TWO "ResourceClaim", EXACTLY(",'adminAccess':true,'tolerations':[{'operator':'Exists'}],'allocationMode':'All'"),
+		  .stored = "{'spec':{'devices':{'requests':[{'name':'gpu','exactly':{'deviceClassName':'c','allocationMode':'All'}}]}}}" },
+		{ TWO "ResourceClaim", EXACTLY(",'count':-1"), "spec.devices.requests[0].exactly.count: Invalid value: -1: must be greater than zero" },
+		{ TWO "ResourceClaim", REQUESTS("{'name':'gpu'}"),
+		  "spec.devices.requests[0]: Required value: exactly one of `exactly` or `firstAvailable` is required" },
+		{ TWO "ResourceClaim", EXACTLY(",'allocationMode':''"), NULL, EXACTLY("") },
+		{ TWO "ResourceClaimTemplate", "{'spec':{'spec':{'devices':{'requests':[{'name':'gpu','exactly':{'deviceClassName':''}}]}}}}",
+		  "spec.spec.devices.requests[0].exactly.deviceClassName: Required value" },
+		{ TWO "ResourceSlice", "{'spec':{'nodeName':'n1'," POOL ",'devices':[{'name':'g0','taints':[{'key':'x','effect':'Nope'}],"
+				       "'attributes':{'m':{'string':'x'}}}]}}",
+		  .stored = "{'spec':{'devices':[{'name':'g0','attributes':{'m':{'string':'x'}}}]}}" },
+		{ TWO "ResourceSlice", "{'spec':{'nodeName':'n1'," POOL ",'devices':[{'name':'g0','attributes':{'a':{}}}]}}",
+		  "spec.devices[0].attributes[a]: Required value: exactly one value must be specified" },
+		{ TWO "ResourceSlice", "{'spec':{'nodeName':'n2'," POOL "}}", "spec.nodeName: Invalid value: \"n2\": field is immutable",
+		  "{'spec':{'nodeName':'n1'," POOL "}}" },
+		{ "resource.k8s.io/v1alpha3 ResourceSlice",
+		  "{'spec':{'nodeName':'n1'," POOL ",'devices':[{'name':'g0','basic':{'capacity':{'1x':'1Gi'}}}]}}",
+		  "spec.devices[0].capacity[1x]: Invalid value: \"1x\": a valid C identifier must start with alphabetic character or '_', followed "
+		  "by a string of alphanumeric characters or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName', regex used for validation is "
+		  "'[A-Za-z_][A-Za-z0-9_]*')" },
+		{ "resource.k8s.io/v1alpha3 ResourceClaim", REQUESTS(GPU),
+		  .stored = "{'spec':{'devices':{'requests':[{'name':'gpu','deviceClassName':'gpu.example.com','allocationMode':'ExactCount','count':1}]}}}" },
+	};
+	RUN_ROWS(rows);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -147,6 +181,7 @@ int main(void)
 		cmocka_unit_test(claims),
 		cmocka_unit_test(statuses),
 		cmocka_unit_test(slices),
+		cmocka_unit_test(versions),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
