@@ -118,9 +118,10 @@ int kl_static_read(struct arena *a, const struct kl *k, struct span text, struct
 struct json kl_static_mirror(struct arena *a, const struct kl *k, const struct json *pod)
 {
 	struct json m = json_copy(a, pod);
-	struct json *meta = json_getl(&m, "metadata"), *notes = json_getl(meta, "annotations");
+	struct json *meta = json_getl(&m, "metadata");
+	(void)json_remove(meta, SPAN("uid")); /* moves what stands behind it */
+	struct json *notes = json_getl(meta, "annotations");
 	struct span hash = json_span(json_getl(notes, "kubernetes.io/config.hash"));
-	(void)json_remove(meta, SPAN("uid"));
 	put(a, notes, "kubernetes.io/config.mirror", json_str(hash));
 	const struct api_core_node *node = kl_node_object(k);
 	if (node) {

@@ -312,8 +312,9 @@ static void conditions(struct arena *a, const struct kl_status_in *in, const cha
 
 /* ---- the whole */
 
-static void addresses(struct arena *a, const struct kl_pod *p, struct json *out)
+static void addresses(struct arena *a, const struct kl_status_in *in, struct json *out)
 {
+	const struct kl_pod *p = in->pod;
 	struct span ips[4];
 	struct json hosts = json_array(), pods = json_array();
 	unsigned n = kl_pod_ips(p, ips);
@@ -331,9 +332,14 @@ static void addresses(struct arena *a, const struct kl_pod *p, struct json *out)
 		set(a, out, "hostIP", json_str(p->k->node_ips[0]));
 		set(a, out, "hostIPs", hosts);
 	}
+	/* A pod that is over is shown with the addresses it had, also by a kubelet that never saw them. */
+	const struct json *had = json_getl(in->old, "podIP"), *all = json_getl(in->old, "podIPs");
 	if (n) {
 		set(a, out, "podIP", json_str(ips[0]));
 		set(a, out, "podIPs", pods);
+	} else if (in->over && had && all) {
+		set(a, out, "podIP", *had);
+		set(a, out, "podIPs", *all);
 	}
 }
 
@@ -368,7 +374,7 @@ void kl_status_make(struct arena *a, const struct kl_status_in *in, struct json 
 	conditions(a, in, phase, &lists[KL_INIT], &lists[KL_CONTAINER], out);
 	set_span(a, out, "reason", in->reason ? span_of(in->reason) : json_span(json_getl(in->old, "reason")));
 	set_span(a, out, "message", in->reason ? span_of(in->message) : json_span(json_getl(in->old, "message")));
-	addresses(a, p, out);
+	addresses(a, in, out);
 	const struct json *since = json_getl(in->old, "startTime");
 	set(a, out, "startTime", json_span(since).len ? *since : time_of(a, in->start_s));
 	by_name(&lists[KL_CONTAINER]);

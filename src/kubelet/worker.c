@@ -235,7 +235,7 @@ static void step_live(struct kl_worker *w)
 static void on_volumes_gone(void *arg)
 {
 	struct kl_worker *w = arg;
-	w->pod->volumes = NULL;
+	w->volumes_closing = false;
 	kl_worker_wake(w);
 }
 
@@ -271,11 +271,11 @@ static void step_end(struct kl_worker *w)
 	if (w->stage != KL_ENDED) {
 		if (!stop_all(w, &a, grace_s))
 			return;
-		if (p->volumes && !w->volumes_closing) {
+		if (p->volumes) {
 			w->volumes_closing = true;
-			kl_volumes_close(p->volumes, on_volumes_gone, w);
+			kl_volumes_close(take(&p->volumes), on_volumes_gone, w);
 		}
-		if (p->volumes)
+		if (w->volumes_closing)
 			return;
 		kl_cgroup_remove(w);
 		w->over = true;
