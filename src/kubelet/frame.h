@@ -35,7 +35,7 @@ struct kl {
 	struct kl_images *images;            /* image.c */
 	struct kl_sources *sources;          /* sources.c */
 	struct kl_relist *relist;            /* relist.c */
-	void *server;                        /* server.c */
+	struct kl_serving *serving;          /* serving.h; NULL: not begun, or ended */
 	struct span runtime_name, runtime_version;
 	bool stopping;
 };

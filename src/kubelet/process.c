@@ -1,10 +1,12 @@
 /* The applet: one loop with a client of the API, one of the runtime, and the parts of the kubelet. */
 #include "kubelet/kubelet.h"
+#include "kubelet/certs.h"
 #include "kubelet/image.h"
 #include "kubelet/machine.h"
 #include "kubelet/node.h"
 #include "kubelet/probe.h"
 #include "kubelet/relist.h"
+#include "kubelet/serving.h"
 #include "kubelet/sources.h"
 #include "kubelet/volume.h"
 #include "kubelet/worker.h"
@@ -22,6 +24,7 @@ struct process {
 	struct client_config config;
 	struct loop_signal term, interrupt;
 	struct loop_task leaving;
+	struct kl_bootstrap *bootstrap; /* NULL = over, or not needed */
 	bool signals_open;
 	int status;
 	char ips[2][46];
@@ -67,9 +70,17 @@ static void leave(struct process *p)
 	free((char *)k->runtime_version.ptr);
 }
 
+static void on_served(void *arg)
+{
+	leave(arg);
+}
+
 static void on_leaving(struct loop_task *t)
 {
-	leave(container_of(t, struct process, leaving));
+	struct process *p = container_of(t, struct process, leaving);
+	kl_bootstrap_cancel(p->bootstrap);
+	p->bootstrap = NULL;
+	kl_serving_end(take(&p->k.serving), on_served, p);
 }
 
 static void stop(struct process *p)
@@ -127,6 +138,12 @@ static void on_wake(void *owner)
 	kl_pod_wake(owner);
 }
 
+/* The old certificate is good for a while yet; the supervisor starts us again with the new one. */
+static void on_renewed(void *arg)
+{
+	stop(arg);
+}
+
 static int start(struct process *p, struct err *err)
 {
 	struct kl *k = &p->k;
@@ -134,7 +151,6 @@ static int start(struct process *p, struct err *err)
 	int rc = 0;
 	k->o = &p->o;
 	k->node_name = k->node_uid = p->o.node_name;
-	loop_task_init(&p->leaving, on_leaving);
 	if (p->o.kubeconfig.len) {
 		rc = client_config_load(&source, &p->config, err);
 		if (rc == 0)
@@ -166,15 +182,53 @@ static int start(struct process *p, struct err *err)
 	k->relist = kl_relist_new(k);
 	k->sources = kl_sources_new(k);
 	(void)kl_node_new(k);
-	rc = loop_signal_open(&p->term, k->loop, "SIGTERM", SIGTERM, on_term, err);
-	if (rc == 0 && (rc = loop_signal_open(&p->interrupt, k->loop, "SIGINT", SIGINT, on_interrupt, err)) < 0)
-		loop_signal_close(&p->term, NULL);
+	rc = kl_serving_begin(k, &(struct kl_serving_params){ .pod_write = kl_pod_write, .renewed = on_renewed, .arg = p }, &k->serving,
+			      err);
 	if (rc < 0)
 		return rc;
-	p->signals_open = true;
 	kl_node_begin(k->node);
 	kl_relist_begin(k->relist);
 	return kl_sources_begin(k->sources, err);
+}
+
+static int signals(struct process *p, struct err *err)
+{
+	int rc = loop_signal_open(&p->term, p->k.loop, "SIGTERM", SIGTERM, on_term, err);
+	if (rc == 0 && (rc = loop_signal_open(&p->interrupt, p->k.loop, "SIGINT", SIGINT, on_interrupt, err)) < 0)
+		loop_signal_close(&p->term, NULL);
+	p->signals_open = rc == 0;
+	return rc;
+}
+
+static void failed(struct process *p, const struct err *err)
+{
+	(void)fprintf(stderr, "Error: %s\n", err_msg(err));
+	p->status = 1;
+	stop(p);
+}
+
+static void on_bootstrapped(int rc, const struct err *why, void *arg)
+{
+	struct process *p = arg;
+	auto_err struct err err = ERR_INIT;
+	p->bootstrap = NULL;
+	if (rc < 0)
+		failed(p, why);
+	else if (start(p, &err) < 0)
+		failed(p, &err);
+}
+
+/* With a bootstrap kubeconfig the way to the API server may have to be made first. */
+static int begin(struct process *p, struct err *err)
+{
+	const struct kl_options *o = &p->o;
+	int rc = signals(p, err);
+	if (rc < 0 || !o->bootstrap_kubeconfig.len || !o->kubeconfig.len)
+		return rc < 0 ? rc : start(p, err);
+	const struct kl_bootstrap_params bp = { .loop = p->k.loop, .kubeconfig = o->kubeconfig, .bootstrap = o->bootstrap_kubeconfig,
+						.cert_dir = o->cert_dir, .node_name = o->node_name, .done = on_bootstrapped, .arg = p };
+	p->bootstrap = kl_bootstrap_begin(&bp);
+	return 0;
 }
 
 int kubelet_main(int argc, char **argv)
@@ -196,11 +250,10 @@ int kubelet_main(int argc, char **argv)
 	(void)umask(022);
 	if (rc == 0)
 		rc = loop_new(NULL, &p->k.loop, &err);
-	if (rc == 0 && (rc = start(p, &err)) < 0) {
-		p->k.stopping = true;
-		leave(p);
-	}
-	if (rc < 0) {
+	loop_task_init(&p->leaving, on_leaving);
+	if (rc == 0 && begin(p, &err) < 0) {
+		failed(p, &err);
+	} else if (rc < 0) {
 		(void)fprintf(stderr, "Error: %s\n", err_msg(&err));
 		p->status = 1;
 	}

@@ -1,6 +1,7 @@
 /* Sandboxes of a pod: its cgroup, RunPodSandbox, the addresses, StopPodSandbox; and what is dead and need not be kept. */
 #include "kubelet/config.h"
 #include "kubelet/node.h"
+#include "kubelet/rotate.h"
 #include "kubelet/worker.h"
 
 #include "sys/sys.h"
@@ -233,8 +234,10 @@ static void on_removed(const struct err *why, const void *reply, void *arg)
 		p->worker->removals--;
 		if (!why || why->class == ERR_NOT_FOUND) {
 			struct kl_container *c = (struct kl_container *)kl_pod_container_id(p, span_of(r->id));
-			if (c)
+			if (c) {
+				kl_log_remove(c->log_path);
 				kl_container_drop(c);
+			}
 			LIST_EACH(&p->sandboxes, s, struct kl_sandbox, link)
 				if (r->sandbox && span_is(s->id, r->id))
 					kl_sandbox_drop(s);

@@ -16,6 +16,7 @@ struct kl_serving {
 	struct kl_server *server;
 	struct kl_cert *serving, *client;
 	struct kl_rotation *rotation;
+	struct metrics *metrics; /* owned; NULL = somebody else's */
 	struct buf ca;
 	bool client_told; /* the kept pair, which is in use */
 	void (*ended)(void *arg);
@@ -109,6 +110,50 @@ static void config_write(const struct kl *k, struct buf *out)
 	json_out_end(&o);
 }
 
+/* ---- /metrics: what is counted, and what there is now, by upstream's names */
+
+static void collect(struct metrics_writer *w, void *arg)
+{
+	static const char *const node[] = { "node" }, *const state[] = { "container_state" };
+	static const char *const states[] = { "created", "running", "exited", "unknown" };
+	struct kl_serving *s = arg;
+	const struct kl_pod *p;
+	size_t pos = 0;
+	unsigned pods = 0, containers[ARRAY_LEN(states)] = {};
+	while ((p = kl_pod_next(s->k, &pos))) {
+		bool ready = kl_pod_sandbox(p);
+		pods += ready;
+		LIST_EACH(&p->containers, c, const struct kl_container, link)
+			containers[MIN((unsigned)c->state, (unsigned)KL_UNKNOWN)]++;
+	}
+	metrics_emit_family(w, "kubelet_node_name", "[ALPHA] The node's name. The count is always 1.", METRICS_GAUGE);
+	metrics_emit(w, node, &s->k->node_name, 1, 1);
+	metrics_emit_family(w, "kubelet_running_pods", "[ALPHA] Number of pods that have a running pod sandbox", METRICS_GAUGE);
+	metrics_emit(w, NULL, NULL, 0, pods);
+	metrics_emit_family(w, "kubelet_running_containers", "[ALPHA] Number of containers currently running", METRICS_GAUGE);
+	for (unsigned i = 0; i < ARRAY_LEN(states); i++) {
+		struct span name = span_of(states[i]);
+		if (containers[i])
+			metrics_emit(w, state, &name, 1, containers[i]);
+	}
+}
+
+static void metrics_begin(struct kl_serving *s)
+{
+	if (s->k->metrics)
+		return;
+	s->metrics = s->k->metrics = metrics_new();
+	metrics_process_add(s->metrics);
+	metrics_collector_add(s->metrics, collect, s);
+}
+
+static void metrics_end(struct kl_serving *s)
+{
+	if (s->metrics)
+		s->k->metrics = NULL;
+	metrics_free(s->metrics);
+}
+
 /* ---- certificates */
 
 static void on_serving(struct kl_cert *c, struct span cert_pem, struct span key_pem, void *arg)
@@ -177,9 +222,11 @@ int kl_serving_begin(struct kl *k, const struct kl_serving_params *p, struct kl_
 	const struct kl_options *o = k->o;
 	struct kl_serving *s = mem_new(struct kl_serving);
 	*s = (struct kl_serving){ .k = k, .p = *p };
-	/* Without an API server nobody could be known or allowed. */
-	int rc = k->client ? server_begin(s, err) : 0;
+	/* Without an API server nobody could be known or allowed; without a port nobody comes. */
+	metrics_begin(s);
+	int rc = k->client && o->port ? server_begin(s, err) : 0;
 	if (rc < 0) {
+		metrics_end(s);
 		buf_done(&s->ca);
 		free(s);
 		return rc;
@@ -218,6 +265,7 @@ static void on_freed(void *arg)
 	struct kl_serving *s = arg;
 	void (*ended)(void *) = s->ended;
 	void *ended_arg = s->ended_arg;
+	metrics_end(s);
 	buf_done(&s->ca);
 	free(s);
 	ended(ended_arg);

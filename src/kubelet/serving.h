@@ -17,7 +17,7 @@ struct kl_serving_params {
 	void (*renewed)(void *arg);
 	void *arg;
 };
-/* The port of --port; 0 in the options means any free one. */
+/* Serves on --port; 0 = not at all. */
 int kl_serving_begin(struct kl *k, const struct kl_serving_params *p, struct kl_serving **out, struct err *err);
 unsigned kl_serving_port(const struct kl_serving *s);
 void kl_serving_look(struct kl_serving *s, const struct kl_pod *p);   /* s may be NULL */

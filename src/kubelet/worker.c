@@ -4,6 +4,7 @@
 #include "kubelet/image.h"
 #include "kubelet/probe.h"
 #include "kubelet/files.h"
+#include "kubelet/serving.h"
 #include "kubelet/volume.h"
 
 #include <fcntl.h>
@@ -256,6 +257,7 @@ static void forget(struct kl_worker *w)
 	if (!w->purged)
 		return;
 	kl_pod_log_dir(&logs, p);
+	kl_serving_forget(p->k->serving, p);
 	(void)kl_tree_remove(buf_cstr(&logs), NULL);
 	log_debug("pod forgotten", kv_span("pod", p->name), kv_span("uid", p->uid));
 	kl_worker_free(w);
@@ -327,6 +329,7 @@ static void step(struct loop_task *t)
 	struct kl *k = p->k;
 	if (!k->runtime_known)
 		return;
+	kl_serving_look(k->serving, p);
 	if (!p->object) {
 		/* In the runtime and in no source, or the source was not read yet. */
 		if (!k->pods_synced)
