@@ -58,3 +58,61 @@ def test_published_ports(bridged):
     p = d.cli("run", "-d", "--name", "web2", "-p", f"127.0.0.1:{port}:80", "busybox", "sleep", "1", check=125)
     assert f"Bind for 127.0.0.1:{port} failed: port is already allocated" in p.stderr
     d.cli("rm", "-f", "web", "web2")
+
+
+def test_addresses_are_the_lowest_free_and_their_hardware_addresses_follow(bridged):
+    """Decision 0611: who gets an address next has the hardware address that everybody remembers for it."""
+    d = bridged
+    d.cli("network", "create", "--subnet", "10.88.0.0/24", "mac")
+
+    def place(name):
+        n = json.loads(d.out("inspect", name))[0]["NetworkSettings"]["Networks"]["mac"]
+        assert n["MacAddress"] == "02:42:" + ":".join(f"{int(x):02x}" for x in n["IPAddress"].split("."))
+        assert n["MacAddress"] in d.out("exec", name, "cat", "/sys/class/net/eth0/address")
+        return n["IPAddress"]
+    try:
+        for name in ("m1", "m2"):
+            up(d, name, net="mac")
+        assert (place("m1"), place("m2")) == ("10.88.0.2", "10.88.0.3")
+        d.cli("rm", "-f", "m1")
+        up(d, "m3", net="mac")
+        assert place("m3") == "10.88.0.2"
+        assert "1 packets received" in d.out("exec", "m2", "ping", "-c", "1", "-W", "2", "10.88.0.2")
+        up(d, "m4", "--ip", "10.88.0.77", "busybox", "sleep", "100", net="mac")
+        assert place("m4") == "10.88.0.77"
+        up(d, "m5", "--mac-address", "02:00:00:00:00:05", "busybox", "sleep", "100", net="mac")
+        assert d.out("exec", "m5", "cat", "/sys/class/net/eth0/address") == "02:00:00:00:00:05"
+    finally:
+        d.cli("rm", "-f", *d.out("ps", "-aq").split(), check=None)
+        d.cli("network", "rm", "mac", check=None)
+
+
+def test_loopback_ports_while_the_engine_is_away(make_knarr):
+    """Decision 0665: the monitor holds the socket, so nobody is refused; who comes meanwhile is served when the engine is back."""
+    k = make_knarr()
+    import_busybox(k)
+    up(k, "tcp", "-p", "127.0.0.1::80", "busybox", "sh", "-c", "echo page > /tmp/index.html; exec httpd -f -h /tmp -p 80", net="bridge")
+    port = int(k.out("port", "tcp", "80").rsplit(":", 1)[1])
+    until(lambda: k.beside("busybox", "wget", "-qO-", f"http://127.0.0.1:{port}/") == "page\n")
+    k.stop(signal.SIGKILL)
+    waiting = []
+    for _ in range(20):
+        s = socket.create_connection(("127.0.0.1", port), timeout=20)
+        s.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        waiting.append(s)
+    with socket.socket() as s, pytest.raises(OSError):  # the port is still taken
+        s.bind(("127.0.0.1", port))
+    time.sleep(0.3)
+    waiting[0].setblocking(False)
+    with pytest.raises(BlockingIOError):
+        waiting[0].recv(10)
+    waiting[0].settimeout(20)
+    t = time.time()
+    k.start()
+    for s in waiting:
+        data = b""
+        while piece := s.recv(4096):
+            data += piece
+        assert data.endswith(b"page\n"), data
+        s.close()
+    print(f"served {time.time() - t:.3f} s after the engine began")
