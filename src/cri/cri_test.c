@@ -20,6 +20,136 @@ static void test_rpcs(void **state)
 	}
 }
 
+/* And every method of the schema is answered. */
+static void test_all_rpcs(void **state)
+{
+	for (unsigned i = 0; i < api_rpc_count(); i++) {
+		struct api_rpc rpc = api_rpc_at(i);
+		bool found = !span_starts(rpc.path, SPAN("/runtime.v1."));
+		for (size_t j = 0; j < cri_n_methods && !found; j++)
+			found = span_is(rpc.path, cri_methods[j].name);
+		if (!found)
+			fail_msg("nobody answers %.*s", SPAN_ARG(rpc.path));
+	}
+}
+
+static struct json parsed(struct arena *a, const char *text)
+{
+	struct json v;
+	OK(json_parse(a, span_of(text), 0, NULL, &v, &err));
+	return v;
+}
+
+static void is_json(const struct json *v, const char *wanted)
+{
+	auto_buf struct buf b = {};
+	json_write(&b, v, JSON_SORTED);
+	assert_string_equal(buf_cstr(&b), wanted);
+}
+
+static void test_plugin_config(void **state)
+{
+	auto_arena struct arena a = {};
+	struct json list = parsed(&a, "{\"name\":\"n\",\"cniVersion\":\"1.0.0\",\"plugins\":[{\"type\":\"t\",\"capabilities\":"
+		"{\"portMappings\":true,\"dns\":false,\"bandwidth\":true},\"x\":1}]}");
+	struct json caps = parsed(&a, "{\"portMappings\":[1],\"dns\":{}}"), result = parsed(&a, "{\"ips\":[]}"), none = JSON_NULL_VALUE;
+	const struct json *plugin = &json_getl(&list, "plugins")->items[0];
+	struct json v = cri_net_plugin_config(&a, &list, plugin, &caps, &none);
+	is_json(&v, "{\"cniVersion\":\"1.0.0\",\"name\":\"n\",\"runtimeConfig\":{\"portMappings\":[1]},\"type\":\"t\",\"x\":1}");
+	v = cri_net_plugin_config(&a, &list, plugin, &none, &result);
+	is_json(&v, "{\"cniVersion\":\"1.0.0\",\"name\":\"n\",\"prevResult\":{\"ips\":[]},\"type\":\"t\",\"x\":1}");
+}
+
+static void test_ips(void **state)
+{
+	static const struct {
+		const char *result, *ips;
+	} rows[] = {
+		{ "{}", "" }, { "{\"ips\":[{\"address\":\"10.0.0.2/24\"}]}", "10.0.0.2 " },
+		{ "{\"ips\":[{\"address\":\"fd00::2/64\"},{\"version\":\"4\",\"address\":\"10.0.0.2/24\"}]}", "10.0.0.2 fd00::2 " },
+		/* 0: the host's end; 1: the sandbox' */
+		{ "{\"interfaces\":[{\"name\":\"br\"},{\"name\":\"eth0\",\"sandbox\":\"/x\"}],\"ips\":[{\"interface\":0,\"address\":"
+		  "\"10.0.0.1/24\"},{\"interface\":1,\"address\":\"10.0.0.2/24\"},{\"interface\":7,\"address\":\"10.0.0.3/24\"}]}",
+		  "10.0.0.2 10.0.0.3 " },
+		{ "{\"ips\":[{\"address\":1},{},3]}", "" },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		auto_arena struct arena a = {};
+		auto_buf struct buf b = {};
+		struct span got[CRI_IPS_MAX];
+		struct json v = parsed(&a, rows[i].result);
+		unsigned n = cri_net_ips(&v, got, ARRAY_LEN(got));
+		for (unsigned j = 0; j < n; j++)
+			buf_printf(&b, "%.*s ", SPAN_ARG(got[j]));
+		assert_string_equal(buf_cstr(&b), rows[i].ips);
+	}
+}
+
+static void test_interfaces(void **state)
+{
+	auto_arena struct arena a = {};
+	struct api_cri_network_interface_usage *got;
+	uint32_t n = cri_interfaces_parse(SPAN("Inter-|   Receive  |  Transmit\n face |bytes packets errs\n"
+		"    lo:     100       1    0    0    0     0          0         0      100       1    0    0    0     0       0          0\n"
+		"  eth0: 1234567   10    3    0    0     0          0         0      7654321       1    4    0    0     0       0          0\n"
+		"  broken: 1 2\n"), &a, &got);
+	assert_int_equal(n, 1);
+	assert_true(span_is(got[0].name, "eth0") && got[0].rx_bytes->value == 1234567 && got[0].rx_errors->value == 3);
+	assert_true(got[0].tx_bytes->value == 7654321 && got[0].tx_errors->value == 4);
+}
+
+static void test_spec(void **state)
+{
+	auto_arena struct arena a = {};
+	struct cri_pod pod = { .id = "pod" };
+	struct cri_documents d;
+	struct api_cri_linux_container_security_context s = {};
+	struct api_cri_linux_container_resources r = { .memory_limit_in_bytes = 100, .cpu_quota = -1 };
+	struct api_cri_linux_container_config l = { &r, &s };
+	struct api_cri_container_config c = { .linux_ = &l, .stop_signal = 50, .log_path = SPAN("c/0.log") };
+	struct api_cri_mount mount = { .container_path = SPAN("x"), .host_path = SPAN("/y"), .propagation = 2 };
+	struct api_cri_security_profile local = { .profile_type = 2, .localhost_ref = SPAN("/p") }, plain = {};
+	list_init(&pod.containers);
+	pod.config.log_directory = SPAN("/logs/");
+	c.mounts.ptr = &mount;
+	c.mounts.n = 1;
+	OK(cri_spec_container(&pod, &c, SPAN("sha256:1"), SPAN_EMPTY, &a, &d, &err));
+	is_json(json_getl(&d.config, "StopSignal"), "\"SIGRTMIN+15\"");
+	is_json(json_getl(&d.host, "MemorySwap"), "100");
+	is_json(json_getl(&d.host, "CpuQuota"), "-1");
+	is_json(json_getl(&d.host, "PidMode"), "\"container:pod\"");
+	is_json(json_getl(&d.host, "SecurityOpt"), "[\"seccomp=unconfined\",\"no-new-privileges=false\"]");
+	is_json(json_getl(&d.host, "Mounts"), "[{\"BindOptions\":{\"CreateMountpoint\":true,\"Propagation\":\"rshared\"},\"ReadOnly\":false,"
+		"\"Source\":\"/y\",\"Target\":\"/x\",\"Type\":\"bind\"}]");
+	is_json(json_getl(&d.extra, "LogPath"), "\"/logs/c/0.log\"");
+	static const struct {
+		int n;
+		const char *name;
+	} signals[] = { { 1, "\"SIGABRT\"" }, { 13, "\"SIGKILL\"" }, { 23, "\"SIGTERM\"" }, { 30, "\"SIGUSR2\"" }, { 34, "\"SIGXFSZ\"" },
+		{ 35, "\"SIGRTMIN+0\"" }, { 51, "\"SIGRTMAX-14\"" }, { 65, "\"SIGRTMAX-0\"" } };
+	for (size_t i = 0; i < ARRAY_LEN(signals); i++) {
+		c.stop_signal = signals[i].n;
+		OK(cri_spec_container(&pod, &c, SPAN("sha256:1"), SPAN_EMPTY, &a, &d, &err));
+		is_json(json_getl(&d.config, "StopSignal"), signals[i].name);
+	}
+	s.seccomp = &local;
+	assert_true(span_is(cri_spec_seccomp_path(&local, SPAN_EMPTY), "/p"));
+	assert_true(span_is(cri_spec_seccomp_path(NULL, SPAN("localhost/q")), "q"));
+	FAILS(ERR_INVALID_REQUEST, "seccomp profile is empty", cri_spec_container(&pod, &c, SPAN("i"), SPAN_EMPTY, &a, &d, &err));
+	s.seccomp = &plain;
+	OK(cri_spec_container(&pod, &c, SPAN("i"), SPAN_EMPTY, &a, &d, &err));
+	is_json(json_getl(&d.host, "SecurityOpt"), "[\"seccomp=builtin\",\"no-new-privileges=false\"]");
+	s.privileged = true;
+	OK(cri_spec_container(&pod, &c, SPAN("i"), SPAN_EMPTY, &a, &d, &err));
+	is_json(json_getl(&d.host, "SecurityOpt"), "[\"seccomp=unconfined\",\"no-new-privileges=false\"]");
+	mount.propagation = 3;
+	FAILS(ERR_INVALID_REQUEST, "unknown propagation 3", cri_spec_container(&pod, &c, SPAN("i"), SPAN_EMPTY, &a, &d, &err));
+	mount.propagation = 0;
+	struct api_cri_namespace_option n = { .pid = 3, .target_id = SPAN("none") };
+	s.namespace_options = &n;
+	FAILS(ERR_INVALID_REQUEST, "invalid target container", cri_spec_container(&pod, &c, SPAN("i"), SPAN_EMPTY, &a, &d, &err));
+}
+
 static void test_labels(void **state)
 {
 	const struct api_pair have[] = { { SPAN("a"), SPAN("1") }, { SPAN("b"), SPAN("") } };
@@ -33,6 +163,7 @@ static void test_labels(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_rpcs), cmocka_unit_test(test_labels) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_rpcs), cmocka_unit_test(test_all_rpcs), cmocka_unit_test(test_labels),
+		cmocka_unit_test(test_plugin_config), cmocka_unit_test(test_ips), cmocka_unit_test(test_interfaces), cmocka_unit_test(test_spec) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

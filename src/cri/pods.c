@@ -573,6 +573,43 @@ void cri_update_pod_sandbox_resources(struct cri_call *k, const void *in)
 
 /* ---- after a restart */
 
+struct check {
+	struct loop_work work;
+	struct cri *cri;
+	char id[65];
+	struct err err;
+};
+
+static void check_run(struct loop_work *w)
+{
+	struct check *c = container_of(w, struct check, work);
+	(void)cri_net_check(&c->cri->paths, c->id, &c->err); /* c->err tells */
+}
+
+static void check_done(struct loop_work *w)
+{
+	struct check *c = container_of(w, struct check, work);
+	struct cri *cri = c->cri;
+	if (c->err.class && map_get(&cri->pods_by_id, span_of(c->id)))
+		log_warn("a sandbox' network is not as its plugins made it", kv_str("sandbox", c->id), kv_err(&c->err));
+	err_done(&c->err);
+	free(c);
+	cri_busy(cri, -1);
+}
+
+/* The plugins look whether all is still as they made it (CHECK): what happened meanwhile is said, and left to a person. The kubelet
+ * makes a pod anew when its sandbox is not ready; a wrong guess here would cost pods that work. */
+static void network_check(struct cri_pod *pod)
+{
+	struct check *c = mem_new(struct check);
+	struct cri *cri = pod->cri;
+	c->cri = cri;
+	memcpy(c->id, pod->id, sizeof(c->id));
+	cri_busy(cri, 1);
+	if (loop_work_submit(cri->p.pool, cri->p.loop, &c->work, "cri network check", check_run, check_done) < 0)
+		loop_post_call(cri->p.loop, (void (*)(void *))check_done, &c->work);
+}
+
 void cri_pod_take_up(struct cri_pod *pod)
 {
 	auto_arena struct arena a = {};
@@ -582,4 +619,6 @@ void cri_pod_take_up(struct cri_pod *pod)
 		log_warn("what network a sandbox has cannot be read", kv_str("sandbox", pod->id), kv_err(&err));
 	else
 		ips_take(pod, &result);
+	if (pod->n_ips && cri_pod_ready(pod))
+		network_check(pod);
 }

@@ -48,6 +48,10 @@ struct cri_container {
 	struct span image;        /* its name when the container was made */
 	int64_t created_ns;
 	bool starting;
+	/* stats.c: the readings before */
+	uint64_t cpu_ns, nano_cores, layer_bytes, layer_inodes;
+	int64_t cpu_at_ns, layer_ns; /* 0 = none yet */
+	bool has_rate;
 };
 
 struct cri {
@@ -157,6 +161,10 @@ int cri_exec_config(struct cri *c, struct span id, const struct span *cmd, uint3
 int cri_streams_open(struct cri *c, struct err *err);
 void cri_streams_cut(struct cri *c);  /* every client is left */
 void cri_streams_free(struct cri *c); /* stopped */
+
+/* stats.c. Interfaces of a process' network namespace but lo; in the arena. Blocks a little: on a worker. */
+uint32_t cri_interfaces_read(pid_t pid, struct arena *a, struct api_cri_network_interface_usage **out);
+uint32_t cri_interfaces_parse(struct span text, struct arena *a, struct api_cri_network_interface_usage **out); /* pure */
 
 /* ---- events.c ---- */
 enum cri_event { CRI_EVENT_CREATED, CRI_EVENT_STARTED, CRI_EVENT_STOPPED, CRI_EVENT_DELETED }; /* ContainerEventType */
