@@ -66,7 +66,7 @@ struct cluster_settings {
 	struct arena arena;
 	struct span pod_cidr, service_cidr, dns_address, domain, node_ports, node_name;
 	struct span advertise_address; /* empty: found out */
-	int64_t node_mask, api_port;
+	int64_t health_s, node_mask, api_port;
 	bool host_network;
 	struct span sans[CLUSTER_SANS_MAX]; /* further names and addresses in the API server's certificate */
 	unsigned n_sans;

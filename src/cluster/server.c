@@ -21,7 +21,6 @@
 #include "tls/tls.h"
 
 #define STAGE_MS 10000
-#define LOOK_EACH_MS 60000
 #define LEFTOVER_MS 5000
 #define GRACE_MS 30000 /* of a pod, unless it says otherwise (terminationGracePeriodSeconds) */
 
@@ -279,7 +278,7 @@ static void on_minute(struct loop_timer *t)
 	for (unsigned i = 0; i < CLUSTER_PARTS; i++)
 		part_look(&s->parts[i]);
 	part_log_look(s, "server");
-	loop_timer_start(&s->minute, LOOK_EACH_MS);
+	loop_timer_start(&s->minute, s->s.health_s * 1000);
 }
 
 /* ---- stop */
@@ -401,7 +400,7 @@ static int run(struct server *s, struct err *err)
 		part_init(&s->parts[i], s, i);
 	for (unsigned i = 0; i < CLUSTER_PARTS; i++)
 		part_start(&s->parts[i]);
-	loop_timer_start(&s->minute, LOOK_EACH_MS);
+	loop_timer_start(&s->minute, s->s.health_s * 1000);
 	loop_run(l);
 	loop_free(l);
 	s->loop = NULL;

@@ -33,6 +33,7 @@ static const struct row {
 	{ "clusterDomain", KIND_NAME, AT(domain), 0, 0, true },
 	{ "hostNetwork", KIND_BOOL, AT(host_network), 0, 0, true },
 	{ "nodeName", KIND_NAME, AT(node_name), 0, 0, true },
+	{ "healthSeconds", KIND_INT, AT(health_s), 1, 3600, false }, /* how often parts are asked whether they are well */
 	{ "apiPort", KIND_INT, AT(api_port), 1, 65535, false },
 	{ "nodePorts", KIND_PORTS, AT(node_ports), 0, 0, false },
 	{ "advertiseAddress", KIND_ADDRESS, AT(advertise_address), 0, 0, false },
@@ -245,7 +246,7 @@ void cluster_settings_default(const struct cluster_layout *l, struct cluster_set
 	char host[65] = "";
 	*s = (struct cluster_settings){
 		.pod_cidr = SPAN("10.244.0.0/16"), .service_cidr = SPAN("10.96.0.0/16"), .dns_address = SPAN("10.96.0.10"),
-		.domain = SPAN("cluster.local"), .node_ports = SPAN("30000-32767"), .node_mask = 24, .api_port = 6443,
+		.domain = SPAN("cluster.local"), .node_ports = SPAN("30000-32767"), .node_mask = 24, .api_port = 6443, .health_s = 60,
 		.host_network = l->is_default,
 	};
 	(void)gethostname(host, sizeof(host) - 1);
@@ -267,13 +268,15 @@ static int fixed_read(const struct cluster_layout *l, struct cluster_settings *s
 	rc = json_parse(&s->arena, buf_span(&text), 0, NULL, &tree, err);
 	if (rc < 0)
 		return err_note(err, "%s", l->cluster.ptr);
-	struct cluster_settings was = *s;
+	struct cluster_settings was = *s; /* with the arena, which goes back whatever comes */
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		const struct row *r = &rows[i];
 		const struct json *v = json_get(&tree, span_of(r->name));
 		if (!r->fixed || !v)
 			continue;
-		if ((rc = set_row(&was, r, v, err)) < 0)
+		rc = set_row(&was, r, v, err);
+		s->arena = was.arena;
+		if (rc < 0)
 			return err_note(err, "%s", l->cluster.ptr);
 		const char *x = (const char *)s + r->at, *y = (const char *)&was + r->at;
 		bool same = r->kind == KIND_INT	   ? *(const int64_t *)x == *(const int64_t *)y
