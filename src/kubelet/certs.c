@@ -131,7 +131,7 @@ static void use(struct kl_cert *c, struct span pem, int64_t from_s, int64_t to_s
 	int64_t at = from_s + life / 100 * part + life % 100 * part / 100;
 	c->failures = 0;
 	wait_for(c, AT_RENEW, MIN((at - loop_wall_ns(c->loop) / NS_PER_S), INT64_C(1) << 40) * 1000);
-	c->freed = &freed;
+	c->freed = &freed; // cppcheck-suppress autoVariables ; taken back below, unless c is gone
 	c->ready(c, pem, pem, c->arg);
 	if (!freed)
 		c->freed = NULL;

@@ -119,9 +119,10 @@ static void on_timer(struct loop_timer *t)
 		return;
 	if (b->what != STARTUP && !it->started)
 		return; /* begun by the startup probe's success */
+	unsigned timeout_s = (unsigned)MAX(b->p->timeout_seconds, 1);
 	struct kl_action_params ap = { .pod = b->w->pod, .container = b->spec, .id = span_of(b->id), .exec = b->p->exec,
 				       .http_get = b->p->http_get, .tcp_socket = b->p->tcp_socket, .grpc = b->p->grpc,
-				       .timeout_ms = (unsigned)MAX(b->p->timeout_seconds, 1) * 1000, .probe = true,
+				       .timeout_ms = timeout_s * 1000, .probe = true,
 				       .done = on_result, .arg = b };
 	b->action = kl_action_begin(&ap);
 }

@@ -170,10 +170,11 @@ void kl_stop_begin(struct kl_worker *w, const struct kl_kill *kill, int64_t grac
 		stop_send(s);
 		return;
 	}
+	unsigned timeout_ms = (unsigned)MIN(grace_s * 1000 + 1000, INT64_C(86400000));
 	struct kl_action_params ap = { .pod = p, .container = spec, .id = span_of(s->id), .exec = hook->exec,
 				       .http_get = hook->http_get,
 				       .tcp_socket = hook->tcp_socket, .sleep = hook->sleep,
-				       .timeout_ms = (unsigned)MIN(grace_s * 1000 + 1000, INT64_C(86400000)), .done = on_hook, .arg = s };
+				       .timeout_ms = timeout_ms, .done = on_hook, .arg = s };
 	s->hook = kl_action_begin(&ap);
 	loop_timer_start(&s->timer, grace_s * 1000);
 }
