@@ -419,6 +419,13 @@ void sys_nft_element(struct sys_nft *n, const struct sys_nft_set *s, bool add, c
 	sys_nl_nest_end(b, e);
 }
 
+void sys_nft_flush(struct sys_nft *n, const struct sys_nft_set *s)
+{
+	size_t m = object_begin(n, NFT_MSG_DELSETELEM, 0, NFTA_SET_ELEM_LIST_TABLE);
+	sys_nl_str(&n->batch, NFTA_SET_ELEM_LIST_SET, s->name);
+	sys_nl_end(&n->batch, m);
+}
+
 struct each {
 	int (*fn)(void *arg, struct span key, struct span data, uint32_t flags);
 	void *arg;

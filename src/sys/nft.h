@@ -67,6 +67,7 @@ void sys_nft_set_add(struct sys_nft *n, const struct sys_nft_set *s, uint32_t id
 /* One element in or out; data NULL when taken out. Neighbours of one set share a message. */
 void sys_nft_element(struct sys_nft *n, const struct sys_nft_set *s, bool add, const void *key, const void *key_end,
 		     const void *data, bool interval_end);
+void sys_nft_flush(struct sys_nft *n, const struct sys_nft_set *s); /* all elements out */
 /* Every element of a set as it is in the kernel. fn returns 0 to go on; NOT_FOUND: no such table or set. */
 int sys_nft_each(int sock, uint8_t family, const char *table, const char *set,
 		 int (*fn)(void *arg, struct span key, struct span data, uint32_t flags), void *arg, struct err *err);
