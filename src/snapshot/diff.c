@@ -103,14 +103,16 @@ static const char *rel_of(struct buf *path, const char *folder, const char *name
 /* An addition; of a place that only waits to be mounted on, only what was made of it. */
 static int added(struct compare *c, const char *rel, const struct stat *now, struct err *err)
 {
+	bool place = false; /* a name may be given as a folder and as a file */
 	for (size_t i = 0; c->besides && i < c->besides->n; i++) {
 		const struct snapshot_place *p = &c->besides->items[i];
 		if (strcmp(p->path + 1, rel) != 0)
 			continue;
-		bool untouched = (now->st_mode & S_IFMT) == p->type && (p->type == S_IFDIR || now->st_size == 0);
-		return untouched ? 0 : change_add(c, SNAPSHOT_MODIFIED, rel, err);
+		place = true;
+		if ((now->st_mode & S_IFMT) == p->type && (p->type == S_IFDIR || now->st_size == 0))
+			return 0;
 	}
-	return change_add(c, SNAPSHOT_ADDED, rel, err);
+	return change_add(c, place ? SNAPSHOT_MODIFIED : SNAPSHOT_ADDED, rel, err);
 }
 
 static int name_compare(struct compare *c, const struct folder *f, int dir, const char *name, const char *rel, struct err *err)
