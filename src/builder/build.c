@@ -248,6 +248,26 @@ static int triggers(struct build *w, const struct json *list, struct err *err)
 	return 0;
 }
 
+/* The request's labels are steps of the target, each of its own, in order. */
+static int labels(struct build *w, unsigned n, struct err *err)
+{
+	struct json sorted = json_is(w->p->labels, JSON_OBJECT) ? json_copy(w->a, w->p->labels) : json_object();
+	int rc = 0;
+	json_sort(&sorted);
+	JSON_EACH_MEMBER(&sorted, m) {
+		struct span said;
+		builder_config_label(&w->c, m, &said);
+		struct json cmd = builder_nop(w, said, false);
+		if (builder_say(w, "Step %u/%u : %.*s\n", n++, w->steps, SPAN_ARG(said)) < 0)
+			return gone(err);
+		rc = builder_step(w, &cmd, NULL, NULL, err);
+		rc = rc < 0 ? rc : say_id(w, err);
+		if (rc < 0)
+			break;
+	}
+	return rc;
+}
+
 static int stage_run(struct build *w, unsigned at, struct err *err)
 {
 	const struct plan_stage *ps = &w->plan.stages[at];
@@ -268,15 +288,8 @@ static int stage_run(struct build *w, unsigned at, struct err *err)
 	}
 	if (rc == 0)
 		w->in = NULL;
-	if (rc == 0 && at == w->plan.target && json_is(w->p->labels, JSON_OBJECT) && w->p->labels->n) {
-		struct span said;
-		builder_config_labels(&w->c, w->p->labels, &said);
-		struct json cmd = builder_nop(w, said, false);
-		if (builder_say(w, "Step %u/%u : %.*s\n", n, w->steps, SPAN_ARG(said)) < 0)
-			return gone(err);
-		rc = builder_step(w, &cmd, NULL, NULL, err);
-		rc = rc < 0 ? rc : say_id(w, err);
-	}
+	if (rc == 0 && at == w->plan.target)
+		rc = labels(w, n, err);
 	if (rc < 0)
 		return rc;
 	st->done = true;
@@ -467,7 +480,7 @@ int builder_build(struct builder *b, const struct builder_params *p, struct imag
 	if (rc == 0) {
 		w.c = (struct config){ .a = &a, .escape = w.file.escape, .vars = &w.vars };
 		w.stages = arena_zalloc(&a, (w.plan.n + 1) * sizeof(*w.stages));
-		w.steps = w.plan.steps + (json_is(p->labels, JSON_OBJECT) && p->labels->n);
+		w.steps = w.plan.steps + (json_is(p->labels, JSON_OBJECT) ? p->labels->n : 0);
 		sources_find(&w);
 		rc = stages_run(&w, out_id, err);
 		if (rc < 0 && rc != -ERR_CANCELLED)

@@ -273,17 +273,10 @@ static int pairs(struct config *c, const struct builder_instruction *in, struct 
 	return 0;
 }
 
-void builder_config_labels(struct config *c, const struct json *labels, struct span *out_said)
+void builder_config_label(struct config *c, const struct json_member *label, struct span *out_said)
 {
-	auto_buf struct buf said = {};
-	struct json sorted = json_copy(c->a, labels);
-	json_sort(&sorted);
-	buf_str(&said, "LABEL");
-	JSON_EACH_MEMBER(&sorted, m) {
-		buf_printf(&said, " %.*s=%.*s", SPAN_ARG(json_key(m)), SPAN_ARG(json_span(&m->value)));
-		(void)json_set(c->a, member(c, "Labels", json_object()), json_key(m), m->value);
-	}
-	*out_said = arena_span(c->a, buf_span(&said));
+	*out_said = arena_printf(c->a, "LABEL %.*s=%.*s", SPAN_ARG(json_key(label)), SPAN_ARG(json_span(&label->value)));
+	(void)json_set(c->a, member(c, "Labels", json_object()), json_key(label), label->value);
 }
 
 /* [ip:[host]:]port[-port][/proto] */

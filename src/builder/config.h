@@ -19,8 +19,8 @@ struct builder_scope builder_config_scope(struct config *c);
 /* CMD, ENTRYPOINT, ENV, LABEL, EXPOSE, VOLUME, USER, WORKDIR, STOPSIGNAL, HEALTHCHECK, ONBUILD, SHELL, MAINTAINER, ARG. *out_said:
  * "CMD [\"a\" \"b\"]", as history says it behind "#(nop) ". */
 int builder_config_apply(struct config *c, const struct builder_instruction *in, struct span *out_said, struct err *err);
-/* LABEL of the request: "LABEL a=b c=d". */
-void builder_config_labels(struct config *c, const struct json *labels, struct span *out_said);
+/* One LABEL of the request: "LABEL a=b". */
+void builder_config_label(struct config *c, const struct json_member *label, struct span *out_said);
 /* A command line's words: of the exec form as they are, else behind the shell. */
 struct json builder_config_command(struct config *c, const struct builder_instruction *in);
 struct json builder_config_shell(struct config *c); /* SHELL's words, a copy */

@@ -232,10 +232,8 @@ static int node_write(struct layer *l, struct tree *t, struct tree_node *n, stru
 	int rc = entry_write(l, &e, err);
 	if (rc < 0 || n->kind != TAR_FILE)
 		return rc;
-	if (n->same || t->folder) {
-		file->put = span_of(arena_cstr(&l->a, to));
-		file->put_in = l->number;
-	}
+	file->put = e.path;
+	file->put_in = l->number;
 	return builder_tree_contents(t, n, data_write, l, err);
 }
 

@@ -25,6 +25,7 @@ struct copy {
 	struct source *items;
 	size_t n, cap;
 	struct span to;        /* absolute; closing '/' kept */
+	struct span to_said;   /* as it is written, expanded */
 	bool to_folder;        /* it ends with '/', or is "." */
 	struct span chown;
 	struct layer_owner own;
@@ -108,6 +109,8 @@ static struct source *item_add(struct build *w, struct copy *c)
 
 static int missing(const struct copy *c, struct span path, struct err *err)
 {
+	while (span_starts(path, SPAN("/")))
+		path = span_from(path, 1);
 	return err_set(err, ERR_NOT_FOUND, "%s failed: %sstat %.*s: file does not exist", builder_op_name(c->in->op),
 		c->from_other ? "" : "file not found in build context or excluded by .dockerignore: ", SPAN_ARG(path));
 }
@@ -293,7 +296,7 @@ static int sources(struct build *w, struct copy *c, struct err *err)
 			remote = true;
 			rc = url_add(w, c, one, err);
 		} else if (is_url(one)) {
-			rc = err_set(err, ERR_INVALID_REQUEST, "source can't be a URL for COPY");
+			rc = err_set(err, ERR_INVALID_REQUEST, "COPY failed: source can't be a URL for COPY");
 		} else {
 			local = true;
 			rc = path_add(w, c, one, err);
@@ -551,6 +554,7 @@ static int destination(struct build *w, struct copy *c, struct err *err)
 	int rc = expand(w, c->in->args[c->in->n_args - 1], &to, err);
 	if (rc < 0)
 		return rc;
+	c->to_said = to;
 	bool slash = span_ends(to, SPAN("/")), dot = span_is(to, ".") || span_ends(to, SPAN("/."));
 	c->to_folder = slash || dot;
 	if (!span_starts(to, SPAN("/")))
@@ -578,7 +582,7 @@ int builder_step_copy(struct build *w, const struct builder_instruction *in, str
 			buf_str(&said, "--link ");
 		if (c.unpack != UNPACK_LOCAL)
 			buf_printf(&said, "--unpack=%s ", c.unpack == UNPACK_YES ? "true" : "false");
-		buf_printf(&said, "%.*s in %.*s ", SPAN_ARG(c.key), SPAN_ARG(c.to));
+		buf_printf(&said, "%.*s in %.*s ", SPAN_ARG(c.key), SPAN_ARG(c.to_said));
 		struct json cmd = builder_nop(w, arena_span(w->a, buf_span(&said)), true);
 		rc = builder_step(w, &cmd, copy_layer, &c, err);
 	}
