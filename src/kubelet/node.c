@@ -28,6 +28,7 @@ struct kl_node {
 	struct client_call *register_call, *status_call, *lease_call;
 	struct kubelet_cri_call *version_call, *runtime_call, *images_call;
 	bool making_lease;
+	int64_t lease_ms;                 /* when it was renewed last */
 	bool runtime_ready, network_ready, runtime_seen, dirty, said_ready;
 	struct buf runtime_words, network_reason, network_words;
 	unsigned runtime_tries;
@@ -540,6 +541,7 @@ static void on_lease(struct client_call *c, const struct err *why, int status, s
 	n->making_lease = false;
 	if (why) {
 		log_warn("the lease could not be renewed", kv_err(why));
+		n->lease_ms = 0;
 		loop_timer_start(&n->lease_timer, 1000);
 	}
 }
@@ -547,9 +549,12 @@ static void on_lease(struct client_call *c, const struct err *why, int status, s
 static void on_lease_timer(struct loop_timer *t)
 {
 	struct kl_node *n = container_of(t, struct kl_node, lease_timer);
-	loop_timer_start(&n->lease_timer, n->k->o->lease_s * 1000 / 4);
-	if (n->k->client && n->object && !n->lease_call)
+	int64_t lease_ms = n->k->o->lease_s * 250, now_ms = loop_now_ms(n->k->loop);
+	loop_timer_start(&n->lease_timer, MIN(lease_ms, n->k->o->status_update_ms));
+	if (n->k->client && n->object && !n->lease_call && now_ms - n->lease_ms >= lease_ms - 50) {
+		n->lease_ms = now_ms;
 		send_lease(n, false);
+	}
 	ask_runtime(n);
 	review(n);
 }

@@ -59,7 +59,6 @@ static const struct row {
 	  "(default 10s)" },
 	{ NULL, "nodeStatusReportFrequency", DURATION, AT(status_report_ms), 1000, INT64_MAX, "" },
 	{ NULL, "nodeLeaseDurationSeconds", INT, AT(lease_s), 1, 86400, "" },
-	{ "runtime-request-timeout", "runtimeRequestTimeout", DURATION, AT(runtime_timeout_ms), 1000, INT64_MAX, "(default 2m0s)" },
 	{ NULL, "crashLoopBackOff.maxContainerRestartPeriod", DURATION, AT(max_backoff_ms), 1000, 300000, "" },
 	{ "image-gc-high-threshold", "imageGCHighThresholdPercent", INT, AT(image_gc_high), 0, 100, "(default 85)" },
 	{ "image-gc-low-threshold", "imageGCLowThresholdPercent", INT, AT(image_gc_low), 0, 100, "(default 80)" },
@@ -83,7 +82,7 @@ void kl_options_default(struct kl_options *o)
 		.pod_log_dir = SPAN("/var/log/pods"),
 		.eviction_hard = SPAN("memory.available<100Mi,nodefs.available<10%,nodefs.inodesFree<5%,imagefs.available<15%"),
 		.port = 10250, .max_pods = 110, .pod_pids_limit = -1, .status_update_ms = 10000, .status_report_ms = 300000,
-		.lease_s = 40, .runtime_timeout_ms = 120000, .max_backoff_ms = 300000, .image_gc_high = 85, .image_gc_low = 80,
+		.lease_s = 40, .max_backoff_ms = 300000, .image_gc_high = 85, .image_gc_low = 80,
 		.image_min_age_ms = 120000, .log_max_bytes = 10 << 20, .log_max_files = 5, .registry_parallel = 5,
 		.register_node = true, .rotate_certificates = true, .server_tls_bootstrap = true, .cgroups_per_qos = true,
 		.cpu_cfs_quota = true,
@@ -171,6 +170,14 @@ static const char *const agreed[] = { "apiVersion", "kind", "authentication.webh
 				      "authorization.webhook.cacheUnauthorizedTTL", "syncFrequency", "fileCheckFrequency",
 				      "httpCheckFrequency", "logging", "healthzPort", "healthzBindAddress", "featureGates" };
 
+/* Upstream takes a zero for "not said", and kubeadm writes many of them. */
+static bool is_zero(const struct json *v)
+{
+	struct span s = json_span(v);
+	return v->kind == JSON_NULL || ((v->kind == JSON_OBJECT || v->kind == JSON_ARRAY) && v->n == 0) ||
+	       (v->kind == JSON_STRING && (!s.len || span_is(s, "0s"))) || (json_is_number(v) && json_i64(v, 1) == 0);
+}
+
 static int read_fields(struct kl_options *o, const struct json *object, const char *before, unsigned depth, struct err *err)
 {
 	JSON_EACH_MEMBER(object, m) {
@@ -183,7 +190,7 @@ static int read_fields(struct kl_options *o, const struct json *object, const ch
 				r = &rows[i];
 		for (size_t i = 0; i < ARRAY_LEN(agreed); i++)
 			known |= strcmp(agreed[i], name) == 0;
-		if (m->value.kind == JSON_NULL || (known && !r))
+		if (is_zero(&m->value) || (known && !r))
 			continue;
 		if (!r && m->value.kind == JSON_OBJECT && depth < 4) {
 			int rc = read_fields(o, &m->value, name, depth + 1, err);
@@ -281,6 +288,16 @@ static int finish(struct kl_options *o, struct err *err)
 		return err_set(err, ERR_USAGE, "--cgroup-driver: only cgroupfs is to be had");
 	if (o->image_gc_low > o->image_gc_high)
 		return err_set(err, ERR_USAGE, "imageGCLowThresholdPercent must be at most imageGCHighThresholdPercent");
+	if (o->fail_swap_on) {
+		auto_buf struct buf swaps = {};
+		int rc = io_read_file(AT_FDCWD, "/proc/swaps", &swaps, 1 << 16, err);
+		if (rc < 0)
+			return rc;
+		ptrdiff_t line = span_chr(buf_span(&swaps), '\n'); /* behind the heading */
+		if (line >= 0 && (size_t)line + 1 < swaps.len)
+			return err_set(err, ERR_USAGE, "running with swap on is not supported, please disable swap or set --fail-swap-on "
+				       "flag to false");
+	}
 	if (!o->tls_cert_file.len != !o->tls_key_file.len)
 		return err_set(err, ERR_USAGE, "--tls-cert-file and --tls-private-key-file go together");
 	if (!o->kubeconfig.len && !o->manifest_dir.len)

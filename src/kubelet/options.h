@@ -23,13 +23,13 @@ struct kl_options {
 	struct span allowed_sysctls;
 	int64_t port, max_pods, pods_per_core, pod_pids_limit;
 	int64_t status_update_ms, status_report_ms, lease_s;
-	int64_t runtime_timeout_ms, max_backoff_ms;
+	int64_t max_backoff_ms;
 	int64_t image_gc_high, image_gc_low, image_min_age_ms;
 	int64_t log_max_bytes, log_max_files;
 	int64_t registry_parallel;    /* pulls at once */
 	int64_t verbosity;
-	bool register_node, fail_swap_on, protect_kernel_defaults, event_logs, rotate_certificates, server_tls_bootstrap;
-	bool enforce_node_allocatable, cgroups_per_qos, anonymous_auth, cpu_cfs_quota, seccomp_default;
+	bool register_node, fail_swap_on, rotate_certificates, server_tls_bootstrap;
+	bool cgroups_per_qos, anonymous_auth, cpu_cfs_quota, seccomp_default;
 };
 void kl_options_default(struct kl_options *o);
 void kl_options_done(struct kl_options *o);

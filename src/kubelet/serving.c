@@ -91,7 +91,6 @@ static void config_write(const struct kl *k, struct buf *out)
 	json_out_kspan(&o, "cgroupRoot", c->cgroup_root);
 	key_bool(&o, "cgroupsPerQOS", c->cgroups_per_qos);
 	json_out_kspan(&o, "cgroupDriver", c->cgroup_driver);
-	key_ms(&o, "runtimeRequestTimeout", c->runtime_timeout_ms);
 	key_i64(&o, "maxPods", c->max_pods);
 	key_i64(&o, "podsPerCore", c->pods_per_core);
 	key_i64(&o, "podPidsLimit", c->pod_pids_limit);
@@ -103,7 +102,6 @@ static void config_write(const struct kl *k, struct buf *out)
 	auto_buf struct buf size = {};
 	api_quantity_print(&q, &size);
 	json_out_kspan(&o, "containerLogMaxSize", buf_span(&size));
-	key_bool(&o, "protectKernelDefaults", c->protect_kernel_defaults);
 	key_bool(&o, "seccompDefault", c->seccomp_default);
 	json_out_kspan(&o, "containerRuntimeEndpoint", c->runtime_endpoint);
 	key_bool(&o, "registerNode", c->register_node);
