@@ -109,8 +109,13 @@ static void on_look(struct loop_timer *t)
 /* Which container's log: upstream's validateContainerLogStatus, in its words. NULL: answered. */
 static const struct kl_container *choose(struct kl_request *q, const struct kl_pod *p, struct span name, bool previous)
 {
-	const struct kl_container *c = kl_pod_container(p, name, previous);
+	const struct kl_container *c = kl_pod_container(p, name, false);
 	struct span pod = p->name;
+	int at = kl_spec_find(&p->object->pod.spec, name);
+	/* One that waits for its next start (CrashLoopBackOff) is shown as such, and the dead one as its last state. */
+	bool waits = c && c->state == KL_EXITED && at >= 0 && (unsigned)at < p->n_items && p->items[at].waiting;
+	if (previous && !waits)
+		c = kl_pod_container(p, name, true);
 	if (c && previous && c->state != KL_EXITED)
 		c = NULL;
 	if (!c && previous) {
@@ -124,8 +129,7 @@ static const struct kl_container *choose(struct kl_request *q, const struct kl_p
 	}
 	if (c && c->log_path.len)
 		return c;
-	int i = kl_spec_find(&p->object->pod.spec, name);
-	const char *reason = i >= 0 && (unsigned)i < p->n_items ? p->items[i].waiting : NULL;
+	const char *reason = at >= 0 && (unsigned)at < p->n_items ? p->items[at].waiting : NULL;
 	if (reason && strcmp(reason, "ErrImagePull") == 0)
 		kl_request_text(q, 400, "container \"%.*s\" in pod \"%.*s\" is waiting to start: image can't be pulled", SPAN_ARG(name),
 				SPAN_ARG(pod));

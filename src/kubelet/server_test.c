@@ -409,6 +409,11 @@ static void test_logs(void **state)
 	http_call_cancel(c);
 	until(&w, w.over);
 	asks(&w, true, "/containerLogs/d/p/web?previous=true&tailLines=1", 200, "last\n");
+	/* It dies and waits: what ran last is both. */
+	container_put(&w, "c2", 1, KL_EXITED, "1.log");
+	kl_item_waiting(&w.pod->items[0], "CrashLoopBackOff", SPAN("back-off"));
+	asks(&w, true, "/containerLogs/d/p/web?previous=true", 200, "new\n");
+	asks(&w, true, "/containerLogs/d/p/web", 200, "new\n");
 	asks(&w, true, "/logs/1.log", 200, LINE(7, "new"));
 	asks(&w, true, "/logs/../etc/passwd", 400, NULL);
 	asks(&w, true, "/logs/", 200, "<!doctype html>\n<meta name=\"viewport\" content=\"width=device-width\">\n<pre>\n<a href=\"0.log\">0.log</a>\n"

@@ -44,4 +44,8 @@ class Serving(Node):
         return until(lambda: self.phase(name), "Running") == "Running"
 
     def raw(self, path):
-        return json.loads(self.k("get", "--raw", path))
+        got = self.k("get", "--raw", path)
+        try:
+            return json.loads(got)
+        except ValueError:
+            raise RuntimeError(f"{path}: {got}") from None
