@@ -319,6 +319,11 @@ static int runtime_check(const struct json *h, struct err *err)
 	return BAD("unknown or invalid runtime name: %.*s", SPAN_ARG(name));
 }
 
+static bool slice_ok(struct span name)
+{
+	return name.len > 6 && span_ends(name, SPAN(".slice"));
+}
+
 int container_host_check(const struct container_engine *e, struct arena *a, struct json *h, const struct json *config,
 	unsigned flags, struct json *warnings, struct err *err)
 {
@@ -351,6 +356,8 @@ int container_host_check(const struct container_engine *e, struct arena *a, stru
 		return BAD("can't use private cgroup namespace with privileged containers on cgroup v1");
 	if (str(h, "Cgroup").len)
 		return BAD("HostConfig.Cgroup is not supported");
+	if (str(h, "CgroupParent").len && e->settings.systemd && !slice_ok(str(h, "CgroupParent")))
+		return BAD("cgroup-parent for systemd cgroup should be a valid slice named as \"xxx.slice\"");
 	if (count(h, "StorageOpt"))
 		return BAD("--storage-opt is supported only for overlay over xfs with 'pquota' mount option");
 	if (num(h, "ShmSize") < 0)
@@ -504,6 +511,8 @@ int container_settings_read(const struct json *v, struct settings *out, struct e
 		else
 			return err_set(err, ERR_INVALID, "exec-opts: unknown option %.*s", SPAN_ARG(json_span(item)));
 	}
+	if (out->cgroup_parent.len && out->systemd && !slice_ok(out->cgroup_parent))
+		return err_set(err, ERR_INVALID, "cgroup-parent for systemd cgroup should be a valid slice named as \"xxx.slice\"");
 	s = str(c, "seccomp-profile");
 	if (span_is(s, "unconfined")) {
 		out->seccomp = s;

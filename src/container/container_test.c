@@ -115,6 +115,7 @@ static void refusals(void **state)
 		{ "{'UsernsMode':'remap'}", "invalid user namespace mode: remap" },
 		{ "{'CgroupnsMode':'x'}", "invalid cgroup namespace mode: x" },
 		{ "{'OomScoreAdj':5000}", "range for oom score adj is [-1000, 1000]" },
+		{ "{'CgroupParent':'/a'}", "should be a valid slice named as" },
 		{ "{'LogConfig':{'Type':'syslog'}}", "error looking up logging plugin syslog" },
 		{ "{'LogConfig':{'Type':'json-file','Config':{'colour':'red'}}}", "unknown log opt 'colour' for json-file log driver" },
 		{ "{'LogConfig':{'Type':'json-file','Config':{'max-file':'0'}}}", "max-file cannot be less than 1" },
@@ -132,6 +133,7 @@ static void refusals(void **state)
 	struct container_engine e = {};
 	struct json config = json_object();
 	OK(container_settings_read(NULL, &e.settings, &err));
+	e.settings.systemd = true; /* whatever runs here */
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		auto_arena struct arena a = {};
 		struct json host = tree(&a, rows[i].host), warnings = json_array();
@@ -243,6 +245,31 @@ static void users(void **state)
 	rmdir(dir);
 }
 
+static void apparmor(void **state)
+{
+	static const struct {
+		const char *host;
+		bool on;
+		const char *want;
+	} rows[] = {
+		{ "{}", false, "" }, { "{}", true, "docker-default" }, { "{'Privileged':true}", true, "unconfined" },
+		{ "{'Privileged':true}", false, "" }, { "{'SecurityOpt':['apparmor=unconfined']}", true, "unconfined" },
+		{ "{'SecurityOpt':['seccomp=x','apparmor:mine']}", true, "mine" }, { "{'SecurityOpt':['apparmor=mine']}", false, "mine" },
+		{ "{'Privileged':true,'SecurityOpt':['apparmor=mine']}", true, "mine" },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		auto_arena struct arena a = {};
+		struct json host = tree(&a, rows[i].host);
+		struct span got = container_apparmor_profile(&host, rows[i].on);
+		if (!span_is(got, rows[i].want))
+			fail_msg("%s on=%d: wanted %s, got %.*s", rows[i].host, rows[i].on, rows[i].want, SPAN_ARG(got));
+	}
+	auto_buf struct buf text = {};
+	container_apparmor_text(&text, false, true);
+	assert_true(span_starts(buf_span(&text), SPAN("@{PROC}=/proc/\nprofile docker-default flags=")));
+	assert_true(span_has(buf_span(&text), SPAN("#include <abstractions/base>")) && span_has(buf_span(&text), SPAN("  deny mount,\n")));
+}
+
 /* What we write the runtime must be able to read, in every combination of options. */
 static void specs(void **state)
 {
@@ -286,7 +313,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(names),    cmocka_unit_test(merging),	    cmocka_unit_test(commands), cmocka_unit_test(refusals),
 		cmocka_unit_test(defaults), cmocka_unit_test(capabilities), cmocka_unit_test(filters),	cmocka_unit_test(users),
-		cmocka_unit_test(specs),
+		cmocka_unit_test(apparmor), cmocka_unit_test(specs),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -156,7 +156,7 @@ int container_inspect(struct container_engine *e, struct span name, struct arena
 	put(a, &v, "Platform", json_cstr("linux"));
 	put(a, &v, "MountLabel", json_cstr(""));
 	put(a, &v, "ProcessLabel", json_cstr(""));
-	put(a, &v, "AppArmorProfile", json_cstr(""));
+	put(a, &v, "AppArmorProfile", json_str(container_apparmor_profile(c->host, container_apparmor_on())));
 	container_execs_list(c, a, &execs);
 	put(a, &v, "ExecIDs", execs.n ? execs : JSON_NULL_VALUE);
 	put(a, &v, "HostConfig", json_copy(a, c->host));

@@ -223,6 +223,13 @@ int container_resources_check(const struct json *host, unsigned flags, struct er
 void container_host_defaults(const struct container_engine *e, struct arena *a, struct json *host);
 int container_settings_read(const struct json *settings, struct settings *out, struct err *err);
 
+/* ---- apparmor.c */
+#define CONTAINER_APPARMOR_DEFAULT "docker-default"
+/* The profile of a HostConfig, "unconfined", or empty: none was named, and this machine has no AppArmor (on false). */
+struct span container_apparmor_profile(const struct json *host, bool on);
+void container_apparmor_text(struct buf *out, bool tunables, bool base); /* what apparmor_parser is given */
+int container_apparmor_load(const struct container_engine *e, struct err *err); /* docker-default, once; blocks */
+
 /* ---- logopts.c: what each record of a json-file log carries */
 int container_log_opts_check(const struct json *opts, struct err *err); /* labels-regex, env-regex, tag */
 /* A JSON object in the arena, or NULL: nothing was asked for. */

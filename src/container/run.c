@@ -435,6 +435,8 @@ static int build(struct start *s, struct err *err)
 			return err_sys(err, "mount /dev/shm");
 	}
 	rc = s->own_files ? texts_write(s, err) : 0;
+	if (rc == 0 && span_is(container_apparmor_profile(c->host, container_apparmor_on()), CONTAINER_APPARMOR_DEFAULT))
+		rc = container_apparmor_load(e, err);
 	rc = rc < 0 ? rc : config_write(s, run, root, err);
 	FAILPOINT("container.start.configured");
 	return rc < 0 ? rc : spawn(s, run, err);

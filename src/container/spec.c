@@ -159,8 +159,6 @@ static struct security security_read(const struct container_engine *e, const str
 			s.no_new_privileges = span_is(value, "true");
 		else if (span_is(key, "seccomp"))
 			s.seccomp = value;
-		else if (span_is(key, "apparmor"))
-			s.apparmor = value;
 	}
 	if (container_truth(host, "Privileged")) { /* unless something else is asked for by name */
 		bool named = false;
@@ -172,6 +170,7 @@ static struct security security_read(const struct container_engine *e, const str
 	s.unconfined = span_is(s.seccomp, "unconfined");
 	if (span_is(s.seccomp, "builtin"))
 		s.seccomp = SPAN_EMPTY;
+	s.apparmor = container_apparmor_profile(host, container_apparmor_on());
 	if (span_is(s.apparmor, "unconfined"))
 		s.apparmor = SPAN_EMPTY;
 	return s;

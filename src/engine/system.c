@@ -288,6 +288,8 @@ static int info_run(struct engine_call *c, struct err *err)
 	(void)json_setl(a, &v, "ContainerdCommit", commit(a, ""));
 	(void)json_setl(a, &v, "RuncCommit", commit(a, KNARR_VERSION));
 	(void)json_setl(a, &v, "InitCommit", commit(a, KNARR_VERSION));
+	if (container_apparmor_on())
+		(void)json_push(a, &security, json_cstr("name=apparmor"));
 	if (there("/proc/sys/kernel/seccomp/actions_avail"))
 		(void)json_push(a, &security, json_cstr("name=seccomp,profile=builtin"));
 	if (there("/sys/fs/cgroup/cgroup.controllers"))

@@ -153,7 +153,8 @@ static int label_write(struct final *f, struct err *err)
 	else
 		buf_str(&text, p->selinux);
 	if (write(f->label_fd, text.ptr, text.len) != (ssize_t)text.len)
-		return err_sys(err, "set the security label \"%s\"", buf_cstr(&text));
+		return p->apparmor && *p->apparmor ? err_sys(err, "unable to apply apparmor profile \"%s\"", p->apparmor)
+						   : err_sys(err, "unable to set SELinux exec label \"%s\"", p->selinux);
 	fd_close(&f->label_fd);
 	return 0;
 }

@@ -28,7 +28,8 @@ POINTS = {
                 "io.write_file.before_rename"],
 }
 
-PARENT = f"/knarr-68k-{os.getpid()}"
+SYSTEMD = os.path.exists("/run/systemd/private")
+PARENT = f"knarr68k{os.getpid()}.slice" if SYSTEMD else f"/knarr-68k-{os.getpid()}"
 
 
 class Gone(Exception):
@@ -192,7 +193,7 @@ def swept(registry):
             k.close()
         finally:
             shutil.rmtree(k.dir, ignore_errors=True)
-            for d in reversed([d for d, _, _ in os.walk("/sys/fs/cgroup") if PARENT in d]):
+            for d in reversed([d for d, _, _ in os.walk("/sys/fs/cgroup") if PARENT in d and not SYSTEMD]):
                 os.rmdir(d)
 
 
