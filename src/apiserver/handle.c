@@ -328,7 +328,11 @@ enum auth_decision call_decide(struct call *c, const struct auth_ask *ask, struc
 		case APISERVER_AUTHZ_ALWAYS_ALLOW: d = AUTH_ALLOW; break;
 		case APISERVER_AUTHZ_ALWAYS_DENY: why = SPAN("Everything is forbidden."); break;
 		case APISERVER_AUTHZ_RBAC: d = auth_rbac_allows(s->rbac, ask, &c->arena, &why); break;
-		case APISERVER_AUTHZ_NODE: d = auth_node_allows(s->nodes, ask, &c->arena, &why); break;
+		case APISERVER_AUTHZ_NODE:
+			d = auth_node_allows(s->nodes, ask, &c->arena, &why);
+			if (d == AUTH_NO_OPINION && span_starts(why, SPAN("no relationship found")))
+				d = feed_node_ask(s, ask, &c->arena, &why);
+			break;
 		}
 		if (d == AUTH_ALLOW)
 			reasons = why;

@@ -242,6 +242,8 @@ bool filter_match(const struct filter *f, const struct api_resource *res, struct
 /* ---- feed.c: what the authorizers know, from watches on one thread's port */
 int feed_start(struct worker *w, struct err *err);
 void feed_stop(struct worker *w);
+/* The node authorizer's answer as of what is stored now, when that of the feed was no. Any thread. */
+enum auth_decision feed_node_ask(struct apiserver *s, const struct auth_ask *ask, struct arena *a, struct span *out_reason);
 bool lookup_uid(void *arg, struct span kind, struct span ns, struct span name, struct arena *a, struct span *out_uid,
 		int64_t *out_deletion_s);
 bool lookup_secret(void *arg, struct span ns, struct span name, struct arena *a, struct json *out);
