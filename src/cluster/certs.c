@@ -26,13 +26,15 @@
 
 static const struct client_row {
 	const char *file; /* below pki; its kubeconfig too, if it has a name there */
-	const char *cn, *org;
+	const char *cn, *org; /* cn "": the node's */
 	bool kubeconfig;
 } clients[] = {
 	{ "apiserver/kubelet-client", "kube-apiserver-kubelet-client", "system:masters", false },
 	/* All its controllers act under one name, and it holds the authority's key: less would be appearance (decision 0762). */
 	{ "controller-manager", "system:kube-controller-manager", "system:masters", true },
 	{ "scheduler", "system:kube-scheduler", NULL, true },
+	{ "kubelet", "", "system:nodes", true },
+	{ "proxy", "system:kube-proxy", NULL, true },
 	{ "admin", "kubernetes-admin", "system:masters", false },
 };
 
@@ -266,9 +268,13 @@ static int client_keep(struct authority *ca, const struct cluster_layout *l, con
 		       struct err *err)
 {
 	auto_buf struct buf cert = {}, key = {}, text = {}, path = {}, server = {}, name = {};
+	auto_buf struct buf cn = {};
 	const char *orgs[2] = { r->org, NULL };
-	int rc = pair_keep(ca, r->file, (struct tls_cert_params){ .kind = TLS_CERT_CLIENT, .cn = r->cn, .orgs = orgs }, &cert, &key,
-		err);
+	buf_str(&cn, r->cn);
+	if (!cn.len)
+		buf_printf(&cn, "system:node:%s", s->node_name.ptr);
+	const struct tls_cert_params params = { .kind = TLS_CERT_CLIENT, .cn = buf_cstr(&cn), .orgs = orgs };
+	int rc = pair_keep(ca, r->file, params, &cert, &key, err);
 	bool admin = strcmp(r->file, "admin") == 0;
 	if (rc < 0 || (!admin && !r->kubeconfig))
 		return rc;
@@ -277,7 +283,7 @@ static int client_keep(struct authority *ca, const struct cluster_layout *l, con
 	buf_printf(&name, "knarr%s%s", l->is_default ? "" : "-", l->is_default ? "" : l->id);
 	buf_printf(&path, "%s/%s.kubeconfig", ca->dir, r->file);
 	auto_buf struct buf user = {};
-	buf_printf(&user, admin ? "%s-admin" : "%s", admin ? buf_cstr(&name) : r->cn);
+	buf_printf(&user, admin ? "%s-admin" : "%s", admin ? buf_cstr(&name) : buf_cstr(&cn));
 	cluster_kubeconfig_write(&text, buf_cstr(&name), buf_cstr(&user), buf_span(&server), buf_span(&ca->pem), buf_span(&cert),
 		buf_span(&key));
 	return text_keep(admin ? l->admin.ptr : buf_cstr(&path), buf_span(&text), 0600, err);

@@ -174,7 +174,7 @@ int cluster_logs_main(int argc, char **argv)
 	};
 	struct cluster_usage u = { .usage = "logs [flags] PART", .options = options, .n_options = ARRAY_LEN(options), .n_words = 1,
 		.words = &name,
-				   .about = "Prints the log of a part: server, engine, apiserver, controller-manager, scheduler." };
+				   .about = "Prints the log of a part: server, engine, apiserver, controller-manager, scheduler, kubelet, proxy." };
 	int rc = cluster_options_parse(&u, argc - 1, argv + 1, &err);
 	if (rc > 0)
 		return 0;

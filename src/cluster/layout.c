@@ -78,6 +78,7 @@ int cluster_layout_init(struct cluster_layout *l, struct span dir, struct err *e
 	l->pin = arena_printf(a, "%s/net", l->run.ptr);
 	l->docker_sock = arena_printf(a, "%s/docker.sock", l->run.ptr);
 	l->api_sock = arena_printf(a, "%s/api.sock", l->run.ptr);
+	l->cri_sock = arena_printf(a, "%s/cri.sock", l->run.ptr);
 	l->program = program(a);
 	return 0;
 }
@@ -92,11 +93,35 @@ const char *cluster_layout_path(const struct cluster_layout *l, struct arena *a,
 	return arena_printf(a, "%s/%s", l->data.ptr, name).ptr;
 }
 
+static const char *const further[] = { "manifests", "cni/net.d", "cni/bin" };
+
 /* Parts that gave up root pass through D and RUN, and see nothing of what is in them. */
 static int folder(const char *path, mode_t mode, struct err *err)
 {
 	int rc = io_mkdirs(AT_FDCWD, path, mode, err);
 	return rc < 0 || chmod(path, mode) == 0 ? rc : err_sys(err, "%s", path);
+}
+
+/* The plugin of the pod network is knarr-run by another name; it stands beside us, or in libexec when installed. */
+int cluster_layout_plugin(const struct cluster_layout *l, struct err *err)
+{
+	static const char *const places[] = { "knarr-run", "../libexec/knarr/knarr-run" };
+	auto_buf struct buf link = {};
+	struct span dir = span_sub(l->program, 0, (size_t)MAX(span_rchr(l->program, '/'), (ptrdiff_t)0));
+	buf_printf(&link, "%s/cni/bin/knarr-cni", l->data.ptr);
+	for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+		auto_buf struct buf path = {};
+		char there[4096];
+		buf_printf(&path, "%.*s/%s", SPAN_ARG(dir), places[i]);
+		if (access(buf_cstr(&path), X_OK) < 0)
+			continue;
+		ssize_t n = readlink(buf_cstr(&link), there, sizeof(there));
+		if (n > 0 && span_eq(span_make(there, (size_t)n), buf_span(&path)))
+			return 0;
+		(void)unlink(buf_cstr(&link));
+		return symlink(buf_cstr(&path), buf_cstr(&link)) < 0 ? err_sys(err, "%s", buf_cstr(&link)) : 0;
+	}
+	return err_set(err, ERR_NOT_FOUND, "knarr-run is neither beside %s nor in ../libexec/knarr", l->program.ptr);
 }
 
 int cluster_layout_make(const struct cluster_layout *l, struct err *err)
@@ -110,6 +135,11 @@ int cluster_layout_make(const struct cluster_layout *l, struct err *err)
 		rc = folder(l->pki.ptr, 0755, err); /* the API server watches it; keys are closed by themselves */
 	if (rc == 0)
 		rc = folder(l->log.ptr, 0700, err);
+	for (size_t i = 0; i < ARRAY_LEN(further) && rc == 0; i++) {
+		auto_buf struct buf path = {};
+		buf_printf(&path, "%s/%s", l->data.ptr, further[i]);
+		rc = io_mkdirs(AT_FDCWD, buf_cstr(&path), 0755, err);
+	}
 	if (rc == 0 && l->is_default)
 		rc = io_mkdirs(AT_FDCWD, "/etc/knarr", 0755, err);
 	buf_printf(&link, "%s/run", l->data.ptr);

@@ -214,7 +214,7 @@ static void on_probe_done(struct http_call *c, const struct err *why, void *arg)
 	p->call = NULL;
 	if (why) {
 		probe_failed(p, err_msg(why));
-	} else if (status / 100 != 2) {
+	} else if (status / 100 != 2 && !p->any_status) {
 		snprintf(text, sizeof(text), "answers %d", status);
 		probe_failed(p, text);
 	} else if (p->state == CLUSTER_PART_STARTING) {
@@ -240,14 +240,15 @@ static void probe(struct part *p)
 	p->row->probe(s, &how);
 	if (!how.target)
 		return;
+	p->any_status = how.any;
 	struct http_origin origin = { .host = "localhost" };
 	if (how.unix_path) {
 		origin.unix_path = how.unix_path->ptr;
 	} else {
-		origin.tls = true;
+		origin.tls = !how.plain;
 		origin.host = "127.0.0.1";
 		origin.port = how.port;
-		origin.tls_ctx = s->any_tls;
+		origin.tls_ctx = how.plain ? NULL : s->any_tls;
 	}
 	const struct http_call_params call = { .origin = &origin, .method = "GET", .target = span_of(how.target),
 					       .total_ms = p->state == CLUSTER_PART_STARTING ? START_MS : LOOK_MS, .ops = &probe_ops, .arg = p };

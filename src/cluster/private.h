@@ -13,7 +13,7 @@ struct cluster_layout {
 	/* All end in a 0 byte. */
 	struct span data, run, pki, log;
 	struct span config, admin, cluster, state, lock, pin;
-	struct span docker_sock, api_sock;
+	struct span docker_sock, api_sock, cri_sock;
 	struct span program; /* this program */
 };
 /* dir empty: KNARR_DATA_DIR, else the default. Relative ones count from the working folder. */
@@ -21,7 +21,8 @@ int cluster_layout_init(struct cluster_layout *l, struct span dir, struct err *e
 void cluster_layout_done(struct cluster_layout *l);
 /* Makes the folders, and the link D/run where the run folder is elsewhere. */
 int cluster_layout_make(const struct cluster_layout *l, struct err *err);
-/* "knarr-ID": cgroups; interfaces take less. */
+/* Links the plugin of the pod network to where the engine looks for it. */
+int cluster_layout_plugin(const struct cluster_layout *l, struct err *err);
 const char *cluster_layout_path(const struct cluster_layout *l, struct arena *a, const char *name); /* DATA/name */
 
 /* ---- options.c: command lines of the applets */
@@ -58,6 +59,8 @@ enum cluster_part {
 	CLUSTER_APISERVER,
 	CLUSTER_CONTROLLERS,
 	CLUSTER_SCHEDULER,
+	CLUSTER_KUBELET,
+	CLUSTER_PROXY,
 	CLUSTER_PARTS
 };
 extern const char *const cluster_part_names[CLUSTER_PARTS];
@@ -66,7 +69,7 @@ struct cluster_settings {
 	struct arena arena;
 	struct span pod_cidr, service_cidr, dns_address, domain, node_ports, node_name;
 	struct span advertise_address; /* empty: found out */
-	int64_t health_s, node_mask, api_port;
+	int64_t health_s, node_mask, api_port, max_pods;
 	bool host_network;
 	struct span sans[CLUSTER_SANS_MAX]; /* further names and addresses in the API server's certificate */
 	unsigned n_sans;

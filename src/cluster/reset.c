@@ -14,6 +14,8 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/netfilter.h>
+#include <linux/netlink.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
@@ -21,6 +23,8 @@
 
 #include "network/network.h"
 #include "snapshot/snapshot.h"
+#include "sys/netlink.h"
+#include "sys/nft.h"
 #include "sys/sys.h"
 
 #define ASK_MS 60000
@@ -134,6 +138,24 @@ static int networks_remove(struct resetting *r, struct err *err)
 			;
 	}
 	loop_free(loop);
+	return rc;
+}
+
+/* What the proxy and the pod network's plugin wrote, in the host's namespace; one of its own goes with all that is in it. */
+static int tables_remove(struct resetting *r, struct err *err)
+{
+	static const char *const names[] = { "knarr_proxy_%s", "knarr_cni_%s" };
+	auto_fd int sock = sys_nl_open(NETLINK_NETFILTER, err);
+	int rc = sock < 0 ? -(int)err->class : 0;
+	for (size_t i = 0; i < ARRAY_LEN(names) && rc == 0; i++) {
+		char table[32];
+		struct sys_nft n;
+		snprintf(table, sizeof(table), names[i], r->l.id);
+		sys_nft_init(&n, sock, NFPROTO_INET, table);
+		sys_nft_table_delete_add(&n);
+		rc = sys_nft_commit(&n, "removing a cluster's tables", err);
+		sys_nft_done(&n);
+	}
 	return rc;
 }
 
@@ -306,6 +328,9 @@ static int reset(struct resetting *r)
 	engine_parts(r);
 	if (!r->s.host_network && cluster_network_remove(&r->l, &err) < 0)
 		failed(r, "network", &err);
+	err_done(&err);
+	if (r->s.host_network && tables_remove(r, &err) < 0)
+		failed(r, "nftables", &err);
 	/* Pods, which the engine above was not asked about, and whatever else would keep a mount busy. */
 	(void)cluster_groups_end(&r->l, 0);
 	unmount_below(r);
@@ -316,7 +341,7 @@ static int reset(struct resetting *r)
 		return 1;
 	}
 	printf("Everything that Knarr made in %s is gone.\n", r->l.data.ptr);
-	if (lstat(r->l.data.ptr, &st) == 0)
+	if (rmdir(r->l.data.ptr) < 0 && (errno == ENOTEMPTY || errno == EEXIST))
 		printf("The folder stays: there is something in it that Knarr did not make.\n");
 	return 0;
 }

@@ -8,6 +8,8 @@
 #define USER "knarr"
 #define USER_BASE 64000
 #define CONTROLLERS_PORT 10257
+#define KUBELET_PORT 10250
+#define PROXY_PORT 10256
 
 void part_arg(struct part_args *a, const char *fmt, ...)
 {
@@ -40,6 +42,9 @@ static void engine_arguments(const struct server *s, struct part_args *a)
 {
 	part_arg(a, "--data-dir=%s", s->l.data.ptr);
 	part_arg(a, "--run-dir=%s", s->l.run.ptr);
+	part_arg(a, "--cri-host=unix://%s", s->l.cri_sock.ptr);
+	part_arg(a, "--cni-conf-dir=%s/cni/net.d", s->l.data.ptr);
+	part_arg(a, "--cni-bin-dir=%s/cni/bin", s->l.data.ptr);
 	/* Groups of a cluster carry its ID; systemd's slices are the machine's and shared. */
 	if (access("/run/systemd/system", F_OK) < 0)
 		part_arg(a, "--cgroup-parent=/knarr-%s/containers", s->l.id);
@@ -127,10 +132,60 @@ static void scheduler_probe(const struct server *s, struct part_probe *out)
 	*out = (struct part_probe){}; /* it has no port; it tells when it has seen every node and pod */
 }
 
+/* ---- kubelet */
+
+static void kubelet_arguments(const struct server *s, struct part_args *a)
+{
+	const struct cluster_settings *set = &s->s;
+	const char *data = s->l.data.ptr, *pki = s->l.pki.ptr;
+	struct span address = set->advertise_address.len ? set->advertise_address
+			      : set->address.len	 ? set->address
+							 : cluster_outward_address(a->arena);
+	part_arg(a, "--data-dir=%s", data);
+	part_arg(a, "--kubeconfig=%s/kubelet.kubeconfig", pki);
+	part_arg(a, "--cert-dir=%s/kubelet", pki);
+	part_arg(a, "--client-ca-file=%s/ca.crt", pki);
+	part_arg(a, "--container-runtime-endpoint=unix://%s", s->l.cri_sock.ptr);
+	part_arg(a, "--hostname-override=%s", set->node_name.ptr);
+	if (address.len)
+		part_arg(a, "--node-ip=%.*s", SPAN_ARG(address));
+	part_arg(a, "--root-dir=%s/kubelet", data);
+	part_arg(a, "--pod-manifest-path=%s/manifests", data);
+	part_arg(a, "--pod-log-dir=%s", s->l.is_default ? "/var/log/pods" : cluster_layout_path(&s->l, a->arena, "pods-log"));
+	part_arg(a, "--cluster-dns=%.*s", SPAN_ARG(set->dns_address));
+	part_arg(a, "--cluster-domain=%.*s", SPAN_ARG(set->domain));
+	part_arg(a, "--cgroup-root=/knarr-%s", s->l.id);
+	part_arg(a, "--max-pods=%lld", (long long)set->max_pods);
+}
+
+static void kubelet_probe(const struct server *s, struct part_probe *out)
+{
+	*out = (struct part_probe){ .port = KUBELET_PORT, .target = "/healthz", .any = true };
+}
+
+/* ---- proxy */
+
+static void proxy_arguments(const struct server *s, struct part_args *a)
+{
+	part_arg(a, "--data-dir=%s", s->l.data.ptr);
+	part_arg(a, "--kubeconfig=%s/proxy.kubeconfig", s->l.pki.ptr);
+	part_arg(a, "--hostname-override=%s", s->s.node_name.ptr);
+	part_arg(a, "--cluster-cidr=%.*s", SPAN_ARG(s->s.pod_cidr));
+	part_arg(a, "--service-cluster-ip-range=%.*s", SPAN_ARG(s->s.service_cidr));
+	part_arg(a, "--cni-conf-dir=%s/cni/net.d", s->l.data.ptr);
+}
+
+static void proxy_probe(const struct server *s, struct part_probe *out)
+{
+	*out = (struct part_probe){ .port = PROXY_PORT, .plain = true, .target = "/livez" };
+}
+
 const struct part_row part_rows[CLUSTER_PARTS] = {
 	[CLUSTER_ENGINE] = { "engine", SOCKET_BIT(SOCKET_DOCKER), 1, engine_arguments, engine_probe },
 	[CLUSTER_APISERVER] = { "apiserver", SOCKET_BIT(SOCKET_API) | SOCKET_BIT(SOCKET_API_HOST) | SOCKET_BIT(SOCKET_API_UNIX), 1,
 				apiserver_arguments, apiserver_probe },
 	[CLUSTER_CONTROLLERS] = { "controller-manager", 0, 0, controllers_arguments, controllers_probe },
 	[CLUSTER_SCHEDULER] = { "scheduler", 0, 0, scheduler_arguments, scheduler_probe },
+	[CLUSTER_KUBELET] = { "kubelet", 0, 0, kubelet_arguments, kubelet_probe },
+	[CLUSTER_PROXY] = { "proxy", 0, 0, proxy_arguments, proxy_probe },
 };

@@ -251,11 +251,28 @@ static void systemd_tell(const struct server *s)
 	(void)setenv("NOTIFY_SOCKET", kept ? kept : "", 1);
 }
 
+static void look_running(struct server *s);
+
 void server_part_ready(struct server *s, struct part *p)
 {
-	bool all = true;
-	if (p->row == &part_rows[CLUSTER_APISERVER])
+	if (p->row == &part_rows[CLUSTER_APISERVER]) {
 		objects_start(&s->objects);
+		if (!s->node && !s->node_ready)
+			node_watch(s);
+	}
+	look_running(s);
+}
+
+void server_node_ready(struct server *s)
+{
+	s->node_ready = true;
+	server_step(s, "node", "%s is Ready", s->s.node_name.ptr);
+	look_running(s);
+}
+
+static void look_running(struct server *s)
+{
+	bool all = s->node_ready;
 	for (unsigned i = 0; i < CLUSTER_PARTS; i++)
 		all &= s->parts[i].state == CLUSTER_PART_READY;
 	if (all && strcmp(s->phase, "starting") == 0) {
@@ -301,6 +318,8 @@ static void finish(struct server *s)
 	loop_signal_close(&s->interrupt, NULL);
 	loop_signal_close(&s->usr1, NULL);
 	objects_done(&s->objects);
+	node_free(s->node);
+	s->node = NULL;
 	notices_close(&s->notices);
 	for (unsigned i = 0; i < CLUSTER_PARTS; i++)
 		part_done(&s->parts[i]);
@@ -423,6 +442,8 @@ static int serve(struct server *s, bool host_network, struct err *err)
 	int rc = cluster_layout_make(&s->l, err);
 	if (rc == 0)
 		rc = lock_take(s, err);
+	if (rc == 0)
+		rc = cluster_layout_plugin(&s->l, err);
 	if (rc < 0)
 		return rc;
 	s->phase = "starting";
@@ -436,6 +457,7 @@ static int serve(struct server *s, bool host_network, struct err *err)
 	/* What follows is read by nobody but a person who looks. */
 	(void)unlink(s->l.docker_sock.ptr);
 	(void)unlink(s->l.api_sock.ptr);
+	(void)unlink(s->l.cri_sock.ptr);
 	(void)unlink(s->l.state.ptr);
 	log_info("stopped");
 	fd_close(&s->lock);

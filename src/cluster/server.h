@@ -26,6 +26,8 @@ void part_arg(struct part_args *a, const char *fmt, ...) __attribute__((format(p
 struct part_probe {
 	const struct span *unix_path; /* else: HTTPS at 127.0.0.1 */
 	unsigned port;
+	bool plain;	    /* HTTP */
+	bool any;	    /* an answer of any status says that it lives: it knows us not */
 	const char *target; /* NULL: it cannot be asked; it says that it serves (notify_ready) */
 };
 struct part_row {
@@ -51,6 +53,7 @@ struct part {
 	int64_t began_ms, began_s, ready_ms; /* of this life; ready_ms -1: not yet */
 	struct loop_timer timer; /* the next start, or the next probe */
 	unsigned probes;
+	bool any_status;	/* of the probe that is out */
 	unsigned bad;		/* probes that failed, in a row */
 	struct http_call *call;	/* the probe that is out */
 	struct buf health;	/* empty: well */
@@ -90,6 +93,13 @@ struct objects {
 void objects_init(struct objects *o, struct server *s);
 void objects_start(struct objects *o); /* the API server answers */
 void objects_done(struct objects *o);
+
+/* ---- node.c */
+
+struct node;
+/* Follows this machine's node until it is Ready (server_node_ready). */
+void node_watch(struct server *s);
+void node_free(struct node *n); /* accepts NULL */
 
 /* ---- containers.c */
 
@@ -135,6 +145,8 @@ struct server {
 	struct part parts[CLUSTER_PARTS];
 	struct notices notices;
 	struct objects objects;
+	struct node *node; /* owned; NULL: not watched (any more) */
+	bool node_ready;
 	struct ending ending;
 	struct http_client *http;
 	struct tls_ctx *any_tls; /* believes whatever listens at 127.0.0.1 of our own ports */
@@ -150,4 +162,5 @@ void server_step(struct server *s, const char *name, const char *fmt, ...) __att
 void server_changed(struct server *s);
 void server_part_ready(struct server *s, struct part *p);
 void server_part_ended(struct server *s, struct part *p);
+void server_node_ready(struct server *s);
 void server_notice(struct server *s, pid_t pid);

@@ -15,6 +15,8 @@ const char *const cluster_part_names[CLUSTER_PARTS] = {
 	[CLUSTER_APISERVER] = "apiserver",
 	[CLUSTER_CONTROLLERS] = "controller-manager",
 	[CLUSTER_SCHEDULER] = "scheduler",
+	[CLUSTER_KUBELET] = "kubelet",
+	[CLUSTER_PROXY] = "proxy",
 };
 
 enum kind { KIND_RANGE, KIND_ADDRESS, KIND_NAME, KIND_INT, KIND_PORTS, KIND_BOOL };
@@ -35,6 +37,7 @@ static const struct row {
 	{ "nodeName", KIND_NAME, AT(node_name), 0, 0, true },
 	{ "healthSeconds", KIND_INT, AT(health_s), 1, 3600, false }, /* how often parts are asked whether they are well */
 	{ "apiPort", KIND_INT, AT(api_port), 1, 65535, false },
+	{ "maxPods", KIND_INT, AT(max_pods), 1, 100000, false },
 	{ "nodePorts", KIND_PORTS, AT(node_ports), 0, 0, false },
 	{ "advertiseAddress", KIND_ADDRESS, AT(advertise_address), 0, 0, false },
 };
@@ -247,6 +250,7 @@ void cluster_settings_default(const struct cluster_layout *l, struct cluster_set
 	*s = (struct cluster_settings){
 		.pod_cidr = SPAN("10.244.0.0/16"), .service_cidr = SPAN("10.96.0.0/16"), .dns_address = SPAN("10.96.0.10"),
 		.domain = SPAN("cluster.local"), .node_ports = SPAN("30000-32767"), .node_mask = 24, .api_port = 6443, .health_s = 60,
+		.max_pods = 110,
 		.host_network = l->is_default,
 	};
 	(void)gethostname(host, sizeof(host) - 1);

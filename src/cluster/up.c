@@ -61,6 +61,8 @@ static void pending_show(struct up *u, const struct cluster_view *v)
 	auto_buf struct buf b = {};
 	if (!u->terminal)
 		return;
+	if (!span_is(v->phase, "running"))
+		buf_str(&b, "the node");
 	for (unsigned i = 0; i < v->n_parts; i++)
 		if (!span_is(v->parts[i].state, "ready"))
 			buf_printf(&b, "%s%s", b.len ? ", " : "", v->parts[i].name.ptr);

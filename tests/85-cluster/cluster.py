@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from harness import Checks  # noqa: E402,F401
 
 KNARR, KUBECTL = os.path.abspath(sys.argv[1]), sys.argv[2]
-PARTS = ["engine", "apiserver", "controller-manager", "scheduler"]
+PARTS = ["engine", "apiserver", "controller-manager", "scheduler", "kubelet", "proxy"]
 
 
 def run(*cmd, env=None, timeout=120):
@@ -104,6 +104,12 @@ class Cluster:
         subprocess.run(f"tar -C {root} -c . | docker -H unix://{self.run}/docker.sock import - box", shell=True, check=True,
                        stdout=subprocess.DEVNULL)
         shutil.rmtree(root)
+
+
+    def pod(self, name, script, *args):
+        """A pod of the image above that runs a line of shell; whether it became Ready."""
+        self.kubectl("run", name, "--image=box:latest", "--image-pull-policy=Never", *args, "--command", "--", "/bin/sh", "-c", script)
+        return self.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=30s")[0] == 0
 
 
 def machine(*folders):
