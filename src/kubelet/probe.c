@@ -81,13 +81,6 @@ static void settle(struct probe *b, bool good)
 	}
 	if (changed)
 		kl_worker_wake(b->w);
-	if (changed && b->what == STARTUP && good)
-		LIST_EACH(&b->w->probes, o, struct probe, link)
-			if (o != b && o->what != STARTUP && strcmp(o->id, b->id) == 0 && !o->action && !o->held) {
-				int64_t wait_ms = o->p->initial_delay_seconds * INT64_C(1000) -
-						  (loop_now_ms(b->w->pod->k->loop) - o->began_ms);
-				loop_timer_start(&o->timer, MAX(wait_ms, 0));
-			}
 }
 
 static void on_result(enum kl_result result, struct span message, void *arg)
@@ -117,8 +110,6 @@ static void on_timer(struct loop_timer *t)
 	const struct kl_item *it = item_of(b);
 	if (!it || b->action || b->held)
 		return;
-	if (b->what != STARTUP && !it->started)
-		return; /* begun by the startup probe's success */
 	unsigned timeout_s = (unsigned)MAX(b->p->timeout_seconds, 1);
 	struct kl_action_params ap = { .pod = b->w->pod, .container = b->spec, .id = span_of(b->id), .exec = b->p->exec,
 				       .http_get = b->p->http_get, .tcp_socket = b->p->tcp_socket, .grpc = b->p->grpc,
@@ -187,11 +178,13 @@ void kl_probes_look(struct kl_worker *w)
 			kl_worker_wake(w);
 		if (kind == KL_EPHEMERAL || (kind == KL_INIT && !kl_is_sidecar(spec, kind)))
 			continue;
-		if (spec->startup_probe)
+		/* The record may be here before the start that it belongs to has said so: then nothing is started yet. */
+		bool started = p->items[i].started;
+		if (!started && !p->items[i].busy && spec->startup_probe)
 			begin(w, i, c, STARTUP, spec->startup_probe);
-		if (spec->liveness_probe)
+		if (started && spec->liveness_probe)
 			begin(w, i, c, LIVENESS, spec->liveness_probe);
-		if (spec->readiness_probe)
+		if (started && spec->readiness_probe)
 			begin(w, i, c, READINESS, spec->readiness_probe);
 	}
 	LIST_EACH(&w->probes, b, struct probe, link)

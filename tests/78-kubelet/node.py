@@ -1,5 +1,5 @@
-"""One node: our API server and our kubelet, and containerd as the runtime; all in namespaces of their own. What the tests of this
-folder share. A test that runs as root calls `inside()` first: it begins again in new network, mount, process and IPC namespaces,
+"""One node: our API server and our kubelet, on our engine or (KUBELET_TEST_RUNTIME=containerd) on containerd; in namespaces of their own.
+What the tests of this folder share. A test that runs as root calls `inside()` first: it begins again in new network, mount, process and IPC namespaces,
 which take with them whatever is left."""
 import hashlib
 import io
@@ -47,7 +47,8 @@ def inside():
     if os.geteuid() != 0:
         print("skip: needs root\n0 passed, 0 failed, 1 skipped")
         sys.exit(0)
-    for tool in ("containerd", "ctr", "runc"):
+    real = os.environ.get("KUBELET_TEST_RUNTIME") == "containerd"
+    for tool in ("containerd", "ctr", "runc", "busybox") if real else ("busybox",):
         if not shutil.which(tool):
             print(f"skip: no {tool} here\n0 passed, 0 failed, 1 skipped")
             sys.exit(0)
@@ -120,10 +121,11 @@ class Node(Server):
         super().__init__(knarr, *api)
         self.kubectl_path, self.flags = kubectl, list(flags)
         self.d = os.environ["KUBELET_TEST_DIR"]
+        self.runtime = os.environ.get("KUBELET_TEST_RUNTIME", "knarr")
         self.kubeconfig = f"{self.dir}/kubeconfig"
-        self.kubelet = self.containerd = None
+        self.kubelet = self.engine = None
         self.name = "n1"
-        self.endpoint = f"unix://{self.d}/run/containerd.sock"
+        self.endpoint = f"unix://{self.d}/run/{'cri' if self.runtime == 'knarr' else 'containerd'}.sock"
 
     def __enter__(self):
         self.start()
@@ -138,13 +140,13 @@ class Node(Server):
         if exc and exc[0]:
             self.show()
         self.stop_kubelet()
-        if self.containerd:
-            self.containerd.kill()
-            self.containerd.wait()
+        if self.engine:
+            self.engine.kill()
+            self.engine.wait()
         super().__exit__()
 
     def show(self):
-        for log in ("kubelet.log", "containerd.log"):
+        for log in ("kubelet.log", "engine.log"):
             if os.path.exists(f"{self.d}/{log}"):
                 print(f"--- {log}", *open(f"{self.d}/{log}", errors="replace").read().splitlines()[-25:], sep="\n")
 
@@ -160,17 +162,39 @@ class Node(Server):
         for sub in ("run", "cni/net.d", "cni/state"):
             os.makedirs(f"{d}/{sub}", exist_ok=True)
         open(f"{d}/cni/net.d/10-pods.conflist", "w").write(CNI % f"{d}/cni/state")
-        # A writable layer needs overlayfs; where the test's folder lies on one itself, copies do.
-        fs = subprocess.run(["stat", "-f", "-c", "%T", d], capture_output=True, text=True).stdout.strip()
-        snapshotter = "native" if "overlay" in fs else "overlayfs"
-        open(f"{d}/containerd.toml", "w").write(CONFIG.format(d=d, snapshotter=snapshotter))
-        self.containerd = subprocess.Popen(["containerd", "-c", f"{d}/containerd.toml"], stdout=open(f"{d}/containerd.log", "ab"), stderr=subprocess.STDOUT)
         busybox = open(shutil.which("busybox"), "rb").read()
         links = {f"bin/{n}": "busybox" for n in ("sh", "sleep", "cat", "echo", "ls", "id", "env", "true", "false", "touch", "rm", "test", "nc", "httpd", "wget",
                                                  "hostname", "grep", "kill", "date", "mkdir", "head", "stat", "ps", "ip", "readlink")}
         passwd = b"root:x:0:0::/root:/bin/sh\nweb:x:1000:1000::/home:/bin/sh\n"
         image(f"{d}/box.tar", IMAGE, {"bin/busybox": (busybox, 0o755), **links, "etc/passwd": (passwd, 0o644),
                                       "etc/group": (b"root:x:0:\nweb:x:1000:\n", 0o644)}, {"Cmd": ["/bin/sh"], "Env": ["PATH=/bin"]})
+        getattr(self, "start_" + self.runtime)(d)
+
+    def start_knarr(self, d):
+        self.engine = subprocess.Popen([self.knarr, "engine", "--data-dir", f"{d}/engine", "--host", f"unix://{d}/run/docker.sock",
+                                        "--cri-host", f"unix://{d}/run/cri.sock", "--cni-conf-dir", f"{d}/cni/net.d", "--cni-bin-dir", "/usr/lib/cni",
+                                        "--exec-root", f"{d}/run/engine"],
+                                       stdout=open(f"{d}/engine.log", "ab"), stderr=subprocess.STDOUT)
+        self.load_box(d)
+
+    def load_box(self, d):
+        deadline = time.time() + 30
+        while True:
+            r = subprocess.run(["curl", "-sS", "--unix-socket", f"{d}/run/docker.sock", "-X", "POST", "-H", "Content-Type: application/x-tar",
+                                "--data-binary", f"@{d}/box.tar", "http://d/images/load"], capture_output=True, text=True)
+            if r.returncode == 0 and "Loaded" in r.stdout:
+                return
+            if time.time() > deadline:
+                self.show()
+                raise RuntimeError(f"the engine takes no image: {r.stdout} {r.stderr}")
+            time.sleep(0.1)
+
+    def start_containerd(self, d):
+        # A writable layer needs overlayfs; where the test's folder lies on one itself, copies do.
+        fs = subprocess.run(["stat", "-f", "-c", "%T", d], capture_output=True, text=True).stdout.strip()
+        snapshotter = "native" if "overlay" in fs else "overlayfs"
+        open(f"{d}/containerd.toml", "w").write(CONFIG.format(d=d, snapshotter=snapshotter))
+        self.engine = subprocess.Popen(["containerd", "-c", f"{d}/containerd.toml"], stdout=open(f"{d}/engine.log", "ab"), stderr=subprocess.STDOUT)
         run = os.path.join(os.path.dirname(self.knarr), "knarr-run")
         image(f"{d}/pause.tar", PAUSE, {"knarr-run": (open(run, "rb").read(), 0o755)}, {"Entrypoint": ["/knarr-run", "pause"]})
         deadline = time.time() + 60
@@ -250,6 +274,28 @@ class Node(Server):
     def events(self, name):
         got = self.get("/api/v1/namespaces/default/events").json.get("items", [])
         return [f"{e['type']} {e['reason']}: {e['message']}" for e in got if e["involvedObject"]["name"] == name]
+
+    def left(self):
+        """Processes in cgroups of our pods."""
+        found = []
+        for base in [f"/sys/fs/cgroup/{c}" for c in ("pids", "memory", "")]:
+            for at, _, files in os.walk(base + cgroup_root(self.d)):
+                if "cgroup.procs" in files:
+                    found += open(f"{at}/cgroup.procs").read().split()
+        return sorted(set(found))
+
+    def processes(self, name, ns="default"):
+        """(pid, command line) of a pod's processes."""
+        uid, found = self.see(name, ns)["metadata"]["uid"], set()
+        for base in [f"/sys/fs/cgroup/{c}" for c in ("pids", "memory", "")]:
+            for at, _, files in os.walk(base + cgroup_root(self.d)):
+                if "cgroup.procs" in files and uid in at:
+                    found |= set(open(f"{at}/cgroup.procs").read().split())
+        return [(int(p), open(f"/proc/{p}/cmdline").read()) for p in found if p != "0"]
+
+    def containers(self):
+        """What the runtime has, running or not."""
+        return self.ctr("containers", "ls", "-q").split() if self.runtime == "containerd" else []
 
     def ctr(self, *args):
         return subprocess.run(["ctr", "-a", f"{self.d}/run/containerd.sock", "-n", "k8s.io", *args], capture_output=True, text=True).stdout
