@@ -382,6 +382,16 @@ static void review(struct kl_node *n)
 		report(n);
 }
 
+static void wake_pods(const struct kl_node *n)
+{
+	size_t pos = 0;
+	for (struct kl_pod *p; (p = kl_pod_next(n->k, &pos));)
+		if (p->worker) {
+			p->worker->sandbox_retry_ns = 0;
+			kl_worker_wake(p->worker);
+		}
+}
+
 /* ---- making it */
 
 static void on_registered(struct client_call *c, const struct err *why, int status, struct span body, void *arg)
@@ -456,8 +466,10 @@ static void seen(struct kl_node *n, const struct client_item *it)
 		n->runtime_tries = 0;
 		ask_runtime(n);
 	}
-	if (first)
+	if (first) {
 		review(n);
+		wake_pods(n); /* they can be admitted now */
+	}
 }
 
 static void on_added(struct client_informer *inf, struct client_item *it, const struct json *object, void *arg)
@@ -640,14 +652,8 @@ static void on_runtime(const struct err *why, const void *reply, void *arg)
 	} else {
 		n->runtime_tries = 0;
 	}
-	if (n->network_ready && !was_ready) { /* pods that wait for the network need not wait longer */
-		size_t pos = 0;
-		for (struct kl_pod *p; (p = kl_pod_next(n->k, &pos));)
-			if (p->worker) {
-				p->worker->sandbox_retry_ns = 0;
-				kl_worker_wake(p->worker);
-			}
-	}
+	if (n->network_ready && !was_ready) /* pods that wait for the network need not wait longer */
+		wake_pods(n);
 	review(n);
 }
 

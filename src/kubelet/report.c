@@ -114,6 +114,12 @@ void kl_report(struct kl_worker *w)
 		return;
 	if (!w->reported)
 		kl_report_seen(w);
+	int64_t hold_ms = w->stage == KL_LIVE ? kl_starts_hold_ms(w) : 0;
+	if (hold_ms > 0) {
+		if (!loop_timer_running(&w->report_timer))
+			loop_timer_start(&w->report_timer, hold_ms);
+		return;
+	}
 	(void)read_reported(w, &a, &old);
 	make(w, &a, &old, &status);
 	if (!kl_status_diff(&a, &old, &status, &diff) || can_wait(w, &old, &status))

@@ -149,6 +149,7 @@ static void on_made(const struct err *why, const void *reply, void *arg)
 		over(w, true);
 		return;
 	}
+	log_debug("sandbox made", kv_span("pod", w->pod->name), kv_span("id", r->pod_sandbox_id));
 	look(w, r->pod_sandbox_id);
 }
 
@@ -190,6 +191,7 @@ void kl_sandbox_make(struct kl_worker *w, uint32_t attempt)
 	config.dns_config = &dns;
 	q.config = &config;
 	w->making = true;
+	log_debug("making a sandbox", kv_span("pod", p->name), kv_u64("attempt", attempt));
 	w->sandbox_call = kubelet_cri_run_pod_sandbox(p->k->cri, &q, on_made, w);
 }
 

@@ -23,6 +23,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define HOLD_MS 300
 #define RETRY_NS (10 * NS_PER_S) /* upstream tries a pod that failed again after 10 to 15 s */
 
 enum start_stage { START_IMAGE, START_WAIT, START_CREATE, START_START, START_LOOK, START_HOOK };
@@ -40,6 +41,7 @@ struct kl_start {
 	struct api_cri_image image; /* in the arena */
 	struct span id;             /* of the container; in the arena */
 	uint32_t attempt;
+	int64_t since_ms;           /* when CREATE began */
 };
 
 /* The item may have moved with a newer object; NULL: the container is in the spec no more. */
@@ -83,6 +85,15 @@ static void fail_with_event(struct kl_start *s, const char *reason, struct span 
 {
 	kl_pod_event(s->w->pod, s->name, "Warning", "Failed", "Error: %.*s", SPAN_ARG(message));
 	fail(s, reason, message, loop_wall_ns(s->w->pod->k->loop) + RETRY_NS);
+}
+
+int64_t kl_starts_hold_ms(const struct kl_worker *w)
+{
+	int64_t now_ms = loop_now_ms(w->pod->k->loop), left_ms = 0;
+	LIST_EACH(&w->starts, s, struct kl_start, link)
+		if (s->stage >= START_CREATE && s->stage <= START_LOOK)
+			left_ms = MAX(left_ms, s->since_ms + HOLD_MS - now_ms);
+	return left_ms;
 }
 
 void kl_starts_cancel(struct kl_worker *w, bool all)
@@ -172,6 +183,7 @@ static void on_started(const struct err *why, const void *reply, void *arg)
 		fail(s, "RunContainerError", span_of(err_msg(why)), loop_wall_ns(w->pod->k->loop) + 1 * NS_PER_S);
 		return;
 	}
+	log_debug("started", kv_span("pod", p->name), kv_span("container", s->name));
 	kl_pod_event(p, s->name, "Normal", "Started", "Started container %.*s", SPAN_ARG(s->name));
 	look(s);
 }
@@ -188,6 +200,7 @@ static void on_created(const struct err *why, const void *reply, void *arg)
 	s->id = arena_span(&s->arena, r->container_id);
 	kl_pod_event(s->w->pod, s->name, "Normal", "Created", "Created container: %.*s", SPAN_ARG(s->name));
 	struct api_cri_start_container_request q = { .container_id = s->id };
+	log_debug("starting", kv_span("pod", s->w->pod->name), kv_span("container", s->name), kv_span("id", s->id));
 	s->stage = START_START;
 	s->call = kubelet_cri_start_container(s->w->pod->k->cri, &q, on_started, s);
 }
@@ -343,6 +356,8 @@ static void go(struct kl_start *s)
 	if (it && last && last->state == KL_EXITED)
 		kl_backoff_next(it, last, loop_wall_ns(p->k->loop), p->k->o->max_backoff_ms);
 	s->stage = START_CREATE;
+	s->since_ms = loop_now_ms(p->k->loop);
+	log_debug("creating", kv_span("pod", p->name), kv_span("container", s->name));
 	s->call = kubelet_cri_create_container(p->k->cri, &q, on_created, s);
 }
 

@@ -2,6 +2,7 @@
 #include "kubelet/worker.h"
 
 #include "kubelet/image.h"
+#include "kubelet/node.h"
 #include "kubelet/probe.h"
 #include "kubelet/files.h"
 #include "kubelet/serving.h"
@@ -340,6 +341,9 @@ static void step(struct loop_task *t)
 		return;
 	}
 	settle_items(w);
+	/* What the Node says of labels and taints decides; static pods do without. */
+	if (w->stage == KL_NEW && !w->gone && !p->is_static && k->client && !kl_node_object(k))
+		return;
 	if (w->stage == KL_NEW && !w->gone)
 		admit(w);
 	if (w->gone || p->object->pod.metadata.deletion_timestamp.set)

@@ -69,6 +69,9 @@ void kl_start_begin(struct kl_worker *w, unsigned index);
 void kl_starts_go(struct kl_worker *w);     /* those that wait for the sandbox or for volumes look again */
 void kl_starts_cancel(struct kl_worker *w, bool all); /* those that have made nothing yet, or all of them */
 
+/* How long a status had better wait, because a container is just coming up and will be worth another one: ms, 0 = not at all. */
+int64_t kl_starts_hold_ms(const struct kl_worker *w);
+
 /* Stops a container: preStop, then the signal. Nothing happens if that is under way and not slower. */
 void kl_stop_begin(struct kl_worker *w, const struct kl_kill *kill, int64_t grace_s);
 void kl_stops_free(struct kl_worker *w);

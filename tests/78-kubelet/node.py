@@ -172,8 +172,8 @@ class Node(Server):
 
     def start_knarr(self, d):
         self.engine = subprocess.Popen([self.knarr, "engine", "--data-dir", f"{d}/engine", "--host", f"unix://{d}/run/docker.sock",
-                                        "--cri-host", f"unix://{d}/run/cri.sock", "--cni-conf-dir", f"{d}/cni/net.d", "--cni-bin-dir", "/usr/lib/cni",
-                                        "--exec-root", f"{d}/run/engine"],
+                                        "--cri-host", f"unix://{d}/run/cri.sock", "--cni-conf-dir", f"{d}/cni/net.d",
+                                        "--cni-bin-dir", os.environ.get("KUBELET_TEST_CNI", "/usr/lib/cni"), "--exec-root", f"{d}/run/engine"],
                                        stdout=open(f"{d}/engine.log", "ab"), stderr=subprocess.STDOUT)
         self.load_box(d)
 
@@ -210,7 +210,9 @@ class Node(Server):
                 time.sleep(0.2)
 
     def start_kubelet(self, *more):
-        self.kubelet = subprocess.Popen([self.knarr, "kubelet", "--data-dir", self.d, "--kubeconfig", self.kubeconfig, "--hostname-override", self.name,
+        # KUBELET_TEST_WRAP: "valgrind -q" and the like
+        wrap = os.environ.get("KUBELET_TEST_WRAP", "").split()
+        self.kubelet = subprocess.Popen([*wrap, self.knarr, "kubelet", "--data-dir", self.d, "--kubeconfig", self.kubeconfig, "--hostname-override", self.name,
                                          "--container-runtime-endpoint", self.endpoint, "--node-ip", "192.0.2.10", "--cgroup-root", cgroup_root(self.d),
                                          "--pod-manifest-path", f"{self.d}/manifests", "--pod-log-dir", f"{self.d}/pods-log", "--cluster-dns", "10.96.0.10",
                                          "--cluster-domain", "cluster.local", "--v", "4", *self.flags, *more],
