@@ -1,5 +1,6 @@
 /* The applet: one loop with a client of the API, one of the runtime, and the parts of the kubelet. */
 #include "kubelet/kubelet.h"
+#include "base/notify.h"
 #include "kubelet/certs.h"
 #include "kubelet/image.h"
 #include "kubelet/machine.h"
@@ -188,7 +189,10 @@ static int start(struct process *p, struct err *err)
 		return rc;
 	kl_node_begin(k->node);
 	kl_relist_begin(k->relist);
-	return kl_sources_begin(k->sources, err);
+	rc = kl_sources_begin(k->sources, err);
+	if (rc == 0)
+		notify_ready();
+	return rc;
 }
 
 static int signals(struct process *p, struct err *err)

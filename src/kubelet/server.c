@@ -297,6 +297,8 @@ int kl_server_new(const struct kl_server_params *p, struct kl_server **out, stru
 	if (rc == 0)
 		rc = listen_on(s, err);
 	if (rc < 0) {
+		if (!s->port)
+			fd_close(&s->p.fd); /* nobody took it yet */
 		http_client_free(s->streams);
 		http_server_free(s->http);
 		tls_slot_done(&s->tls);

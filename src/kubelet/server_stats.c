@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "kubelet/server_impl.h"
+#include "kubelet/volume.h"
 #include "sys/sys.h"
 
 struct sample {
@@ -298,21 +299,26 @@ static void write_memory(struct json_out *o, const struct sample *s, uint64_t to
 }
 
 /* used and inodes < 0: of the whole file system. */
+static void fs_members(struct json_out *o, const struct statvfs *v, int64_t ts, int64_t used, int64_t inodes)
+{
+	uint64_t unit = v->f_frsize ? v->f_frsize : v->f_bsize;
+	key_time(o, "time", ts);
+	key_u64(o, "availableBytes", v->f_bavail * unit);
+	key_u64(o, "capacityBytes", v->f_blocks * unit);
+	key_u64(o, "usedBytes", used >= 0 ? (uint64_t)used : (v->f_blocks - v->f_bfree) * unit);
+	key_u64(o, "inodesFree", v->f_ffree);
+	key_u64(o, "inodes", v->f_files);
+	key_u64(o, "inodesUsed", inodes >= 0 ? (uint64_t)inodes : v->f_files - v->f_ffree);
+}
+
 static void write_fs(struct json_out *o, const char *key, const char *path, int64_t ts, int64_t used, int64_t inodes)
 {
 	struct statvfs v;
 	if (statvfs(path, &v) < 0)
 		return;
-	uint64_t unit = v.f_frsize ? v.f_frsize : v.f_bsize;
 	json_out_key(o, span_of(key));
 	json_out_begin(o);
-	key_time(o, "time", ts);
-	key_u64(o, "availableBytes", v.f_bavail * unit);
-	key_u64(o, "capacityBytes", v.f_blocks * unit);
-	key_u64(o, "usedBytes", used >= 0 ? (uint64_t)used : (v.f_blocks - v.f_bfree) * unit);
-	key_u64(o, "inodesFree", v.f_ffree);
-	key_u64(o, "inodes", v.f_files);
-	key_u64(o, "inodesUsed", inodes >= 0 ? (uint64_t)inodes : v.f_files - v.f_ffree);
+	fs_members(o, &v, ts, used, inodes);
 	json_out_end(o);
 }
 
@@ -373,6 +379,35 @@ static void write_network(struct json_out *o, const struct net *n)
 	json_out_end(o);
 }
 
+/* Volumes that are file systems of their own (in memory, a claim's). What one that is a folder holds could only be counted file by
+ * file; it is in the node's figures. */
+static void write_volumes(struct json_out *o, struct gathering *g, const struct kl_pod *p)
+{
+	auto_arena struct arena a = {};
+	struct stat root, own;
+	struct statvfs v;
+	bool begun = false;
+	if (!p->volumes || stat(arena_cstr(&a, g->q->s->p.root_dir), &root) < 0)
+		return;
+	for (unsigned i = 0; i < kl_volumes_n(p->volumes); i++) {
+		struct span name;
+		const char *path = kl_volumes_path(p->volumes, i, &name);
+		if (!path || stat(path, &own) < 0 || own.st_dev == root.st_dev || statvfs(path, &v) < 0)
+			continue;
+		if (!begun) {
+			json_out_key(o, SPAN("volume"));
+			json_out_begin_array(o);
+		}
+		begun = true;
+		json_out_begin(o);
+		fs_members(o, &v, g->node.ts, -1, -1);
+		json_out_kspan(o, "name", name);
+		json_out_end(o);
+	}
+	if (begun)
+		json_out_end(o);
+}
+
 static void write_pod(struct json_out *o, struct gathering *g, const struct kl_pod *p)
 {
 	struct sample sum = { .cpu_ts = 0 };
@@ -402,6 +437,7 @@ static void write_pod(struct json_out *o, struct gathering *g, const struct kl_p
 		write_memory(o, &sum, 0);
 	if (net)
 		write_network(o, net);
+	write_volumes(o, g, p);
 	write_fs(o, "ephemeral-storage", arena_cstr(&a, g->q->s->p.root_dir), g->node.ts, (int64_t)storage, -1);
 	json_out_end(o);
 }

@@ -1,6 +1,8 @@
 /* Which certificate the port shows: the one of --tls-cert-file; else one of its own making, and with serverTLSBootstrap the one
  * that the cluster signs as soon as it is there. */
 #include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "kubelet/serving.h"
 
@@ -185,6 +187,32 @@ static int pair_make(struct kl_serving *s, const char *const *ips, struct buf *c
 	return rc < 0 ? err_note(err, "--tls-cert-file and --tls-private-key-file") : 0;
 }
 
+/* The listening socket that the supervisor opened (sd_listen_fds(3)): who comes while we start waits in its queue. -1 = none. */
+static int passed_socket(void)
+{
+	const char *count = getenv("LISTEN_FDS"), *pid = getenv("LISTEN_PID");
+	uint64_t n, who;
+	int found = -1;
+	if (!count || !pid || !span_to_u64(span_of(count), &n) || !span_to_u64(span_of(pid), &who) || who != (uint64_t)getpid())
+		return -1;
+	(void)unsetenv("LISTEN_FDS");
+	(void)unsetenv("LISTEN_PID");
+	(void)unsetenv("LISTEN_FDNAMES");
+	for (uint64_t i = 0; i < n && i < 16; i++) {
+		int fd = 3 + (int)i, listens = 0, domain = 0;
+		socklen_t len = sizeof(int);
+		if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) < 0 || !listens ||
+		    getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) < 0 || domain == AF_UNIX)
+			continue;
+		(void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+		if (found < 0)
+			found = fd;
+		else
+			(void)close(fd);
+	}
+	return found;
+}
+
 static int server_begin(struct kl_serving *s, struct err *err)
 {
 	struct kl *k = s->k;
@@ -199,7 +227,7 @@ static int server_begin(struct kl_serving *s, struct err *err)
 		rc = err_note(err, "--client-ca-file");
 	if (rc < 0)
 		return rc;
-	const struct kl_server_params p = { .k = k, .address = o->address, .port = (unsigned)o->port, .fd = -1,
+	const struct kl_server_params p = { .k = k, .address = o->address, .port = (unsigned)o->port, .fd = passed_socket(),
 		.cert_pem = buf_span(&cert),
 					    .key_pem = buf_span(&key), .client_ca_pem = buf_span(&s->ca), .anonymous = o->anonymous_auth,
 					    .root_dir = o->root_dir, .log_dir = SPAN("/var/log"), .pod_write = s->p.pod_write,

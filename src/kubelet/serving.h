@@ -17,7 +17,7 @@ struct kl_serving_params {
 	void (*renewed)(void *arg);
 	void *arg;
 };
-/* Serves on --port; 0 = not at all. */
+/* Serves on --port (0 = not at all), or on the TCP socket of LISTEN_FDS (sd_listen_fds(3)). */
 int kl_serving_begin(struct kl *k, const struct kl_serving_params *p, struct kl_serving **out, struct err *err);
 unsigned kl_serving_port(const struct kl_serving *s);
 void kl_serving_look(struct kl_serving *s, const struct kl_pod *p);   /* s may be NULL */

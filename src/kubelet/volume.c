@@ -281,6 +281,8 @@ static int claim_ask(struct vol *v, struct err *err)
 	auto_arena struct arena a = {};
 	auto_buf struct buf path = {};
 	const struct client_kind claims = CLIENT_KIND("", "v1", "persistentvolumeclaims", true);
+	if (!v->pod->v->p.client)
+		return err_set(err, ERR_UNSUPPORTED, "failed to fetch PVC from API server: there is none");
 	client_path(&path, &claims, v->pod->object->pod.metadata.namespace, claim_name(&a, v), NULL);
 	const struct client_request r = { .method = "GET", .path = buf_span(&path), .done = claim_taken, .arg = v };
 	v->call = client_send(v->pod->v->p.client, &r);
@@ -467,7 +469,7 @@ static void on_object(struct kl_ref *r, void *arg)
 
 static void follow(struct kl_volumes_pod *p, enum kl_object_kind kind, struct span name)
 {
-	if (!name.len)
+	if (!name.len || !p->v->p.client)
 		return;
 	for (unsigned i = 0; i < p->n_refs; i++)
 		if (kl_ref_is(p->refs[i], kind, name))

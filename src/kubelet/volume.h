@@ -17,7 +17,10 @@
  * What fails is told as event FailedMount in upstream's words and tried again when what it waits for changes, at the latest
  * after a back-off of 500 ms doubled up to 2 min 2 s.
  *
- * One loop thread; trees are removed and re-owned on a worker. Callbacks never run inside the call that caused them. */
+ * Without an API server (client NULL) what needs one fails, and the rest works.
+ *
+ * One loop thread; trees are removed on a worker (a claim's volume is re-owned for fsGroup on the loop: OnRootMismatch spares
+ * that). Callbacks never run inside the call that caused them. */
 #pragma once
 
 #include "kubelet/env.h"
@@ -29,7 +32,7 @@ struct kl_volumes_pod;
 
 struct kl_volumes_params {
 	struct loop *loop;
-	struct client *client;
+	struct client *client;  /* NULL = there is no API server */
 	struct kl_objects *objects;
 	struct span root_dir;   /* --root-dir; borrowed */
 	void (*facts)(void *owner, struct kl_facts *out);

@@ -96,6 +96,9 @@ static bool look(struct files *f, enum kl_object_kind kind, struct span name, bo
 			return false;
 		}
 	}
+	/* Followed by nobody: a kubelet without an API server. */
+	if (!optional)
+		failed(f, "%s \"%.*s\" not found", kinds[kind], SPAN_ARG(name));
 	return false;
 }
 
@@ -217,6 +220,10 @@ static const char *token(struct vol_token *t, struct files *f)
 {
 	int64_t now = kl_vol_now_ns(t->vol);
 	bool good = t->text && t->expires_ns > now;
+	if (!t->vol->pod->v->p.client) {
+		failed(f, "failed to fetch token: cannot use TokenManager when kubelet is in standalone mode");
+		return NULL;
+	}
 	if (!t->call && now >= t->renew_ns)
 		token_ask(t);
 	if (good)
