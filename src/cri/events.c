@@ -27,6 +27,7 @@ void cri_listen_events(struct grpc_req *r, struct span message, void *arg)
 	grpc_req_ops_set(r, &ops, l);
 	list_push(&l->cri->listeners, &l->link);
 	cri_busy(l->cri, 1);
+	grpc_reply_begin(r); /* a kubelet knows by the header that it is heard */
 	http_req_shed(grpc_req_http(r));
 }
 
