@@ -58,6 +58,8 @@ struct container_opts {
 	/* What the keys of its snapshots begin with: engines with folders of their own may share one snapshot store. NULL =
 	 * "container". */
 	const char *kind;
+	/* Processes of exec that an engine before us left behind are ended at open: for a face whose clients never come back. */
+	bool end_execs;
 	struct image_store *images;
 	struct snapshot_store *snapshots;
 	struct network_engine *networks; /* NULL: only the modes host, none and container:X */

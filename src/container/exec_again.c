@@ -50,7 +50,10 @@ static int alive(struct container_engine *e, const char *id, int dir, struct err
 		return monitor_call(control, MONITOR_KILL, 9, 0, NULL, err);
 	if (state.phase != MONITOR_RUNNING)
 		return 0; /* over; the folder goes with the next open */
-	return container_exec_adopt(c, id, config, take_fd(&control), state.pid, err);
+	rc = container_exec_adopt(c, id, config, take_fd(&control), state.pid, err);
+	if (rc == 0 && e->o.end_execs)
+		container_exec_stop(e, span_of(id));
+	return rc;
 }
 
 static bool is_exec_id(const char *name)

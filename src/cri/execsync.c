@@ -60,7 +60,9 @@ static void on_waited(struct container_call *call, const struct err *err)
 	s->ended = true;
 	if (err)
 		(void)err_set(&s->k->err, err->class, "failed to exec in container: %s", err_msg(err));
-	else
+	if (err && s->stream_open) /* the engine is closing: nothing more comes */
+		container_stream_close(&s->stream, on_closed);
+	if (!err)
 		s->code = (int)json_i64(json_getl(&call->result, "ExitCode"), -1);
 	over(s);
 }
@@ -128,4 +130,11 @@ void cri_exec_sync(struct cri_call *k, const void *in)
 	if (q->timeout > 0)
 		loop_timer_start(&s->timer, MIN(q->timeout, INT64_C(86400)) * 1000);
 	container_exec_start(k->cri->containers, span_of(s->exec), &s->stream, 0, 0, cri_container_call(k, on_started));
+}
+
+void cri_exec_syncs_end(struct cri *c)
+{
+	LIST_EACH (&c->calls, k, struct cri_call, link)
+		if (k->rpc->handle == cri_exec_sync && k->state && !k->answered)
+			container_exec_stop(c->containers, span_of(((struct sync *)k->state)->exec));
 }

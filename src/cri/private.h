@@ -157,6 +157,7 @@ int cri_image_show(struct cri_call *k, struct span name, struct api_cri_image *o
 /* execsync.c: an exec of a container that runs. */
 int cri_exec_config(struct cri *c, struct span id, const struct span *cmd, uint32_t n, bool in, bool tty, struct arena *a,
 	char out_exec[65], struct err *err);
+void cri_exec_syncs_end(struct cri *c); /* nobody will hear how they end */
 /* stream.c */
 int cri_streams_open(struct cri *c, struct err *err);
 void cri_streams_cut(struct cri *c);  /* every client is left */

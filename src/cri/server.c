@@ -62,7 +62,7 @@ static int containers_open(struct cri *c, struct err *err)
 	rc = rc < 0 ? rc : volume_store_open(arena_printf(a, "%s/volumes", dir).ptr, &c->volumes, err);
 	if (rc < 0)
 		return rc;
-	const struct container_opts o = { .loop = c->p.loop, .pool = c->p.pool, .dir = dir, .kind = "cri",
+	const struct container_opts o = { .loop = c->p.loop, .pool = c->p.pool, .dir = dir, .kind = "cri", .end_execs = true,
 		.run_dir = arena_printf(a, "%s/cri", c->p.run_dir).ptr, .runner = c->p.runner, .images = c->p.images,
 		.snapshots = c->p.snapshots, .volumes = c->volumes, .settings = c->p.settings, .warn = on_warn,
 		.event = cri_on_container_event,
@@ -139,6 +139,7 @@ void cri_stop(struct cri *c, unsigned deadline_ms)
 	cri_events_end(c);
 	cri_threads_cancel(c);
 	cri_streams_cut(c);
+	cri_exec_syncs_end(c);
 	if (c->server) {
 		cri_busy(c, 1);
 		http_server_stop(c->server, deadline_ms, on_stopped, c);

@@ -194,7 +194,7 @@ class Knarr(Runtime):
     def start(self, wait=True, **env):
         self.logfile = open(self.dir / "log", "ab")
         self.process = subprocess.Popen([KNARR, "engine", "--data-dir", self.data, "--host", f"unix://{self.sock}",
-                                         "--cri-host", f"unix://{self.cri}", "--cni-conf-dir", self.conf, "--cni-bin-dir", PLUGINS],
+                                         "--cri-host", f"unix://{self.cri}", "--cni-conf-dir", self.conf, "--cni-bin-dir", getattr(self, "plugins", PLUGINS)],
                                         stdout=self.logfile, stderr=self.logfile, env={**ENV, **self.env, **env})
         if wait:
             self.wait()
@@ -231,7 +231,10 @@ class Knarr(Runtime):
         return found
 
     def nothing_left(self):
-        until(lambda: not self.left(), 10)
+        try:
+            until(lambda: not self.left(), 10)
+        except AssertionError:
+            raise AssertionError(self.left()) from None
 
     def close(self):
         if self.process.poll() is None:
