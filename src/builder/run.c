@@ -10,7 +10,15 @@
  * Invariant: everything shared lies under stop.mutex; a struct the engine may still call is not left before it said so. */
 #include "builder/work.h"
 
+#include <fcntl.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
 #define OUT_MAX (256u << 10)
+#define BALLAST_BYTES (256u << 10)
+#define LOW_BYTES (128u << 10)
+#define LOOK_MS 1000  /* a disk that is full is looked for so often */
+#define KILLED_MS 10000 /* what was killed and still has not ended is left to the next open */
 
 struct ask {
 	struct loop_msg msg;
@@ -257,19 +265,44 @@ static size_t torn(struct span s)
 	return 0;
 }
 
+/* A step that fills the disk ends, but its monitor cannot write down how, and waits for room that nobody else would make. */
+static void ballast_drop(int fd)
+{
+	struct statvfs v;
+	if (fstatvfs(fd, &v) == 0 && (uint64_t)v.f_bavail * v.f_frsize < LOW_BYTES && ftruncate(fd, 0) < 0)
+		return; /* what it cannot give nobody gets */
+}
+
+/* False when nothing changed for a while. With the mutex. */
+static bool changed_wait(struct builder_stop *s)
+{
+	struct timespec until;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += LOOK_MS / 1000;
+	return pthread_cond_timedwait(&s->changed, &s->mutex, &until) == 0;
+}
+
+static void give_up_wait(struct watch *w);
+
 /* Says what comes until it has ended. */
-static int follow(struct watch *w, struct err *err)
+static int follow(struct watch *w, int ballast, struct err *err)
 {
 	struct run *r = w->r;
 	struct builder_stop *s = r->p->stop;
 	auto_buf struct buf now = {};
 	struct ask kill;
 	bool killed = false, all;
+	int64_t killed_ms = 0;
 	int rc = 0;
 	do {
 		pthread_mutex_lock(&s->mutex);
-		while (!w->out.len && !(w->exited && w->closed) && (killed || !(s->raised || rc < 0)))
-			pthread_cond_wait(&s->changed, &s->mutex);
+		while (!w->out.len && !(w->exited && w->closed) && (killed || !(s->raised || rc < 0))) {
+			if (!changed_wait(s))
+				ballast_drop(ballast);
+			if (killed && !w->exited && clock_mono_ms(clock_real()) - killed_ms > KILLED_MS)
+				break;
+		}
+		bool stuck = killed && !w->exited && clock_mono_ms(clock_real()) - killed_ms > KILLED_MS;
 		buf_span_add(&now, buf_span(&w->out));
 		buf_trunc(&w->out, 0);
 		bool resume = w->paused && !w->resuming && !w->ended, want_kill = (s->raised || rc < 0) && !killed && !w->exited;
@@ -283,7 +316,14 @@ static int follow(struct watch *w, struct err *err)
 			ask_wait(&kill);
 			(void)ask_end(&kill, NULL); /* it may have ended by itself */
 		}
-		killed |= want_kill || s->raised;
+		if (want_kill) {
+			killed = true;
+			killed_ms = clock_mono_ms(clock_real());
+		}
+		if (stuck) {
+			r->stuck = true;
+			give_up_wait(w);
+		}
 		size_t keep = all ? 0 : torn(buf_span(&now));
 		if (rc == 0 && now.len > keep)
 			rc = r->p->say(r->p->arg, span_sub(buf_span(&now), 0, now.len - keep), err);
@@ -299,8 +339,22 @@ static int follow(struct watch *w, struct err *err)
 	return rc;
 }
 
+static void give_up_wait(struct watch *w)
+{
+	struct begin stop = { .w = w };
+	ask_init(&stop.ask, w->r, give_up);
+	ask_wait(&stop.ask);
+	(void)ask_end(&stop.ask, NULL); /* it cannot fail */
+}
+
 static int watch_run(struct run *r, struct err *err)
 {
+	auto_fd int ballast = open(r->b->work, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (ballast < 0)
+		return err_sys(err, "make a file in %s", r->b->work);
+	int num = posix_fallocate(ballast, 0, BALLAST_BYTES);
+	if (num)
+		return err_sys_num(err, num, "room for a step in %s", r->b->work);
 	struct watch w = { .r = r, .resume_msg = { .fn = on_resume }, .exit = { .done = on_exit_code } };
 	struct begin g = { .w = &w };
 	w.stream = (struct container_stream){ .stdout_ = true, .stderr_ = true, .output = on_output, .ended = on_ended };
@@ -309,14 +363,10 @@ static int watch_run(struct run *r, struct err *err)
 	ask_wait(&g.ask);
 	auto_err struct err why = ERR_INIT;
 	int rc = ask_end(&g.ask, &why);
-	if (rc < 0 && !w.exited) {
-		struct begin stop = { .w = &w };
-		ask_init(&stop.ask, r, give_up);
-		ask_wait(&stop.ask);
-		(void)ask_end(&stop.ask, NULL);
-	}
+	if (rc < 0 && !w.exited)
+		give_up_wait(&w);
 	auto_err struct err said = ERR_INIT;
-	int followed = follow(&w, &said);
+	int followed = follow(&w, ballast, &said);
 	if (rc < 0)
 		rc = err ? err_move(err, &why) : rc;
 	else if (followed < 0)
@@ -380,6 +430,8 @@ int builder_run_layer(struct run *r, struct image_digest *out, uint64_t *out_byt
 int builder_run_remove(struct run *r, struct err *err)
 {
 	struct ask k;
+	if (r->stuck) /* its note stays, so the next open tries again */
+		return 0;
 	if (!r->id[0]) { /* it was not even created */
 		if (r->name)
 			builder_run_forget(r->b, r);

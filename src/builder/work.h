@@ -86,6 +86,7 @@ struct run {
 	/* results */
 	char id[65];
 	int code;
+	bool stuck;                 /* killed, and it has not ended */
 };
 /* Creates, says " ---> Running in ID", runs to its end with output said. The container stays: builder_run_layer, then
  * builder_run_remove. */

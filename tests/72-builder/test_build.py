@@ -1,0 +1,413 @@
+"""What a person sees of a build, its cache, and what becomes of one that is cut short."""
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+from conftest import Cli, context, engine, stable, tar
+
+
+def steps(out):
+    return re.findall(r"^Step (\d+)/(\d+) : (.*)$", out, re.M)
+
+
+def cached(out):
+    """Numbers of the steps that were hits."""
+    hits, now = [], 0
+    for line in out.splitlines():
+        if line.startswith("Step "):
+            now = int(line.split()[1].split("/")[0])
+        if "Using cache" in line:
+            hits.append(now)
+    return hits
+
+
+def post(d, body, query="", headers=None, timeout=60):
+    r = d.api("POST", f"/build?{query}", body, headers={"Content-Type": "application/x-tar", **(headers or {})})
+    return r
+
+
+def context_of(text, *more):
+    return tar([("Dockerfile", text.encode(), {}), *more])
+
+
+def quiet(d):
+    """Nothing of a build is left but images."""
+    assert d.out("ps", "-aq") == ""
+    work = d.data / "builder/work"
+    assert list(work.iterdir()) == [], list(work.iterdir())
+    assert not [l for l in pathlib.Path("/proc/self/mountinfo").read_text().splitlines() if str(work) in l]
+    assert not list((d.data / "blobs/ingest").glob("*")) if (d.data / "blobs/ingest").exists() else True
+
+
+def test_stream(cli, knarr):
+    p = cli.build("-t", "s1", "-t", "s2:x", text="FROM busybox\nENV A=1\nRUN echo out; echo err >&2\nCOPY a.txt /\n")
+    want = r""".*Step 1/4 : FROM busybox
+ ---> [0-9a-f]{12}
+Step 2/4 : ENV A=1
+ ---> [0-9a-f]{12}
+Step 3/4 : RUN echo out; echo err >&2
+ ---> Running in [0-9a-f]{12}
+(out\n\x1b\[91merr\n\x1b\[0m|\x1b\[91merr\n\x1b\[0mout\n)Removing intermediate container [0-9a-f]{12}
+ ---> [0-9a-f]{12}
+Step 4/4 : COPY a\.txt /
+ ---> [0-9a-f]{12}
+Successfully built [0-9a-f]{12}
+Successfully tagged s1:latest
+Successfully tagged s2:x
+\[Advice\] Dockerfile:1: FROM busybox means another image tomorrow: name a version
+$"""
+    assert re.match(want, p.stdout, re.S), p.stdout
+    again = cli.build("-t", "s1", text="FROM busybox\nENV A=1\nRUN echo out; echo err >&2\nCOPY a.txt /\n")
+    assert again.stdout.count(" ---> Using cache\n") == 3 and "Running in" not in again.stdout
+    quiet(knarr)
+
+
+def test_quiet_iidfile(cli, tmp_path):
+    p = cli.build("-q", "-t", "q", text="FROM busybox\nRUN echo x\n")
+    assert re.fullmatch(r"sha256:[0-9a-f]{64}\n", p.stdout), p.stdout
+    file = tmp_path / "iid"
+    cli.build("--iidfile", file, text="FROM busybox\nRUN echo x\n")
+    assert file.read_text() == p.stdout.strip()
+    p = cli.build("-q", "--force-rm", text="FROM busybox\nRUN echo the reason; exit 5\n", check=5)
+    assert "the reason" in p.stdout + p.stderr and "returned a non-zero code: 5" in p.stderr
+
+
+def test_error_says_where(cli):
+    p = cli.build("--force-rm", text="FROM busybox\nRUN true\n\nRUN echo last words; \\\n  exit 7\n", check=7)
+    assert "last words\n" in p.stdout
+    assert "Dockerfile:4\n--------------------\n" in p.stdout and "   4 | >>> RUN echo last words; \\\n   5 | >>>   exit 7\n" in p.stdout, p.stdout
+    assert "The command '/bin/sh -c echo last words;   exit 7' returned a non-zero code: 7" in p.stderr
+
+
+def test_failed_container_stays_unless_forced(cli, knarr):
+    cli.build(text="FROM busybox\nRUN exit 1\n", check=1)
+    left = knarr.out("ps", "-aq").split()
+    assert len(left) == 1
+    knarr.cli("rm", *left)
+    cli.build("--force-rm", text="FROM busybox\nRUN exit 1\n", check=1)
+    quiet(knarr)
+    cli.build("--rm=false", "--no-cache", text="FROM busybox\nRUN true\nRUN true\n")
+    left = knarr.out("ps", "-aq").split()
+    assert len(left) == 2
+    knarr.cli("rm", *left)
+    quiet(knarr)
+
+
+# ---- the cache
+
+BASE = "FROM busybox\nCOPY a.txt /a\nRUN echo 1 >/r\nCOPY dir /d\nARG V=1\nRUN echo $V >/v\nCMD x\n"
+
+
+def test_cache_by_content(cli, tmp_path):
+    cli.build(text=BASE)
+    assert cached(cli.build(text=BASE).stdout) == [2, 3, 4, 5, 6, 7]
+    # What is not copied does not matter; neither do times.
+    assert cached(cli.build(text=BASE, files={"b.txt": "other\n"}).stdout) == [2, 3, 4, 5, 6, 7]
+    assert cached(cli.build(text=BASE, files={"a.txt": "other\n"}).stdout) == []
+    assert cached(cli.build(text=BASE, files={"dir/sub/y": "other\n"}).stdout) == [2, 3]
+    assert cached(cli.build(text=BASE, files={"dir/new": ""}).stdout) == [2, 3]
+    assert cached(cli.build("--build-arg", "V=2", text=BASE).stdout) == [2, 3, 4, 5]
+    assert cached(cli.build("--no-cache", text=BASE).stdout) == []
+    changed = BASE.replace("CMD x", "CMD y")
+    assert cached(cli.build(text=changed).stdout) == [2, 3, 4, 5, 6]
+
+
+def test_cache_by_mode_and_name(cli, knarr):
+    def made(mode=0o644, name="f", kind=None):
+        more = {"mode": mode, **({"type": kind, "linkname": "y"} if kind else {})}
+        r = post(knarr, context_of("FROM busybox\nCOPY d /d\n", ("d/" + name, b"1", more)), "rm=1")
+        return cached("".join(l.get("stream", "") for l in r.lines))
+    assert made() == []
+    assert made() == [2]
+    assert made(mode=0o600) == []
+    assert made(name="g") == []
+    assert made(kind=b"2") == []
+    assert made() == [2]
+
+
+def test_cache_of_scratch_and_stages(cli):
+    text = "FROM scratch\nCOPY a.txt /\n"
+    one = cli.build("-q", text=text).stdout
+    assert cli.build("-q", text=text).stdout == one
+    text = "FROM busybox AS s\nRUN echo 1 >/x\nFROM busybox\nCOPY --from=s /x /y\n"
+    cli.build(text=text)
+    assert cached(cli.build(text=text).stdout) == [2, 4]
+    text = text.replace("echo 1", "echo  1")  # another command, the same file
+    assert cached(cli.build(text=text).stdout) == [4]
+
+
+def test_cache_survives_restart_and_mounts_count(make_knarr, tmp_path):
+    d = make_knarr()
+    engine.import_busybox(d)
+    c = Cli(d, tmp_path)
+    text = "FROM busybox\nRUN --mount=target=/c cp /c/a.txt /x\n"
+    c.build(text=text)
+    assert d.stop() == 0
+    d.start()
+    assert cached(c.build(text=text).stdout) == [2]
+    assert cached(c.build(text=text, files={"b.txt": "other\n"}).stdout) == []
+
+
+make_knarr = engine.make_knarr
+
+
+def test_cache_from(make_knarr, tmp_path):
+    one, two = make_knarr(), make_knarr()
+    for d in (one, two):
+        engine.import_busybox(d)
+    saved = one.cli("save", "busybox").raw
+    two.cli("load", stdin=saved)
+    a, b = tmp_path / "a", tmp_path / "b"
+    a.mkdir(), b.mkdir()
+    text = "FROM busybox\nENV A=1\nRUN echo 1 >/r\nCOPY a.txt /a\n"
+    Cli(one, a).build("-t", "t", text=text)
+    two.cli("load", stdin=one.cli("save", "t").raw)
+    c = Cli(two, b)
+    assert cached(c.build(text=text, check=0).stdout) == []  # nobody said that it may be used
+    two.cli("image", "prune", "-f")
+    p = c.build("--cache-from", "t", "-t", "u", text=text)
+    assert cached(p.stdout) == [2, 3, 4], p.stdout
+    p = c.build("--cache-from", "t", text=text, files={"a.txt": "other\n"})
+    assert cached(p.stdout) == [2, 3], p.stdout
+
+
+def test_prune(make_knarr, tmp_path):
+    d = make_knarr()
+    engine.import_busybox(d)
+    c = Cli(d, tmp_path)
+    c.build("-t", "kept", text="FROM busybox\nRUN --mount=type=cache,target=/c dd if=/dev/zero of=/c/z bs=1k count=300 2>/dev/null\n")
+    c.build(text="FROM busybox\nRUN echo lost >/f\n")
+    df = d.api("GET", "/system/df").json["BuildCache"]
+    assert len(df) == 1 and df[0]["Size"] == 300 * 1024 and not df[0]["InUse"], df
+    before = len(d.out("images", "-aq").split())
+    r = d.api("POST", "/build/prune").json
+    assert r["SpaceReclaimed"] >= 300 * 1024 and df[0]["ID"] in r["CachesDeleted"], r
+    assert d.api("GET", "/system/df").json["BuildCache"] == []
+    assert len(d.out("images", "-aq").split()) == before - 1
+    assert cached(c.build(text="FROM busybox\nRUN --mount=type=cache,target=/c dd if=/dev/zero of=/c/z bs=1k count=300 2>/dev/null\n").stdout) == [2]
+    assert d.api("POST", "/build/prune").json == {"CachesDeleted": None, "SpaceReclaimed": 0}
+
+
+def test_reproducible(make_knarr, tmp_path):
+    ids = []
+    text = "FROM scratch\nADD root.tar /\nRUN [\"/bin/busybox\", \"touch\", \"/now\"]\nWORKDIR /w/x\nCOPY a.txt /\nLABEL a=b\n"
+    for n in range(2):
+        d = make_knarr()
+        (tmp_path / str(n)).mkdir()
+        p = Cli(d, tmp_path / str(n)).build("-q", "--build-arg", "SOURCE_DATE_EPOCH=1600000000", text=text, files={"root.tar": engine.BUSYBOX})
+        ids.append(p.stdout)
+        d.cli("tag", p.stdout.strip(), "t")
+        assert d.api("GET", "/images/t/json").json["Created"].startswith("2020-09-13T12:26:40")
+        time.sleep(1.1)
+    assert ids[0] == ids[1]
+
+
+# ---- the API by hand
+
+def test_answers(knarr):
+    r = post(knarr, context_of("FORM x\n"))
+    assert r.status == 400 and "unknown instruction: FORM (did you mean FROM?)" in r.message
+    r = post(knarr, context_of("FROM busybox\n"), "dockerfile=nope")
+    assert r.status == 400 and "Cannot locate specified Dockerfile: nope" in r.message, r.body
+    r = post(knarr, b"this is no archive, and longer than a block" * 100)
+    assert r.status in (400, 500) and r.message
+    r = post(knarr, context_of("FROM busybox\n"), "t=UPPER")
+    assert r.status == 400 and "must be lowercase" in r.message
+    r = post(knarr, context_of("FROM busybox\n"), "version=2")
+    assert r.status == 501 and "run DOCKER_BUILDKIT=0 docker build" in r.message
+    r = post(knarr, context_of("FROM busybox\n"), "squash=1")
+    assert r.status == 400 and "squash" in r.message
+    r = post(knarr, context_of("FROM busybox\n"), "buildargs=%7B")
+    assert r.status == 400 and "error reading build args" in r.message
+    for path in ("/session", "/grpc"):
+        r = knarr.api("POST", path)
+        assert r.status == 501 and "DOCKER_BUILDKIT=0" in r.message
+    r = post(knarr, context_of("FROM busybox\nRUN exit 3\n"), "forcerm=1")
+    assert r.status == 200 and r.lines[-1] == {"errorDetail": {"code": 3, "message": "The command '/bin/sh -c exit 3' returned a non-zero code: 3"},
+                                              "error": "The command '/bin/sh -c exit 3' returned a non-zero code: 3"}
+    r = post(knarr, context_of("FROM busybox\nLABEL a=b\n"), "t=x&t=x:latest&t=y")
+    assert [l["aux"]["ID"] for l in r.lines if "aux" in l] and r.body.count(b"Successfully tagged") == 2
+    quiet(knarr)
+
+
+def test_context_archives(knarr, cli):
+    import bz2
+    import gzip
+    body = context_of("FROM busybox\nCOPY x /x\n", ("x", b"1", {}))
+    assert post(knarr, gzip.compress(body)).lines[-1].get("stream")
+    assert "bzip2" in post(knarr, bz2.compress(body)).message
+    for name, more in (("../up", {}), ("a/../../up", {})):
+        r = post(knarr, context_of("FROM busybox\nCOPY . /x\n", (name, b"1", more)))
+        assert r.status == 400 and "outside the build context" in r.message, r.body
+    r = post(knarr, context_of("FROM busybox\nCOPY . /x\n", ("l", b"", {"type": b"2", "linkname": "/etc"}), ("l/evil", b"1", {})))
+    assert r.status == 400 and "no folder" in r.message, r.body
+    r = post(knarr, body[:600])
+    assert r.status >= 400
+    p = cli.build(text=None, fresh=False, stdin=b"FROM busybox\nLABEL stdin=1\n", where="-")
+    assert "Successfully built" in p.stdout
+    quiet(knarr)
+
+
+def test_remote(knarr, web):
+    web.files["/Dockerfile"] = b"FROM busybox\nLABEL remote=1\n"
+    web.files["/ctx.tar.gz"] = __import__("gzip").compress(context_of("FROM busybox\nCOPY x /x\n", ("x", b"1", {})))
+    base = f"http://127.0.0.1:{web.server_port}"
+    for path in ("/Dockerfile", "/ctx.tar.gz"):
+        r = knarr.api("POST", f"/build?remote={base}{path}")
+        assert "Successfully built" in r.lines[-2].get("stream", "") + r.lines[-1].get("stream", ""), r.body
+    r = knarr.api("POST", f"/build?remote={base}/nope")
+    assert "status 404 Not Found: not here" in r.message, r.body
+    r = knarr.api("POST", "/build?remote=https://example.invalid/x.git")
+    assert r.status == 501 and "no git repositories" in r.message
+    r = post(knarr, context_of(f"FROM busybox\nADD {base}/moved /x/\nADD --checksum=sha256:{'0' * 64} {base}/file.bin /y\n"))
+    assert "digest mismatch" in r.lines[-1]["error"], r.body
+
+
+# ---- cut short
+
+SLOW = "FROM busybox\nRUN echo be''gun; sleep 60\n"
+
+
+def begin(d, body, query=""):
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(d.sock)
+    s.sendall(f"POST /v1.41/build?{query} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/x-tar\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+    return s
+
+
+def read_until(s, word, seconds=20):
+    s.settimeout(seconds)
+    got = b""
+    while word not in got:
+        piece = s.recv(65536)
+        assert piece, got
+        got += piece
+    return got
+
+
+def test_client_leaves(knarr):
+    s = begin(knarr, context_of(SLOW))
+    read_until(s, b"begun")
+    s.close()
+    engine.until(lambda: knarr.out("ps", "-aq") == "")
+    engine.until(lambda: not list((knarr.data / "builder/work").iterdir()))
+    # In the middle of the context, too.
+    body = context_of(SLOW)
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(knarr.sock)
+    s.sendall(f"POST /v1.41/build HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-tar\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body[:700])
+    time.sleep(0.2)
+    s.close()
+    quiet(knarr)
+
+
+def test_cancel(knarr):
+    s = begin(knarr, context_of(SLOW), "buildid=abc")
+    read_until(s, b"begun")
+    assert knarr.api("POST", "/build/cancel?id=abc").status == 204
+    s.settimeout(20)
+    while s.recv(65536):
+        pass
+    engine.until(lambda: knarr.out("ps", "-aq") == "")
+    assert knarr.api("POST", "/build/cancel").status == 400
+
+
+def test_engine_stops_in_a_step(make_knarr):
+    d = make_knarr()
+    engine.import_busybox(d)
+    s = begin(d, context_of(SLOW))
+    read_until(s, b"begun")
+    began = time.time()
+    assert d.stop() == 0
+    assert time.time() - began < 15
+    d.start()
+    engine.until(lambda: d.out("ps", "-aq") == "")
+    quiet(d)
+
+
+POINTS = ["builder.context.read", "builder.layer.written", "builder.run.created", "builder.run.ended", "builder.step.config",
+          "builder.step.manifest", "builder.step.registered", "image.ingest.before_sync", "image.ingest.renamed", "image.store.written"]
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_at_every_step(make_knarr, point):
+    """SIGKILL at each point of a build: the next engine has no container, mount or file of it, and builds the same."""
+    d = make_knarr()
+    engine.import_busybox(d)
+    body = context_of("FROM busybox\nRUN --mount=target=/c --mount=type=cache,target=/k cp /c/x /y && echo 1 >>/k/n\nCOPY x /x\nWORKDIR /w\n", ("x", b"1", {}))
+    assert d.stop() == 0
+    d.env = {"KNARR_FAIL": f"{point}=kill"}
+    d.start()
+    try:
+        post(d, body, "t=t")
+    except (OSError, Exception):
+        pass
+    d.process.wait(20)
+    assert d.process.returncode == -signal.SIGKILL
+    d.env = {}
+    d.start()
+    engine.until(lambda: d.out("ps", "-aq") == "")
+    quiet(d)
+    r = post(d, body, "t=t")
+    assert b"Successfully tagged" in r.body, r.body
+    assert d.out("run", "--rm", "--network", "none", "t", "cat", "/x", "/y") == "11"
+    quiet(d)
+
+
+def test_full_disk(tmp_path, knarr):
+    """A build that does not fit says so, leaves nothing, and the engine goes on."""
+    at = tmp_path / "small"
+    at.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "none", at], check=True)
+    try:
+        d = engine.Knarr(at)
+        try:
+            engine.import_busybox(d)
+            for text in ("FROM busybox\nRUN dd if=/dev/zero of=/big bs=1M count=40\n", "FROM busybox\nCOPY big /big\n"):
+                more = [("big", os.urandom(30 << 20), {})] if "COPY" in text else []
+                r = post(d, context_of(text, *more), "forcerm=1")
+                assert b"No space left" in r.body, r.body[-500:]
+            assert d.out("ps", "-aq") == ""
+            assert list((d.data / "builder/work").iterdir()) == []
+            d.cli("image", "prune", "-f")
+            assert b"Successfully built" in post(d, context_of("FROM busybox\nRUN echo 1 >/f\n")).body
+        finally:
+            d.close()
+    finally:
+        subprocess.run(["umount", "-l", at], check=True)
+
+
+def test_many_files(knarr):
+    n = 100_000 if engine.LONG else 20_000
+    files = [(f"d/{i % 100}/{i}", b"%d" % i, {}) for i in range(n)]
+    body = context_of("FROM busybox\nCOPY d /d\nRUN find /d -type f | wc -l\n", *files)
+    r = post(knarr, body)
+    assert f"{n}\\n".encode() in r.body and b"Successfully built" in r.body, r.body[-500:]
+    began = time.time()
+    r = post(knarr, body)
+    assert r.body.count(b"Using cache") == 2
+    assert time.time() - began < 20
+
+
+def test_builds_at_once(knarr):
+    """Several builds of the same and of other files, side by side, with a locked cache mount between them."""
+    texts = [f"FROM busybox\nRUN --mount=type=cache,target=/c,sharing=locked,id=race cat /c/n 2>/dev/null; echo {i % 3} >>/c/n\nCOPY x /x\n"
+             for i in range(6)]
+    out = [None] * len(texts)
+
+    def one(i):
+        out[i] = post(knarr, context_of(texts[i], ("x", b"%d" % i, {})), "nocache=1").body
+    threads = [threading.Thread(target=one, args=(i,)) for i in range(len(texts))]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert all(b"Successfully built" in o for o in out), out
+    quiet(knarr)
