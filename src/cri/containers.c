@@ -91,7 +91,9 @@ static void looked_up(struct cri_call *k)
 	struct cri_pod *pod = map_get(&k->cri->pods_by_id, span_of(c->pod));
 	if (!k->err.class && (!pod || pod->removing))
 		(void)err_set(&k->err, ERR_NOT_FOUND, "failed to find sandbox id \"%s\": not found", c->pod);
-	if (k->err.class || cri_spec_container(pod, c->config, c->image_id, c->seccomp, &k->arena, &c->docs, &k->err) < 0) {
+	bool systemd = container_systemd(k->cri->containers);
+	if (k->err.class ||
+	    cri_spec_container(pod, c->config, c->image_id, c->seccomp, systemd, &k->arena, &c->docs, &k->err) < 0) {
 		create_failed(k);
 		return;
 	}

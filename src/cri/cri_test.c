@@ -113,12 +113,12 @@ static void test_spec(void **state)
 	pod.config.log_directory = SPAN("/logs/");
 	c.mounts.ptr = &mount;
 	c.mounts.n = 1;
-	OK(cri_spec_container(&pod, &c, SPAN("sha256:1"), SPAN_EMPTY, &a, &d, &err));
+	OK(cri_spec_container(&pod, &c, SPAN("sha256:1"), SPAN_EMPTY, false, &a, &d, &err));
 	is_json(json_getl(&d.config, "StopSignal"), "\"SIGRTMIN+15\"");
 	is_json(json_getl(&d.host, "MemorySwap"), "100");
 	is_json(json_getl(&d.host, "CpuQuota"), "-1");
 	is_json(json_getl(&d.host, "PidMode"), "\"container:pod\"");
-	is_json(json_getl(&d.host, "SecurityOpt"), "[\"seccomp=unconfined\",\"no-new-privileges=false\"]");
+	is_json(json_getl(&d.host, "SecurityOpt"), "[\"seccomp=unconfined\",\"apparmor=unconfined\",\"no-new-privileges=false\"]");
 	is_json(json_getl(&d.host, "Mounts"), "[{\"BindOptions\":{\"CreateMountpoint\":true,\"Propagation\":\"rshared\"},\"ReadOnly\":false,"
 		"\"Source\":\"/y\",\"Target\":\"/x\",\"Type\":\"bind\"}]");
 	is_json(json_getl(&d.extra, "LogPath"), "\"/logs/c/0.log\"");
@@ -129,25 +129,35 @@ static void test_spec(void **state)
 		{ 35, "\"SIGRTMIN+0\"" }, { 51, "\"SIGRTMAX-14\"" }, { 65, "\"SIGRTMAX-0\"" } };
 	for (size_t i = 0; i < ARRAY_LEN(signals); i++) {
 		c.stop_signal = signals[i].n;
-		OK(cri_spec_container(&pod, &c, SPAN("sha256:1"), SPAN_EMPTY, &a, &d, &err));
+		OK(cri_spec_container(&pod, &c, SPAN("sha256:1"), SPAN_EMPTY, false, &a, &d, &err));
 		is_json(json_getl(&d.config, "StopSignal"), signals[i].name);
 	}
+	struct api_cri_linux_pod_sandbox_config lp = { .cgroup_parent = SPAN("/kubepods.slice/kubepods-podx.slice") };
+	pod.config.linux_ = &lp;
+	OK(cri_spec_container(&pod, &c, SPAN("sha256:1"), SPAN_EMPTY, true, &a, &d, &err));
+	is_json(json_getl(&d.host, "CgroupParent"), "\"kubepods-podx.slice\"");
+	OK(cri_spec_container(&pod, &c, SPAN("sha256:1"), SPAN_EMPTY, false, &a, &d, &err));
+	is_json(json_getl(&d.host, "CgroupParent"), "\"/kubepods.slice/kubepods-podx.slice\"");
 	s.seccomp = &local;
 	assert_true(span_is(cri_spec_seccomp_path(&local, SPAN_EMPTY), "/p"));
 	assert_true(span_is(cri_spec_seccomp_path(NULL, SPAN("localhost/q")), "q"));
-	FAILS(ERR_INVALID_REQUEST, "seccomp profile is empty", cri_spec_container(&pod, &c, SPAN("i"), SPAN_EMPTY, &a, &d, &err));
+	FAILS(ERR_INVALID_REQUEST, "seccomp profile is empty", cri_spec_container(&pod, &c, SPAN("i"), SPAN_EMPTY, false, &a, &d, &err));
 	s.seccomp = &plain;
-	OK(cri_spec_container(&pod, &c, SPAN("i"), SPAN_EMPTY, &a, &d, &err));
-	is_json(json_getl(&d.host, "SecurityOpt"), "[\"seccomp=builtin\",\"no-new-privileges=false\"]");
+	OK(cri_spec_container(&pod, &c, SPAN("i"), SPAN_EMPTY, false, &a, &d, &err));
+	is_json(json_getl(&d.host, "SecurityOpt"), "[\"seccomp=builtin\",\"apparmor=unconfined\",\"no-new-privileges=false\"]");
 	s.privileged = true;
-	OK(cri_spec_container(&pod, &c, SPAN("i"), SPAN_EMPTY, &a, &d, &err));
-	is_json(json_getl(&d.host, "SecurityOpt"), "[\"seccomp=unconfined\",\"no-new-privileges=false\"]");
+	OK(cri_spec_container(&pod, &c, SPAN("i"), SPAN_EMPTY, false, &a, &d, &err));
+	is_json(json_getl(&d.host, "SecurityOpt"), "[\"seccomp=unconfined\",\"apparmor=unconfined\",\"no-new-privileges=false\"]");
+	s.privileged = false;
+	s.apparmor = &plain;
+	OK(cri_spec_container(&pod, &c, SPAN("i"), SPAN_EMPTY, false, &a, &d, &err));
+	is_json(json_getl(&d.host, "SecurityOpt"), "[\"seccomp=builtin\",\"no-new-privileges=false\"]");
 	mount.propagation = 3;
-	FAILS(ERR_INVALID_REQUEST, "unknown propagation 3", cri_spec_container(&pod, &c, SPAN("i"), SPAN_EMPTY, &a, &d, &err));
+	FAILS(ERR_INVALID_REQUEST, "unknown propagation 3", cri_spec_container(&pod, &c, SPAN("i"), SPAN_EMPTY, false, &a, &d, &err));
 	mount.propagation = 0;
 	struct api_cri_namespace_option n = { .pid = 3, .target_id = SPAN("none") };
 	s.namespace_options = &n;
-	FAILS(ERR_INVALID_REQUEST, "invalid target container", cri_spec_container(&pod, &c, SPAN("i"), SPAN_EMPTY, &a, &d, &err));
+	FAILS(ERR_INVALID_REQUEST, "invalid target container", cri_spec_container(&pod, &c, SPAN("i"), SPAN_EMPTY, false, &a, &d, &err));
 }
 
 static void test_labels(void **state)

@@ -324,7 +324,8 @@ static void run_networked(struct cri_call *k)
 	struct cri *c = k->cri;
 	if (!k->err.class) {
 		struct span netns = r->host_net ? SPAN_EMPTY : arena_printf(a, "%s/%s", c->paths.netns, r->id);
-		(void)cri_spec_pod(r->config, c->p.runner, netns, r->seccomp, a, &r->docs, &k->err); /* k->err tells */
+		bool systemd = container_systemd(c->containers);
+		(void)cri_spec_pod(r->config, c->p.runner, netns, r->seccomp, systemd, a, &r->docs, &k->err); /* k->err tells */
 	}
 	if (k->err.class) {
 		undo(k);
@@ -406,7 +407,7 @@ void cri_run_pod_sandbox(struct cri_call *k, const void *in)
 	if (s)
 		r->seccomp_path = cri_spec_seccomp_path(s->seccomp, s->seccomp_profile_path);
 	/* What the documents cannot say must be known before a plugin runs. */
-	int rc = cri_spec_pod(q->config, k->cri->p.runner, SPAN_EMPTY, SPAN("{}"), &k->arena, &r->docs, &k->err);
+	int rc = cri_spec_pod(q->config, k->cri->p.runner, SPAN_EMPTY, SPAN("{}"), false, &k->arena, &r->docs, &k->err);
 	rc = rc < 0 ? rc : name_reserve(k, r, &k->err);
 	if (rc < 0) {
 		cri_fail(k);

@@ -190,9 +190,9 @@ struct cri_documents {
 /* netns: path of the sandbox's network namespace, empty with the host's. seccomp: text of the profile that cri_spec_seccomp_path
  * names, if it names one. What *out points at lives in the arena, or is the configuration's. */
 int cri_spec_pod(const struct api_cri_pod_sandbox_config *p, const char *runner, struct span netns, struct span seccomp,
-	struct arena *a, struct cri_documents *out, struct err *err);
+	bool systemd, struct arena *a, struct cri_documents *out, struct err *err);
 int cri_spec_container(const struct cri_pod *pod, const struct api_cri_container_config *c, struct span image,
-	struct span seccomp, struct arena *a, struct cri_documents *out, struct err *err);
+	struct span seccomp, bool systemd, struct arena *a, struct cri_documents *out, struct err *err);
 void cri_spec_resources(const struct api_cri_linux_container_resources *r, struct arena *a, struct json *host, struct json *extra);
 struct span cri_spec_seccomp_path(const struct api_cri_security_profile *p, struct span old);
 const struct api_cri_namespace_option *cri_spec_pod_spaces(const struct api_cri_pod_sandbox_config *p); /* NULL = defaults */

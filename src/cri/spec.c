@@ -100,16 +100,20 @@ struct span cri_spec_seccomp_path(const struct api_cri_security_profile *p, stru
 	return span_starts(old, SPAN("localhost/")) ? span_from(old, 10) : SPAN_EMPTY;
 }
 
-/* RuntimeDefault is no profile of its own here, as where AppArmor is not built in. */
+/* RuntimeDefault is the engine's own profile: that is what no word means to it. No word from the kubelet means none. */
 static void apparmor_put(struct arena *a, struct json *opts, const struct api_cri_security_profile *p, struct span old,
 	bool privileged)
 {
-	struct span name = SPAN_EMPTY;
-	if (p && p->profile_type == PROFILE_LOCALHOST)
+	struct span name = SPAN("unconfined");
+	if (p ? p->profile_type == PROFILE_DEFAULT : span_is(old, "runtime/default"))
+		name = SPAN_EMPTY;
+	else if (p && p->profile_type == PROFILE_LOCALHOST)
 		name = p->localhost_ref;
 	else if (!p && span_starts(old, SPAN("localhost/")))
 		name = span_from(old, 10);
-	if (name.len && !privileged)
+	if (privileged)
+		name = SPAN("unconfined");
+	if (name.len)
 		(void)json_push(a, opts, json_str(arena_printf(a, "apparmor=%.*s", SPAN_ARG(name))));
 }
 
@@ -157,8 +161,15 @@ bool cri_spec_host_network(const struct api_cri_pod_sandbox_config *p)
 	return n && n->network == MODE_NODE;
 }
 
+/* Under systemd a slice has one name, which the kubelet gives with the path that systemd makes of it. */
+static struct span cgroup_parent(const struct api_cri_pod_sandbox_config *p, bool systemd)
+{
+	struct span parent = p->linux_ ? p->linux_->cgroup_parent : SPAN_EMPTY;
+	return systemd ? span_from(parent, (size_t)(span_rchr(parent, '/') + 1)) : parent;
+}
+
 int cri_spec_pod(const struct api_cri_pod_sandbox_config *p, const char *runner, struct span netns, struct span seccomp,
-	struct arena *a, struct cri_documents *out, struct err *err)
+	bool systemd, struct arena *a, struct cri_documents *out, struct err *err)
 {
 	const struct api_cri_linux_sandbox_security_context *s = p->linux_ ? p->linux_->security_context : NULL;
 	const struct api_cri_namespace_option *n = s ? s->namespace_options : NULL;
@@ -189,13 +200,14 @@ int cri_spec_pod(const struct api_cri_pod_sandbox_config *p, const char *runner,
 	put(a, &host, "ReadonlyRootfs", json_bool(true));
 	(void)json_push(a, &drop, json_cstr("ALL"));
 	put(a, &host, "CapDrop", drop);
+	apparmor_put(a, &opts, s ? s->apparmor : NULL, SPAN_EMPTY, s && s->privileged);
 	(void)json_push(a, &opts, json_cstr("no-new-privileges=true"));
 	put(a, &host, "SecurityOpt", opts);
 	put(a, &host, "OomScoreAdj", json_int(PAUSE_OOM_SCORE));
 	put(a, &host, "CpuShares", json_int(PAUSE_CPU_SHARES));
 	put(a, &host, "LogConfig", none_logged(a));
 	if (p->linux_) {
-		put_s(a, &host, "CgroupParent", p->linux_->cgroup_parent);
+		put_s(a, &host, "CgroupParent", cgroup_parent(p, systemd));
 		for (uint32_t i = 0; i < p->linux_->sysctls.n; i++)
 			(void)json_set(a, &sysctls, p->linux_->sysctls.ptr[i].key, json_str(p->linux_->sysctls.ptr[i].value));
 		put(a, &host, "Sysctls", sysctls);
@@ -386,7 +398,7 @@ static int security_make(struct arena *a, const struct api_cri_linux_container_s
 }
 
 int cri_spec_container(const struct cri_pod *pod, const struct api_cri_container_config *c, struct span image,
-	struct span seccomp, struct arena *a, struct cri_documents *out, struct err *err)
+	struct span seccomp, bool systemd, struct arena *a, struct cri_documents *out, struct err *err)
 {
 	static const struct api_cri_linux_container_security_context plain = {};
 	const struct api_cri_linux_container_security_context *s =
@@ -404,8 +416,7 @@ int cri_spec_container(const struct cri_pod *pod, const struct api_cri_container
 	put(a, &host, "Mounts", mounts);
 	put(a, &host, "Devices", devices_make(a, c));
 	put(a, &host, "LogConfig", none_logged(a));
-	if (pod->config.linux_)
-		put_s(a, &host, "CgroupParent", pod->config.linux_->cgroup_parent);
+	put_s(a, &host, "CgroupParent", cgroup_parent(&pod->config, systemd));
 	if (r) {
 		cri_spec_resources(r, a, &host, &extra);
 		put_i(a, &host, "OomScoreAdj", r->oom_score_adj);
