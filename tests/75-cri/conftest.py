@@ -237,11 +237,18 @@ class Knarr(Runtime):
             raise AssertionError(self.left()) from None
 
     def close(self):
-        if self.process.poll() is None:
-            try:
+        try:
+            if self.process.poll() is None:
                 self.clean()
-            finally:
                 assert self.stop() == 0, self.tail()
+        except BaseException:
+            # Whatever the engine's trouble is, its pods must not stay on this machine: another one takes them away.
+            self.process.kill()
+            self.process.wait()
+            self.start()
+            self.clean()
+            self.stop()
+            raise
         assert "Assertion" not in self.tail(), self.tail()
         for top in ("/sys/fs/cgroup", *(f"/sys/fs/cgroup/{x}" for x in os.listdir("/sys/fs/cgroup"))):  # the pods' groups are a kubelet's work
             if os.path.isdir(top + self.cgroup):
