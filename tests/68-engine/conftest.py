@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -18,6 +19,7 @@ REPO = pathlib.Path(__file__).resolve().parent.parent.parent
 BUILD = REPO / os.environ.get("KNARR_BUILD", "build")
 KNARR = BUILD / "src/app/knarr"
 LONG = os.environ.get("KNARR_TEST_LONG") == "1"
+CLIENT = int(re.search(r"version (\d+)", subprocess.run(["docker", "--version"], capture_output=True, text=True).stdout).group(1))
 ENV = {k: v for k, v in os.environ.items() if k.lower() not in ("http_proxy", "https_proxy", "no_proxy", "docker_host", "docker_context")}
 
 
@@ -189,6 +191,11 @@ def make_knarr():
     yield make
     for k in made:
         try:
+            if k.process.poll() is not None:  # what it left running goes by its own hand
+                k.start()
+            left = k.out("ps", "-aq", check=None).split()
+            if left:
+                k.cli("rm", "-fv", *left, check=None)
             k.close()
         finally:
             shutil.rmtree(k.dir, ignore_errors=True)
