@@ -43,8 +43,10 @@ def test_execs_are_found_again(k):
 def test_health_goes_on(k):
     k.cli("run", "-d", "--name", "sick", *NET, "--health-cmd", "echo no; exit 1", "--health-interval", "1s", "--health-retries", "1000",
           "busybox", "sleep", "1000")
-    k.cli("run", "-d", "--name", "well", *NET, "--health-cmd", "true", "--health-interval", "300s", "--health-start-interval", "1s",
-          "--health-start-period", "100s", "busybox", "sleep", "1000")
+    check = {"Test": ["CMD", "true"], "Interval": 300 * 10**9, "StartInterval": 10**9, "StartPeriod": 100 * 10**9}
+    r = k.api("POST", "/containers/create?name=well", {"Image": "busybox", "Cmd": ["sleep", "1000"], "Healthcheck": check,
+                                                       "HostConfig": {"NetworkMode": "none"}})
+    assert r.status == 201 and k.api("POST", "/containers/well/start").status == 204
     health = lambda n: k.api("GET", f"/containers/{n}/json").json["State"]["Health"]
     until(lambda: health("sick")["FailingStreak"] >= 2 and health("well")["Status"] == "healthy")
     before = health("sick")["FailingStreak"]
