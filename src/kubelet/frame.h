@@ -37,7 +37,7 @@ struct kl {
 	struct kl_relist *relist;            /* relist.c */
 	struct kl_serving *serving;          /* serving.h; NULL: not begun, or ended */
 	struct span runtime_name, runtime_version;
-	bool stopping;
+	bool stopping, orphans_swept;
 };
 
 int64_t kl_now_s(const struct kl *k);

@@ -28,6 +28,7 @@ struct kl_node {
 	struct client_call *register_call, *status_call, *lease_call;
 	struct kubelet_cri_call *version_call, *runtime_call, *images_call;
 	bool making_lease;
+	int64_t images_ms;                /* when they were listed last */
 	int64_t lease_ms;                 /* when it was renewed last */
 	bool runtime_ready, network_ready, runtime_seen, dirty, said_ready;
 	struct buf runtime_words, network_reason, network_words;
@@ -47,6 +48,7 @@ static const struct client_kind leases = { SPAN_INIT("coordination.k8s.io"), SPA
 
 static void report(struct kl_node *n);
 static void ask_runtime(struct kl_node *n);
+static void ask_images(struct kl_node *n);
 
 /* ---- facts for others */
 
@@ -568,6 +570,8 @@ static void on_lease_timer(struct loop_timer *t)
 		send_lease(n, false);
 	}
 	ask_runtime(n);
+	if (n->k->runtime_name.len && now_ms - n->images_ms >= n->k->o->status_report_ms)
+		ask_images(n);
 	review(n);
 }
 
@@ -664,6 +668,14 @@ static void ask_runtime(struct kl_node *n)
 		n->runtime_call = kubelet_cri_status(n->k->cri, &q, on_runtime, n);
 }
 
+static void ask_images(struct kl_node *n)
+{
+	struct api_cri_list_images_request q = {};
+	n->images_ms = loop_now_ms(n->k->loop);
+	if (!n->images_call)
+		n->images_call = kubelet_cri_list_images(n->k->cri, &q, on_images, n);
+}
+
 static void on_version(const struct err *why, const void *reply, void *arg)
 {
 	const struct api_cri_version_response *r = reply;
@@ -674,13 +686,11 @@ static void on_version(const struct err *why, const void *reply, void *arg)
 		return;
 	}
 	struct kl *k = n->k;
-	struct api_cri_list_images_request q = {};
 	free((char *)k->runtime_name.ptr);
 	free((char *)k->runtime_version.ptr);
 	k->runtime_name = span_make(mem_dup(r->runtime_name.ptr, r->runtime_name.len), r->runtime_name.len);
 	k->runtime_version = span_make(mem_dup(r->runtime_version.ptr, r->runtime_version.len), r->runtime_version.len);
-	if (!n->images_call)
-		n->images_call = kubelet_cri_list_images(k->cri, &q, on_images, n);
+	ask_images(n);
 	kl_images_begin(k->images);
 	ask_runtime(n);
 }

@@ -136,6 +136,9 @@ void kl_container_dir(struct buf *out, const struct kl_pod *p, struct span conta
 /* LOGS/NS_NAME_UID; a container's file is NAME/ATTEMPT.log beneath. */
 void kl_pod_log_dir(struct buf *out, const struct kl_pod *p);
 
+/* orphans.c: once sources and runtime are both known, what belongs to no pod is removed. */
+void kl_orphans_sweep(struct kl *k);
+
 /* The pod as the API should show it: the object with the status as it is now. Appended as JSON. */
 void kl_pod_write(struct buf *out, const struct kl_pod *p);
 /* An event about the pod or (container not empty) about spec.containers{NAME} of it. */

@@ -42,6 +42,7 @@ static void settle(struct kl_relist *r)
 	size_t pos = 0;
 	for (struct kl_pod *p; (p = kl_pod_next(k, &pos));)
 		kl_pod_wake(p);
+	kl_orphans_sweep(k);
 }
 
 static struct kl_pod *pod_for(struct kl *k, const struct api_pair *labels, uint32_t n)

@@ -45,6 +45,7 @@ static void synced(struct kl_sources *s)
 	size_t pos = 0;
 	for (struct kl_pod *p; (p = kl_pod_next(k, &pos));)
 		kl_pod_wake(p);
+	kl_orphans_sweep(k);
 }
 
 static struct kl_pod *pod_take(struct kl *k, struct kl_object *o)
