@@ -4,7 +4,7 @@
  *     an engine by itself, for this alone       removes every container: mounts, control groups, namespaces, addresses go as they
  *                                               came
  *     networks of the engine, then the cable and the cluster's network namespace
- *     what is in the control groups of the ID ends
+ *     what is in the control groups of the ID ends; then the pods' interfaces, tables and routes, and forwarding as it was
  *     mounts below D and RUN that are left, those groups, files by their names
  *
  * Of D only what Knarr is known to make is removed; config.yaml and what others put there stay, and D itself is removed when it is
@@ -14,17 +14,15 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <linux/netfilter.h>
-#include <linux/netlink.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 
 #include "network/network.h"
+#include "proxy/proxy.h"
 #include "snapshot/snapshot.h"
-#include "sys/netlink.h"
-#include "sys/nft.h"
+#include "sys/addr.h"
 #include "sys/sys.h"
 
 #define ASK_MS 60000
@@ -35,7 +33,7 @@
 static const char *const made[] = { "admin.kubeconfig", "builder", "cluster.json", "cni", "containers", "cri", "engine-id",
 	"images",
 	"kubelet", "log", "manifests",
-				    "network", "nodes", "pki", "pods-log", "run", "snapshots", "store", "volumes" };
+				    "network", "nodes", "pki", "proxy", "pods-log", "run", "snapshots", "store", "volumes" };
 
 struct resetting {
 	struct cluster_layout l;
@@ -138,24 +136,6 @@ static int networks_remove(struct resetting *r, struct err *err)
 			;
 	}
 	loop_free(loop);
-	return rc;
-}
-
-/* What the proxy and the pod network's plugin wrote, in the host's namespace; one of its own goes with all that is in it. */
-static int tables_remove(struct resetting *r, struct err *err)
-{
-	static const char *const names[] = { "knarr_proxy_%s", "knarr_cni_%s" };
-	auto_fd int sock = sys_nl_open(NETLINK_NETFILTER, err);
-	int rc = sock < 0 ? -(int)err->class : 0;
-	for (size_t i = 0; i < ARRAY_LEN(names) && rc == 0; i++) {
-		char table[32];
-		struct sys_nft n;
-		snprintf(table, sizeof(table), names[i], r->l.id);
-		sys_nft_init(&n, sock, NFPROTO_INET, table);
-		sys_nft_table_delete_add(&n);
-		rc = sys_nft_commit(&n, "removing a cluster's tables", err);
-		sys_nft_done(&n);
-	}
 	return rc;
 }
 
@@ -328,11 +308,14 @@ static int reset(struct resetting *r)
 	engine_parts(r);
 	if (!r->s.host_network && cluster_network_remove(&r->l, &err) < 0)
 		failed(r, "network", &err);
-	err_done(&err);
-	if (r->s.host_network && tables_remove(r, &err) < 0)
-		failed(r, "nftables", &err);
 	/* Pods, which the engine above was not asked about, and whatever else would keep a mount busy. */
 	(void)cluster_groups_end(&r->l, 0);
+	err_done(&err);
+	struct sys_prefix pods;
+	bool range = sys_prefix_parse(r->s.pod_cidr, &pods);
+	/* In a namespace of its own it went with that. */
+	if (r->s.host_network && proxy_cleanup(r->l.data.ptr, r->l.id, &pods, range ? 1 : 0, &err) < 0)
+		failed(r, "the pods' network", &err);
 	unmount_below(r);
 	groups_remove(r);
 	files_remove(r);

@@ -7,7 +7,7 @@
 #include "proxy/nodes.h"
 #include "sys/link.h"
 
-#define ROUTE_PROTOCOL 75 /* not in /etc/iproute2/rt_protos */
+#define ROUTE_PROTOCOL PROXY_ROUTE_PROTOCOL
 #define CONFLIST "10-knarr.conflist"
 #define DEFAULT_MTU 1500
 

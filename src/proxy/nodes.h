@@ -4,6 +4,8 @@
 #include "client/client.h"
 #include "proxy/kernel.h"
 
+#define PROXY_ROUTE_PROTOCOL 75 /* of our routes; not in /etc/iproute2/rt_protos */
+
 struct proxy_nodes;
 struct proxy_nodes_params {
 	struct span name;                /* of this node; borrowed for ever, like the rest */

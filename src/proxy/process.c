@@ -39,7 +39,7 @@ struct process {
 	struct loop_signal term, interrupt;
 	struct loop_task leaving, nodes_due;
 	struct loop_timer nodes_retry;
-	bool signals_open, kernel_open, stopping, services_synced, slices_synced, begun;
+	bool signals_open, kernel_open, stopping, services_synced, slices_synced, begun, told;
 	int status;
 	char zone[128], id[9], name[256];
 	struct sys_prefix pods[RANGES_MAX], ranges[RANGES_MAX];
@@ -48,10 +48,10 @@ struct process {
 	unsigned health_port, metrics_port;
 	/* flags */
 	const char *kubeconfig, *master, *data_dir, *hostname, *cni_conf_dir;
-	bool help;
+	bool help, cleanup;
 };
 
-enum flag_kind { FLAG_TEXT, FLAG_RANGES, FLAG_ADDRESS, FLAG_MODE, FLAG_FALSE, FLAG_LEVEL };
+enum flag_kind { FLAG_TEXT, FLAG_CLEANUP, FLAG_RANGES, FLAG_ADDRESS, FLAG_MODE, FLAG_FALSE, FLAG_LEVEL };
 #define AT(member) offsetof(struct process, member)
 static const struct flag {
 	const char *name;
@@ -68,6 +68,7 @@ static const struct flag {
 	{ "cni-conf-dir", FLAG_TEXT, AT(cni_conf_dir), 0, "write the CNI configuration there (default: none is written)" },
 	{ "healthz-bind-address", FLAG_ADDRESS, AT(health_address), AT(health_port), "(default 0.0.0.0:10256; \"\": none)" },
 	{ "metrics-bind-address", FLAG_ADDRESS, AT(metrics_address), AT(metrics_port), "(default 127.0.0.1:10249; \"\": none)" },
+	{ "cleanup", FLAG_CLEANUP, 0, 0, "take back tables, interfaces of pods, routes and forwarding, and end" },
 	{ "proxy-mode", FLAG_MODE, 0, 0, "nftables, the only one" },
 	{ "masquerade-all", FLAG_FALSE, 0, 0, "true is not to be had: pods are seen by their own addresses" },
 	{ "v", FLAG_LEVEL, 0, 0, "4 and more: debug" },
@@ -111,6 +112,11 @@ static int set_flag(struct process *p, const struct flag *f, const char *value, 
 	int64_t level;
 	switch (f->kind) {
 	case FLAG_TEXT: *(const char **)(void *)place = value; return 0;
+	case FLAG_CLEANUP:
+		if (!span_is(v, "true") && !span_is(v, "false"))
+			return bad(f, value, err);
+		p->cleanup = span_is(v, "true");
+		return 0;
 	case FLAG_RANGES:
 		*n = 0;
 		while (span_cut(&v, ',', &one))
@@ -151,7 +157,7 @@ static int parse(struct process *p, int argc, char **argv, struct err *err)
 		if (!f)
 			return err_set(err, ERR_USAGE, "unknown flag: --%.*s", SPAN_ARG(name));
 		const char *text = value.ptr;
-		if (!has_value && f->kind == FLAG_FALSE)
+		if (!has_value && (f->kind == FLAG_FALSE || f->kind == FLAG_CLEANUP))
 			text = "true";
 		else if (!has_value && ++i == argc)
 			return err_set(err, ERR_USAGE, "flag needs an argument: --%s", f->name);
@@ -243,6 +249,9 @@ static void on_applied(void *arg, int64_t took_ns, size_t services)
 	metrics_add(METRICS_SERIES(p->table, SERVICES), (double)services);
 	if (p->health)
 		proxy_health_ports(p->health);
+	if (!p->told)
+		notify_ready();
+	p->told = true;
 }
 
 static void begin(struct process *p)
@@ -255,7 +264,6 @@ static void begin(struct process *p)
 		metrics_inc(METRICS_SERIES(p->table, FAILURES));
 		log_error("services could not be written; trying again", kv_err(&err));
 	}
-	notify_ready();
 }
 
 static void on_service(struct client_informer *inf, struct client_item *it, const struct json *o, void *arg)
@@ -467,6 +475,14 @@ int proxy_main(int argc, char **argv)
 		for (size_t i = 0; i < ARRAY_LEN(flags); i++)
 			printf("      --%-40s %s\n", flags[i].name, flags[i].help);
 		return 0;
+	}
+	if (rc == 0 && p.cleanup) {
+		rc = names_set(&p, &err);
+		if (rc == 0)
+			rc = proxy_cleanup(p.data_dir, p.id, p.pods, p.n_pods, &err);
+		if (rc < 0)
+			(void)fprintf(stderr, "Error: %s\n", err_msg(&err));
+		return rc < 0;
 	}
 	(void)signal(SIGPIPE, SIG_IGN);
 	p.metrics = metrics_new();

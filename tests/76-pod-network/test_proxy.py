@@ -136,6 +136,8 @@ class Cluster:
 
 @pytest.fixture(scope="module", params=[0, 1], ids=["bridge-nf-0", "bridge-nf-1"])
 def cluster(request):
+    if not shutil.which("kubectl"):
+        pytest.skip("kubectl is not installed")
     c = Cluster(request.param)
     yield c
     c.close()
@@ -268,6 +270,7 @@ def test_node_port(cluster, pods):
     seen = {tuple(ask(cluster.world.path, one.address, port)) for _ in range(25)}
     assert seen == {("a", "198.51.100.254"), ("b", "198.51.100.254")}
     assert silent(cluster.world.path, two.address, port)
+    assert {ask(one.path, "127.0.0.1", port)[0] for _ in range(10)} == {"a", "b"}
     assert ask(c.path, two.address, port)[0] in "ab"  # from inside every endpoint serves
     cluster.slice("port", [])
     cluster.settle()
@@ -486,3 +489,20 @@ def test_nothing_is_left_of_services(cluster, pods):
         for name in ("outer4", "outer_ports4", "ports4", "masq4", "masq_ports4", "hairpin4", "sticky4", "live4", "guard4", "sources4"):
             body = re.search(r"(?:set|map) %s {(.*?)\n\t}" % name, text, re.S).group(1)
             assert "elements" not in body, (name, body)
+
+
+def test_zz_cleanup(cluster):
+    """The last test of a cluster: everything is taken back, and forwarding is what it was."""
+    one, two = cluster.hosts
+    pod = two.pod(runtimeConfig={"portMappings": [{"hostPort": 8080, "containerPort": 80}]})
+    assert "10.244.1.0/24 via" in two.ip("route") and pod.outside in two.links()
+    two.ip("route", "add", "10.244.99.0/24", "via", "198.51.100.1", "proto", "static")
+    cluster.kill(two)
+    for _ in range(2):
+        run("nsenter", f"--net={two.path}", KNARR, "proxy", "--cleanup", "--data-dir", two.folder, "--cluster-cidr", PODS)
+        assert "knarr_" not in two.exec("nft", "list", "ruleset").stdout
+        assert not [link for link in two.links() if link.startswith(f"k{two.conf['id']}-")]
+        routes = two.ip("route")
+        assert "10.244.1.0/24" not in routes and "10.244.99.0/24" in routes and "default" in routes
+        assert two.exec("sysctl", "-n", "net.ipv4.ip_forward").stdout.strip() == "0"
+    pod.close()
