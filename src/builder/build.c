@@ -92,6 +92,27 @@ int builder_layer_make(struct build *w, int lower, int (*write)(struct build *w,
 	return rc;
 }
 
+/* Where the build stands now: others ask, so that it is not removed under it. */
+static void id_set(struct build *w, struct image_digest id)
+{
+	pthread_mutex_lock(&w->b->mutex);
+	w->id = id;
+	pthread_mutex_unlock(&w->b->mutex);
+}
+
+bool builder_uses_image(struct builder *b, const struct image_digest *id)
+{
+	bool used = false;
+	pthread_mutex_lock(&b->mutex);
+	LIST_EACH(&b->builds, w, struct build, link) {
+		used |= image_digest_eq(&w->id, id);
+		for (size_t i = 0; i < w->plan.n && w->stages; i++)
+			used |= image_digest_eq(&w->stages[i].id, id);
+	}
+	pthread_mutex_unlock(&b->mutex);
+	return used;
+}
+
 /* ---- a step ---- */
 
 int builder_step(struct build *w, const struct json *cmd,
@@ -108,7 +129,7 @@ int builder_step(struct build *w, const struct json *cmd,
 		return err_set(err, ERR_CANCELLED, "the build was cancelled");
 	builder_key(&w->c.doc, cmd, key);
 	if (!w->p->no_cache && builder_cache_probe(w->b, &w->id, key, &id)) {
-		w->id = id;
+		id_set(w, id);
 		return builder_say(w, " ---> Using cache\n") < 0 ? gone(err) : 0;
 	}
 	rc = builder_base_load(w->b, &w->id, w->a, &base, err);
@@ -119,7 +140,7 @@ int builder_step(struct build *w, const struct json *cmd,
 	if (!w->p->no_cache && w->sources.n) {
 		rc = builder_cache_from(w->b, &w->sources, &base, &w->c.doc, cmd, w->a, &id, err);
 		if (rc > 0) {
-			w->id = id;
+			id_set(w, id);
 			return builder_say(w, " ---> Using cache\n") < 0 ? gone(err) : 0;
 		}
 	}
@@ -131,7 +152,7 @@ int builder_step(struct build *w, const struct json *cmd,
 		.layer = bytes ? &diff : NULL, .layer_bytes = bytes };
 	rc = builder_base_step(w->b, &base, &s, w->a, &id, err);
 	if (rc == 0)
-		w->id = id;
+		id_set(w, id);
 	return rc;
 }
 
@@ -210,7 +231,7 @@ static int from(struct build *w, const struct plan_stage *ps, struct json *out_t
 	struct base base;
 	struct image_platform platform = w->platform;
 	int rc = 0;
-	w->id = (struct image_digest){};
+	struct image_digest id = {};
 	builder_vars_stage_begin(&w->vars);
 	if (ps->platform.len)
 		rc = image_platform_parse(ps->platform, &platform, err);
@@ -218,13 +239,14 @@ static int from(struct build *w, const struct plan_stage *ps, struct json *out_t
 		return rc;
 	w->stage_platform = platform;
 	if (ps->base == PLAN_STAGE)
-		w->id = w->stages[ps->base_stage].id;
+		id = w->stages[ps->base_stage].id;
 	else if (ps->base == PLAN_IMAGE)
-		rc = builder_image_need(w, ps->image, ps->platform.len ? &platform : NULL, &w->id, err);
-	rc = rc < 0 ? rc : builder_base_load(w->b, &w->id, w->a, &base, err);
+		rc = builder_image_need(w, ps->image, ps->platform.len ? &platform : NULL, &id, err);
+	rc = rc < 0 ? rc : builder_base_load(w->b, &id, w->a, &base, err);
 	if (rc < 0)
 		return rc;
-	if (w->id.text[0])
+	id_set(w, id);
+	if (id.text[0])
 		w->stage_platform = base.platform;
 	builder_config_begin(&w->c, &base.config, out_triggers);
 	return 0;
@@ -292,8 +314,10 @@ static int stage_run(struct build *w, unsigned at, struct err *err)
 		rc = labels(w, n, err);
 	if (rc < 0)
 		return rc;
+	pthread_mutex_lock(&w->b->mutex);
 	st->done = true;
 	st->id = w->id;
+	pthread_mutex_unlock(&w->b->mutex);
 	return 0;
 }
 
@@ -480,9 +504,15 @@ int builder_build(struct builder *b, const struct builder_params *p, struct imag
 	if (rc == 0) {
 		w.c = (struct config){ .a = &a, .escape = w.file.escape, .vars = &w.vars };
 		w.stages = arena_zalloc(&a, (w.plan.n + 1) * sizeof(*w.stages));
+		pthread_mutex_lock(&b->mutex);
+		list_push(&b->builds, &w.link);
+		pthread_mutex_unlock(&b->mutex);
 		w.steps = w.plan.steps + (json_is(p->labels, JSON_OBJECT) ? p->labels->n : 0);
 		sources_find(&w);
 		rc = stages_run(&w, out_id, err);
+		pthread_mutex_lock(&b->mutex);
+		list_remove(&w.link);
+		pthread_mutex_unlock(&b->mutex);
 		if (rc < 0 && rc != -ERR_CANCELLED)
 			where(&w);
 	}

@@ -244,6 +244,9 @@ struct builder_params { /* borrowed for the call */
 int builder_build(struct builder *b, const struct builder_params *p, struct image_digest *out_id, int *out_code,
 	struct buf *out_advice, struct err *err);
 
+/* Does a build that runs stand on this image? Any thread; for whoever removes images. */
+bool builder_uses_image(struct builder *b, const struct image_digest *id);
+
 /* What the builder keeps beside images: folders of cache mounts. */
 struct builder_cache {
 	struct span id;

@@ -133,7 +133,8 @@ static struct span name_of(struct span url)
 	(void)span_split(path, '?', &path, &rest);
 	path = span_from(path, (size_t)span_find(path, SPAN("://")) + 3);
 	ptrdiff_t slash = span_chr(path, '/');
-	return slash < 0 ? SPAN_EMPTY : span_from(path, (size_t)span_rchr(path, '/') + 1);
+	path = slash < 0 ? SPAN_EMPTY : span_from(path, (size_t)span_rchr(path, '/') + 1);
+	return span_is(path, ".") || span_is(path, "..") ? SPAN_EMPTY : path;
 }
 
 static int fetch(struct fetch *f, struct err *err)

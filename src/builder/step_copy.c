@@ -516,6 +516,7 @@ static int item_write(struct build *w, struct layer *l, struct copy *c, struct s
 		to = to.len ? arena_printf(w->a, "%.*s/%.*s", SPAN_ARG(to), SPAN_ARG(s->name)) : s->name;
 		struct span real;
 		rc = builder_layer_resolve(l, to, false, &real, &is, err);
+		to = rc < 0 ? to : real; /* a name of a here-document or a URL may hold ".." */
 		if (rc == 0 && is == LAYER_FOLDER)
 			return err_set(err, ERR_INVALID_REQUEST, "failed to copy files: cannot overwrite directory /%.*s with a file",
 				SPAN_ARG(to));

@@ -147,6 +147,7 @@ int builder_open(const struct builder_opts *o, struct builder **out, struct err 
 	pthread_mutex_init(&b->mutex, NULL);
 	pthread_cond_init(&b->changed, NULL);
 	list_init(&b->mounts);
+	list_init(&b->builds);
 	buf_printf(&path, "%s/cache", o->dir);
 	int rc = io_mkdirs(AT_FDCWD, b->work, 0700, err);
 	rc = rc < 0 ? rc : io_mkdirs(AT_FDCWD, buf_cstr(&path), 0700, err);
@@ -163,7 +164,7 @@ void builder_close(struct builder *b)
 {
 	if (!b)
 		return;
-	assert(list_empty(&b->mounts));
+	assert(list_empty(&b->mounts) && list_empty(&b->builds));
 	map_done(&b->keys);
 	arena_done(&b->keys_arena);
 	pthread_cond_destroy(&b->changed);

@@ -19,6 +19,7 @@ struct builder {
 	struct map keys;       /* image id → 32 bytes of its cache key; all zeros: it was not built */
 	struct arena keys_arena;
 	struct list mounts;    /* struct cache_hold: cache mounts in use */
+	struct list builds;    /* struct build, running: their ids and those of their stages */
 	uint64_t next;
 };
 
@@ -128,6 +129,7 @@ struct stage {
 	struct span author;
 };
 struct build {
+	struct list link;
 	struct builder *b;
 	const struct builder_params *p;
 	struct arena *a;

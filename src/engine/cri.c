@@ -1,4 +1,5 @@
 /* The other face: the CRI of --cri-host, over the same images, layers and workers. */
+#include "builder/builder.h"
 #include "cri/cri.h"
 
 #include <fcntl.h>
@@ -30,6 +31,10 @@ bool engine_image_used(void *engine, const struct image_digest *id, bool only_ru
 		found = true;
 	}
 	pthread_mutex_unlock(&e->cri_lock);
+	if (!found && e->builder && builder_uses_image(e->builder, id)) {
+		(void)snprintf(out_container, 65, "of a build");
+		*out_running = found = true;
+	}
 	return found;
 }
 

@@ -180,7 +180,7 @@ void engine_info_networks(struct engine_call *c, struct json *info);
 /* cri.c: the other face */
 int engine_cri_open(struct engine *e, struct err *err);
 void engine_cri_close(struct engine *e);
-/* image_remove_params.used: containers of both faces; arg is the engine. */
+/* image_remove_params.used: containers of both faces, and builds that stand on it; arg is the engine. */
 bool engine_image_used(void *engine, const struct image_digest *id, bool only_running, char out_container[65], bool *out_running);
 void engine_network_event(void *engine, const struct network_event *ev);
 

@@ -396,6 +396,20 @@ def test_many_files(knarr):
     assert time.time() - began < 20
 
 
+def test_pruning_leaves_a_running_build_alone(knarr):
+    s = begin(knarr, context_of("FROM busybox\nLABEL alone=1\nRUN echo be''gun; sleep 2\nRUN echo 2 >/f\n"), "nocache=1")
+    read_until(s, b"begun")
+    knarr.cli("image", "prune", "-f")
+    knarr.api("POST", "/build/prune")
+    assert b"Successfully built" in read_until(s, b"uccessfully built", 30)
+    s.close()
+
+
+def test_names_that_climb(knarr):
+    r = post(knarr, context_of("FROM busybox\nRUN mkdir -p /d/e\nCOPY <<../../../up /d/e/\nx\n../../../up\nRUN cat /up && ! ls /d/e/up\n"))
+    assert b"Successfully built" in r.body or b"invalid" in r.body, r.body
+
+
 def test_builds_at_once(knarr):
     """Several builds of the same and of other files, side by side, with a locked cache mount between them."""
     texts = [f"FROM busybox\nRUN --mount=type=cache,target=/c,sharing=locked,id=race cat /c/n 2>/dev/null; echo {i % 3} >>/c/n\nCOPY x /x\n"
