@@ -1,26 +1,11 @@
 """A node whose kubelet the API server may talk to: what the tests of logs, streams and volumes share."""
 import glob
-import http.client
 import json
 import os
-import shutil
-import socket
 import subprocess
 
 from harness import make_certificates
-from node import CNI, IMAGE, Node, image, until
-
-APPLETS = "sh sleep cat echo ls env true touch rm test httpd head stat ps readlink"
-
-
-class Unix(http.client.HTTPConnection):
-    def __init__(self, path):
-        super().__init__("localhost", timeout=60)
-        self.path = path
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.connect(self.path)
+from node import Node, until
 
 
 class Serving(Node):
@@ -39,31 +24,6 @@ class Serving(Node):
                                                              "name": "system:kubelet-api-admin"},
             "subjects": [{"kind": "User", "name": "client", "apiGroup": "rbac.authorization.k8s.io"}]})
         super().start_kubelet("--client-ca-file", f"{self.dir}/ca.crt", *self.kubelet_flags, *more)
-
-    def start_runtime(self):
-        """containerd, or with KUBELET_TEST_RUNTIME=knarr our own engine."""
-        if os.environ.get("KUBELET_TEST_RUNTIME") != "knarr":
-            return super().start_runtime()
-        d = self.d
-        for sub in ("run", "cni/net.d", "cni/state"):
-            os.makedirs(f"{d}/{sub}", exist_ok=True)
-        open(f"{d}/cni/net.d/10-pods.conflist", "w").write(CNI % f"{d}/cni/state")
-        self.endpoint = f"unix://{d}/run/cri.sock"
-        self.containerd = subprocess.Popen(
-            [self.knarr, "engine", "--data-dir", f"{d}/engine", "--host", f"unix://{d}/run/docker.sock", "--cri-host", self.endpoint,
-             "--cni-conf-dir", f"{d}/cni/net.d", "--cni-bin-dir", "/usr/lib/cni"], stdout=open(f"{d}/containerd.log", "ab"), stderr=subprocess.STDOUT)
-        busybox = open(shutil.which("busybox"), "rb").read()
-        image(f"{d}/box.tar", IMAGE, {"bin/busybox": (busybox, 0o755), **{f"bin/{n}": "busybox" for n in APPLETS.split()},
-                                      "etc/passwd": (b"root:x:0:0::/root:/bin/sh\nweb:x:1000:1000::/home:/bin/sh\n", 0o644)},
-              {"Cmd": ["/bin/sh"], "Env": ["PATH=/bin"]})
-
-        def load():
-            c = Unix(f"{d}/run/docker.sock")
-            c.request("POST", "/images/load", open(f"{d}/box.tar", "rb").read(), {"Content-Type": "application/x-tar"})
-            return c.getresponse().status
-        if until(load, 200) != 200:
-            self.show()
-            raise RuntimeError("the engine takes no image")
 
     def kubectls(self):
         """The one of the suite; in long form every version beside it, else the oldest too."""
