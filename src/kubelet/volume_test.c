@@ -254,8 +254,8 @@ static void test_failures(void **state)
 		"FailedMount MountVolume.SetUp failed for volume \"cm\" : configmap \"c\" not found\n",
 		"FailedMount MountVolume.SetUp failed for volume \"h\" : hostPath type check failed: /nope is not a directory\n",
 		"err=no volume plugin matched\n",
-		"FailedMount Unable to attach or mount volumes: unmounted volumes=[pvc], unattached volumes=[], failed to process volumes=[pvc]: "
-		"error processing PVC d/cl: failed to fetch PVC from API server: persistentvolumeclaims \"cl\" not found\n",
+		("FailedMount Unable to attach or mount volumes: unmounted volumes=[pvc], unattached volumes=[], failed to process volumes=[pvc]: "
+		"error processing PVC d/cl: failed to fetch PVC from API server: persistentvolumeclaims \"cl\" not found\n"),
 	};
 	for (unsigned i = 0; i < ARRAY_LEN(said); i++)
 		if (!strstr(buf_cstr(&w.events), said[i]))
