@@ -12,18 +12,25 @@ struct node {
 	struct loop_task leave; /* the client may not go inside one of its callbacks */
 };
 
-static bool ready(const struct json *object)
+/* True, and said since we began: what a kubelet of the last time said is stored too, and nobody takes it back in the first
+ * minute. */
+static bool ready(const struct node *n, const struct json *object)
 {
-	JSON_EACH_ITEM(json_path(object, "status", "conditions", NULL), c)
+	JSON_EACH_ITEM(json_path(object, "status", "conditions", NULL), c) {
+		struct span at = json_span(json_getl(c, "lastHeartbeatTime"));
+		int64_t said_s;
+		int32_t ns;
 		if (span_is(json_span(json_getl(c, "type")), "Ready"))
-			return span_is(json_span(json_getl(c, "status")), "True");
+			return span_is(json_span(json_getl(c, "status")), "True") && time_parse(at.ptr, at.len, &said_s, &ns) == 0 &&
+			       said_s >= n->server->began_s;
+	}
 	return false;
 }
 
 static void on_added(struct client_informer *inf, struct client_item *it, const struct json *object, void *arg)
 {
 	struct node *n = arg;
-	if (ready(object))
+	if (ready(n, object))
 		loop_defer(n->server->loop, &n->leave);
 }
 

@@ -476,7 +476,8 @@ int cluster_server_main(int argc, char **argv)
 	struct cluster_usage u = { .usage = "server [flags]", .about =
 		"Runs a cluster in the foreground. 'knarr up' does it in the background.",
 				   .options = options, .n_options = ARRAY_LEN(options) };
-	struct server s = { .lock = -1, .sockets = { -1, -1, -1, -1 }, .phase = "starting", .began_ms = clock_mono_ms(clock_real()) };
+	struct server s = { .lock = -1, .sockets = { -1, -1, -1, -1 }, .phase = "starting", .began_ms = clock_mono_ms(clock_real()),
+			    .began_s = clock_wall_ns(clock_real()) / NS_PER_S };
 	log_open(2, LOG_INFO, "server");
 	const char *told = getenv("NOTIFY_SOCKET");
 	s.systemd = told ? arena_copy(&s.texts, told, strlen(told)) : NULL;

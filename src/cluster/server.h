@@ -141,7 +141,7 @@ struct server {
 	unsigned n_steps;
 	const char *failed_step, *remedy;
 	struct err failure;
-	int64_t began_ms;
+	int64_t began_ms, began_s; /* monotonic, wall */
 	struct part parts[CLUSTER_PARTS];
 	struct notices notices;
 	struct objects objects;
