@@ -21,6 +21,16 @@ if not os.path.isdir(facts):
 
 bad = 0
 total = 0
+
+
+def beyond(table, row):
+    """What the tables leave out and we have all the same: resource.k8s.io/v1alpha3, which 1.33 serves on demand (decision 0521;
+    its fixtures are in convert_test.c), and what priority that group's APIServices have."""
+    if table == 'group_priorities' and row.get('group') == 'resource.k8s.io':
+        return True
+    return row.get('version') == 'v1alpha3' or str(row.get('type', '')).startswith('resource/v1alpha3.')
+
+
 order_of = {'types': ('group', 'version', 'type'), 'enums': ('group', 'version', 'enum_type'),
             'table_columns': ('group', 'version', 'kind'), 'defaults': ('type',),
             'cri_messages': ('package', 'message'), 'etcd_messages': ('package', 'message')}
@@ -28,6 +38,7 @@ for table in api_schema.Schema.TABLES + api_schema.Schema.PROTO:
     columns, want = api_schema.read_table(os.path.join(facts, table + '.tsv'))
     have = getattr(schema, table)
     key = lambda r: tuple(r[c] for c in columns)
+    have = [r for r in have if not beyond(table, r)]
     w, h = Counter(map(key, want)), Counter(map(key, have))
     for what, rows in (('lost', w - h), ('invented', h - w)):
         for r in list(rows)[:5]:
