@@ -38,6 +38,7 @@ struct kl {
 	struct kl_serving *serving;          /* serving.h; NULL: not begun, or ended */
 	struct span runtime_name, runtime_version;
 	bool stopping, orphans_swept;
+	unsigned folders_out;                /* removals of pods' folders that have begun and are not over */
 };
 
 int64_t kl_now_s(const struct kl *k);

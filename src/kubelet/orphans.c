@@ -6,10 +6,27 @@
 
 #include <dirent.h>
 
+struct orphan {
+	struct kl *k;
+	char uid[];
+};
+
 static void on_purged(void *arg)
 {
-	log_info("folder of a pod that is gone was removed", kv_str("uid", arg));
-	free(arg);
+	struct orphan *o = arg;
+	o->k->folders_out--;
+	log_info("folder of a pod that is gone was removed", kv_str("uid", o->uid));
+	free(o);
+}
+
+static void purge(struct kl *k, const char *uid)
+{
+	size_t len = strlen(uid);
+	struct orphan *o = mem_zalloc(sizeof(*o) + len + 1);
+	o->k = k;
+	memcpy(o->uid, uid, len);
+	k->folders_out++;
+	kl_volumes_purge(k->volumes, span_of(o->uid), on_purged, o);
 }
 
 static void pods(struct kl *k)
@@ -19,7 +36,7 @@ static void pods(struct kl *k)
 	DIR *d = opendir(buf_cstr(&path));
 	for (struct dirent *e; d && (e = readdir(d));)
 		if (e->d_name[0] != '.' && !map_get(&k->pods, span_of(e->d_name)))
-			kl_volumes_purge(k->volumes, span_of(e->d_name), on_purged, mem_dup(e->d_name, strlen(e->d_name)));
+			purge(k, e->d_name);
 	if (d)
 		(void)closedir(d);
 }

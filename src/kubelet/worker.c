@@ -238,13 +238,16 @@ static void on_volumes_gone(void *arg)
 {
 	struct kl_worker *w = arg;
 	w->volumes_closing = false;
+	w->pod->k->folders_out--;
 	kl_worker_wake(w);
 }
 
 static void on_purged(void *arg)
 {
-	((struct kl_worker *)arg)->purged = true;
-	kl_worker_wake(arg);
+	struct kl_worker *w = arg;
+	w->purged = true;
+	w->pod->k->folders_out--;
+	kl_worker_wake(w);
 }
 
 static void forget(struct kl_worker *w)
@@ -253,6 +256,7 @@ static void forget(struct kl_worker *w)
 	auto_buf struct buf logs = {};
 	if (!w->purging) {
 		w->purging = true;
+		p->k->folders_out++;
 		kl_volumes_purge(p->k->volumes, p->uid, on_purged, w);
 	}
 	if (!w->purged)
@@ -276,6 +280,7 @@ static void step_end(struct kl_worker *w)
 			return;
 		if (p->volumes) {
 			w->volumes_closing = true;
+			p->k->folders_out++;
 			kl_volumes_close(take(&p->volumes), on_volumes_gone, w);
 		}
 		if (w->volumes_closing)
