@@ -18,15 +18,8 @@ struct kl_volumes *kl_volumes_new(const struct kl_volumes_params *p)
 {
 	struct kl_volumes *v = mem_new(struct kl_volumes);
 	v->p = *p;
+	list_init(&v->removals);
 	return v;
-}
-
-void kl_volumes_free(struct kl_volumes *v)
-{
-	if (!v)
-		return;
-	loop_pool_free(v->pool);
-	free(v);
 }
 
 int64_t kl_vol_now_ns(const struct vol *v)
@@ -649,9 +642,10 @@ unsigned kl_volumes_n(const struct kl_volumes_pod *p)
 
 /* A removal: on the worker, repeated until it is done. */
 struct removal {
+	struct list link;
 	struct loop_work work;
 	struct loop_timer again;
-	struct kl_volumes *v;
+	struct kl_volumes *v; /* NULL: forgotten while the worker had it */
 	char *dir[2]; /* owned */
 	unsigned failures;
 	struct err why;
@@ -667,19 +661,30 @@ static void removal_run(struct loop_work *w)
 			(void)kl_tree_remove(r->dir[i], &r->why);
 }
 
+static void removal_free(struct removal *r)
+{
+	list_remove(&r->link);
+	err_done(&r->why);
+	free(r->dir[0]);
+	free(r->dir[1]);
+	free(r);
+}
+
 static void removal_done(struct loop_work *w)
 {
 	struct removal *r = container_of(w, struct removal, work);
+	if (!r->v)
+		return removal_free(r);
 	if (r->why.class) {
 		log_warn("volumes cannot be removed", kv_str("dir", r->dir[0]), kv_err(&r->why));
 		err_done(&r->why);
 		loop_timer_start(&r->again, backoff_ms(r->failures++));
 		return;
 	}
-	r->gone(r->arg);
-	free(r->dir[0]);
-	free(r->dir[1]);
-	free(r);
+	void (*gone)(void *) = r->gone;
+	void *arg = r->arg;
+	removal_free(r);
+	gone(arg);
 }
 
 static void removal_submit(struct loop_timer *t)
@@ -695,6 +700,7 @@ static void remove_begin(struct kl_volumes *v, char *dir, char *dir2, void (*gon
 {
 	struct removal *r = mem_new(struct removal);
 	*r = (struct removal){ .v = v, .dir = { dir, dir2 }, .gone = gone, .arg = arg };
+	list_push(&v->removals, &r->link);
 	loop_timer_init(&r->again, v->p.loop, "remove volumes", removal_submit);
 	loop_timer_start(&r->again, 0);
 }
@@ -737,4 +743,24 @@ void kl_volumes_purge(struct kl_volumes *v, struct span uid, void (*gone)(void *
 	auto_buf struct buf dir = {};
 	buf_printf(&dir, "%.*s/pods/%.*s", SPAN_ARG(v->p.root_dir), SPAN_ARG(uid));
 	remove_begin(v, cstr(buf_span(&dir)), NULL, gone, arg);
+}
+
+/* Removals that are not through go on in the next life: whoever comes finds the folders. */
+void kl_volumes_free(struct kl_volumes *v)
+{
+	if (!v)
+		return;
+	LIST_EACH(&v->removals, r, struct removal, link) {
+		if (loop_timer_running(&r->again)) {
+			loop_timer_stop(&r->again);
+			removal_free(r);
+		} else if (loop_work_cancel(&r->work)) {
+			removal_free(r);
+		} else {
+			list_remove(&r->link);
+			r->v = NULL;
+		}
+	}
+	loop_pool_free(v->pool);
+	free(v);
 }

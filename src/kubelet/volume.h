@@ -41,7 +41,9 @@ struct kl_volumes_params {
 	void (*event)(void *owner, const char *reason, struct span message);
 };
 struct kl_volumes *kl_volumes_new(const struct kl_volumes_params *p);
-void kl_volumes_free(struct kl_volumes *v); /* pods are closed or left, no removal is out; accepts NULL */
+/* Pods are closed or left. Of removals that are not through nothing is told any more; the loop must turn until it has nothing
+ * left. Accepts NULL. */
+void kl_volumes_free(struct kl_volumes *v);
 
 /* uid: as the folder of the pod is called; copied. owner: of the callbacks. */
 struct kl_volumes_pod *kl_volumes_open(struct kl_volumes *v, struct kl_object *o, struct span uid, void *owner);

@@ -36,6 +36,7 @@ struct vol {
 struct kl_volumes {
 	struct kl_volumes_params p;
 	struct loop_pool *pool; /* NULL until something is removed */
+	struct list removals;   /* under way */
 };
 
 struct kl_volumes_pod {

@@ -366,6 +366,34 @@ static void test_claims(void **state)
 	world_done(&w);
 }
 
+static void never(void *arg)
+{
+	fail_msg("told after the end");
+}
+
+/* The kubelet ends while volumes are removed: before the worker had them, and while it has them. */
+static void test_end_while_removing(void **state)
+{
+	for (int turns = 0; turns < 3; turns++) {
+		struct world w;
+		world_init(&w);
+		pod_open(&w, POD("\"containers\":[],\"volumes\":[{\"name\":\"e\",\"emptyDir\":{}}]"));
+		until(&w, kl_volumes_ready(w.pod));
+		kl_volumes_close(w.pod, turns ? on_gone : never, &w); /* a fast worker may be through by then */
+		kl_volumes_purge(w.volumes, SPAN("u1"), turns ? on_gone : never, &w);
+		w.pod = NULL;
+		for (int i = 0; i < turns; i++)
+			(void)loop_turn(w.loop, false);
+		kl_volumes_free(w.volumes);
+		w.volumes = NULL;
+		assert_int_equal(kl_tree_unmount(w.root, NULL), 0);
+		char path[80];
+		(void)snprintf(path, sizeof(path), "%s/pods", w.root);
+		assert_int_equal(kl_tree_remove(path, NULL), 0);
+		world_done(&w);
+	}
+}
+
 /* ---- host paths, trees */
 
 static void test_host_paths(void **state)
@@ -555,6 +583,7 @@ int main(void)
 		cmocka_unit_test(test_token),
 		cmocka_unit_test(test_mounts),
 		cmocka_unit_test(test_claims),
+		cmocka_unit_test(test_end_while_removing),
 		cmocka_unit_test(test_env),
 		cmocka_unit_test(test_expand),
 		cmocka_unit_test(test_services),
