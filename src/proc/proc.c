@@ -78,10 +78,17 @@ static void child_fds(struct plan *p)
 static _Noreturn void child_run(struct plan *p)
 {
 	const struct proc_wish *w = p->w;
-	struct sigaction act = { .sa_handler = SIG_DFL };
+	/* The kernel's own struct, all zero: SIG_DFL. The C library would refuse the two signals that it keeps for itself, and some
+	 * starter may have left those ignored. */
+	static const struct {
+		void *handler;
+		unsigned long flags;
+		void *restorer;
+		uint64_t mask;
+	} plain;
 	sigset_t none;
 	for (int sig = 1; sig < NSIG; sig++)
-		(void)sigaction(sig, &act, NULL); /* KILL, STOP and libc's own refuse: they are as they should be */
+		(void)syscall(SYS_rt_sigaction, sig, &plain, NULL, sizeof(plain.mask)); /* KILL and STOP refuse: they are as they should be */
 	child_fds(p);
 	if (w->group == PROC_GROUP_OWN ? setpgid(0, 0) < 0 : w->group == PROC_GROUP_SESSION && setsid() < 0)
 		child_fail(p, STEP_GROUP);
