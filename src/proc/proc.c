@@ -88,7 +88,7 @@ static _Noreturn void child_run(struct plan *p)
 	} plain;
 	sigset_t none;
 	for (int sig = 1; sig < NSIG; sig++)
-		(void)syscall(SYS_rt_sigaction, sig, &plain, NULL, sizeof(plain.mask)); /* KILL and STOP refuse: they are as they should be */
+		(void)syscall(SYS_rt_sigaction, sig, &plain, NULL, sizeof(plain.mask)); /* KILL and STOP refuse */
 	child_fds(p);
 	if (w->group == PROC_GROUP_OWN ? setpgid(0, 0) < 0 : w->group == PROC_GROUP_SESSION && setsid() < 0)
 		child_fail(p, STEP_GROUP);
