@@ -3,6 +3,7 @@ import os
 import pathlib
 import signal
 import subprocess
+import time
 
 import pytest
 from conftest import groups, need, run, until
@@ -146,11 +147,14 @@ def test_life(docker):
 def test_out_of_memory_is_reported(docker):
     docker("run", "--rm", "--memory", "16m", "--memory-swap", "16m", "t", "/ct", "eat", "200", check=137)
     # The word about it comes from a container that lives on: containerd reads the group's counter after the kernel woke it, and a
-    # group that systemd holds is gone with its last process.
-    docker("run", "-d", "--name", "oom", "--memory", "16m", "--memory-swap", "16m", "t", "/ct", "sleep", "60")
+    # group that systemd holds is gone with its last process. dockerd tells at once, and in the state once the container has ended.
+    began = str(int(time.time()) - 1)
+    docker("run", "-d", "--name", "oom", "--memory", "16m", "--memory-swap", "16m", "t", "/ct", "sleep", "600")
     docker("exec", "oom", "/ct", "eat", "200", check=137)
+    until(lambda: "oom" in docker("events", "--since", began, "--until", str(int(time.time()) + 1), "--filter", "event=oom").stdout)
+    docker("kill", "oom")
     until(lambda: docker("inspect", "-f", "{{.State.OOMKilled}}", "oom").stdout.strip() == "true")
-    docker("rm", "-f", "oom")
+    docker("rm", "oom")
 
 
 def test_create_and_remove_without_start(docker):
