@@ -206,8 +206,9 @@ class Env:
         theirs.close()
         self.spawner = Connection(ours)
 
-    def packet(self, flags=0, fmt=DOCKER, max_bytes=0, max_files=1, rows=0, cols=0, sockets=0, cid="c", log="c.log", root=None):
-        texts = [cid, str(root or self.tmp / "runtime"), None, None, log if fmt else None]
+    def packet(self, flags=0, fmt=DOCKER, max_bytes=0, max_files=1, rows=0, cols=0, sockets=0, cid="c", log="c.log", root=None,
+               attrs=None):
+        texts = [cid, str(root or self.tmp / "runtime"), None, None, log if fmt else None, attrs]
         body = FIXED.pack(flags, max_files, max_bytes, rows, cols, fmt, sockets, 0)
         for t in texts:
             raw = t.encode() + b"\0" if t is not None else b""
