@@ -75,9 +75,10 @@ int container_clear(struct container_engine *e, const char *id, struct err *err)
 void container_exit_set(struct container *c, const struct monitor_exit *end)
 {
 	c->exit_code = end->exit_code;
-	c->finished_ns = end->finished_ns;
 	if (c->started_ns < end->started_ns) /* else it was told already, a little later: see container_adopt */
 		c->started_ns = end->started_ns;
+	/* The beginning is our clock's, when we heard of it; a program that ended by then did not end before it began. */
+	c->finished_ns = MAX(end->finished_ns, c->started_ns);
 	c->oom_killed = end->oom_kills > 0;
 	c->pid = 0;
 	free(c->error);

@@ -205,10 +205,13 @@ static void plan(struct proxy_state *s, struct service *svc, struct proxy_plan *
 	if (!svc->columns)
 		return;
 	LIST_EACH(&svc->slices, l, struct slice, link) {
-		if (n >= ARRAY_LEN(few)) {
+		if (n == ARRAY_LEN(few)) {
+			cap = 4 * ARRAY_LEN(few);
+			many = mem_realloc_n(NULL, cap, sizeof(*many));
+			memcpy(many, few, sizeof(few));
+			slices = many;
+		} else if (n > ARRAY_LEN(few)) {
 			MEM_GROW(many, n, cap);
-			if (n == ARRAY_LEN(few))
-				memcpy(many, few, sizeof(few));
 			slices = many;
 		}
 		slices[n++] = l->columns;
