@@ -196,30 +196,21 @@ static bool claim(void *arg, const struct sys_addr *a, uint8_t protocol, uint16_
 static void plan(struct proxy_state *s, struct service *svc, struct proxy_plan *out)
 {
 	const struct proxy_view view = { .ranges = s->p.ranges, .n_ranges = s->p.n_ranges, .claim = claim, .arg = s };
-	const struct proxy_slice *few[16], **slices = few;
+	const struct proxy_slice **slices = NULL;
 	size_t n = 0, cap = 0;
-	struct proxy_slice const **many = NULL;
 	s->freed |= svc->claims != NULL;
 	claims_drop(s, svc);
 	svc->lost = false;
 	if (!svc->columns)
 		return;
 	LIST_EACH(&svc->slices, l, struct slice, link) {
-		if (n == ARRAY_LEN(few)) {
-			cap = 4 * ARRAY_LEN(few);
-			many = mem_realloc_n(NULL, cap, sizeof(*many));
-			memcpy(many, few, sizeof(few));
-			slices = many;
-		} else if (n > ARRAY_LEN(few)) {
-			MEM_GROW(many, n, cap);
-			slices = many;
-		}
+		MEM_GROW(slices, n, cap);
 		slices[n++] = l->columns;
 	}
 	s->planning = svc;
 	proxy_plan_make(svc->columns, slices, n, &view, &svc->plan, out);
 	s->planning = NULL;
-	free(many);
+	free(slices);
 	if (out->cut)
 		log_warn("a service has more endpoints than are used", kv_str("service", svc->key), kv_u64("used", PROXY_SLOTS_MAX));
 }
