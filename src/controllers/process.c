@@ -16,9 +16,9 @@ struct process {
 	struct health *health;
 	struct cm *cm;
 	struct client_election *election;
-	struct loop_signal term, interrupt;
+	struct loop_ending ending;
 	struct loop_task leaving; /* the client may not go inside one of its callbacks */
-	bool stopping, signals_open;
+	bool stopping;
 	int status;
 };
 
@@ -27,11 +27,7 @@ static void leave(struct process *p)
 	cm_free(p->cm);
 	p->cm = NULL;
 	health_stop(p->health);
-	if (p->signals_open) {
-		loop_signal_close(&p->term, NULL);
-		loop_signal_close(&p->interrupt, NULL);
-		p->signals_open = false;
-	}
+	loop_ending_close(&p->ending);
 	if (p->client)
 		client_free(p->client);
 	p->client = NULL;
@@ -64,16 +60,10 @@ static void stop(struct process *p, int status)
 		loop_defer(p->loop, &p->leaving);
 }
 
-static void on_term(struct loop_signal *s)
+static void on_ending(struct loop_ending *e, int signum)
 {
-	log_info("stopping", kv_i64("signal", SIGTERM));
-	stop(container_of(s, struct process, term), 0);
-}
-
-static void on_interrupt(struct loop_signal *s)
-{
-	log_info("stopping", kv_i64("signal", SIGINT));
-	stop(container_of(s, struct process, interrupt), 0);
+	log_info("stopping", kv_i64("signal", signum));
+	stop(container_of(e, struct process, ending), 0);
 }
 
 static void on_started(struct client_election *e, void *arg)
@@ -119,12 +109,8 @@ static int start(struct process *p, struct err *err)
 					  .port = (unsigned)o->secure_port, .cert_file = o->tls_cert_file, .key_file = o->tls_key_file };
 	if (o->secure_port && (rc = health_new(&hp, &p->health, err)) < 0)
 		return rc;
-	rc = loop_signal_open(&p->term, p->loop, "SIGTERM", SIGTERM, on_term, err);
-	if (rc == 0 && (rc = loop_signal_open(&p->interrupt, p->loop, "SIGINT", SIGINT, on_interrupt, err)) < 0)
-		loop_signal_close(&p->term, NULL);
-	if (rc < 0)
+	if ((rc = loop_ending_open(&p->ending, p->loop, on_ending, err)) < 0)
 		return rc;
-	p->signals_open = true;
 	if (!o->leader_elect) {
 		cm_start(p->cm);
 		return 0;

@@ -66,7 +66,8 @@ struct engine {
 	int pool_threads;
 	char id[40];                      /* of `docker info`: made once, kept in DIR/engine-id */
 	bool stopping;
-	struct loop_signal term, interrupt, hup;
+	struct loop_ending ending;
+	struct loop_signal hup;
 	struct arena texts;               /* paths that the parts borrow for as long as they live */
 };
 

@@ -309,14 +309,9 @@ static void stop(struct engine *e)
 	http_server_stop(e->server, STOP_MS, on_stopped, e);
 }
 
-static void on_term(struct loop_signal *s)
+static void on_ending(struct loop_ending *ending, int signum)
 {
-	stop(container_of(s, struct engine, term));
-}
-
-static void on_interrupt(struct loop_signal *s)
-{
-	stop(container_of(s, struct engine, interrupt));
+	stop(container_of(ending, struct engine, ending));
 }
 
 /* New certificates; what else the settings say needs a restart, which disturbs no container. */
@@ -333,9 +328,7 @@ static void on_hup(struct loop_signal *s)
 
 static int signals_open(struct engine *e, struct err *err)
 {
-	int rc = loop_signal_open(&e->term, e->loop, "SIGTERM", SIGTERM, on_term, err);
-	if (rc == 0)
-		rc = loop_signal_open(&e->interrupt, e->loop, "SIGINT", SIGINT, on_interrupt, err);
+	int rc = loop_ending_open(&e->ending, e->loop, on_ending, err);
 	if (rc == 0)
 		rc = loop_signal_open(&e->hup, e->loop, "SIGHUP", SIGHUP, on_hup, err);
 	return rc;
@@ -343,10 +336,9 @@ static int signals_open(struct engine *e, struct err *err)
 
 static void signals_close(struct engine *e)
 {
-	struct loop_signal *all[] = { &e->term, &e->interrupt, &e->hup };
-	for (size_t i = 0; i < ARRAY_LEN(all); i++)
-		if (all[i]->handle)
-			loop_signal_close(all[i], NULL);
+	loop_ending_close(&e->ending);
+	if (e->hup.handle)
+		loop_signal_close(&e->hup, NULL);
 }
 
 /* ---- the whole ---- */

@@ -23,10 +23,9 @@ struct process {
 	struct kl k;
 	struct kl_options o;
 	struct client_config config;
-	struct loop_signal term, interrupt;
+	struct loop_ending ending;
 	struct loop_task leaving;
 	struct kl_bootstrap *bootstrap; /* NULL = over, or not needed */
-	bool signals_open;
 	int status;
 	char ips[2][46];
 };
@@ -53,11 +52,7 @@ static void leave(struct process *p)
 	kl_node_free(k->node);
 	if (k->events)
 		client_recorder_free(k->events);
-	if (p->signals_open) {
-		loop_signal_close(&p->term, NULL);
-		loop_signal_close(&p->interrupt, NULL);
-		p->signals_open = false;
-	}
+	loop_ending_close(&p->ending);
 	if (k->client)
 		client_free(k->client);
 	if (k->http)
@@ -100,14 +95,9 @@ static void stop(struct process *p)
 	loop_defer(p->k.loop, &p->leaving);
 }
 
-static void on_term(struct loop_signal *s)
+static void on_ending(struct loop_ending *e, int signum)
 {
-	stop(container_of(s, struct process, term));
-}
-
-static void on_interrupt(struct loop_signal *s)
-{
-	stop(container_of(s, struct process, interrupt));
+	stop(container_of(e, struct process, ending));
 }
 
 /* The node's addresses: as told, else those that packets to the API server, or out of the machine, would leave with. */
@@ -202,15 +192,6 @@ static int start(struct process *p, struct err *err)
 	return rc;
 }
 
-static int signals(struct process *p, struct err *err)
-{
-	int rc = loop_signal_open(&p->term, p->k.loop, "SIGTERM", SIGTERM, on_term, err);
-	if (rc == 0 && (rc = loop_signal_open(&p->interrupt, p->k.loop, "SIGINT", SIGINT, on_interrupt, err)) < 0)
-		loop_signal_close(&p->term, NULL);
-	p->signals_open = rc == 0;
-	return rc;
-}
-
 static void failed(struct process *p, const struct err *err)
 {
 	(void)fprintf(stderr, "Error: %s\n", err_msg(err));
@@ -233,7 +214,7 @@ static void on_bootstrapped(int rc, const struct err *why, void *arg)
 static int begin(struct process *p, struct err *err)
 {
 	const struct kl_options *o = &p->o;
-	int rc = signals(p, err);
+	int rc = loop_ending_open(&p->ending, p->k.loop, on_ending, err);
 	if (rc < 0 || !o->bootstrap_kubeconfig.len || !o->kubeconfig.len)
 		return rc < 0 ? rc : start(p, err);
 	const struct kl_bootstrap_params bp = { .loop = p->k.loop, .kubeconfig = o->kubeconfig, .bootstrap = o->bootstrap_kubeconfig,

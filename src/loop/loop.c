@@ -441,6 +441,32 @@ int loop_signal_open(struct loop_signal *s, struct loop *l, const char *name, in
 	return 0;
 }
 
+static void ending_came(struct loop_signal *s)
+{
+	struct loop_ending *e = s->signum == SIGTERM ? container_of(s, struct loop_ending, term) :
+						       container_of(s, struct loop_ending, interrupt);
+	e->fn(e, s->signum);
+}
+
+int loop_ending_open(struct loop_ending *e, struct loop *l, void (*fn)(struct loop_ending *e, int signum), struct err *err)
+{
+	e->fn = fn;
+	int rc = loop_signal_open(&e->term, l, "SIGTERM", SIGTERM, ending_came, err);
+	if (rc == 0)
+		rc = loop_signal_open(&e->interrupt, l, "SIGINT", SIGINT, ending_came, err);
+	if (rc < 0)
+		loop_ending_close(e);
+	return rc;
+}
+
+void loop_ending_close(struct loop_ending *e)
+{
+	if (e->term.handle)
+		loop_signal_close(&e->term, NULL);
+	if (e->interrupt.handle)
+		loop_signal_close(&e->interrupt, NULL);
+}
+
 void loop_signal_close(struct loop_signal *s, void (*closed)(struct loop_signal *s))
 {
 	assert(s->handle);

@@ -159,6 +159,17 @@ int loop_signal_open(struct loop_signal *s, struct loop *l, const char *name, in
 	void (*fn)(struct loop_signal *s), struct err *err);
 void loop_signal_close(struct loop_signal *s, void (*closed)(struct loop_signal *s));
 
+/*
+ * SIGTERM and SIGINT, either of which asks a process to end. fn gets the number.
+ * Zero it before; the memory must outlive the loop.
+ */
+struct loop_ending {
+	void (*fn)(struct loop_ending *e, int signum);
+	struct loop_signal term, interrupt;
+};
+int loop_ending_open(struct loop_ending *e, struct loop *l, void (*fn)(struct loop_ending *e, int signum), struct err *err);
+void loop_ending_close(struct loop_ending *e); /* harmless when it is not open */
+
 struct loop_child {
 	struct loop_fd fd;
 	/* status as waitpid gives it, or -1 when the process was not our child (its end is known, its status is not).

@@ -418,6 +418,33 @@ static void test_signal(void **state)
 	loop_free(l);
 }
 
+static void ending_seen(struct loop_ending *e, int signum)
+{
+	trace_add(signum == SIGTERM ? "TERM" : "INT");
+	if (signum == SIGTERM) {
+		raise(SIGINT);
+		return;
+	}
+	struct loop *l = e->term.loop;
+	loop_ending_close(e);
+	loop_ending_close(e);
+	loop_release(l);
+}
+
+static void test_ending(void **state)
+{
+	auto_err struct err err = ERR_INIT;
+	struct loop *l = loop_make(NULL);
+	struct loop_ending e = {};
+	loop_ending_close(&e);
+	assert_int_equal(loop_ending_open(&e, l, ending_seen, &err), 0);
+	loop_hold(l);
+	raise(SIGTERM);
+	loop_run(l);
+	assert_trace("TERM INT");
+	loop_free(l);
+}
+
 static int child_status;
 
 static void child_seen(struct loop_child *c, int status, const struct rusage *used)
@@ -708,7 +735,7 @@ int main(void)
 		cmocka_unit_test(test_close_inside_callback),
 		cmocka_unit_test(test_hangup_is_seen_without_reading),
 		cmocka_unit_test(test_unpollable_is_an_error),
-		cmocka_unit_test(test_signal),
+		cmocka_unit_test(test_signal), cmocka_unit_test(test_ending),
 		cmocka_unit_test(test_children),
 		cmocka_unit_test(test_watches_share_a_folder),
 		cmocka_unit_test(test_messages_from_threads),

@@ -36,10 +36,10 @@ struct process {
 	struct proxy_health *health;
 	struct metrics *metrics;
 	struct metrics_table *table;
-	struct loop_signal term, interrupt;
+	struct loop_ending ending;
 	struct loop_task leaving, nodes_due;
 	struct loop_timer nodes_retry;
-	bool signals_open, kernel_open, stopping, services_synced, slices_synced, begun, told;
+	bool kernel_open, stopping, services_synced, slices_synced, begun, told;
 	int status;
 	char zone[128], id[9], name[256];
 	struct sys_prefix pods[RANGES_MAX], ranges[RANGES_MAX];
@@ -207,11 +207,7 @@ static void leave(struct process *p)
 	loop_timer_stop(&p->nodes_retry);
 	proxy_nodes_free(p->nodes);
 	p->nodes = NULL;
-	if (p->signals_open) {
-		loop_signal_close(&p->term, NULL);
-		loop_signal_close(&p->interrupt, NULL);
-		p->signals_open = false;
-	}
+	loop_ending_close(&p->ending);
 	client_free(p->client);
 	p->client = NULL;
 }
@@ -230,14 +226,9 @@ static void stop(struct process *p, int status)
 	loop_defer(p->loop, &p->leaving);
 }
 
-static void on_term(struct loop_signal *s)
+static void on_ending(struct loop_ending *e, int signum)
 {
-	stop(container_of(s, struct process, term), 0);
-}
-
-static void on_interrupt(struct loop_signal *s)
-{
-	stop(container_of(s, struct process, interrupt), 0);
+	stop(container_of(e, struct process, ending), 0);
 }
 
 /* ---- services and slices */
@@ -451,12 +442,8 @@ static int start(struct process *p, struct err *err)
 						.metrics_address = p->metrics_address, .metrics_port = p->metrics_port };
 	if ((rc = proxy_health_new(&hp, &p->health, err)) < 0)
 		return rc;
-	rc = loop_signal_open(&p->term, p->loop, "SIGTERM", SIGTERM, on_term, err);
-	if (rc == 0 && (rc = loop_signal_open(&p->interrupt, p->loop, "SIGINT", SIGINT, on_interrupt, err)) < 0)
-		loop_signal_close(&p->term, NULL);
-	if (rc < 0)
+	if ((rc = loop_ending_open(&p->ending, p->loop, on_ending, err)) < 0)
 		return rc;
-	p->signals_open = true;
 	p->nodes_inf = client_informer_new(&(struct client_informer_params){
 		.client = p->client, .kind = CLIENT_KIND("", "v1", "nodes", false), .no_bytes = true, .added = on_node,
 		.changed = on_node_changed, .removed = on_node_gone, .synced = on_nodes, .broken = on_broken, .arg = p });

@@ -10,9 +10,9 @@ struct process {
 	struct client *client;
 	struct scheduler *scheduler;
 	struct client_election *election;
-	struct loop_signal term, interrupt;
+	struct loop_ending ending;
 	struct loop_task leaving; /* the client may not go inside one of its callbacks */
-	bool stopping, signals_open;
+	bool stopping;
 	int status;
 	/* flags */
 	const char *kubeconfig, *master, *lease_ns, *lease_name;
@@ -107,11 +107,7 @@ static void leave(struct process *p)
 {
 	scheduler_free(p->scheduler);
 	p->scheduler = NULL;
-	if (p->signals_open) {
-		loop_signal_close(&p->term, NULL);
-		loop_signal_close(&p->interrupt, NULL);
-		p->signals_open = false;
-	}
+	loop_ending_close(&p->ending);
 	client_free(p->client);
 	p->client = NULL;
 }
@@ -143,14 +139,9 @@ static void stop(struct process *p, int status)
 		loop_defer(p->loop, &p->leaving);
 }
 
-static void on_term(struct loop_signal *s)
+static void on_ending(struct loop_ending *e, int signum)
 {
-	stop(container_of(s, struct process, term), 0);
-}
-
-static void on_interrupt(struct loop_signal *s)
-{
-	stop(container_of(s, struct process, interrupt), 0);
+	stop(container_of(e, struct process, ending), 0);
 }
 
 static void on_started(struct client_election *e, void *arg)
@@ -180,12 +171,8 @@ static int start(struct process *p, struct err *err)
 	if (rc < 0)
 		return rc;
 	p->scheduler = scheduler_new(p->loop, p->client);
-	rc = loop_signal_open(&p->term, p->loop, "SIGTERM", SIGTERM, on_term, err);
-	if (rc == 0 && (rc = loop_signal_open(&p->interrupt, p->loop, "SIGINT", SIGINT, on_interrupt, err)) < 0)
-		loop_signal_close(&p->term, NULL);
-	if (rc < 0)
+	if ((rc = loop_ending_open(&p->ending, p->loop, on_ending, err)) < 0)
 		return rc;
-	p->signals_open = true;
 	if (!p->leader_elect) {
 		scheduler_start(p->scheduler);
 		return 0;
