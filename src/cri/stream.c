@@ -14,13 +14,13 @@ void cri_ticket_free(struct cri_ticket *t)
 /* No timer: who is late finds out by asking, and who makes a new one clears away. */
 static void expired_drop(struct cri *c)
 {
-	while (!list_empty(&c->tickets)) {
-		struct cri_ticket *t = LIST_FIRST(&c->tickets, struct cri_ticket, link);
-		if (t->until_ms > loop_now_ms(c->p.loop))
-			return;
+	struct cri_ticket *t;
+	while ((t = LIST_POP(&c->tickets, struct cri_ticket, link)) && t->until_ms <= loop_now_ms(c->p.loop)) {
 		c->n_tickets--;
 		cri_ticket_free(t);
 	}
+	if (t)
+		list_push_front(&c->tickets, &t->link);
 }
 
 static struct cri_ticket *ticket_new(struct cri_call *k, enum cri_stream_kind kind, struct span id)
@@ -210,7 +210,8 @@ void cri_streams_cut(struct cri *c)
 
 void cri_streams_free(struct cri *c)
 {
-	while (!list_empty(&c->tickets))
-		cri_ticket_free(LIST_FIRST(&c->tickets, struct cri_ticket, link));
+	struct cri_ticket *t;
+	while ((t = LIST_POP(&c->tickets, struct cri_ticket, link)))
+		cri_ticket_free(t);
 	http_server_free(c->streams);
 }

@@ -172,9 +172,6 @@ static const struct kl_container *running(const struct kl_pod *p, const char *id
 
 void kl_rotation_look(struct kl_rotation *r, const struct kl_pod *p)
 {
-	LIST_EACH(&r->all, w, struct watched, link)
-		if (span_is(p->uid, w->uid) && !running(p, w->id))
-			drop(w);
 	LIST_EACH(&p->containers, c, const struct kl_container, link) {
 		bool known = false;
 		if (c->state != KL_RUNNING || !c->log_path.len || c->log_path.len > PATH_MAX - 32)
@@ -196,6 +193,9 @@ void kl_rotation_look(struct kl_rotation *r, const struct kl_pod *p)
 		else
 			watch(w);
 	}
+	LIST_EACH(&r->all, w, struct watched, link)
+		if (span_is(p->uid, w->uid) && !running(p, w->id))
+			drop(w);
 }
 
 void kl_rotation_forget(struct kl_rotation *r, const struct kl_pod *p)

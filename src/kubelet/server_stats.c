@@ -530,6 +530,7 @@ enum what { CPU, WORKING_SET, STARTED, USAGE, RSS, FS_USED, LAST_SEEN };
 
 static bool value_of(const struct kl_container *c, const struct sample *s, enum what w, double *v, int64_t *ts)
 {
+	const int64_t seen_s = s->cpu_ts / NS_PER_S; /* whole seconds, as cAdvisor tells it */
 	*ts = w == CPU ? s->cpu_ts : s->memory_ts;
 	switch (w) {
 	case CPU: *v = (double)s->cpu_ns / 1e9; return s->cpu_ts;
@@ -538,7 +539,7 @@ static bool value_of(const struct kl_container *c, const struct sample *s, enum 
 	case RSS: *v = (double)s->rss; return s->memory_ts;
 	case FS_USED: *ts = s->fs_ts; *v = (double)s->fs_used; return s->fs_ts;
 	case STARTED: *ts = 0; *v = (double)c->started_ns / 1e9; return c->started_ns;
-	case LAST_SEEN: *v = (double)(s->cpu_ts / NS_PER_S); return s->cpu_ts;
+	case LAST_SEEN: *v = (double)seen_s; return s->cpu_ts;
 	}
 	return false;
 }
