@@ -106,7 +106,7 @@ static int work_sweep(struct builder *b, struct err *err)
 		const char *name;
 	} *list = NULL;
 	while ((e = readdir(d)))
-		if (strcmp(e->d_name, ".") && strcmp(e->d_name, "..")) {
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) {
 			struct item *i = arena_new(&names, struct item);
 			*i = (struct item){ list, arena_cstr(&names, span_of(e->d_name)) };
 			list = i;

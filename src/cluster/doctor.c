@@ -64,10 +64,11 @@ static enum verdict look_root(struct patient *p)
 static enum verdict look_kernel(struct patient *p)
 {
 	struct utsname u;
-	unsigned major = 0, minor = 0;
 	if (uname(&u) < 0)
 		return WELL;
-	(void)sscanf(u.release, "%u.%u", &major, &minor);
+	char *rest;
+	unsigned long major = strtoul(u.release, &rest, 10);
+	unsigned long minor = *rest == '.' ? strtoul(rest + 1, NULL, 10) : 0;
 	buf_printf(&p->what, "Linux %s", u.release);
 	if (major > 5 || (major == 5 && minor >= 10))
 		return WELL;
