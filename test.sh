@@ -5,6 +5,8 @@
 # Each suite in tests/suites/NN-name prints its own output and ends with a line `N passed, N failed, N skipped`;
 # this script adds them up and closes with the same line. A skip says why.
 set -uo pipefail
+# A shell's background job ignores SIGINT, and so would everything that is started here; some tests send it.
+[ -n "${KNARR_TEST_SIGNALS:-}" ] || KNARR_TEST_SIGNALS=1 exec env --default-signal=INT,QUIT "$0" "$@"
 cd "$(dirname "$0")" || exit 1
 long=0
 only=

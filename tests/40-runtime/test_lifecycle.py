@@ -352,11 +352,12 @@ def test_a_failing_poststart_hook_stops_the_container(rt):
 
 
 def test_hook_timeout(rt):
-    rt.config["hooks"] = {"prestart": [{"path": "/bin/sleep", "args": ["sleep", "1000"], "timeout": 1}]}
+    seconds = str(100000 + os.getpid())  # another run of this test beside us has another
+    rt.config["hooks"] = {"prestart": [{"path": "/bin/sleep", "args": ["sleep", seconds], "timeout": 1}]}
     t = time.time()
     r = rt.create("sleep", "100", check=1)
     assert "ran past specified timeout of 1 s" in r.err and time.time() - t < 5
-    assert not processes_with("sleep\0001000")
+    assert not processes_with("sleep\000" + seconds)
 
 
 def test_hook_that_ends_in_time_without_pidfds(rt, helpers):
