@@ -114,7 +114,7 @@ struct builder_file {
 };
 /* INVALID_REQUEST with Docker's words: "dockerfile parse error on line 3: unknown instruction: FORM (did you mean FROM?)". */
 int builder_file_parse(struct span text, struct arena *a, struct builder_file *out, struct err *err);
-/* One instruction that an image's ONBUILD asks for. */
+/* One instruction that an image's ONBUILD asks for: never FROM, MAINTAINER or ONBUILD, whatever the image says. */
 int builder_trigger_parse(struct span text, struct arena *a, struct builder_instruction *out, struct err *err);
 
 /* RUN --mount=..., its value after expansion. */

@@ -195,6 +195,10 @@ static void triggers(void **state)
 		{ "RUN x\nRUN y", "error: ONBUILD trigger has more than one instruction\n" },
 		{ "", "error: file with no instructions\n" },
 		{ "BLAH", "error: unknown instruction: BLAH\n" },
+		{ "FROM x", "error: FROM isn't allowed as an ONBUILD trigger\n" },
+		{ "from --platform=linux/amd64 x AS y", "error: FROM isn't allowed as an ONBUILD trigger\n" },
+		{ "MAINTAINER x", "error: MAINTAINER isn't allowed as an ONBUILD trigger\n" },
+		{ "ONBUILD RUN x", "error: Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed\n" },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		auto_arena struct arena a = {};

@@ -569,6 +569,12 @@ int builder_trigger_parse(struct span text, struct arena *a, struct builder_inst
 	while (line_next(&l, &line))
 		if (left_trim(line).len)
 			return err_set(err, ERR_INVALID_REQUEST, "ONBUILD trigger has more than one instruction");
+	/* An image's list of triggers is anybody's: `docker commit --change` and images from elsewhere were never through builder_check. */
+	enum builder_op op = l.items[0].op;
+	if (op == BUILDER_ONBUILD)
+		return err_set(err, ERR_INVALID_REQUEST, "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed");
+	if (op == BUILDER_FROM || op == BUILDER_MAINTAINER)
+		return err_set(err, ERR_INVALID_REQUEST, "%s isn't allowed as an ONBUILD trigger", builder_op_name(op));
 	*out = l.items[0];
 	return 0;
 }

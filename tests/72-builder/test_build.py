@@ -100,6 +100,17 @@ def test_failed_container_stays_unless_forced(cli, knarr):
     quiet(knarr)
 
 
+def test_triggers_of_any_image(knarr, cli):
+    """An image's OnBuild is anybody's text: what no Dockerfile may ask for is refused, and the engine goes on."""
+    for change, words in (("ONBUILD FROM x", "FROM isn't allowed as an ONBUILD trigger"), ("ONBUILD MAINTAINER x", "MAINTAINER isn't allowed"),
+                          ("ONBUILD ONBUILD RUN x", "Chaining ONBUILD")):
+        knarr.cli("import", "--change", change, "-", "triggers", stdin=tar([("f", b"1", {})]))
+        p = cli.build(text="FROM triggers\n", check=1)
+        assert words in p.stderr, p.stderr
+        assert knarr.api("GET", "/_ping").status == 200
+    knarr.cli("rmi", "-f", "triggers")
+
+
 # ---- the cache
 
 BASE = "FROM busybox\nCOPY a.txt /a\nRUN echo 1 >/r\nCOPY dir /d\nARG V=1\nRUN echo $V >/v\nCMD x\n"
