@@ -77,6 +77,7 @@ int builder_layer_make(struct build *w, int lower, int (*write)(struct build *w,
 	if (rc < 0)
 		return rc;
 	builder_layer_begin(&l, image_ingest_sink(in), lower, w->epoch_set ? &w->epoch_s : NULL, builder_now_ns(w));
+	l.stop = w->p->stop;
 	rc = write(w, &l, arg, err);
 	rc = rc < 0 ? rc : builder_layer_end(&l, err);
 	bool empty = l.entries == 0;
@@ -400,19 +401,19 @@ static int context_remote(struct build *w, struct err *err)
 		auto_fd int fd = f.fd;
 		(void)lseek(fd, 0, SEEK_SET);
 		tar_fd_source_init(&source, fd);
-		rc = builder_tree_read(&w->context, &source.source, w->b->work, err);
+		rc = builder_tree_read(&w->context, &source.source, w->b->work, w->p->stop, err);
 		tar_fd_source_done(&source);
 		return rc;
 	}
 	/* Text: the Dockerfile itself, and nothing else. */
 	w->name = SPAN("Dockerfile");
-	return builder_tree_single(&w->context, f.fd, w->name, 0600, f.mtime, err);
+	return builder_tree_single(&w->context, f.fd, w->name, 0600, f.mtime, w->p->stop, err);
 }
 
 static int context_open(struct build *w, struct err *err)
 {
 	int rc = w->p->remote.len ? context_remote(w, err) :
-				    builder_tree_read(&w->context, w->p->context, w->b->work, err);
+				    builder_tree_read(&w->context, w->p->context, w->b->work, w->p->stop, err);
 	struct tree_node *n;
 	auto_buf struct buf text = {};
 	if (rc < 0)

@@ -216,6 +216,7 @@ void builder_stop_init(struct builder_stop *s);
 void builder_stop_done(struct builder_stop *s);
 void builder_stop_raise(struct builder_stop *s);
 bool builder_stop_raised(struct builder_stop *s);
+int builder_stop_check(struct builder_stop *s, struct err *err); /* CANCELLED once it was raised; NULL = it never is */
 
 struct builder_params { /* borrowed for the call */
 	struct tar_source *context;  /* NULL: nothing but what remote gives */

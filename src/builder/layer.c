@@ -15,14 +15,14 @@
 struct layer_made {
 	enum layer_is is;
 	struct span link;
+	const struct tree_node *file; /* whose contents it has, and no other's since */
+	uint64_t at;                  /* the entry that made it what it is; of a folder: that made it one */
 };
-
-static unsigned last_number; /* of layers in this process; 0 is none */
 
 void builder_layer_begin(struct layer *l, struct tar_sink *to, int lower, const int64_t *clamp_s, int64_t now_ns)
 {
 	*l = (struct layer){ .lower = lower, .clamp = clamp_s != NULL, .clamp_s = clamp_s ? *clamp_s : 0,
-		.now = { now_ns / NS_PER_S, now_ns % NS_PER_S }, .number = __atomic_add_fetch(&last_number, 1, __ATOMIC_RELAXED) };
+		.now = { now_ns / NS_PER_S, now_ns % NS_PER_S } };
 	tar_writer_init(&l->w, to);
 }
 
@@ -52,6 +52,17 @@ static struct span join(struct layer *l, struct span dir, struct span name)
 
 /* ---- what is where ---- */
 
+/* Is what was written there still to be seen, or did something else take the place of a folder above it? */
+static bool stands(struct layer *l, struct span path, const struct layer_made *m)
+{
+	for (struct span up = above(path); up.len; up = above(up)) {
+		const struct layer_made *dir = map_get(&l->made, up);
+		if (dir && (dir->is != LAYER_FOLDER || dir->at > m->at))
+			return false;
+	}
+	return true;
+}
+
 /* Of a path whose parents are no links. */
 static int look(struct layer *l, struct span path, enum layer_is *out, struct span *out_link, struct err *err)
 {
@@ -62,7 +73,7 @@ static int look(struct layer *l, struct span path, enum layer_is *out, struct sp
 		return 0;
 	}
 	if (m) {
-		*out = m->is;
+		*out = stands(l, path, m) ? m->is : LAYER_MISSING;
 		*out_link = m->link;
 		return 0;
 	}
@@ -143,11 +154,12 @@ int builder_layer_resolve(struct layer *l, struct span path, bool follow_last, s
 static void made_add(struct layer *l, struct span path, enum layer_is is, struct span link)
 {
 	struct layer_made *m = map_get(&l->made, path);
+	bool folder_still = m && m->is == LAYER_FOLDER && is == LAYER_FOLDER;
 	if (!m) {
 		m = arena_new(&l->a, struct layer_made);
 		map_put(&l->made, arena_span(&l->a, path), m);
 	}
-	*m = (struct layer_made){ is, link };
+	*m = (struct layer_made){ .is = is, .link = link, .at = folder_still ? m->at : l->entries };
 }
 
 static struct timespec clamped(const struct layer *l, struct timespec t)
@@ -210,10 +222,18 @@ int builder_layer_folders(struct layer *l, struct span path, const struct layer_
 	return 0;
 }
 
+/* The file whose contents n has: of names of one inode the first. */
+static struct tree_node *file_of(struct tree_node *n)
+{
+	/* In a context the other name may have been given to another file since. */
+	const struct tree_node *s = n->same;
+	return s && s->kind == TAR_FILE && s->offset == n->offset && s->size == n->size ? n->same : n;
+}
+
 static int node_write(struct layer *l, struct tree *t, struct tree_node *n, struct span to, const struct layer_owner *own,
 	struct err *err)
 {
-	struct tree_node *file = n->same ? n->same : n;
+	struct tree_node *file = file_of(n);
 	struct tar_entry e = { .kind = n->kind, .mode = n->mode, .path = to, .link = n->link, .uid = n->uid, .gid = n->gid,
 		.size = n->kind == TAR_FILE ? n->size : 0, .major = n->major, .minor = n->minor, .mtime = n->mtime, .xattrs = n->xattrs,
 		.n_xattrs = n->n_xattrs };
@@ -223,17 +243,20 @@ static int node_write(struct layer *l, struct tree *t, struct tree_node *n, stru
 	}
 	if (own->mode_set && n->kind != TAR_SYMLINK)
 		e.mode = own->mode;
-	if (n->kind == TAR_FILE && file->put_in == l->number) {
+	const struct layer_made *first = n->kind == TAR_FILE && file->put.len ? map_get(&l->made, file->put) : NULL;
+	if (first && first->file == file && stands(l, file->put, first) && !span_eq(file->put, to)) {
 		e.kind = TAR_HARDLINK;
 		e.link = file->put;
 		e.size = 0;
-		return entry_write(l, &e, err);
 	}
 	int rc = entry_write(l, &e, err);
 	if (rc < 0 || n->kind != TAR_FILE)
 		return rc;
-	file->put = e.path;
-	file->put_in = l->number;
+	struct layer_made *made = map_get(&l->made, e.path);
+	made->file = file;
+	if (e.kind == TAR_HARDLINK)
+		return 0;
+	file->put = arena_span(&t->a, e.path);
 	return builder_tree_contents(t, n, data_write, l, err);
 }
 
@@ -246,7 +269,8 @@ int builder_layer_copy(struct layer *l, struct tree *t, struct tree_node *top, s
 		struct span rel = n == top ? SPAN_EMPTY : span_from(n->path, top->path.len + (top->path.len != 0));
 		struct span path = n == top ? to : to.len ? arena_printf(&l->a, "%.*s/%.*s", SPAN_ARG(to), SPAN_ARG(rel)) : rel;
 		bool left_out = skip && n != top && builder_ignore_has(skip, rel);
-		int rc = left_out ? 0 : look(l, path, &is, &link, err);
+		int rc = builder_stop_check(l->stop, err);
+		rc = rc < 0 || left_out ? rc : look(l, path, &is, &link, err);
 		if (rc < 0)
 			return rc;
 		if (left_out) {
@@ -321,18 +345,19 @@ static int clean(struct layer *l, struct span path, struct span *out, struct err
 
 static int entry_data(struct layer *l, struct tar_reader *r, const struct tar_entry *e, struct err *err)
 {
-	static const char zeros[4096];
+	static const char zeros[64 << 10];
 	struct tar_piece piece;
 	uint64_t at = 0;
 	int rc;
 	for (bool more = true; more;) {
-		rc = tar_data(r, &piece, err);
+		rc = builder_stop_check(l->stop, err);
+		rc = rc < 0 ? rc : tar_data(r, &piece, err);
 		if (rc < 0)
 			return rc;
 		more = rc > 0;
 		for (uint64_t to = more ? piece.offset : e->size; at < to;) {
 			size_t n = MIN(to - at, (uint64_t)sizeof(zeros));
-			if ((rc = tar_write_data(&l->w, span_make(zeros, n), err)) < 0)
+			if ((rc = builder_stop_check(l->stop, err)) < 0 || (rc = tar_write_data(&l->w, span_make(zeros, n), err)) < 0)
 				return rc;
 			at += n;
 		}
@@ -348,7 +373,12 @@ static int entry_take(struct layer *l, struct tar_reader *r, const struct tar_en
 {
 	struct tar_entry e = *from;
 	struct span rel, dir, link;
-	int rc = clean(l, e.path, &rel, err);
+	int rc = builder_stop_check(l->stop, err);
+	if (rc == 0 && e.kind == TAR_FILE && e.size > BUILDER_BYTES_MAX - l->bytes)
+		rc = err_set(err, ERR_TOO_LARGE, "\"%.*s\": an archive with files of more than %llu bytes", SPAN_ARG(e.path),
+			(unsigned long long)BUILDER_BYTES_MAX);
+	l->bytes += rc == 0 && e.kind == TAR_FILE ? e.size : 0;
+	rc = rc < 0 ? rc : clean(l, e.path, &rel, err);
 	if (rc < 0)
 		return rc;
 	if (!rel.len) {

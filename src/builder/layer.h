@@ -13,10 +13,9 @@ struct layer {
 	bool clamp;            /* SOURCE_DATE_EPOCH: no time is later */
 	int64_t clamp_s;
 	struct timespec now;   /* of folders that are made on the way */
-	unsigned number;
+	struct builder_stop *stop; /* borrowed; set by who begins it. NULL = never */
 	uint64_t entries;
-	const struct tree_node *placed; /* the file whose contents come next */
-	uint64_t seen;
+	uint64_t bytes;        /* of files taken from archives, holes included */
 };
 void builder_layer_begin(struct layer *l, struct tar_sink *to, int lower, const int64_t *clamp_s, int64_t now_ns);
 int builder_layer_end(struct layer *l, struct err *err); /* closes the archive */

@@ -252,7 +252,7 @@ static int url_add(struct build *w, struct copy *c, struct span url, struct err 
 	if (w->epoch_set && f.mtime.tv_sec == 0)
 		f.mtime.tv_sec = w->epoch_s;
 	struct tree *t = &c->urls[c->n_urls++];
-	rc = builder_tree_single(t, f.fd, name.len ? name : SPAN("data"), 0600, f.mtime, err);
+	rc = builder_tree_single(t, f.fd, name.len ? name : SPAN("data"), 0600, f.mtime, w->p->stop, err);
 	if (rc < 0)
 		return rc;
 	struct source *s = item_add(w, c);
@@ -276,7 +276,7 @@ static int sources(struct build *w, struct copy *c, struct err *err)
 		int root = -1;
 		rc = builder_from_need(w, word, &id, err);
 		rc = rc < 0 ? rc : builder_root_open(w, &id, &root, err);
-		rc = rc < 0 ? rc : builder_tree_folder(&c->from, root, err);
+		rc = rc < 0 ? rc : builder_tree_folder(&c->from, root, w->p->stop, err);
 		c->tree = &c->from;
 		c->from_other = true;
 	}
@@ -480,7 +480,7 @@ static int doc_write(struct build *w, struct layer *l, struct copy *c, struct so
 		return rc;
 	}
 	struct timespec now = { builder_now_ns(w) / NS_PER_S, 0 };
-	rc = builder_tree_single(&t, fd, SPAN("doc"), 0644, now, err);
+	rc = builder_tree_single(&t, fd, SPAN("doc"), 0644, now, w->p->stop, err);
 	rc = rc < 0 ? rc : builder_layer_copy(l, &t, t.root->first, to, NULL, &c->own, err);
 	builder_tree_done(&t);
 	return rc;

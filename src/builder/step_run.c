@@ -198,6 +198,7 @@ static int context_unpack(struct build *w, struct tree_node *n, int to, struct e
 	struct layer l;
 	tar_fd_sink_init(&sink, spool);
 	builder_layer_begin(&l, &sink.sink, -1, NULL, builder_now_ns(w));
+	l.stop = w->p->stop;
 	int rc = context_write(w, &l, n, err);
 	rc = rc < 0 ? rc : builder_layer_end(&l, err);
 	builder_layer_done(&l);

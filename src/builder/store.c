@@ -53,6 +53,11 @@ bool builder_stop_raised(struct builder_stop *s)
 	return raised;
 }
 
+int builder_stop_check(struct builder_stop *s, struct err *err)
+{
+	return s && builder_stop_raised(s) ? err_set(err, ERR_CANCELLED, "the build was cancelled") : 0;
+}
+
 /* ---- work/ ---- */
 
 const char *builder_work_name(struct builder *b, struct arena *a, const char *prefix)

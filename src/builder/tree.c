@@ -150,12 +150,14 @@ static int entry_place(struct tree *t, struct span path, struct tree_node **out,
 	return 0;
 }
 
-static int zeros_hash(struct tls_hash *h, uint64_t n)
+/* A hole may be long. */
+static int zeros_hash(struct tree *t, struct tls_hash *h, uint64_t n, struct err *err)
 {
-	static const char zeros[4096];
-	for (; n; n -= MIN(n, sizeof(zeros)))
+	static const char zeros[64 << 10];
+	int rc = 0;
+	for (; n && (rc = builder_stop_check(t->stop, err)) == 0; n -= MIN(n, sizeof(zeros)))
 		tls_hash_add(h, zeros, MIN(n, sizeof(zeros)));
-	return 0;
+	return rc;
 }
 
 static int file_spool(struct tree *t, struct tar_reader *r, const struct tar_entry *e, struct tree_node *n, uint64_t *end,
@@ -168,7 +170,9 @@ static int file_spool(struct tree *t, struct tar_reader *r, const struct tar_ent
 	n->offset = *end;
 	tls_sha256_begin(&h);
 	while ((rc = tar_data(r, &piece, err)) > 0) {
-		zeros_hash(&h, piece.offset - seen);
+		rc = zeros_hash(t, &h, piece.offset - seen, err);
+		if (rc < 0)
+			break;
 		tls_hash_add(&h, piece.data.ptr, piece.data.len);
 		seen = piece.offset + piece.data.len;
 		for (size_t done = 0; done < piece.data.len;) {
@@ -184,11 +188,11 @@ static int file_spool(struct tree *t, struct tar_reader *r, const struct tar_ent
 		if (rc < 0)
 			break;
 	}
+	rc = rc < 0 ? rc : zeros_hash(t, &h, e->size - seen, err);
 	if (rc < 0) {
 		tls_hash_done(&h);
 		return rc;
 	}
-	zeros_hash(&h, e->size - seen);
 	tls_hash_end(&h, n->sha);
 	n->hashed = true;
 	*end += e->size;
@@ -199,7 +203,11 @@ static int entry_add(struct tree *t, struct tar_reader *r, const struct tar_entr
 	struct err *err)
 {
 	struct tree_node *n, *to = NULL;
-	int rc = entry_place(t, e->path, &n, scratch, err);
+	int rc = builder_stop_check(t->stop, err);
+	if (rc == 0 && e->kind == TAR_FILE && e->size > BUILDER_BYTES_MAX - *end)
+		rc = err_set(err, ERR_TOO_LARGE, "\"%.*s\": the build context is larger than %llu bytes", SPAN_ARG(e->path),
+			(unsigned long long)BUILDER_BYTES_MAX);
+	rc = rc < 0 ? rc : entry_place(t, e->path, &n, scratch, err);
 	if (rc < 0 || (!n && e->kind != TAR_DIR))
 		return rc < 0 ? rc : err_set(err, ERR_INVALID_REQUEST, "the build context's root is no folder");
 	if (!n)
@@ -243,9 +251,9 @@ static int entry_add(struct tree *t, struct tar_reader *r, const struct tar_entr
 	return e->kind == TAR_FILE ? file_spool(t, r, e, n, end, err) : 0;
 }
 
-int builder_tree_read(struct tree *t, struct tar_source *from, const char *spool_dir, struct err *err)
+int builder_tree_read(struct tree *t, struct tar_source *from, const char *spool_dir, struct builder_stop *stop, struct err *err)
 {
-	*t = (struct tree){ .fd = open(spool_dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600) };
+	*t = (struct tree){ .fd = open(spool_dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600), .stop = stop };
 	if (t->fd < 0)
 		return err_sys(err, "make a file for the build context in %s", spool_dir);
 	root_make(t);
@@ -268,10 +276,11 @@ int builder_tree_read(struct tree *t, struct tar_source *from, const char *spool
 	return rc < 0 ? rc : 0;
 }
 
-int builder_tree_single(struct tree *t, int fd, struct span name, mode_t mode, struct timespec mtime, struct err *err)
+int builder_tree_single(struct tree *t, int fd, struct span name, mode_t mode, struct timespec mtime, struct builder_stop *stop,
+	struct err *err)
 {
 	struct stat st;
-	*t = (struct tree){ .fd = fd };
+	*t = (struct tree){ .fd = fd, .stop = stop };
 	root_make(t);
 	if (fstat(fd, &st) < 0)
 		return err_sys(err, "look at what was fetched");
@@ -285,10 +294,10 @@ int builder_tree_single(struct tree *t, int fd, struct span name, mode_t mode, s
 
 /* ---- a folder ---- */
 
-int builder_tree_folder(struct tree *t, int root, struct err *err)
+int builder_tree_folder(struct tree *t, int root, struct builder_stop *stop, struct err *err)
 {
 	struct stat st;
-	*t = (struct tree){ .fd = root, .folder = true };
+	*t = (struct tree){ .fd = root, .folder = true, .stop = stop };
 	root_make(t);
 	if (fstat(root, &st) < 0)
 		return err_sys(err, "look at a file system");
@@ -532,6 +541,9 @@ static int source_pull(struct tar_source *source, struct span *out_piece, struct
 	struct tree_source *s = container_of(source, struct tree_source, source);
 	if (s->at == s->end)
 		return 0;
+	int rc = builder_stop_check(s->stop, err);
+	if (rc < 0)
+		return rc;
 	if (!s->buf)
 		s->buf = mem_alloc(TAR_PIECE_BYTES);
 	ssize_t n;
@@ -554,7 +566,8 @@ static int source_pull(struct tar_source *source, struct span *out_piece, struct
 
 int builder_tree_source(struct tree *t, struct tree_node *n, struct tree_source *out, struct err *err)
 {
-	*out = (struct tree_source){ .source = { source_pull }, .fd = t->fd, .at = n->offset, .end = n->offset + n->size };
+	*out = (struct tree_source){ .source = { source_pull }, .fd = t->fd, .at = n->offset, .end = n->offset + n->size,
+		.stop = t->stop };
 	if (!t->folder)
 		return 0;
 	out->fd = node_open(t, n, O_RDONLY | O_NONBLOCK);
@@ -661,7 +674,8 @@ int builder_tree_digest(struct tree *t, struct tree_node *top, const struct buil
 	for (struct tree_node *n = top; n && rc == 0;) {
 		struct span rel = n == top ? SPAN_EMPTY : span_from(n->path, top->path.len + (top->path.len != 0));
 		bool left_out = skip && n != top && builder_ignore_has(skip, rel);
-		if (!left_out)
+		rc = builder_stop_check(t->stop, err);
+		if (rc == 0 && !left_out)
 			rc = node_hash(t, &h, n, rel, err);
 		if (rc == 0 && n->kind == TAR_DIR && (!left_out || skip->exceptions)) {
 			rc = builder_tree_children(t, n, err);

@@ -11,6 +11,7 @@
 
 #define BUILDER_ENTRIES_MAX 1000000 /* names of a context */
 #define BUILDER_LINKS_MAX 40        /* symbolic links on the way to one file */
+#define BUILDER_BYTES_MAX (UINT64_C(1) << 40) /* sizes of an archive's files together, holes included: they are hashed and written */
 
 struct tree_node {
 	struct span path;  /* from the root, no slash at either end; "" = the root */
@@ -29,8 +30,7 @@ struct tree_node {
 	uint64_t offset;   /* of a context's file in the spool */
 	bool loaded, sorted, hashed, gone;
 	uint8_t sha[32];   /* of the contents */
-	struct span put;   /* layer.c: the name that it got there, */
-	unsigned put_in;   /* ... in the layer of that number */
+	struct span put;   /* layer.c: the name that it got last, in whichever layer */
 };
 
 struct tree {
@@ -40,14 +40,17 @@ struct tree {
 	struct tree_node *root;
 	int fd;            /* owned: the spool, or the folder */
 	bool folder;
+	struct builder_stop *stop; /* borrowed: whatever reads contents or walks ends with CANCELLED; NULL = never */
 	size_t n;
 };
 /* Reads an archive, plain or compressed. spool_dir: folder of the file without a name. CORRUPT, INVALID "... outside of the
  * build context", TOO_LARGE. */
-int builder_tree_read(struct tree *t, struct tar_source *from, const char *spool_dir, struct err *err);
+int builder_tree_read(struct tree *t, struct tar_source *from, const char *spool_dir, struct builder_stop *stop, struct err *err);
 /* One file as a context of that name (a Dockerfile alone, what a URL gave). fd is taken over. */
-int builder_tree_single(struct tree *t, int fd, struct span name, mode_t mode, struct timespec mtime, struct err *err);
-int builder_tree_folder(struct tree *t, int root, struct err *err); /* root is taken over, also on failure */
+int builder_tree_single(struct tree *t, int fd, struct span name, mode_t mode, struct timespec mtime, struct builder_stop *stop,
+	struct err *err);
+/* root is taken over, also on failure */
+int builder_tree_folder(struct tree *t, int root, struct builder_stop *stop, struct err *err);
 void builder_tree_done(struct tree *t); /* a zeroed one too */
 
 /* Takes out what rules leave out; a folder stays when something in it does. */
@@ -71,6 +74,7 @@ struct tree_source {
 	struct tar_source source;
 	int fd; /* borrowed for a context, owned for a folder */
 	bool owned;
+	struct builder_stop *stop; /* of the tree */
 	uint64_t at, end;
 	char *buf;
 };

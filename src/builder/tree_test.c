@@ -60,7 +60,106 @@ static int tree_of(struct tree *t, const char *const *names, struct err *err)
 	struct tar_memory_source s;
 	archive(&b, names);
 	tar_memory_source_init(&s, buf_span(&b));
-	return builder_tree_read(t, &s.source, dir, err);
+	return builder_tree_read(t, &s.source, dir, NULL, err);
+}
+
+static void header(struct buf *out, char type, const char *name, size_t size)
+{
+	char h[512] = "";
+	unsigned sum = 0;
+	snprintf(h, 100, "%s", name);
+	snprintf(h + 100, 8, "0000644");
+	snprintf(h + 108, 8, "0000000");
+	snprintf(h + 116, 8, "0000000");
+	snprintf(h + 124, 12, "%011zo", size);
+	snprintf(h + 136, 12, "%011o", 1);
+	memset(h + 148, ' ', 8);
+	h[156] = type;
+	memcpy(h + 257, "ustar\0" "00", 8);
+	for (size_t i = 0; i < sizeof(h); i++)
+		sum += (unsigned char)h[i];
+	snprintf(h + 148, 7, "%06o", sum);
+	buf_add(out, h, sizeof(h));
+}
+
+/* Two sparse files of that size each: one byte, and a hole behind it. */
+static void sparse(struct buf *out, uint64_t size)
+{
+	static const char *const names[] = { "one", "two" };
+	static const char zeros[1024];
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		auto_buf struct buf all = {}, one = {};
+		const char *const records[] = { "size=", "map=0,1" };
+		for (size_t k = 0; k < ARRAY_LEN(records); k++) {
+			buf_trunc(&one, 0);
+			buf_printf(&one, " GNU.sparse.%s", records[k]);
+			if (!k)
+				buf_printf(&one, "%llu", (unsigned long long)size);
+			buf_printf(&all, "%zu%s\n", one.len + 3, buf_cstr(&one)); /* two digits and the line's end */
+		}
+		header(out, 'x', "pax", all.len);
+		buf_span_add(out, buf_span(&all));
+		buf_add(out, zeros, 512 - all.len);
+		header(out, '0', names[i], 1);
+		buf_add(out, "x", 1);
+		buf_add(out, zeros, 511);
+	}
+	buf_add(out, zeros, 1024);
+}
+
+static int swallow(struct tar_sink *s, struct span piece, struct err *err)
+{
+	return 0; /* a bottomless one */
+}
+
+/* A hole costs its author nothing, and whoever reads it as much as bytes do. */
+static void holes(void **state)
+{
+	static const struct {
+		uint64_t size;
+		bool raised;
+		int want;
+	} rows[] = { { 1 << 20, false, 0 }, { UINT64_C(1) << 39, true, -ERR_CANCELLED }, { UINT64_C(1) << 62, false, -ERR_TOO_LARGE },
+		{ BUILDER_BYTES_MAX + 1, false, -ERR_TOO_LARGE }, { INT64_MAX, false, -ERR_TOO_LARGE } };
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		auto_buf struct buf b = {};
+		auto_err struct err first = ERR_INIT, why = ERR_INIT;
+		struct tar_memory_source s;
+		struct tar_sink sink = { swallow };
+		struct builder_stop stop;
+		struct layer l;
+		struct tree t;
+		const struct layer_owner own = {};
+		builder_stop_init(&stop);
+		stop.raised = rows[i].raised;
+		sparse(&b, rows[i].size);
+		tar_memory_source_init(&s, buf_span(&b));
+		int rc = builder_tree_read(&t, &s.source, dir, &stop, &first);
+		if (rc != rows[i].want)
+			fail_msg("row %zu: %d %s", i, rc, err_msg(&first));
+		if (rc == 0) {
+			struct tree_node *n;
+			uint8_t sha[32];
+			OK(builder_tree_find(&t, SPAN("two"), true, &n, &err));
+			stop.raised = true;
+			n->hashed = false;
+			assert_int_equal(builder_tree_digest(&t, n, NULL, sha, NULL), -ERR_CANCELLED);
+			builder_layer_begin(&l, &sink, -1, NULL, 0);
+			l.stop = &stop;
+			assert_int_equal(builder_layer_copy(&l, &t, n, SPAN("x"), NULL, &own, NULL), -ERR_CANCELLED);
+			builder_layer_done(&l);
+			stop.raised = false;
+		}
+		builder_tree_done(&t);
+		tar_memory_source_init(&s, buf_span(&b));
+		builder_layer_begin(&l, &sink, -1, NULL, 0);
+		l.stop = &stop;
+		rc = builder_layer_extract(&l, &s.source, SPAN("/to"), &own, &why);
+		if (rc != rows[i].want)
+			fail_msg("row %zu, layer: %d %s", i, rc, err_msg(&why));
+		builder_layer_done(&l);
+		builder_stop_done(&stop);
+	}
 }
 
 static void print_archive(struct buf *out, struct span data)
@@ -252,6 +351,42 @@ static void copies(void **state)
 	builder_tree_done(&t);
 }
 
+/* Two names of one file become two names of one file, unless something else took the first one's place meanwhile. */
+static void links(void **state)
+{
+	static const struct {
+		const char *names[6], *from[3], *want;
+	} rows[] = {
+		{ { "a/", "a/f:1", "b/", "b/g=a/f" }, { "a", "b" }, "out/ out/f:1 out/g=out/f" },
+		{ { "a/", "a/f:1", "b/", "b/f:2", "b/g=a/f" }, { "a", "b" }, "out/ out/f:1 out/f:2 out/g:1" },
+		{ { "a/", "a/x/f:1", "b/", "b/x:2", "b/y=a/x/f" }, { "a", "b" }, "out/ out/x/ out/x/f:1 out/x:2 out/y:1" },
+		{ { "d/", "d/a:1", "d/b=d/a", "d/a:22" }, { "d" }, "out/ out/a:22 out/b:1" },
+		{ { "d/", "d/a:", "d/b=d/a", "d/a:22" }, { "d" }, "out/ out/a:22 out/b" },
+		{ { "d/", "d/a:1", "d/b=d/a" }, { "d", "d" }, "out/ out/a:1 out/b=out/a out/a:1 out/b=out/a" },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		auto_buf struct buf tar = {}, got = {};
+		struct tree t;
+		struct tar_buf_sink sink;
+		struct layer l;
+		const struct layer_owner own = {};
+		OK(tree_of(&t, rows[i].names, &err));
+		tar_buf_sink_init(&sink, &tar);
+		builder_layer_begin(&l, &sink.sink, -1, NULL, 0);
+		for (const char *const *from = rows[i].from; *from; from++) {
+			struct tree_node *n;
+			OK(builder_tree_find(&t, span_of(*from), true, &n, &err));
+			OK(builder_layer_copy(&l, &t, n, SPAN("out"), NULL, &own, &err));
+		}
+		OK(builder_layer_end(&l, &err));
+		builder_layer_done(&l);
+		builder_tree_done(&t);
+		print_archive(&got, buf_span(&tar));
+		if (strcmp(buf_cstr(&got), rows[i].want) != 0)
+			fail_msg("row %zu:\n got: %s\nwant: %s", i, buf_cstr(&got), rows[i].want);
+	}
+}
+
 static void extracts(void **state)
 {
 	static const struct {
@@ -313,6 +448,7 @@ static int end(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(escapes), cmocka_unit_test(digests), cmocka_unit_test(globs),
-		cmocka_unit_test(ignored), cmocka_unit_test(copies), cmocka_unit_test(extracts) };
+		cmocka_unit_test(ignored), cmocka_unit_test(copies), cmocka_unit_test(extracts),
+		cmocka_unit_test(links), cmocka_unit_test(holes) };
 	return cmocka_run_group_tests(tests, begin, end);
 }
