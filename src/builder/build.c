@@ -123,13 +123,14 @@ int builder_step(struct build *w, const struct json *cmd,
 {
 	struct image_digest id, diff;
 	struct base base;
-	uint8_t key[32];
+	int64_t epoch_ns = w->epoch_s * NS_PER_S;
+	struct cache_want want = { .platform = w->id.text[0] ? NULL : &w->stage_platform, .epoch_ns = w->epoch_set ? &epoch_ns : NULL };
 	uint64_t bytes = 0;
-	int rc;
-	if (builder_stop_raised(w->p->stop))
-		return err_set(err, ERR_CANCELLED, "the build was cancelled");
-	builder_key(&w->c.doc, cmd, key);
-	if (!w->p->no_cache && builder_cache_probe(w->b, &w->id, key, &id)) {
+	int rc = builder_stop_check(w->p->stop, err);
+	if (rc < 0)
+		return rc;
+	builder_key(&w->c.doc, cmd, want.key);
+	if (!w->p->no_cache && builder_cache_probe(w->b, &w->id, &want, &id)) {
 		id_set(w, id);
 		return builder_say(w, " ---> Using cache\n") < 0 ? gone(err) : 0;
 	}
@@ -139,7 +140,7 @@ int builder_step(struct build *w, const struct json *cmd,
 	if (!w->id.text[0])
 		base.platform = w->stage_platform;
 	if (!w->p->no_cache && w->sources.n) {
-		rc = builder_cache_from(w->b, &w->sources, &base, &w->c.doc, cmd, w->a, &id, err);
+		rc = builder_cache_from(w->b, &w->sources, &base, &w->c.doc, cmd, want.epoch_ns, w->a, &id, err);
 		if (rc > 0) {
 			id_set(w, id);
 			return builder_say(w, " ---> Using cache\n") < 0 ? gone(err) : 0;
@@ -445,7 +446,7 @@ static int epoch_read(struct build *w, struct err *err)
 	struct span text = json_span(json_getl(w->p->args, "SOURCE_DATE_EPOCH"));
 	if (!text.len)
 		return 0;
-	if (!span_to_i64(text, &w->epoch_s) || w->epoch_s < 0 || w->epoch_s > INT64_C(253402300799))
+	if (!span_to_i64(text, &w->epoch_s) || w->epoch_s < 0 || w->epoch_s > INT64_MAX / NS_PER_S) /* the year 2262 */
 		return err_set(err, ERR_INVALID_REQUEST, "invalid SOURCE_DATE_EPOCH: %.*s", SPAN_ARG(text));
 	w->epoch_set = true;
 	return 0;

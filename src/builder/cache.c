@@ -12,13 +12,32 @@ void builder_key(const struct json *doc, const struct json *cmd, uint8_t out[32]
 	tls_sha256(buf_span(&text), out);
 }
 
-static int key_read(struct builder *b, const struct image_digest *id, uint8_t out[32])
+/* What a stored image was made of. */
+struct known {
+	uint8_t key[32];                /* all zeros: by no step */
+	struct image_platform platform; /* as its configuration says it */
+	int64_t created_ns;
+};
+
+static int64_t time_ns(const struct json *v)
 {
-	static const uint8_t none[32];
+	struct span t = json_span(v);
+	int64_t s = 0;
+	int32_t ns = 0;
+	return time_parse(t.ptr ? t.ptr : "", t.len, &s, &ns) == 0 ? s * NS_PER_S + ns : 0;
+}
+
+static void word_take(char out[32], const struct json *v)
+{
+	snprintf(out, 32, "%.*s", SPAN_ARG(json_span(v)));
+}
+
+static int known_read(struct builder *b, const struct image_digest *id, struct known *out)
+{
 	auto_arena struct arena a = {};
 	auto_buf struct buf text = {};
 	struct json v;
-	memcpy(out, none, sizeof(none));
+	*out = (struct known){};
 	if (image_blob_read(b->o.images, id, &text, 8 << 20, NULL) < 0 || json_parse(&a, buf_span(&text), JSON_BORROW, NULL, &v,
 		NULL) < 0)
 		return -1;
@@ -26,38 +45,57 @@ static int key_read(struct builder *b, const struct image_digest *id, uint8_t ou
 	const struct json *cmd = json_getl(doc, "Cmd");
 	if (!json_is(doc, JSON_OBJECT) || !json_is(cmd, JSON_ARRAY))
 		return 0;
-	builder_key(doc, cmd, out);
+	builder_key(doc, cmd, out->key);
+	word_take(out->platform.os, json_getl(&v, "os"));
+	word_take(out->platform.arch, json_getl(&v, "architecture"));
+	word_take(out->platform.variant, json_getl(&v, "variant"));
+	out->created_ns = time_ns(json_getl(&v, "created"));
 	return 0;
 }
 
 /* Read once a process. */
-static bool key_of(struct builder *b, const struct image_digest *id, uint8_t out[32])
+static bool known_of(struct builder *b, const struct image_digest *id, struct known *out)
 {
 	pthread_mutex_lock(&b->mutex);
-	const uint8_t *known = map_get(&b->keys, image_digest_span(id));
+	const struct known *known = map_get(&b->keys, image_digest_span(id));
 	if (known)
-		memcpy(out, known, 32);
+		*out = *known;
 	pthread_mutex_unlock(&b->mutex);
 	if (known)
 		return true;
-	if (key_read(b, id, out) < 0)
+	if (known_read(b, id, out) < 0)
 		return false; /* its configuration is damaged: no hit, and no reason to fail */
 	pthread_mutex_lock(&b->mutex);
 	if (!map_get(&b->keys, image_digest_span(id)))
-		map_put(&b->keys, arena_span(&b->keys_arena, image_digest_span(id)), arena_copy(&b->keys_arena, out, 32));
+		map_put(&b->keys, arena_span(&b->keys_arena, image_digest_span(id)), arena_copy(&b->keys_arena, out, sizeof(*out)));
 	pthread_mutex_unlock(&b->mutex);
 	return true;
 }
 
-bool builder_cache_probe(struct builder *b, const struct image_digest *parent, const uint8_t key[32], struct image_digest *out)
+static bool same_platform(const struct image_platform *a, const struct image_platform *b)
+{
+	return strcmp(a->os, b->os) == 0 && strcmp(a->arch, b->arch) == 0 && strcmp(a->variant, b->variant) == 0;
+}
+
+static bool fits(const struct known *have, const struct cache_want *want)
+{
+	if (memcmp(have->key, want->key, sizeof(want->key)) != 0)
+		return false;
+	if (want->epoch_ns && have->created_ns != *want->epoch_ns)
+		return false;
+	return !want->platform || same_platform(want->platform, &have->platform);
+}
+
+bool builder_cache_probe(struct builder *b, const struct image_digest *parent, const struct cache_want *want,
+	struct image_digest *out)
 {
 	auto_arena struct arena a = {};
 	struct image_digest *ids;
 	size_t n;
-	uint8_t have[32];
+	struct known have;
 	image_children(b->o.images, parent, &a, &ids, &n);
 	for (size_t i = n; i-- > 0;)
-		if (key_of(b, &ids[i], have) && memcmp(have, key, 32) == 0) {
+		if (known_of(b, &ids[i], &have) && fits(&have, want)) {
 			*out = ids[i];
 			return true;
 		}
@@ -79,16 +117,8 @@ static bool begins_with(const struct base *whole, const struct base *base)
 	return true;
 }
 
-static int64_t created_ns(const struct json *entry)
-{
-	struct span t = json_span(json_getl(entry, "created"));
-	int64_t s = 0;
-	int32_t ns = 0;
-	return time_parse(t.ptr ? t.ptr : "", t.len, &s, &ns) == 0 ? s * NS_PER_S + ns : 0;
-}
-
 int builder_cache_from(struct builder *b, struct cache_sources *from, const struct base *base, const struct json *doc,
-	const struct json *cmd, struct arena *a, struct image_digest *out, struct err *err)
+	const struct json *cmd, const int64_t *epoch_ns, struct arena *a, struct image_digest *out, struct err *err)
 {
 	auto_buf struct buf by = {};
 	JSON_EACH_ITEM(cmd, item)
@@ -97,15 +127,18 @@ int builder_cache_from(struct builder *b, struct cache_sources *from, const stru
 		struct base whole;
 		if (builder_base_load(b, &from->ids[i], a, &whole, NULL) < 0 || !begins_with(&whole, base))
 			continue; /* gone, damaged or another's: no hit */
+		if (!base->id.text[0] && !same_platform(&base->platform, &whole.platform))
+			continue;
 		const struct json *entry = &whole.history.items[base->history.n];
-		if (!span_eq(json_span(json_getl(entry, "created_by")), buf_span(&by)))
+		int64_t created_ns = time_ns(json_getl(entry, "created"));
+		if (!span_eq(json_span(json_getl(entry, "created_by")), buf_span(&by)) || (epoch_ns && created_ns != *epoch_ns))
 			continue;
 		bool empty = json_truth(json_getl(entry, "empty_layer"), false);
 		if (!empty && base->n >= whole.n)
 			continue;
-		const struct base_step step = { .doc = doc, .cmd = cmd, .created_ns = created_ns(entry),
+		const struct base_step step = { .doc = doc, .cmd = cmd, .created_ns = created_ns,
 			.comment = json_span(json_getl(entry, "comment")), .author = json_span(json_getl(entry, "author")),
-			.layer = empty ? NULL : &whole.diffs[base->n],
+			.layer = empty ? NULL : &whole.diffs[base->n], .elsewhere = true,
 			.as = empty ? NULL : &whole.layers[base->n] };
 		int rc;
 		if (base->history.n + 1 == whole.history.n) {

@@ -132,7 +132,7 @@ int builder_base_step(struct builder *b, const struct base *base, const struct b
 	FAILPOINT("builder.step.config");
 	rc = image_blob_put(b->o.images, buf_span(&list), &manifest, err);
 	FAILPOINT("builder.step.manifest");
-	rc = rc < 0 ? rc : image_register(b->o.images, &manifest, base->id.text[0] ? &base->id : NULL,
+	rc = rc < 0 ? rc : image_register(b->o.images, &manifest, s->elsewhere && !base->id.text[0] ? NULL : &base->id,
 		container_unpacker(b->o.containers), NULL, out_id, err);
 	FAILPOINT("builder.step.registered");
 	return rc;

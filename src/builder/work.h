@@ -16,7 +16,7 @@ struct builder {
 	uint64_t stamp;        /* of this process, in names */
 	pthread_mutex_t mutex; /* of what follows */
 	pthread_cond_t changed; /* a cache mount was given back */
-	struct map keys;       /* image id → 32 bytes of its cache key; all zeros: it was not built */
+	struct map keys;       /* image id → struct known of cache.c */
 	struct arena keys_arena;
 	struct list mounts;    /* struct cache_hold: cache mounts in use */
 	struct list builds;    /* struct build, running: their ids and those of their stages */
@@ -47,6 +47,7 @@ struct base_step {
 	const struct image_digest *layer; /* its diff id; NULL = none */
 	uint64_t layer_bytes;             /* of the blob of that digest, plain tar, */
 	const struct image_descriptor *as; /* ... unless this says how it is stored */
+	bool elsewhere;                    /* it was made there: a step upon nothing is then no later build's hit */
 };
 /* The image that the step makes upon base; recorded with base as its parent. */
 int builder_base_step(struct builder *b, const struct base *base, const struct base_step *s, struct arena *a,
@@ -55,15 +56,21 @@ int builder_base_step(struct builder *b, const struct base *base, const struct b
 /* ---- cache (cache.c) ---- */
 
 void builder_key(const struct json *doc, const struct json *cmd, uint8_t out[32]);
-/* The child of parent that was made by this step. False when there is none. */
-bool builder_cache_probe(struct builder *b, const struct image_digest *parent, const uint8_t key[32], struct image_digest *out);
+struct cache_want {
+	uint8_t key[32];
+	const struct image_platform *platform; /* of a step upon nothing, which inherits none; NULL = the parent's, whatever it is */
+	const int64_t *epoch_ns;               /* SOURCE_DATE_EPOCH: only what was made with that one; NULL = none is set */
+};
+/* The child of parent that was made by this step, on this machine. False when there is none. */
+bool builder_cache_probe(struct builder *b, const struct image_digest *parent, const struct cache_want *want,
+	struct image_digest *out);
 /* The next step of one of --cache-from's images, cut off there and made a child of base. 1 hit, 0 none. */
 struct cache_sources {
 	struct image_digest *ids; /* in order of preference; one that was hit is the only one afterwards */
 	size_t n;
 };
 int builder_cache_from(struct builder *b, struct cache_sources *from, const struct base *base, const struct json *doc,
-	const struct json *cmd, struct arena *a, struct image_digest *out, struct err *err);
+	const struct json *cmd, const int64_t *epoch_ns, struct arena *a, struct image_digest *out, struct err *err);
 
 /* ---- the containers of RUN (run.c) ---- */
 

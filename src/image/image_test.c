@@ -393,6 +393,24 @@ static void test_parents(void **state)
 	struct image_manifest m;
 	OK(image_inspect(s, &child, &a, &info, &config, &m, &err));
 	OK(image_register(s, &info.manifest, &base, NULL, NULL, &ignored, &err));
+	/* What came from elsewhere was not made here upon nothing, although it has no parent. */
+	const struct image_digest none = {};
+	struct image_digest *list;
+	size_t n;
+	image_children(s, &none, &a, &list, &n);
+	assert_int_equal(n, 0);
+	OK(image_inspect(s, &base, &a, &info, &config, &m, &err));
+	OK(image_register(s, &info.manifest, &none, NULL, NULL, &ignored, &err));
+	for (int again = 0; again < 2; again++) {
+		image_children(s, &none, &a, &list, &n);
+		assert_int_equal(n, 1);
+		assert_string_equal(list[0].text, base.text);
+		image_children(s, &base, &a, &list, &n);
+		assert_int_equal(n, 1);
+		assert_string_equal(list[0].text, child.text);
+		image_store_close(s);
+		s = opened();
+	}
 	char want[300];
 	snprintf(want, sizeof(want), "conflict: unable to delete %.12s (cannot be forced) - image has dependent child images", base.text + 7);
 	removed(s, base.text, NULL, want);

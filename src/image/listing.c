@@ -102,7 +102,7 @@ void image_children(struct image_store *s, const struct image_digest *parent, st
 	size_t n = image_records_copy(s, a, &records), had = 0;
 	struct image_digest *list = arena_alloc_n(a, n + 1, sizeof(*list));
 	for (size_t i = 0; i < n; i++)
-		if (image_digest_eq(&records[i].parent, parent))
+		if (records[i].made && image_digest_eq(&records[i].parent, parent))
 			list[had++] = records[i].id;
 	*out = list;
 	*out_n = had;

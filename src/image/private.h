@@ -19,6 +19,7 @@ struct named { /* a reference */
 
 struct record { /* an image */
 	struct image_digest id, manifest, parent;
+	bool made;                  /* on this machine, upon parent ("" = upon nothing); else it came from elsewhere */
 	int64_t tagged_ns;
 	char (*chains)[65];         /* owned; of its layers, from the bottom */
 	size_t n_chains;
@@ -50,7 +51,7 @@ struct image_store {
 void image_operation_begin(struct image_store *s, struct operation *op);
 void image_operation_end(struct image_store *s, struct operation *op);
 void image_operation_chain(struct image_store *s, struct operation *op, const char *chain);
-/* Adds or changes the record, durably. */
+/* Adds or changes the record, durably. parent: as image_register. */
 int image_record_put(struct image_store *s, const struct image_digest *id, const struct image_digest *manifest,
 	const struct image_digest *parent, const struct image_config *config, struct err *err);
 /* name: full text. */

@@ -118,6 +118,7 @@ static int write_all(struct image_store *s, struct err *err)
 		json_out_kspan(&o, "id", image_digest_span(&r->id));
 		json_out_kspan(&o, "manifest", image_digest_span(&r->manifest));
 		json_out_kspan(&o, "parent", image_digest_span(&r->parent));
+		json_out_kbool(&o, "made", r->made);
 		json_out_key(&o, SPAN("tagged"));
 		json_out_i64(&o, r->tagged_ns);
 		json_out_key(&o, SPAN("chains"));
@@ -176,6 +177,7 @@ static int read_all(struct image_store *s, struct err *err)
 		bool good = digest_read(json_getl(item, "id"), false, &r->id) && digest_read(json_getl(item, "manifest"),
 			false, &r->manifest) &&
 			    digest_read(json_getl(item, "parent"), true, &r->parent) && n <= IMAGE_LAYERS_MAX;
+		r->made = r->parent.text[0] || json_truth(json_getl(item, "made"), false);
 		r->tagged_ns = json_i64(json_getl(item, "tagged"), 0);
 		r->chains = mem_alloc((n + 1) * sizeof(*r->chains));
 		JSON_EACH_ITEM(chains, c) {
@@ -337,8 +339,10 @@ int image_record_put(struct image_store *s, const struct image_digest *id, const
 	}
 	old = *r;
 	r->manifest = *manifest;
-	if (parent)
+	if (parent) {
 		r->parent = *parent;
+		r->made = true;
+	}
 	if (fresh)
 		r->tagged_ns = clock_wall_ns(clock_real());
 	int rc = write_all(s, err);

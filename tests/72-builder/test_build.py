@@ -154,6 +154,50 @@ def test_cache_of_scratch_and_stages(cli):
     assert cached(cli.build(text=text).stdout) == [4]
 
 
+def test_cache_of_scratch_is_made_here(make_knarr, tmp_path):
+    """An image that was loaded has no parent either, and its configuration says what its author liked (CVE-2024-24557)."""
+    one, two = make_knarr(), make_knarr()
+    a, b = tmp_path / "a", tmp_path / "b"
+    a.mkdir(), b.mkdir()
+    text = "FROM scratch\nCOPY a.txt /\nLABEL a=b\n"
+    Cli(one, a).build("-t", "t", text=text)
+    one.cli("tag", one.out("history", "-q", "--no-trunc", "t").split()[1], "first")
+    two.cli("load", stdin=one.cli("save", "first", "t").raw)
+    c = Cli(two, b)
+    assert cached(c.build(text=text).stdout) == []
+    assert cached(c.build(text=text).stdout) == [2, 3]
+
+
+def test_cache_of_scratch_by_platform(knarr):
+    """A step upon nothing inherits no platform: the build's is part of what it is."""
+    body, made = context_of("FROM scratch\nCOPY x /platform\n", ("x", b"of a platform", {})), []
+    for platform in ("linux/amd64", "linux/arm64", "linux/arm/v7", "linux/arm/v6", "linux/arm64"):
+        r = post(knarr, body, f"platform={platform}")
+        doc = knarr.api("GET", f"/images/{r.lines[-1]['stream'].split()[-1]}/json" if "stream" in r.lines[-1] else "/").json
+        assert "/".join(filter(None, (doc["Os"], doc["Architecture"], doc.get("Variant")))) == platform, doc
+        made.append((doc["Id"], b"Using cache" in r.body))
+    assert [c for _, c in made] == [False, False, False, False, True] and made[1][0] == made[4][0], made
+
+
+def test_cache_by_epoch(make_knarr, tmp_path):
+    """SOURCE_DATE_EPOCH is a promise about times, which a hit of another time would not keep."""
+    d = make_knarr()
+    engine.import_busybox(d)
+    c = Cli(d, tmp_path)
+    text = "FROM busybox\nCOPY a.txt /\nRUN touch /now\nLABEL a=b\n"
+
+    def made(epoch):
+        p = c.build("-t", "t", *(["--build-arg", f"SOURCE_DATE_EPOCH={epoch}"] if epoch else []), text=text)
+        return cached(p.stdout), d.api("GET", "/images/t/json").json["Created"]
+    assert made(None)[0] == []
+    assert made(1600000000) == ([], "2020-09-13T12:26:40Z")
+    assert made(1500000000) == ([], "2017-07-14T02:40:00Z")
+    assert made(1600000000) == ([2, 3, 4], "2020-09-13T12:26:40Z")
+    assert made(1500000000) == ([2, 3, 4], "2017-07-14T02:40:00Z")
+    p = c.build("--build-arg", "SOURCE_DATE_EPOCH=9300000000", text=text, check=1)
+    assert "invalid SOURCE_DATE_EPOCH" in p.stderr, p.stderr
+
+
 def test_cache_survives_restart_and_mounts_count(make_knarr, tmp_path):
     d = make_knarr()
     engine.import_busybox(d)
