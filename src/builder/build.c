@@ -101,6 +101,18 @@ static void id_set(struct build *w, struct image_digest id)
 	pthread_mutex_unlock(&w->b->mutex);
 }
 
+/* What COPY and mounts read from, and what is mounted is held by nothing else: who removes images asks. One that went between being found
+ * and being noted here is missed when its layers are asked for, under the store's lock. */
+static void used_add(struct build *w, const struct image_digest *id)
+{
+	struct image_used *u = arena_new(w->a, struct image_used);
+	u->id = *id;
+	pthread_mutex_lock(&w->b->mutex);
+	u->next = w->used;
+	w->used = u;
+	pthread_mutex_unlock(&w->b->mutex);
+}
+
 bool builder_uses_image(struct builder *b, const struct image_digest *id)
 {
 	bool used = false;
@@ -109,6 +121,8 @@ bool builder_uses_image(struct builder *b, const struct image_digest *id)
 		used |= image_digest_eq(&w->id, id);
 		for (size_t i = 0; i < w->plan.n && w->stages; i++)
 			used |= image_digest_eq(&w->stages[i].id, id);
+		for (const struct image_used *u = w->used; u && !used; u = u->next)
+			used = image_digest_eq(&u->id, id);
 	}
 	pthread_mutex_unlock(&b->mutex);
 	return used;
@@ -190,7 +204,7 @@ static bool fits(struct build *w, const struct image_digest *id, const struct im
 	return builder_base_load(w->b, id, &a, &base, NULL) == 0 && image_platform_score(want, &base.platform) > 0;
 }
 
-int builder_image_need(struct build *w, struct span name, const struct image_platform *platform, struct image_digest *out,
+static int image_get(struct build *w, struct span name, const struct image_platform *platform, struct image_digest *out,
 	struct err *err)
 {
 	const struct image_platform *want = platform ? platform : &w->platform;
@@ -212,6 +226,15 @@ int builder_image_need(struct build *w, struct span name, const struct image_pla
 				SPAN_ARG(name), want->os, want->arch);
 	rc = w->p->fetch(w->p->arg, name, want, err);
 	return rc < 0 ? rc : image_find(w->b->o.images, name, out, err);
+}
+
+int builder_image_need(struct build *w, struct span name, const struct image_platform *platform, struct image_digest *out,
+	struct err *err)
+{
+	int rc = image_get(w, name, platform, out, err);
+	if (rc == 0)
+		used_add(w, out);
+	return rc;
 }
 
 int builder_from_need(struct build *w, struct span word, struct image_digest *out, struct err *err)

@@ -135,6 +135,10 @@ struct stage {
 	struct json config;     /* of its last instruction */
 	struct span author;
 };
+struct image_used {
+	struct image_used *next;
+	struct image_digest id;
+};
 struct build {
 	struct list link;
 	struct builder *b;
@@ -144,6 +148,7 @@ struct build {
 	struct plan plan;
 	struct vars vars;
 	struct stage *stages;
+	struct image_used *used;        /* what it reads from beside its stages; with the builder's mutex */
 	struct tree context;
 	struct span name, text;         /* of the Dockerfile */
 	struct image_platform platform; /* of what is made */
@@ -169,7 +174,7 @@ int builder_step(struct build *w, const struct json *cmd,
 struct json builder_nop(struct build *w, struct span said, bool as_one);
 /* The image of a stage, built now if it was not. */
 int builder_stage_need(struct build *w, unsigned at, struct image_digest *out, struct err *err);
-/* An image by name, brought if it is not there. */
+/* An image by name, brought if it is not there. It is not removed while the build lasts, as builder_uses_image tells. */
 int builder_image_need(struct build *w, struct span name, const struct image_platform *platform, struct image_digest *out,
 	struct err *err);
 /* --from=word: a stage or an image. */

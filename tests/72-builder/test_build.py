@@ -460,6 +460,22 @@ def test_pruning_leaves_a_running_build_alone(knarr):
     s.close()
 
 
+def test_removing_leaves_what_is_read_alone(knarr):
+    """An image that COPY --from or a mount reads from is in use while the build lasts, although no step stands on it."""
+    for n, use in enumerate(("COPY --from=read /f /g\n", "RUN --mount=from=read,target=/m cat /m/f\n")):
+        knarr.cli("import", "-", "read", stdin=tar([("f", b"1", {})]))
+        s = begin(knarr, context_of(f"FROM busybox\n{use}RUN echo be''gun; sleep 3\nCOPY --from=read /f /h\n"), "nocache=1")
+        read_until(s, b"begun")
+        id = knarr.out("images", "-q", "--no-trunc", "read")
+        knarr.cli("rmi", "-f", "read")
+        knarr.cli("image", "prune", "-af")
+        knarr.cli("tag", id, "read")
+        assert b"Successfully built" in read_until(s, b"uccessfully built", 30)
+        s.close()
+        knarr.cli("rmi", "read")
+        assert knarr.api("GET", f"/images/{id}/json").status == 404
+
+
 def test_names_that_climb(knarr):
     r = post(knarr, context_of("FROM busybox\nRUN mkdir -p /d/e\nCOPY <<../../../up /d/e/\nx\n../../../up\nRUN cat /up && ! ls /d/e/up\n"))
     assert b"Successfully built" in r.body or b"invalid" in r.body, r.body
