@@ -18,6 +18,7 @@ struct building {
 	struct image_ref *tags;
 	size_t n_tags;
 	struct engine_progress progress;
+	struct image_reporter reporter; /* of pulls: progress' lines unless quiet; ended by either way to cancel */
 	bool quiet, begun;
 	struct buf kept; /* quiet */
 };
@@ -93,6 +94,21 @@ static int failed(struct building *w, int code, int rc, struct err *err)
 
 /* ---- images that are not here ---- */
 
+static void pull_said(const struct image_progress *p, void *arg)
+{
+	struct building *w = arg;
+	if (w->quiet)
+		return;
+	w->begun = true;
+	w->progress.reporter.fn(p, w->progress.reporter.arg);
+}
+
+static bool pull_cancelled(void *arg)
+{
+	struct building *w = arg;
+	return builder_stop_raised(&w->stop) || engine_cancelled(w->c);
+}
+
 static int fetch(void *arg, struct span name, const struct image_platform *platform, struct err *err)
 {
 	struct building *w = arg;
@@ -112,11 +128,9 @@ static int fetch(void *arg, struct span name, const struct image_platform *platf
 	registry.password = json_span(json_getl(auth, "password"));
 	registry.identity_token = json_span(json_getl(auth, "identitytoken"));
 	registry.registry_token = json_span(json_getl(auth, "registrytoken"));
-	struct image_pull_params p = { .ref = ref, .platform = *platform, .registry = &registry, .unpacker = engine_unpacker(c->e) };
-	if (!w->quiet) {
-		w->begun = true;
-		p.reporter = &w->progress.reporter;
-	}
+	w->reporter = (struct image_reporter){ .fn = pull_said, .arg = w, .cancelled = pull_cancelled };
+	struct image_pull_params p = { .ref = ref, .platform = *platform, .registry = &registry, .unpacker = engine_unpacker(c->e),
+		.reporter = &w->reporter };
 	rc = image_pull(c->e->images, &p, &id, err);
 	if (rc == 0)
 		engine_event_image_post(c->e, "pull", image_ref_familiar(&ref, &c->arena), image_ref_familiar_name(&ref, &c->arena));
@@ -187,6 +201,22 @@ static int json_param(struct engine_call *c, const char *name, enum json_kind ki
 	}
 	return out->kind == kind ? 0 : err_set(err, ERR_INVALID_REQUEST, "error reading %s: %s is expected", what,
 		kind == JSON_ARRAY ? "a list" : "an object");
+}
+
+/* Go's map of strings: null is the empty one, or with may_be_null the missing one. */
+static int strings_check(struct json *v, bool may_be_null, const char *what, struct err *err)
+{
+	static const char *const kinds[] = { [JSON_BOOL] = "bool", [JSON_INT] = "number", [JSON_UINT] = "number", [JSON_DOUBLE] = "number",
+		[JSON_ARRAY] = "array", [JSON_OBJECT] = "object" };
+	JSON_EACH_MEMBER(v, m) {
+		if (m->value.kind == JSON_STRING || (may_be_null && m->value.kind == JSON_NULL))
+			continue;
+		if (m->value.kind != JSON_NULL)
+			return err_set(err, ERR_INVALID_REQUEST, "error reading %s: json: cannot unmarshal %s into Go value of type string", what,
+				kinds[m->value.kind]);
+		m->value = json_str(SPAN(""));
+	}
+	return 0;
 }
 
 static int host_read(struct engine_call *c, struct json *host, struct err *err)
@@ -304,7 +334,9 @@ static int params_read(struct engine_call *c, struct building *w, struct err *er
 	int rc = tags_read(c, w, err);
 	rc = rc < 0 ? rc : host_read(c, &w->host, err);
 	rc = rc < 0 ? rc : json_param(c, "buildargs", JSON_OBJECT, "build args", &w->args, err);
+	rc = rc < 0 ? rc : strings_check(&w->args, true, "build args", err);
 	rc = rc < 0 ? rc : json_param(c, "labels", JSON_OBJECT, "labels", &w->labels, err);
+	rc = rc < 0 ? rc : strings_check(&w->labels, false, "labels", err);
 	rc = rc < 0 ? rc : cache_from_read(c, w, err);
 	if (rc == 0 && platform.len) {
 		rc = image_platform_parse(platform, &w->platform, err);
@@ -365,17 +397,15 @@ static int oldest_first(const void *a, const void *b)
 	return x->used_ns < y->used_ns ? -1 : x->used_ns > y->used_ns;
 }
 
-/* Cache mounts, and images that were steps of builds and lead to nothing that has a name. */
+/* Cache mounts. Images are somebody's work, with a name or without: they go with `docker image prune`, as Docker has it. */
 static int prune_run(struct engine_call *c, struct err *err)
 {
 	struct arena *a = &c->arena;
 	struct engine_filters f;
 	struct builder_cache *list;
-	struct image_removed *removed;
-	struct image_remove_params p = {};
 	struct json deleted = json_array();
-	size_t n, n_removed;
-	uint64_t total = 0, freed = 0, layers = 0;
+	size_t n;
+	uint64_t total = 0, freed = 0;
 	int64_t keep = 0, until_ns = INT64_MAX, now = clock_wall_ns(clock_real());
 	int rc = engine_filters_of(c, NULL, &f, err);
 	rc = rc < 0 ? rc : engine_number(c, engine_has_param(c, "reserved-space") ? "reserved-space" : "keep-storage", 0, &keep, err);
@@ -401,17 +431,9 @@ static int prune_run(struct engine_call *c, struct err *err)
 		freed += list[i].bytes;
 		(void)json_push(a, &deleted, json_str(list[i].id));
 	}
-	if (!ids && until_ns == INT64_MAX && !keep) {
-		engine_image_users(c->e, &p);
-		rc = image_prune(c->e->images, false, &p, a, &removed, &n_removed, err);
-		for (size_t i = 0; i < n_removed && rc == 0; i++)
-			if (removed[i].deleted)
-				(void)json_push(a, &deleted, json_str(removed[i].what));
-		rc = rc < 0 ? rc : engine_collect(c->e, &layers, err);
-	}
 	c->out = json_object();
 	(void)json_setl(a, &c->out, "CachesDeleted", deleted.n ? deleted : JSON_NULL_VALUE);
-	(void)json_setl(a, &c->out, "SpaceReclaimed", json_int((int64_t)(freed + layers)));
+	(void)json_setl(a, &c->out, "SpaceReclaimed", json_int((int64_t)freed));
 	return rc;
 }
 
