@@ -287,21 +287,21 @@ static int cache_fill(struct build *w, const struct builder_mount *m, int to, st
 static int bind_cache(struct build *w, struct step *s, const struct builder_mount *m, struct run_mount *out, struct err *err)
 {
 	struct cache_hold *hold;
-	bool fresh;
-	int rc = builder_cache_take(w->b, m->id.len ? m->id : m->target, m->sharing, w->p->stop, w->a, &hold, &out->source, &fresh,
-		err);
+	const char *fresh;
+	int rc = builder_cache_take(w->b, m->id.len ? m->id : m->target, m->sharing, w->p->stop, &hold, &out->source, &fresh, err);
 	if (rc < 0)
 		return rc;
 	place_add(w, s, out->source)->hold = hold;
 	if (!fresh)
 		return 0;
-	auto_fd int dir = open(out->source, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	auto_fd int dir = open(fresh, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
-		return err_sys(err, "open %s", out->source);
+		return err_sys(err, "open %s", fresh);
 	rc = m->from.len ? cache_fill(w, m, dir, err) : 0;
+	FAILPOINT("builder.cache.filled");
 	if (rc == 0 && (fchown(dir, m->uid, m->gid) < 0 || fchmod(dir, m->mode_set ? m->mode : 0755) < 0))
-		rc = err_sys(err, "owner of %s", out->source);
-	return rc;
+		rc = err_sys(err, "owner of %s", fresh);
+	return rc < 0 ? rc : builder_cache_made(w->b, hold, err);
 }
 
 static int mounts_make(struct build *w, struct step *s, struct run_mount *out, size_t *out_n, struct err *err)

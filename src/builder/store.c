@@ -1,7 +1,7 @@
 /* What the builder keeps on disk: folders of cache mounts, and a folder for what lives as long as a step.
  *
  *     DIR/cache/HEX/id      the mount's id; its time is the last use
- *     DIR/cache/HEX/data/   what is mounted
+ *     DIR/cache/HEX/data/   what is mounted; moved here from work/ when it has its owner, mode and first contents
  *     DIR/work/             mounts, scripts; run-NAME: a container that a step made and will remove */
 #include "builder/work.h"
 
@@ -20,6 +20,8 @@ struct cache_hold {
 	struct list link;
 	char key[KEY_LEN + 8];
 	bool alone;
+	bool making;           /* its folder is not there yet: nobody else gets it before it is */
+	char *data, *fresh;    /* owned: where it is, and where one that is being made is filled */
 };
 
 /* ---- stop ---- */
@@ -213,12 +215,14 @@ static void key_of(struct span id, char out[KEY_LEN + 8])
 	snprintf(out, KEY_LEN + 8, "%s", buf_cstr(&hex));
 }
 
+/* One that keeps others out, if there is one. */
 static const struct cache_hold *held(struct builder *b, const char *key)
 {
+	const struct cache_hold *any = NULL;
 	LIST_EACH(&b->mounts, h, struct cache_hold, link)
-		if (strcmp(h->key, key) == 0)
-			return h;
-	return NULL;
+		if (strcmp(h->key, key) == 0 && (!any || h->alone || h->making))
+			any = h;
+	return any;
 }
 
 static int hold_take(struct builder *b, struct cache_hold *h, enum builder_sharing sharing, struct builder_stop *stop,
@@ -231,7 +235,7 @@ static int hold_take(struct builder *b, struct cache_hold *h, enum builder_shari
 	pthread_mutex_lock(&b->mutex);
 	for (unsigned n = 1;;) {
 		const struct cache_hold *other = held(b, h->key);
-		if (!other || !(other->alone || h->alone))
+		if (!other || !(other->alone || other->making || h->alone))
 			break;
 		if (sharing == BUILDER_PRIVATE) { /* another of its own */
 			snprintf(h->key, sizeof(h->key), "%.32s-%u", first, n % 100000);
@@ -255,42 +259,94 @@ static int hold_take(struct builder *b, struct cache_hold *h, enum builder_shari
 	return rc;
 }
 
+static void hold_free(struct cache_hold *h)
+{
+	free(h->data);
+	free(h->fresh);
+	free(h);
+}
+
+/* Is its folder there? Else one is begun in work/. */
+static int hold_folder(struct builder *b, struct cache_hold *h, struct span id, struct err *err)
+{
+	auto_buf struct buf path = {};
+	struct stat st;
+	buf_printf(&path, "%s/cache/%s", b->dir, h->key);
+	if (mkdir(buf_cstr(&path), 0700) < 0 && errno != EEXIST)
+		return err_sys(err, "make folder %s", buf_cstr(&path));
+	size_t dir = path.len;
+	buf_str(&path, "/id");
+	int rc = io_write_file_lazy(AT_FDCWD, buf_cstr(&path), id, 0600, err);
+	if (rc < 0)
+		return rc;
+	buf_trunc(&path, dir);
+	buf_str(&path, "/data");
+	h->data = buf_take(&path, NULL);
+	if (lstat(h->data, &st) == 0)
+		return 0;
+	if (errno != ENOENT)
+		return err_sys(err, "look at %s", h->data);
+	auto_arena struct arena a = {};
+	buf_printf(&path, "%s/%s", b->work, builder_work_name(b, &a, "cache"));
+	h->fresh = buf_take(&path, NULL);
+	return mkdir(h->fresh, 0755) < 0 ? err_sys(err, "make folder %s", h->fresh) : 0;
+}
+
+static void made(struct builder *b, struct cache_hold *h)
+{
+	pthread_mutex_lock(&b->mutex);
+	h->making = false;
+	pthread_cond_broadcast(&b->changed);
+	pthread_mutex_unlock(&b->mutex);
+}
+
 int builder_cache_take(struct builder *b, struct span id, enum builder_sharing sharing, struct builder_stop *stop,
-	struct arena *a,
-	struct cache_hold **out, const char **out_path, bool *out_fresh, struct err *err)
+	struct cache_hold **out, const char **out_path, const char **out_fresh, struct err *err)
 {
 	struct cache_hold *h = mem_new(struct cache_hold);
 	list_init(&h->link);
 	key_of(id, h->key);
+	h->making = true;
 	int rc = hold_take(b, h, sharing, stop, err);
 	if (rc < 0) {
-		free(h);
+		hold_free(h);
 		return rc;
 	}
-	struct span dir = arena_printf(a, "%s/cache/%s", b->dir, h->key);
-	const char *data = arena_printf(a, "%.*s/data", SPAN_ARG(dir)).ptr, *mark = arena_printf(a, "%.*s/id", SPAN_ARG(dir)).ptr;
-	if (mkdir(dir.ptr, 0700) < 0 && errno != EEXIST)
-		rc = err_sys(err, "make folder %s", dir.ptr);
-	*out_fresh = rc == 0 && mkdir(data, 0755) == 0;
-	if (rc == 0 && !*out_fresh && errno != EEXIST)
-		rc = err_sys(err, "make folder %s", data);
-	rc = rc < 0 ? rc : io_write_file_lazy(AT_FDCWD, mark, id, 0600, err);
+	rc = hold_folder(b, h, id, err);
 	if (rc < 0) {
 		builder_cache_release(b, h);
 		return rc;
 	}
+	if (!h->fresh)
+		made(b, h);
 	*out = h;
-	*out_path = data;
+	*out_path = h->data;
+	*out_fresh = h->fresh;
+	return 0;
+}
+
+int builder_cache_made(struct builder *b, struct cache_hold *h, struct err *err)
+{
+	if (rename(h->fresh, h->data) < 0)
+		return err_sys(err, "put folder %s in its place", h->data);
+	free(h->fresh);
+	h->fresh = NULL;
+	made(b, h);
 	return 0;
 }
 
 void builder_cache_release(struct builder *b, struct cache_hold *h)
 {
+	if (h->fresh) { /* it was not made whole: the next one begins anew */
+		auto_fd int work = open(b->work, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (work >= 0)
+			(void)snapshot_tree_remove(work, strrchr(h->fresh, '/') + 1, NULL); /* else it goes with the next open */
+	}
 	pthread_mutex_lock(&b->mutex);
 	list_remove(&h->link);
 	pthread_cond_broadcast(&b->changed);
 	pthread_mutex_unlock(&b->mutex);
-	free(h);
+	hold_free(h);
 }
 
 int builder_cache_list(struct builder *b, struct arena *a, struct builder_cache **out, size_t *out_n, struct err *err)

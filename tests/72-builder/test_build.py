@@ -252,6 +252,31 @@ def test_prune(make_knarr, tmp_path):
     assert d.out("images", "-aq", "--no-trunc").split() == before
     assert cached(c.build(text=text).stdout) == [2]
     assert d.api("POST", "/build/prune").json == {"CachesDeleted": None, "SpaceReclaimed": 0}
+    d.cli("image", "prune", "-f")
+    assert nameless not in d.out("images", "-aq", "--no-trunc").split()
+
+
+def test_cache_mount_is_whole_or_not_there(make_knarr, tmp_path):
+    """One that could not be filled is no cache, neither for the next build nor after the engine was killed."""
+    d = make_knarr()
+    engine.import_busybox(d)
+    c = Cli(d, tmp_path)
+    text = "FROM busybox\nRUN --mount=type=cache,target=/c,from=busybox,source=%s ls /c\n"
+    for _ in range(2):
+        assert "failed to mount" in c.build("--force-rm", text=text % "/typo", check=1).stderr
+    quiet(d)
+    assert "passwd" in c.build(text=text % "/etc").stdout
+    owned = "FROM busybox\nRUN --mount=type=cache,target=/u,uid=1000,gid=2000,mode=0700 stat -c %u:%g:%a /u\n"
+    assert d.stop() == 0
+    d.env = {"KNARR_FAIL": "builder.cache.filled=kill"}
+    d.start()
+    c.build(text=owned, check=None)
+    d.process.wait(20)
+    d.env = {}
+    d.start()
+    quiet(d)
+    assert "\n1000:2000:700\n" in c.build(text=owned).stdout
+    assert "\n1000:2000:700\n" in c.build("--no-cache", text=owned).stdout
 
 
 def test_reproducible(make_knarr, tmp_path):
@@ -396,7 +421,71 @@ def test_engine_stops_in_a_step(make_knarr):
     quiet(d)
 
 
-POINTS = ["builder.context.read", "builder.layer.written", "builder.run.created", "builder.run.ended", "builder.step.config",
+def sparse(size):
+    """A file of one byte and a hole."""
+    return {"pax_headers": {"GNU.sparse.major": "0", "GNU.sparse.minor": "1", "GNU.sparse.name": "hole", "GNU.sparse.size": str(size),
+                            "GNU.sparse.map": "0,1"}}
+
+
+def test_holes(make_knarr):
+    """A hole costs its author nothing; the engine does not pay for it either, and can be stopped while it reads one."""
+    d = make_knarr()
+    engine.import_busybox(d)
+    for size in (1 << 62, (1 << 40) + 1):
+        r = post(d, context_of("FROM busybox\nCOPY hole /\n", ("hole", b"x", sparse(size))))
+        assert r.status >= 400 and "larger than" in r.message, r.body
+        inner = tar([("hole", b"x", sparse(size))])
+        r = post(d, context_of("FROM busybox\nADD t.tar /\n", ("t.tar", inner, {})))
+        assert "more than" in r.lines[-1].get("error", ""), r.body
+    r = post(d, context_of("FROM busybox\nCOPY hole /\nRUN stat -c %s /hole\n", ("hole", b"x", sparse(1 << 20))))
+    assert b"1048576" in r.body, r.body
+    s = begin(d, context_of("FROM busybox\nCOPY hole /\n", ("hole", b"x", sparse(1 << 39))))
+    time.sleep(0.5)
+    began = time.time()
+    assert d.stop() == 0 and time.time() - began < 10
+    s.close()
+    d.start()
+    quiet(d)
+
+
+def test_cancel_while_reading(knarr):
+    """The digest of what COPY brings is not waited for."""
+    knarr.cli("import", "-", "holes", stdin=tar([("hole", b"x", sparse(1 << 38))]))
+    s = begin(knarr, context_of("FROM busybox\nCOPY --from=holes /hole /\n"), "buildid=reading")
+    read_until(s, b"Step 2/2")
+    time.sleep(0.3)
+    began = time.time()
+    assert knarr.api("POST", "/build/cancel?id=reading").status == 204
+    s.settimeout(20)
+    while s.recv(65536):
+        pass
+    assert time.time() - began < 5
+    s.close()
+    knarr.cli("rmi", "-f", "holes")
+    quiet(knarr)
+
+
+@pytest.mark.parametrize("query", ["q=1&buildid=pulling", "buildid=pulling"])
+def test_cancel_while_pulling(knarr, query):
+    """A registry that does not answer is not waited for, whether anybody looks at the progress or not."""
+    with socket.socket() as registry:
+        registry.bind(("127.0.0.1", 0))
+        registry.listen()
+        s = begin(knarr, context_of(f"FROM 127.0.0.1:{registry.getsockname()[1]}/x\n"), query)
+        registry.settimeout(10)
+        held, _ = registry.accept()
+        time.sleep(0.3)
+        began = time.time()
+        assert knarr.api("POST", "/build/cancel?id=pulling").status == 204
+        s.settimeout(20)
+        while s.recv(65536):
+            pass
+        assert time.time() - began < 5
+        held.close()
+        s.close()
+
+
+POINTS = ["builder.context.read", "builder.cache.filled", "builder.layer.written", "builder.run.created", "builder.run.ended", "builder.step.config",
           "builder.step.manifest", "builder.step.registered", "image.ingest.before_sync", "image.ingest.renamed", "image.store.written"]
 
 
