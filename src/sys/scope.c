@@ -1,11 +1,12 @@
-/* See scope.h. One method call of D-Bus (specification, "Message Protocol"), org.freedesktop.systemd1.Manager.StartTransientUnit,
- * and the wait for the signal that its job is done.
+/* See scope.h. One method call of D-Bus (specification, "Message Protocol"), of org.freedesktop.systemd1.Manager, and where it
+ * begins a job the wait for the signal that this is done.
  *
  *     "\0AUTH EXTERNAL 30\r\n"  "BEGIN\r\n"  call  ->  "OK ...\r\n"  return (the job's name)  signals ... JobRemoved (job, result)
  *
  * A message: 'l', type, flags, 1, u32 length of the body, u32 serial, array of header fields, padding to 8, body. Each value is
  * aligned to its own size from the message's start, structs to 8. */
 #include "sys/scope.h"
+#include "sys/cgroup.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -19,6 +20,7 @@
 #define SOCKET "/run/systemd/private"
 #define MESSAGE_MAX 65536
 #define WAIT_S 10
+#define START_SIGNATURE "ssa(sv)a(sa(sv))"
 
 enum { TYPE_CALL = 1, TYPE_RETURN = 2, TYPE_ERROR = 3, TYPE_SIGNAL = 4 };
 enum { FIELD_PATH = 1, FIELD_INTERFACE = 2, FIELD_MEMBER = 3, FIELD_ERROR = 4, FIELD_DESTINATION = 6, FIELD_SIGNATURE = 8 };
@@ -83,21 +85,35 @@ static void field(struct buf *b, uint8_t code, const char *type, const char *val
 		put_text(b, value);
 }
 
-static void body_make(struct buf *b, const char *unit, const char *slice, pid_t pid, const char *description)
+static void property_text(struct buf *b, const char *key, const char *value)
+{
+	property(b, key, "s");
+	put_text(b, value);
+}
+
+static void property_bool(struct buf *b, const char *key, bool value)
+{
+	property(b, key, "b");
+	put_u32(b, value);
+}
+
+static void property_u64(struct buf *b, const char *key, uint64_t value)
+{
+	property(b, key, "t");
+	align(b, 8);
+	buf_add(b, &value, sizeof(value));
+}
+
+static void scope_body(struct buf *b, const char *unit, const char *slice, pid_t pid, const char *description)
 {
 	put_text(b, unit);
 	put_text(b, "fail");
 	size_t at = array_begin(b, 8);
-	property(b, "Description", "s");
-	put_text(b, description);
-	property(b, "Slice", "s");
-	put_text(b, slice);
-	property(b, "Delegate", "b");
-	put_u32(b, 1);
-	property(b, "DefaultDependencies", "b");
-	put_u32(b, 0);
-	property(b, "CollectMode", "s"); /* forgotten also when it ended badly: the name may be wanted again */
-	put_text(b, "inactive-or-failed");
+	property_text(b, "Description", description);
+	property_text(b, "Slice", slice);
+	property_bool(b, "Delegate", true);
+	property_bool(b, "DefaultDependencies", false);
+	property_text(b, "CollectMode", "inactive-or-failed"); /* forgotten also when it ended badly: the name may be wanted again */
 	property(b, "PIDs", "au");
 	size_t pids = array_begin(b, 4);
 	put_u32(b, (uint32_t)pid);
@@ -106,7 +122,62 @@ static void body_make(struct buf *b, const char *unit, const char *slice, pid_t 
 	array_end(b, array_begin(b, 8), 8); /* no further units */
 }
 
-static void call_make(struct buf *out, struct span body)
+/* systemd.resource-control(5). Of a second of time, in whole hundredths of a processor: systemd takes no finer part. */
+static uint64_t quota_per_second(const struct sys_cgroup_limits *l)
+{
+	uint64_t period = l->period.set && l->period.v > 0 ? (uint64_t)l->period.v : 100000;
+	uint64_t us = (uint64_t)MIN(l->quota.v, INT64_MAX / 1000000) * 1000000 / period;
+	return (us + 9999) / 10000 * 10000;
+}
+
+static void limits_put(struct buf *b, const struct sys_cgroup_limits *l, bool v2)
+{
+	if (l->shares.set && l->shares.v > 0) {
+		uint64_t shares = (uint64_t)MIN(MAX(l->shares.v, 2), 262144);
+		if (v2)
+			property_u64(b, "CPUWeight", 1 + (shares - 2) * 9999 / 262142);
+		else
+			property_u64(b, "CPUShares", shares);
+	}
+	if (l->quota.set && l->quota.v > 0) {
+		if (l->period.set && l->period.v > 0)
+			property_u64(b, "CPUQuotaPeriodUSec", (uint64_t)l->period.v);
+		property_u64(b, "CPUQuotaPerSecUSec", quota_per_second(l));
+	}
+	if (l->memory.set && l->memory.v > 0)
+		property_u64(b, v2 ? "MemoryMax" : "MemoryLimit", (uint64_t)l->memory.v);
+	if (l->pids.set && l->pids.v > 0)
+		property_u64(b, "TasksMax", (uint64_t)l->pids.v);
+}
+
+/* Accounting is what makes systemd enable a controller in the group. */
+static void slice_body(struct buf *b, const char *unit, const char *description, const struct sys_cgroup_limits *l, bool v2)
+{
+	put_text(b, unit);
+	put_text(b, "replace");
+	size_t at = array_begin(b, 8);
+	property_text(b, "Description", description);
+	property_bool(b, "DefaultDependencies", false);
+	property_bool(b, "CPUAccounting", true);
+	property_bool(b, "MemoryAccounting", true);
+	property_bool(b, "IOAccounting", true);
+	property_bool(b, "TasksAccounting", true);
+	limits_put(b, l, v2);
+	array_end(b, at, 8);
+	array_end(b, array_begin(b, 8), 8);
+}
+
+/* true: until systemd runs anew, as with what was said when the unit was made. */
+static void change_body(struct buf *b, const char *unit, const struct sys_cgroup_limits *l, bool v2)
+{
+	put_text(b, unit);
+	put_u32(b, true);
+	size_t at = array_begin(b, 8);
+	limits_put(b, l, v2);
+	array_end(b, at, 8);
+}
+
+static void call_make(struct buf *out, const char *method, const char *signature, struct span body)
 {
 	const uint16_t one = 1;
 	char first;
@@ -120,9 +191,9 @@ static void call_make(struct buf *out, struct span body)
 	size_t at = array_begin(out, 8);
 	field(out, FIELD_PATH, "o", "/org/freedesktop/systemd1");
 	field(out, FIELD_INTERFACE, "s", "org.freedesktop.systemd1.Manager");
-	field(out, FIELD_MEMBER, "s", "StartTransientUnit");
+	field(out, FIELD_MEMBER, "s", method);
 	field(out, FIELD_DESTINATION, "s", "org.freedesktop.systemd1");
-	field(out, FIELD_SIGNATURE, "g", "ssa(sv)a(sa(sv))");
+	field(out, FIELD_SIGNATURE, "g", signature);
 	array_end(out, at, 8);
 	align(out, 8);
 	buf_span_add(out, body);
@@ -234,11 +305,11 @@ static int hello(int sock, struct err *err)
 	return err_set(err, ERR_FORBIDDEN, "systemd refused: %.*s", (int)n - 1, line);
 }
 
-/* The return names the job, the signal JobRemoved tells its end. */
-static int job_wait(int sock, struct err *err)
+/* The return names the job, the signal JobRemoved tells its end. Without a job the return is the end. */
+static int job_wait(int sock, bool job_begun, struct err *err)
 {
-	static char room[MESSAGE_MAX];
-	char job[256] = "";
+	auto_buf struct buf space = {};
+	char job[256] = "", *room = buf_reserve(&space, MESSAGE_MAX);
 	for (;;) {
 		struct message m = {};
 		int r = message_read(sock, room, &m, err);
@@ -249,6 +320,8 @@ static int job_wait(int sock, struct err *err)
 			struct span text = text_at(m.body, &at);
 			return err_set(err, ERR_UPSTREAM, "systemd: %.*s (%.*s)", SPAN_ARG(text), SPAN_ARG(m.error));
 		}
+		if (m.type == TYPE_RETURN && !job_begun)
+			return 0;
 		if (m.type == TYPE_RETURN && !*job) {
 			struct span name = text_at(m.body, &at);
 			snprintf(job, sizeof(job), "%.*s", SPAN_ARG(name));
@@ -266,26 +339,37 @@ static int job_wait(int sock, struct err *err)
 	}
 }
 
-static int ask(struct span call, struct err *err)
+static int say(int sock, struct span what, struct err *err)
+{
+	while (what.len) {
+		ssize_t n = send(sock, what.ptr, what.len, MSG_NOSIGNAL);
+		if (n < 0 && errno != EINTR)
+			return err_sys(err, "ask systemd");
+		what = span_from(what, n > 0 ? (size_t)n : 0);
+	}
+	return 0;
+}
+
+/* The call waits for the answer to the greeting: of one that comes with it systemd reads what is in its first 256 bytes, and a short
+ * call that ends there is looked at when more comes, which is never. */
+static int converse(int sock, struct span call, bool job_begun, struct err *err)
+{
+	/* "0" in hex: the kernel vouches that we are root */
+	int r = say(sock, SPAN("\0AUTH EXTERNAL 30\r\nBEGIN\r\n"), err);
+	r = r < 0 ? r : hello(sock, err);
+	r = r < 0 ? r : say(sock, call, err);
+	return r < 0 ? r : job_wait(sock, job_begun, err);
+}
+
+static int ask(struct span call, bool job_begun, struct err *err)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX, .sun_path = SOCKET };
 	struct timeval wait = { .tv_sec = WAIT_S };
-	auto_buf struct buf out = {};
 	auto_fd int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (sock < 0 || connect(sock, (struct sockaddr *)&addr, sizeof(addr)) < 0)
 		return err_set(err, ERR_UNAVAILABLE, "reach systemd at %s: %s", SOCKET, strerror(errno));
 	(void)setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)); /* cannot fail with a valid time */
-	buf_chr(&out, 0);
-	buf_str(&out, "AUTH EXTERNAL 30\r\nBEGIN\r\n"); /* "0" in hex: the kernel vouches that we are root */
-	buf_span_add(&out, call);
-	for (size_t sent = 0; sent < out.len;) {
-		ssize_t n = send(sock, out.ptr + sent, out.len - sent, MSG_NOSIGNAL);
-		if (n < 0 && errno != EINTR)
-			return err_sys(err, "ask systemd");
-		sent += n > 0 ? (size_t)n : 0;
-	}
-	int r = hello(sock, err);
-	return r < 0 ? r : job_wait(sock, err);
+	return converse(sock, call, job_begun, err);
 }
 
 int sys_scope_start(const char *path, const char *mount, pid_t pid, const char *description, struct err *err)
@@ -298,11 +382,11 @@ int sys_scope_start(const char *path, const char *mount, pid_t pid, const char *
 		snprintf(slice, sizeof(slice), "%.*s", SPAN_ARG(name));
 	}
 	auto_buf struct buf body = {}, call = {};
-	body_make(&body, unit, slice, pid, description);
-	call_make(&call, buf_span(&body));
+	scope_body(&body, unit, slice, pid, description);
+	call_make(&call, "StartTransientUnit", START_SIGNATURE, buf_span(&body));
 	for (int waited_ms = 0;; waited_ms += 20) {
 		auto_err struct err why = ERR_INIT;
-		int r = ask(buf_span(&call), &why);
+		int r = ask(buf_span(&call), true, &why);
 		if (r == 0)
 			return 0;
 		/* A container of that name has just ended, and systemd has not forgotten its scope yet. */
@@ -312,4 +396,45 @@ int sys_scope_start(const char *path, const char *mount, pid_t pid, const char *
 		}
 		poll(NULL, 0, 20);
 	}
+}
+
+bool sys_slice_possible(void)
+{
+	return access("/run/systemd/system", F_OK) == 0 && access(SOCKET, F_OK) == 0;
+}
+
+int sys_slice_set(const char *unit, const char *description, const struct sys_cgroup_limits *l, struct err *err)
+{
+	auto_err struct err why = ERR_INIT;
+	auto_buf struct buf body = {}, call = {};
+	bool v2 = sys_cgroup_pure_v2();
+	slice_body(&body, unit, description, l, v2);
+	call_make(&call, "StartTransientUnit", START_SIGNATURE, buf_span(&body));
+	int r = ask(buf_span(&call), true, &why);
+	if (r < 0 && strstr(err_msg(&why), "UnitExists")) {
+		err_done(&why);
+		buf_trunc(&body, 0);
+		buf_trunc(&call, 0);
+		change_body(&body, unit, l, v2);
+		call_make(&call, "SetUnitProperties", "sba(sv)", buf_span(&body));
+		r = ask(buf_span(&call), false, &why);
+	}
+	if (r == 0)
+		return 0;
+	(void)err_move(err, &why);
+	return err_note(err, "slice %s", unit);
+}
+
+int sys_slice_stop(const char *unit, struct err *err)
+{
+	auto_err struct err why = ERR_INIT;
+	auto_buf struct buf body = {}, call = {};
+	put_text(&body, unit);
+	put_text(&body, "replace");
+	call_make(&call, "StopUnit", "ss", buf_span(&body));
+	int r = ask(buf_span(&call), true, &why);
+	if (r == 0 || strstr(err_msg(&why), "NoSuchUnit"))
+		return 0;
+	(void)err_move(err, &why);
+	return err_note(err, "stopping slice %s", unit);
 }

@@ -9,7 +9,7 @@
  * rlimit.h   names of limits, signals
  * cgroup.h   control groups, v1, v2 and both at once
  * filter.h   seccomp filters as bytes
- * scope.h    scopes of systemd
+ * scope.h    scopes and slices of systemd
  * process.h  processes by descriptor, facts of /proc about them
  *
  * Included by who needs them, because they bring the sockets' headers with them:
