@@ -1,6 +1,5 @@
-/* The control groups of a cluster, /knarr-ID in every hierarchy: who is in them, how they end and go. Needed where no runtime can
- * be
- * asked: what is in there was started for this cluster and nothing else is. */
+/* The control groups of a cluster, /knarr-ID in every hierarchy, under systemd /knarr_ID.slice: who is in them, how they end and go.
+ * Needed where no runtime can be asked: what is in there was started for this cluster and nothing else is. */
 #include "cluster/private.h"
 
 #include <dirent.h>
@@ -95,10 +94,25 @@ static void collect(struct members *m, int parent, const char *name, unsigned de
 		closedir(d);
 }
 
+#define SLICE_NAME 48
+
+/* "knarr_0.slice" of "knarr-0": systemd's "-" would be a slice above. */
+static void slice_name(const char *name, char out[static SLICE_NAME])
+{
+	char *dash;
+	(void)snprintf(out, SLICE_NAME, "%s.slice", name);
+	dash = strchr(out, '-');
+	if (dash)
+		*dash = '_';
+}
+
 static void collect_here(int top, const char *path, void *arg)
 {
 	struct members *m = arg;
+	char slice[SLICE_NAME];
+	slice_name(m->name, slice);
 	collect(m, top, m->name, DEPTH);
+	collect(m, top, slice, DEPTH);
 }
 
 /* The first of its PID namespace: the one that a stop signal is meant for; the others are its to end. */
@@ -190,8 +204,12 @@ static int remove_one(int parent, const char *name, unsigned depth, int64_t unti
 static void remove_here(int top, const char *path, void *arg)
 {
 	struct removal *r = arg;
-	if (remove_one(top, r->name, DEPTH, clock_mono_ms(clock_real()) + REMOVE_MS) < 0 && r->failed++ == 0)
-		(void)err_sys(r->err, "%s/%s", path, r->name);
+	char slice[SLICE_NAME];
+	slice_name(r->name, slice);
+	const char *const names[] = { r->name, slice };
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (remove_one(top, names[i], DEPTH, clock_mono_ms(clock_real()) + REMOVE_MS) < 0 && r->failed++ == 0)
+			(void)err_sys(r->err, "%s/%s", path, names[i]);
 }
 
 int cluster_groups_remove(const struct cluster_layout *l, struct err *err)
@@ -199,6 +217,11 @@ int cluster_groups_remove(const struct cluster_layout *l, struct err *err)
 	char name[32];
 	snprintf(name, sizeof(name), "knarr-%s", l->id);
 	struct removal r = { .name = name, .err = err };
+	char slice[SLICE_NAME];
+	slice_name(name, slice);
+	/* Its slices below end with it, and systemd forgets them. What is left then it did not know. */
+	if (sys_slice_possible() && sys_slice_stop(slice, err) < 0)
+		r.failed++;
 	each_hierarchy(remove_here, &r);
 	return r.failed ? -(int)(err ? err->class : ERR_IO) : 0;
 }

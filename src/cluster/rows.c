@@ -5,6 +5,8 @@
 #include <stdarg.h>
 #include <sys/stat.h>
 
+#include "sys/sys.h"
+
 #define USER "knarr"
 #define USER_BASE 64000
 #define CONTROLLERS_PORT 10257
@@ -45,8 +47,10 @@ static void engine_arguments(const struct server *s, struct part_args *a)
 	part_arg(a, "--cri-host=unix://%s", s->l.cri_sock.ptr);
 	part_arg(a, "--cni-conf-dir=%s/cni/net.d", s->l.data.ptr);
 	part_arg(a, "--cni-bin-dir=%s/cni/bin", s->l.data.ptr);
-	/* Groups of a cluster carry its ID; systemd's slices are the machine's and shared. */
-	if (access("/run/systemd/system", F_OK) < 0)
+	/* Groups of a cluster carry its ID. The slice is named as the kubelet's are, whose root is /knarr-ID: see kubelet/cgroups.h. */
+	if (sys_slice_possible())
+		part_arg(a, "--cgroup-parent=knarr_%s-containers.slice", s->l.id);
+	else
 		part_arg(a, "--cgroup-parent=/knarr-%s/containers", s->l.id);
 }
 

@@ -471,7 +471,7 @@ int container_settings_read(const struct json *v, struct settings *out, struct e
 	out->log_driver = SPAN("json-file");
 	out->shm_bytes = 64 << 20;
 	out->shutdown_s = 15;
-	out->systemd = access("/run/systemd/system", F_OK) == 0 && access("/run/systemd/private", F_OK) == 0;
+	out->systemd = sys_slice_possible();
 	if (!v)
 		return 0;
 	struct json copy = json_copy(a, v), *c = arena_new(a, struct json);

@@ -1,4 +1,5 @@
 /* Resources, names, DNS and security of what CRI is asked for, by tables. */
+#include "kubelet/cgroups.h"
 #include "kubelet/config.h"
 
 #include <setjmp.h>
@@ -214,6 +215,49 @@ static void hosts_files(void **state)
 	world_end(&w);
 }
 
+/* The names that the published kubelet gives: ToCgroupfs and ToSystemd of its CgroupName. */
+static void names_of_cgroups(void **state)
+{
+	static const struct {
+		const char *root, *class, *uid, *cgroupfs, *systemd;
+	} rows[] = {
+		{ "/", "", "", "/kubepods", "/kubepods.slice" },
+		{ "", "burstable", "", "/kubepods/burstable", "/kubepods.slice/kubepods-burstable.slice" },
+		{ "/", "besteffort", "1a-2b", "/kubepods/besteffort/pod1a-2b",
+		  "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod1a_2b.slice" },
+		{ "/knarr-0/", "", "9", "/knarr-0/kubepods/pod9", "/knarr_0.slice/knarr_0-kubepods.slice/knarr_0-kubepods-pod9.slice" },
+		{ "/a/b", "", "", "/a/b/kubepods", "/a.slice/a-b.slice/a-b-kubepods.slice" },
+	};
+	for (size_t i = 0; i < 2 * ARRAY_LEN(rows); i++) {
+		auto_buf struct buf got = {};
+		bool systemd = i % 2;
+		const char *want = systemd ? rows[i / 2].systemd : rows[i / 2].cgroupfs;
+		kl_cgroup_path(&got, systemd, span_of(rows[i / 2].root), rows[i / 2].class, span_of(rows[i / 2].uid));
+		if (!span_is(buf_span(&got), want))
+			fail_msg("row %zu: %s expected, %s came", i / 2, want, buf_cstr(&got));
+	}
+}
+
+static void the_driver_is_one_of_two(void **state)
+{
+	static const char *const given[] = { "cgroupfs", "systemd", "other" };
+	for (size_t i = 0; i < ARRAY_LEN(given); i++) {
+		struct kl_options o;
+		auto_err struct err err = ERR_INIT;
+		auto_buf struct buf flag = {};
+		bool help;
+		buf_printf(&flag, "--cgroup-driver=%s", given[i]);
+		char manifests[] = "--pod-manifest-path=/m", *argv[] = { manifests, flag.ptr };
+		buf_cstr(&flag);
+		argv[1] = flag.ptr;
+		kl_options_default(&o);
+		int rc = kl_options_parse(&o, 2, argv, &help, &err);
+		if (rc != (i == 2 ? -ERR_USAGE : 0) || (rc == 0 && !span_is(o.cgroup_driver, given[i])))
+			fail_msg("%s: %d %s", given[i], rc, rc < 0 ? err_msg(&err) : o.cgroup_driver.ptr);
+		kl_options_done(&o);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -223,6 +267,8 @@ int main(void)
 		cmocka_unit_test(users_that_may_not_be_root),
 		cmocka_unit_test(a_container_is_asked_for),
 		cmocka_unit_test(hosts_files),
+		cmocka_unit_test(names_of_cgroups),
+		cmocka_unit_test(the_driver_is_one_of_two),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -35,6 +35,7 @@ struct kl {
 	struct kl_images *images;            /* image.c */
 	struct kl_sources *sources;          /* sources.c */
 	struct kl_relist *relist;            /* relist.c */
+	struct kl_cgroups *cgroups;          /* cgroups.h */
 	struct kl_serving *serving;          /* serving.h; NULL: not begun, or ended */
 	struct span runtime_name, runtime_version;
 	bool stopping, orphans_swept;

@@ -45,7 +45,7 @@ static const struct row {
 	{ "port", "port", INT, AT(port), 0, 65535, "of the HTTPS server; 0 = none (default 10250)" },
 	{ "address", "address", TEXT, AT(address), 0, 0, "of the HTTPS server (default 0.0.0.0)" },
 	{ "cgroup-root", "cgroupRoot", TEXT, AT(cgroup_root), 0, 0, "kubepods lies beneath (default /)" },
-	{ "cgroup-driver", "cgroupDriver", TEXT, AT(cgroup_driver), 0, 0, "cgroupfs (systemd is not to be had yet)" },
+	{ "cgroup-driver", "cgroupDriver", TEXT, AT(cgroup_driver), 0, 0, "cgroupfs or systemd, where the runtime does not say (default cgroupfs)" },
 	{ "cgroups-per-qos", "cgroupsPerQOS", BOOL, AT(cgroups_per_qos), 0, 0, "(default true)" },
 	{ "cpu-cfs-quota", "cpuCFSQuota", BOOL, AT(cpu_cfs_quota), 0, 0, "limits of processors hold (default true)" },
 	{ "pod-log-dir", "podLogsDir", TEXT, AT(pod_log_dir), 0, 0, "(default /var/log/pods)" },
@@ -284,8 +284,8 @@ static int finish(struct kl_options *o, struct err *err)
 	o->node_name = span_of(name);
 	if (!o->node_name.len)
 		return err_set(err, ERR_USAGE, "the node has no name: give --hostname-override");
-	if (!span_is(o->cgroup_driver, "cgroupfs"))
-		return err_set(err, ERR_USAGE, "--cgroup-driver: only cgroupfs is to be had");
+	if (!span_is(o->cgroup_driver, "cgroupfs") && !span_is(o->cgroup_driver, "systemd"))
+		return err_set(err, ERR_USAGE, "--cgroup-driver: cgroupfs or systemd, not \"%.*s\"", SPAN_ARG(o->cgroup_driver));
 	if (o->image_gc_low > o->image_gc_high)
 		return err_set(err, ERR_USAGE, "imageGCLowThresholdPercent must be at most imageGCHighThresholdPercent");
 	if (o->fail_swap_on) {

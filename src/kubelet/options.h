@@ -16,7 +16,7 @@ struct kl_options {
 	struct span resolv_conf;
 	struct span address;          /* of the HTTPS server */
 	struct span cgroup_root;      /* "/" or "/knarr-0": kubepods lies beneath */
-	struct span cgroup_driver;    /* "cgroupfs" */
+	struct span cgroup_driver;    /* "cgroupfs" or "systemd"; the runtime's word once it said one */
 	struct span pod_log_dir;      /* /var/log/pods */
 	struct span pod_infra_image, seccomp_root;
 	struct span kube_reserved, system_reserved, eviction_hard; /* "cpu=100m,memory=200Mi"; "memory.available<100Mi,..." */

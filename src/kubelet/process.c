@@ -2,6 +2,7 @@
 #include "kubelet/kubelet.h"
 #include "base/notify.h"
 #include "kubelet/certs.h"
+#include "kubelet/cgroups.h"
 #include "kubelet/image.h"
 #include "kubelet/machine.h"
 #include "kubelet/node.h"
@@ -38,6 +39,7 @@ static void leave(struct process *p)
 		if (pod->worker)
 			kl_worker_free(pod->worker);
 	kl_relist_free(k->relist);
+	kl_cgroups_free(k->cgroups);
 	kl_sources_free(k->sources);
 	kl_images_free(k->images);
 	for (pos = 0;;) {
@@ -142,6 +144,28 @@ static void on_renewed(void *arg)
 	stop(arg);
 }
 
+static void failed(struct process *p, const struct err *err)
+{
+	(void)fprintf(stderr, "Error: %s\n", err_msg(err));
+	p->status = 1;
+	stop(p);
+}
+
+static void on_runtime_away(const struct err *why, void *arg)
+{
+	kl_node_runtime(((struct process *)arg)->k.node, why);
+}
+
+/* From here on pods may be made: the runtime's containers are looked at. */
+static void on_cgroups(bool systemd, const struct err *why, void *arg)
+{
+	struct process *p = arg;
+	if (why)
+		return failed(p, why);
+	p->o.cgroup_driver = systemd ? SPAN("systemd") : SPAN("cgroupfs");
+	kl_relist_begin(p->k.relist);
+}
+
 static int start(struct process *p, struct err *err)
 {
 	struct kl *k = &p->k;
@@ -166,8 +190,6 @@ static int start(struct process *p, struct err *err)
 		rc = io_mkdirs(AT_FDCWD, p->o.root_dir.ptr, 0750, err);
 	if (rc == 0)
 		rc = io_mkdirs(AT_FDCWD, p->o.pod_log_dir.ptr, 0755, err);
-	if (rc == 0)
-		rc = kl_cgroups_begin(k, err);
 	if (rc < 0)
 		return rc;
 	if (k->client)
@@ -185,18 +207,11 @@ static int start(struct process *p, struct err *err)
 	if (rc < 0)
 		return rc;
 	kl_node_begin(k->node);
-	kl_relist_begin(k->relist);
+	k->cgroups = kl_cgroups_begin(&(struct kl_cgroups_params){ .k = k, .away = on_runtime_away, .ready = on_cgroups, .arg = p });
 	rc = kl_sources_begin(k->sources, err);
 	if (rc == 0)
 		notify_ready();
 	return rc;
-}
-
-static void failed(struct process *p, const struct err *err)
-{
-	(void)fprintf(stderr, "Error: %s\n", err_msg(err));
-	p->status = 1;
-	stop(p);
 }
 
 static void on_bootstrapped(int rc, const struct err *why, void *arg)

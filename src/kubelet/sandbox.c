@@ -1,109 +1,13 @@
-/* Sandboxes of a pod: its cgroup, RunPodSandbox, the addresses, StopPodSandbox; and what is dead and need not be kept. */
+/* Sandboxes of a pod: RunPodSandbox, the addresses, StopPodSandbox; and what is dead and need not be kept. */
 #include "kubelet/config.h"
 #include "kubelet/node.h"
 #include "kubelet/rotate.h"
 #include "kubelet/worker.h"
 
-#include "sys/sys.h"
-
 #include <fcntl.h>
 #include <sys/stat.h>
 
 #define RETRY_NS (1 * NS_PER_S)
-
-/* ---- cgroups */
-
-static uint32_t wanted_controllers(void)
-{
-	return 1u << SYS_CG_CPU | 1u << SYS_CG_MEMORY | 1u << SYS_CG_PIDS | 1u << SYS_CG_CPUSET;
-}
-
-static int make_cgroup(const char *path, const struct sys_cgroup_limits *l, struct err *err)
-{
-	auto_arena struct arena a = {};
-	auto_sys_cgroup struct sys_cgroup cg = {};
-	int rc = sys_cgroup_locate(&a, path, false, "", &cg, err);
-	if (rc == 0)
-		rc = sys_cgroup_make(&cg, wanted_controllers(), false, true, err);
-	return rc == 0 ? sys_cgroup_limits_set(&cg, l, err) : rc;
-}
-
-static struct span root(const struct kl *k)
-{
-	struct span r = k->o->cgroup_root;
-	while (r.len && r.ptr[r.len - 1] == '/')
-		r.len--;
-	return r;
-}
-
-int kl_cgroups_begin(struct kl *k, struct err *err)
-{
-	static const char *const classes[] = { "", "/burstable", "/besteffort" };
-	if (!k->o->cgroups_per_qos)
-		return 0;
-	for (size_t i = 0; i < ARRAY_LEN(classes); i++) {
-		auto_buf struct buf path = {};
-		struct sys_cgroup_limits l = {};
-		if (i == 2)
-			l.shares = (struct sys_cgroup_num){ true, 2 };
-		buf_printf(&path, "%.*s/kubepods%s", SPAN_ARG(root(k)), classes[i]);
-		int rc = make_cgroup(buf_cstr(&path), &l, err);
-		if (rc < 0)
-			return err_note(err, "making cgroup %s", buf_cstr(&path));
-	}
-	return 0;
-}
-
-bool kl_cgroup_make(struct kl_worker *w)
-{
-	struct kl_pod *p = w->pod;
-	const struct api_core_pod_spec *s = &p->object->pod.spec;
-	auto_err struct err err = ERR_INIT;
-	auto_buf struct buf path = {};
-	struct sys_cgroup_limits l = {};
-	struct kl_sums sums;
-	enum kl_qos qos = kl_qos(s);
-	if (!p->k->o->cgroups_per_qos)
-		return true;
-	buf_printf(&path, "%.*s/kubepods%s/pod%.*s", SPAN_ARG(root(p->k)),
-		   qos == KL_BURSTABLE ? "/burstable" : qos == KL_BEST_EFFORT ? "/besteffort" : "", SPAN_ARG(p->uid));
-	kl_sums(s, &sums);
-	l.shares = (struct sys_cgroup_num){ true, kl_cpu_shares(sums.cpu_request) };
-	if (sums.all_cpu_limited && p->k->o->cpu_cfs_quota) {
-		l.period = (struct sys_cgroup_num){ true, 100000 };
-		l.quota = (struct sys_cgroup_num){ true, kl_cpu_quota(sums.cpu_limit, 100000) };
-	}
-	if (sums.all_memory_limited && sums.memory_limit > 0)
-		l.memory = (struct sys_cgroup_num){ true, sums.memory_limit };
-	if (p->k->o->pod_pids_limit > 0)
-		l.pids = (struct sys_cgroup_num){ true, p->k->o->pod_pids_limit };
-	if (make_cgroup(buf_cstr(&path), &l, &err) < 0) {
-		kl_pod_event(p, SPAN_EMPTY, "Warning", "FailedCreatePodContainer",
-			     "unable to ensure pod container exists: failed to create container for %s : %s", buf_cstr(&path), err_msg(&err));
-		return false;
-	}
-	free((char *)w->cgroup.ptr);
-	w->cgroup = span_make(mem_dup(path.ptr, path.len), path.len);
-	return true;
-}
-
-void kl_cgroup_remove(struct kl_worker *w)
-{
-	static const char *const classes[] = { "", "/burstable", "/besteffort" };
-	struct kl_pod *p = w->pod;
-	if (!p->k->o->cgroups_per_qos)
-		return;
-	for (size_t i = 0; i < ARRAY_LEN(classes); i++) { /* an earlier kubelet may have made it */
-		auto_arena struct arena a = {};
-		auto_sys_cgroup struct sys_cgroup cg = {};
-		auto_err struct err err = ERR_INIT;
-		struct span path = arena_printf(&a, "%.*s/kubepods%s/pod%.*s", SPAN_ARG(root(p->k)), classes[i], SPAN_ARG(p->uid));
-		if (sys_cgroup_locate(&a, path.ptr, false, "", &cg, &err) == 0 && sys_cgroup_remove(&cg, 0, &err) < 0)
-			log_debug("a pod's cgroup stays", kv_span("path", path), kv_err(&err));
-	}
-	free((char *)w->cgroup.ptr);
-	w->cgroup = SPAN_EMPTY;
-}
 
 /* ---- sandboxes */
 
@@ -172,14 +76,15 @@ void kl_sandbox_make(struct kl_worker *w, uint32_t attempt)
 		return;
 	}
 	kl_pod_log_dir(&dir, p);
-	if (io_mkdirs(AT_FDCWD, buf_cstr(&dir), 0755, &err) < 0 || !kl_cgroup_make(w)) {
-		if (err.class != ERR_NONE)
-			kl_pod_event(p, SPAN_EMPTY, "Warning", "FailedCreatePodSandBox",
-				     "Failed to create pod sandbox: create pod log directory for pod: %s", err_msg(&err));
+	if (io_mkdirs(AT_FDCWD, buf_cstr(&dir), 0755, &err) < 0) {
+		kl_pod_event(p, SPAN_EMPTY, "Warning", "FailedCreatePodSandBox",
+			     "Failed to create pod sandbox: create pod log directory for pod: %s", err_msg(&err));
 		w->sandbox_retry_ns = loop_wall_ns(p->k->loop) + RETRY_NS;
 		kl_worker_wake(w);
 		return;
 	}
+	if (!kl_cgroup_make(w))
+		return;
 	kl_sandbox_config(&a, p, attempt, w->cgroup, &config);
 	(void)io_read_file(AT_FDCWD, p->k->o->resolv_conf.ptr, &resolv, 1 << 16, NULL);
 	kl_pod_dns(&a, p, buf_span(&resolv), &dns, &fallback);

@@ -37,6 +37,7 @@ struct kl_worker {
 	int64_t start_s;
 	int64_t grace_s;                  /* in force while ending */
 	struct span cgroup;               /* owned; "" = none made */
+	bool cgroup_out, cgroup_made;     /* systemd is being asked for it; it was, and no sandbox was made in it since */
 	struct list probes;               /* probe.c */
 	bool volumes_closing, purging, purged;
 	/* report.c */
@@ -80,10 +81,10 @@ void kl_sandbox_make(struct kl_worker *w, uint32_t attempt);
 void kl_sandbox_stop(struct kl_worker *w, const struct kl_sandbox *s);
 /* Dead containers and sandboxes that need not be kept. all: every one (the pod is gone). */
 void kl_sweep(struct kl_worker *w, bool all);
-/* The pod's cgroup; false: an event was told. */
+/* cgroups.c: the pod's cgroup. false: not yet, or an event was told; the worker is woken when there is more to say. */
 bool kl_cgroup_make(struct kl_worker *w);
+void kl_cgroup_failed(struct kl_worker *w, const char *path, const struct err *why);
 void kl_cgroup_remove(struct kl_worker *w);
-int kl_cgroups_begin(struct kl *k, struct err *err); /* kubepods and its classes */
 
 /* The state of a container is asked for, and its record made of the answer. */
 void kl_look(struct kl_pod *p, struct span container_id);

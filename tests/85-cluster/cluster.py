@@ -126,7 +126,7 @@ def machine(*folders):
     lines += ["route " + l for l in run("ip", "route")[1].splitlines()]
     lines += ["nft " + l for l in run("nft", "list", "ruleset")[1].splitlines()]
     for top, dirs, _ in os.walk("/sys/fs/cgroup"):
-        lines += [f"cgroup {top}/{d}" for d in dirs if d[6:] in ids]
+        lines += [f"cgroup {top}/{d}" for d in dirs if d[6:].removesuffix(".slice") in ids]
         if top.count("/") >= 5:
             dirs.clear()
     lines += ["run " + n for n in (os.listdir("/run/knarr") if os.path.isdir("/run/knarr") else []) if n in ids]
