@@ -28,23 +28,7 @@ struct world {
 	bool reopen_fails;
 };
 
-static void on_tick(struct loop_timer *t)
-{
-}
-
-#define until(w, condition)                                                                                              \
-	do {                                                                                                             \
-		int64_t end_ = loop_now_ms((w)->loop) + 10000;                                                           \
-		struct loop_timer tick_;                                                                                 \
-		loop_timer_init(&tick_, (w)->loop, "tick", on_tick);                                                     \
-		while (!(condition) && loop_now_ms((w)->loop) < end_) {                                                  \
-			loop_timer_start(&tick_, 50);                                                                    \
-			(void)loop_turn((w)->loop, true);                                                                \
-		}                                                                                                        \
-		loop_timer_stop(&tick_);                                                                                 \
-		if (!(condition))                                                                                        \
-			fail_msg("waited in vain for %s; %s", #condition, buf_cstr(&(w)->said));                         \
-	} while (0)
+#define until(w, condition) until_in((w)->loop, buf_cstr(&(w)->said), condition)
 
 static int post(struct fake_api *f, struct span path, struct span body, struct buf *out)
 {

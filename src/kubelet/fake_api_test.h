@@ -3,6 +3,7 @@
 #pragma once
 
 #include "client/client.h"
+#include "kubelet/until_test.h"
 
 struct fake_object {
 	struct list link;

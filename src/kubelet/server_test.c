@@ -33,23 +33,7 @@ struct world {
 	struct http_duplex *echo, *mine;
 };
 
-static void on_tick(struct loop_timer *t)
-{
-}
-
-#define until(w, condition)                                                                                              \
-	do {                                                                                                             \
-		int64_t end_ = loop_now_ms((w)->loop) + 10000;                                                           \
-		struct loop_timer tick_;                                                                                 \
-		loop_timer_init(&tick_, (w)->loop, "tick", on_tick);                                                     \
-		while (!(condition) && loop_now_ms((w)->loop) < end_) {                                                  \
-			loop_timer_start(&tick_, 100);                                                                   \
-			(void)loop_turn((w)->loop, true);                                                                \
-		}                                                                                                        \
-		loop_timer_stop(&tick_);                                                                                 \
-		if (!(condition))                                                                                        \
-			fail_msg("waited in vain for %s", #condition);                                                   \
-	} while (0)
+#define until(w, condition) until_in((w)->loop, "", condition)
 
 /* ---- the API server's reviews: token "good" is jane; she may see metrics, and so may the holder of the certificate; he may do all */
 

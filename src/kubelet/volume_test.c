@@ -75,23 +75,7 @@ static void on_gone(void *arg)
 	((struct world *)arg)->gone = true;
 }
 
-static void on_tick(struct loop_timer *t)
-{
-}
-
-#define until(w, condition)                                                                                              \
-	do {                                                                                                             \
-		int64_t end_ = loop_now_ms((w)->loop) + 10000;                                                           \
-		struct loop_timer tick_;                                                                                 \
-		loop_timer_init(&tick_, (w)->loop, "tick", on_tick);                                                     \
-		while (!(condition) && loop_now_ms((w)->loop) < end_) {                                                  \
-			loop_timer_start(&tick_, 100);                                                                   \
-			(void)loop_turn((w)->loop, true);                                                                \
-		}                                                                                                        \
-		loop_timer_stop(&tick_);                                                                                 \
-		if (!(condition))                                                                                        \
-			fail_msg("waited in vain for %s; events: %s", #condition, buf_cstr(&(w)->events));               \
-	} while (0)
+#define until(w, condition) until_in((w)->loop, buf_cstr(&(w)->events), condition)
 
 static void world_done(struct world *w)
 {
