@@ -5,14 +5,20 @@
  *        │absent, or Always
  *        └──> (back-off) ──> SECRETS ──> PULL ──> STATUS ──> done */
 #include "kubelet/image.h"
+#include "kubelet/machine.h"
 #include "kubelet/node.h"
 
-#include <sys/statvfs.h>
 
 #define BACKOFF_FIRST_MS 10000
 #define BACKOFF_MAX_MS 300000
 #define GC_PERIOD_MS 300000
 #define SECRETS_MAX 16
+
+struct cred { /* of a registry, or of a part of one */
+	struct cred *next;
+	struct span key;
+	struct api_cri_auth_config auth;
+};
 
 struct kl_image_want {
 	struct list link;           /* kl_images.wants */
@@ -26,7 +32,9 @@ struct kl_image_want {
 	struct client_call *secret_call;
 	uint32_t secret;            /* the next one to be read */
 	struct arena arena;         /* credentials */
-	struct api_cri_auth_config *auth;
+	struct cred *creds;         /* in the arena; the first is the one that is tried next */
+	struct buf why;             /* what failed pulls said */
+	bool several;               /* ... more than one thing */
 	int64_t queued_ms, pull_ms;
 	struct loop_task task;      /* a result that is known already */
 	const char *reason;
@@ -36,6 +44,7 @@ struct kl_image_want {
 
 struct backoff { /* of an image for a pod */
 	int64_t at_ns, wait_ms;
+	size_t uid_len; /* the key begins with the pod's uid */
 	char *last; /* owned; the words of the failure */
 	char key[];
 };
@@ -47,12 +56,14 @@ struct kl_images {
 	unsigned pulling;
 	struct loop_timer gc;
 	struct kubelet_cri_call *gc_call;
+	uint64_t total, avail;      /* of the disk that holds images, as the collection found it; total 0: not known */
 	struct map used;            /* image id → struct used: when a container had it last */
 	bool begun;
 };
 
 struct used {
-	int64_t first_ms, last_ms;
+	int64_t first_ms, last_ms; /* first_ms -1: its removal was asked for after the last list */
+	bool listed;
 	char id[];
 };
 
@@ -73,6 +84,7 @@ static void want_free(struct kl_image_want *w)
 	w->im->pulling -= pulled;
 	kl_object_unref(w->object);
 	arena_done(&w->arena);
+	buf_done(&w->why);
 	free(w->message);
 	free(w);
 }
@@ -112,6 +124,7 @@ static struct backoff *backoff_of(struct kl_image_want *w, bool make)
 		return b;
 	b = mem_zalloc(sizeof(*b) + key.len + 1);
 	memcpy(b->key, key.ptr, key.len);
+	b->uid_len = w->p.pod->uid.len;
 	(void)map_put(&im->backoffs, span_of(b->key), b);
 	return b;
 }
@@ -123,26 +136,61 @@ static void backoff_drop(struct kl_images *im, struct backoff *b)
 	free(b);
 }
 
+void kl_images_forget(struct kl_images *im, struct span uid)
+{
+	MAP_EACH(&im->backoffs, e) {
+		struct backoff *b = e->value;
+		if (span_eq(span_sub(e->key, 0, b->uid_len), uid))
+			backoff_drop(im, b);
+	}
+}
+
 /* ---- pulls */
 
 static void look(struct kl_image_want *w);
+static void pull_send(struct kl_image_want *w);
+
+/* As upstream's aggregate of errors: "a", "[a, b]"; nothing twice. */
+static void pull_failed(struct kl_image_want *w, const struct err *why)
+{
+	if (span_has(buf_span(&w->why), span_of(err_msg(why))))
+		return;
+	if (!w->why.len) {
+		buf_str(&w->why, err_msg(why));
+		return;
+	}
+	auto_buf struct buf before = w->why;
+	w->why = (struct buf){};
+	struct span all = buf_span(&before);
+	if (w->several)
+		all = span_sub(all, 1, all.len - 1);
+	buf_printf(&w->why, "[%.*s, %s]", SPAN_ARG(all), err_msg(why));
+	w->several = true;
+}
 
 static void on_pulled(const struct err *why, const void *reply, void *arg)
 {
 	struct kl_image_want *w = arg;
 	struct kl *k = w->im->k;
 	w->call = NULL;
+	if (why && w->creds && w->creds->next) { /* the next credential may be the right one */
+		pull_failed(w, why);
+		w->creds = w->creds->next;
+		pull_send(w);
+		return;
+	}
 	if (why) {
 		struct backoff *b = backoff_of(w, true);
+		pull_failed(w, why);
 		int64_t now_ns = loop_wall_ns(k->loop);
 		bool anew = !b->wait_ms || now_ns - b->at_ns > 2 * BACKOFF_MAX_MS * NS_PER_MS;
 		b->wait_ms = anew ? BACKOFF_FIRST_MS : MIN(b->wait_ms * 2, BACKOFF_MAX_MS);
 		b->at_ns = now_ns;
 		free(b->last);
-		b->last = mem_dup(err_msg(why), strlen(err_msg(why)));
-		kl_pod_event(w->p.pod, w->name, "Warning", "Failed", "Failed to pull image \"%.*s\": %s", SPAN_ARG(w->image), err_msg(why));
+		b->last = mem_dup(w->why.ptr, w->why.len);
+		kl_pod_event(w->p.pod, w->name, "Warning", "Failed", "Failed to pull image \"%.*s\": %s", SPAN_ARG(w->image), b->last);
 		w->retry_ns = now_ns + 1 * NS_PER_S; /* the next try says ImagePullBackOff */
-		fail(w, "ErrImagePull", "%s", err_msg(why));
+		fail(w, "ErrImagePull", "%s", b->last);
 		return;
 	}
 	w->im->pulling--;
@@ -150,54 +198,50 @@ static void on_pulled(const struct err *why, const void *reply, void *arg)
 	look(w);
 }
 
-static void pull(struct kl_image_want *w)
+static void pull_send(struct kl_image_want *w)
 {
 	struct api_cri_image_spec spec = { .image = w->image };
-	struct api_cri_pull_image_request q = { .image = &spec, .auth = w->auth };
+	struct api_cri_pull_image_request q = { .image = &spec, .auth = w->creds ? &w->creds->auth : NULL };
+	w->call = kubelet_cri_pull_image(w->im->k->cri, &q, on_pulled, w);
+}
+
+static void pull(struct kl_image_want *w)
+{
 	w->at = PULLING;
 	w->im->pulling++;
 	w->pull_ms = loop_now_ms(w->im->k->loop);
 	kl_pod_event(w->p.pod, w->name, "Normal", "Pulling", "Pulling image \"%.*s\"", SPAN_ARG(w->image));
-	w->call = kubelet_cri_pull_image(w->im->k->cri, &q, on_pulled, w);
+	pull_send(w);
 }
 
 /* ---- credentials: .dockerconfigjson of the pod's imagePullSecrets */
 
-/* "registry.example:5000" of an image; docker.io where it names none. */
-static struct span registry_of(struct span image)
-{
-	struct span head, tail;
-	if (!span_split(image, '/', &head, &tail) ||
-	    (span_chr(head, '.') < 0 && span_chr(head, ':') < 0 && !span_is(head, "localhost")))
-		return SPAN("docker.io");
-	return head;
-}
-
-static struct span host_of(struct span key)
-{
-	struct span host, rest;
-	if (span_starts(key, SPAN("https://")))
-		key = span_from(key, 8);
-	else if (span_starts(key, SPAN("http://")))
-		key = span_from(key, 7);
-	(void)span_split(key, '/', &host, &rest);
-	return span_is(host, "index.docker.io") ? SPAN("docker.io") : host;
-}
+/* ---- credentials: .dockerconfigjson of the pod's imagePullSecrets
+ *
+ * Those that fit are kept in the order of upstream's keyring: the longest of several keys with one beginning first (keys
+ * backwards), those of one key as the secrets came. A pull that fails is tried with the next one. */
 
 static void take_auth(struct kl_image_want *w, const struct json *auths)
 {
+	struct span repository = kl_image_repository(&w->arena, w->image);
 	JSON_EACH_MEMBER(auths, m) {
-		if (w->auth || !span_eq(host_of(json_key(m)), registry_of(w->image)))
+		struct span key = kl_image_key(&w->arena, json_key(m));
+		if (!kl_image_key_fits(&w->arena, key, repository))
 			continue;
 		auto_buf struct buf both = {};
 		struct span user = json_span(json_getl(&m->value, "username")), password = json_span(json_getl(&m->value, "password"));
 		if (!user.len && base64_parse(&both, BASE64_STD, json_span(json_getl(&m->value, "auth"))))
 			(void)span_split(buf_span(&both), ':', &user, &password);
-		w->auth = arena_new(&w->arena, struct api_cri_auth_config);
-		*w->auth = (struct api_cri_auth_config){
+		struct cred *c = arena_new(&w->arena, struct cred), **at = &w->creds;
+		c->key = key;
+		c->auth = (struct api_cri_auth_config){
 			.username = arena_span(&w->arena, user), .password = arena_span(&w->arena, password),
 			.identity_token = arena_span(&w->arena, json_span(json_getl(&m->value, "identitytoken"))),
 			.registry_token = arena_span(&w->arena, json_span(json_getl(&m->value, "registrytoken"))) };
+		while (*at && span_cmp((*at)->key, key) >= 0)
+			at = &(*at)->next;
+		c->next = *at;
+		*at = c;
 	}
 }
 
@@ -233,7 +277,7 @@ static void fetch_secret(struct kl_image_want *w)
 	const struct api_core_pod_spec *s = &w->object->pod.spec;
 	auto_buf struct buf path = {};
 	w->at = FETCHING;
-	if (w->auth || w->secret >= MIN(s->image_pull_secrets.n, (uint32_t)SECRETS_MAX) || !w->im->k->client) {
+	if (w->secret >= MIN(s->image_pull_secrets.n, (uint32_t)SECRETS_MAX) || !w->im->k->client) {
 		if (w->im->pulling < (unsigned)w->im->k->o->registry_parallel)
 			pull(w);
 		else
@@ -324,27 +368,6 @@ static void look(struct kl_image_want *w)
 	w->call = kubelet_cri_image_status(w->im->k->cri, &q, on_status, w);
 }
 
-/* Upstream parses names with distribution/reference; what people get wrong is capitals and blanks. */
-static const char *name_problem(struct span image)
-{
-	struct span registry = registry_of(image), rest = image, digest;
-	if (!image.len)
-		return "invalid reference format";
-	if (span_starts(image, registry))
-		rest = span_from(image, registry.len);
-	(void)span_split(rest, '@', &rest, &digest);
-	ptrdiff_t tag = span_rchr(rest, ':');
-	struct span path = tag >= 0 ? span_sub(rest, 0, (size_t)tag) : rest;
-	for (size_t i = 0; i < path.len; i++)
-		if (path.ptr[i] >= 'A' && path.ptr[i] <= 'Z')
-			return "invalid reference format: repository name must be lowercase";
-	for (size_t i = 0; i < image.len; i++)
-		if ((uint8_t)image.ptr[i] <= ' ' || !memchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-/:@+[]",
-							   image.ptr[i], 67))
-			return "invalid reference format";
-	return NULL;
-}
-
 static void on_task(struct loop_task *t)
 {
 	finish(container_of(t, struct kl_image_want, task), NULL);
@@ -362,7 +385,7 @@ struct kl_image_want *kl_image_get(struct kl *k, const struct kl_image_params *p
 	w->name = c->name;
 	loop_task_init(&w->task, on_task);
 	list_push(&k->images->wants, &w->link);
-	const char *problem = name_problem(c->image);
+	const char *problem = kl_image_name_problem(c->image);
 	if (!problem) {
 		look(w);
 		return w;
@@ -423,24 +446,43 @@ static void on_image_removed(const struct err *why, const void *reply, void *arg
 		log_warn("an image could not be removed", kv_err(why));
 }
 
+/* What of the list is new, in use, or gone. */
+static void used_update(struct kl_images *im, const struct api_cri_list_images_response *r)
+{
+	int64_t now_ms = loop_now_ms(im->k->loop);
+	MAP_EACH(&im->used, e)
+		((struct used *)e->value)->listed = false;
+	for (uint32_t i = 0; i < r->images.n; i++) {
+		struct used *u = used_of(im, r->images.ptr[i].id);
+		u->listed = true;
+		if (u->first_ms < 0) /* it could not be removed, or was pulled again */
+			u->first_ms = now_ms;
+		if (in_use(im, &r->images.ptr[i]))
+			u->last_ms = now_ms;
+	}
+	MAP_EACH(&im->used, e) {
+		struct used *u = e->value;
+		if (u->listed)
+			continue;
+		(void)map_remove(&im->used, e->key);
+		free(u);
+	}
+}
+
 static void on_images(const struct err *why, const void *reply, void *arg)
 {
 	const struct api_cri_list_images_response *r = reply;
 	struct kl_images *im = arg;
 	struct kl *k = im->k;
 	int64_t now_ms = loop_now_ms(k->loop);
+	uint64_t total = im->total, avail = im->avail;
 	im->gc_call = NULL;
 	gc_again(im, GC_PERIOD_MS);
 	if (why)
 		return;
-	uint64_t total, avail;
-	if (!kl_node_disk(k, &total, &avail) || !total)
+	used_update(im, r);
+	if (!total)
 		return;
-	for (uint32_t i = 0; i < r->images.n; i++) {
-		struct used *u = used_of(im, r->images.ptr[i].id);
-		if (in_use(im, &r->images.ptr[i]))
-			u->last_ms = now_ms;
-	}
 	int64_t percent = 100 - (int64_t)(avail * 100 / total);
 	if (percent < k->o->image_gc_high)
 		return;
@@ -471,12 +513,28 @@ static void on_images(const struct err *why, const void *reply, void *arg)
 	}
 }
 
+/* The disk that counts is the one that holds images; where the runtime does not tell which, that of the pods. */
+static void on_image_fs(const struct err *why, const void *reply, void *arg)
+{
+	const struct api_cri_image_fs_info_response *r = reply;
+	struct kl_images *im = arg;
+	auto_arena struct arena a = {};
+	struct api_cri_list_images_request q = {};
+	uint64_t inodes, inodes_free;
+	const struct api_cri_filesystem_identifier *id = r && r->image_filesystems.n ? r->image_filesystems.ptr[0].fs_id : NULL;
+	if (!id || !id->mountpoint.len ||
+	    !kl_machine_disk(arena_cstr(&a, id->mountpoint), &im->total, &im->avail, &inodes, &inodes_free))
+		if (!kl_node_disk(im->k, &im->total, &im->avail))
+			im->total = 0;
+	im->gc_call = kubelet_cri_list_images(im->k->cri, &q, on_images, im);
+}
+
 static void on_gc(struct loop_timer *t)
 {
 	struct kl_images *im = container_of(t, struct kl_images, gc);
-	struct api_cri_list_images_request q = {};
+	struct api_cri_image_fs_info_request q = {};
 	if (!im->gc_call)
-		im->gc_call = kubelet_cri_list_images(im->k->cri, &q, on_images, im);
+		im->gc_call = kubelet_cri_image_fs_info(im->k->cri, &q, on_image_fs, im);
 }
 
 struct kl_images *kl_images_new(struct kl *k)

@@ -263,6 +263,7 @@ static void forget(struct kl_worker *w)
 		return;
 	kl_pod_log_dir(&logs, p);
 	kl_serving_forget(p->k->serving, p);
+	kl_images_forget(p->k->images, p->uid);
 	(void)kl_tree_remove(buf_cstr(&logs), NULL);
 	log_debug("pod forgotten", kv_span("pod", p->name), kv_span("uid", p->uid));
 	kl_worker_free(w);
