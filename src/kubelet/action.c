@@ -329,7 +329,7 @@ struct kl_action *kl_action_begin(const struct kl_action_params *p)
 		grpc_begin(a, p);
 	} else if (p->sleep) {
 		a->sleeping = true;
-		loop_timer_start(&a->timer, MAX(p->sleep->seconds, 0) * 1000);
+		loop_timer_start(&a->timer, MIN(MAX(p->sleep->seconds, 0), KL_SECONDS_MAX) * 1000);
 	} else {
 		buf_str(&a->words, "invalid handler: nothing to do");
 		later(a, KL_UNKNOWN_RESULT);

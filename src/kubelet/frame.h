@@ -9,6 +9,9 @@
 #include "loop/loop.h"
 #include "metrics/metrics.h"
 
+/* What a pod says in seconds is cut down to this (68 years): in ms and ns it fits an int64_t, whatever is added. */
+#define KL_SECONDS_MAX ((int64_t)INT32_MAX)
+
 struct tls_ctx;
 struct kubelet_cri; /* cri.h: the client of the runtime */
 

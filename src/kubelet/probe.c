@@ -110,7 +110,7 @@ static void on_timer(struct loop_timer *t)
 	const struct kl_item *it = item_of(b);
 	if (!it || b->action || b->held)
 		return;
-	unsigned timeout_s = (unsigned)MAX(b->p->timeout_seconds, 1);
+	unsigned timeout_s = (unsigned)MIN(MAX(b->p->timeout_seconds, 1), UINT16_MAX); /* in ms an unsigned would not hold all */
 	struct kl_action_params ap = { .pod = b->w->pod, .container = b->spec, .id = span_of(b->id), .exec = b->p->exec,
 				       .http_get = b->p->http_get, .tcp_socket = b->p->tcp_socket, .grpc = b->p->grpc,
 				       .timeout_ms = timeout_s * 1000, .probe = true,

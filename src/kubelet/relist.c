@@ -1,16 +1,21 @@
 /* Lists sandboxes and containers, asks for the state of each that is new or looks different, and drops records of what is gone.
  * Then events keep the records as they are. runtime_known is set when the first round has its last answer: from then on a pod
- * without a record has no container. */
+ * without a record has no container. An answer that failed says nothing: everything is listed again after a back-off, and until a
+ * whole round came through the runtime is not known. */
 #include "kubelet/relist.h"
 #include "kubelet/node.h"
 #include "kubelet/worker.h"
+
+#define AGAIN_FIRST_MS 500 /* doubled up to 16 s */
 
 struct kl_relist {
 	struct kl *k;
 	struct kubelet_cri_events *events;
 	struct kubelet_cri_call *sandboxes, *containers;
 	struct list asks;
-	bool again;
+	struct loop_timer again;  /* after a round in which something failed */
+	bool failed;              /* in this round */
+	unsigned failures;        /* rounds in a row */
 };
 
 /* One question about one thing. */
@@ -31,11 +36,27 @@ static void ask_free(struct ask *a)
 	free(a);
 }
 
-/* The first round is over when nothing is out any more. */
+/* A call failed: what it would have told is not known. */
+static void miss(struct kl_relist *r, const char *what, const struct err *why)
+{
+	log_warn("the runtime does not answer as it should", kv_str("call", what), kv_err(why));
+	r->failed = true;
+}
+
+/* A round is over when nothing is out any more. */
 static void settle(struct kl_relist *r)
 {
 	struct kl *k = r->k;
-	if (k->runtime_known || r->sandboxes || r->containers || !list_empty(&r->asks))
+	if (r->sandboxes || r->containers || !list_empty(&r->asks))
+		return;
+	if (r->failed) {
+		r->failed = false;
+		loop_timer_start(&r->again, AGAIN_FIRST_MS << MIN(r->failures, 5u));
+		r->failures++;
+		return;
+	}
+	r->failures = 0;
+	if (k->runtime_known)
 		return;
 	k->runtime_known = true;
 	log_debug("the runtime's containers are known", kv_u64("pods", k->pods.n));
@@ -70,6 +91,8 @@ static void on_container(const struct err *why, const void *reply, void *arg)
 		if (c)
 			kl_container_drop(c);
 		kl_pod_wake(p);
+	} else if (why && why->class != ERR_NOT_FOUND) {
+		miss(r, "ContainerStatus", why);
 	} else if (p && !why && resp->status && kl_container_put(p, resp->status, span_of(a->sandbox))) {
 		kl_pod_wake(p);
 	}
@@ -88,6 +111,8 @@ static void on_sandbox(const struct err *why, const void *reply, void *arg)
 			if (span_is(s->id, a->id))
 				kl_sandbox_drop(s);
 		kl_pod_wake(p);
+	} else if (why && why->class != ERR_NOT_FOUND) {
+		miss(r, "PodSandboxStatus", why);
 	} else if (p && !why && resp->status && kl_sandbox_put(p, resp->status)) {
 		kl_pod_wake(p);
 	}
@@ -131,7 +156,8 @@ static void on_sandboxes(const struct err *why, const void *reply, void *arg)
 	struct kl *k = r->k;
 	r->sandboxes = NULL;
 	if (why) {
-		log_warn("the runtime's sandboxes cannot be listed", kv_err(why));
+		miss(r, "ListPodSandbox", why);
+		settle(r);
 		return;
 	}
 	for (uint32_t i = 0; i < resp->items.n; i++) {
@@ -165,7 +191,8 @@ static void on_containers(const struct err *why, const void *reply, void *arg)
 	struct kl *k = r->k;
 	r->containers = NULL;
 	if (why) {
-		log_warn("the runtime's containers cannot be listed", kv_err(why));
+		miss(r, "ListContainers", why);
+		settle(r);
 		return;
 	}
 	for (uint32_t i = 0; i < resp->containers.n; i++) {
@@ -191,10 +218,16 @@ static void list_all(struct kl_relist *r)
 {
 	struct api_cri_list_pod_sandbox_request sq = {};
 	struct api_cri_list_containers_request cq = {};
+	loop_timer_stop(&r->again);
 	if (!r->sandboxes)
 		r->sandboxes = kubelet_cri_list_pod_sandbox(r->k->cri, &sq, on_sandboxes, r);
 	if (!r->containers)
 		r->containers = kubelet_cri_list_containers(r->k->cri, &cq, on_containers, r);
+}
+
+static void on_again(struct loop_timer *t)
+{
+	list_all(container_of(t, struct kl_relist, again));
 }
 
 /* ---- events */
@@ -260,6 +293,7 @@ struct kl_relist *kl_relist_new(struct kl *k)
 	struct kl_relist *r = mem_new(struct kl_relist);
 	r->k = k;
 	list_init(&r->asks);
+	loop_timer_init(&r->again, k->loop, "list containers again", on_again);
 	return r;
 }
 
@@ -275,6 +309,7 @@ void kl_relist_free(struct kl_relist *r)
 	if (!r)
 		return;
 	kubelet_cri_events_close(r->events);
+	loop_timer_stop(&r->again);
 	if (r->sandboxes)
 		kubelet_cri_cancel(r->sandboxes);
 	if (r->containers)

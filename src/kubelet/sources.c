@@ -13,6 +13,9 @@
 #define MANIFEST_BYTES (1 << 20)
 #define FILES_MAX 1000
 #define MIRROR_RETRY_MS 1000
+#define SETTLE_MS 20
+#define FOLDER_RETRY_MS 1000
+#define MISSING_MS 10000 /* a folder that is replaced is away for a moment; one that stays away has no pods */
 
 struct manifest {
 	struct list link;
@@ -22,13 +25,15 @@ struct manifest {
 	char *uid;        /* owned */
 	struct client_call *call; /* making the mirror, or deleting one that is wrong */
 	bool seen;
+	bool waits;       /* a pod with its uid still ends, or is another file's: taken when that is gone */
 };
 
 struct kl_sources {
 	struct kl *k;
 	struct loop_watch watch;
 	bool watching;
-	struct loop_timer settle;  /* a folder that changes is read when it rests */
+	struct loop_timer settle;  /* a folder that changes is read when it rests; one that could not be read, after a while */
+	int64_t missing_ms;        /* since when there is no folder (loop_now_ms); 0: there is one */
 	struct loop_timer mirrors;
 	struct list manifests;
 	bool api_synced, files_read;
@@ -263,6 +268,7 @@ static void take_file(struct kl_sources *s, struct manifest *m)
 	auto_err struct err err = ERR_INIT;
 	auto_buf struct buf text = {};
 	struct json pod;
+	m->waits = false;
 	if (kl_static_read(&a, s->k, bytes_span(m->text), &pod, &err) < 0) {
 		log_warn("a manifest cannot be used", kv_str("file", m->file), kv_err(&err));
 		return;
@@ -278,6 +284,19 @@ static void take_file(struct kl_sources *s, struct manifest *m)
 	struct span uid = o->pod.metadata.uid;
 	free(m->uid);
 	m->uid = mem_dup(uid.ptr, uid.len);
+	/* The uid is made of the text: it was here before and still ends, or another file says the same. */
+	struct kl_pod *same = map_get(&s->k->pods, uid);
+	bool taken = false;
+	LIST_EACH(&s->manifests, other, struct manifest, link)
+		if (same && other->pod == same) {
+			log_warn("a manifest is that of another file, too", kv_str("file", m->file), kv_str("other", other->file));
+			taken = true;
+		}
+	m->waits = taken || (same && same->worker && same->worker->gone);
+	if (m->waits) {
+		kl_object_unref(o);
+		return;
+	}
 	m->pod = pod_take(s->k, o);
 	m->pod->is_static = true;
 	/* Its mirror may have been seen before the file was. */
@@ -288,45 +307,113 @@ static void take_file(struct kl_sources *s, struct manifest *m)
 		seen(s, it);
 }
 
+void kl_sources_forget(struct kl_sources *s, const struct kl_pod *p)
+{
+	LIST_EACH(&s->manifests, m, struct manifest, link) {
+		if (m->pod == p)
+			m->pod = NULL;
+		if (m->waits)
+			loop_timer_start(&s->settle, 0);
+	}
+}
+
+/* False: it could not be seen, and what is known of it stays. */
+static bool read_one(struct kl_sources *s, int dir, const char *name, unsigned *n)
+{
+	auto_buf struct buf text = {};
+	auto_err struct err err = ERR_INIT;
+	struct stat st;
+	struct manifest *m = NULL;
+	if (name[0] == '.')
+		return true;
+	LIST_EACH(&s->manifests, o, struct manifest, link)
+		if (strcmp(o->file, name) == 0)
+			m = o;
+	if (fstatat(dir, name, &st, 0) < 0) {
+		if (errno == ENOENT || errno == ELOOP) /* it went meanwhile, or is a link to nothing */
+			return true;
+		log_warn("a manifest cannot be seen", kv_str("file", name), kv_str("why", strerror(errno)));
+		return false;
+	}
+	if (!S_ISREG(st.st_mode))
+		return true;
+	if (++*n > FILES_MAX && !m) {
+		if (*n == FILES_MAX + 1)
+			log_warn("there are too many manifests", kv_str("file", name), kv_u64("most", FILES_MAX));
+		return true;
+	}
+	if (io_read_file(dir, name, &text, MANIFEST_BYTES, &err) < 0) {
+		log_warn("a manifest cannot be read", kv_str("file", name), kv_err(&err));
+		if (m)
+			m->seen = true; /* as it was */
+		return true;
+	}
+	if (m && span_eq(bytes_span(m->text), buf_span(&text))) {
+		m->seen = true;
+		if (m->waits)
+			take_file(s, m);
+		return true;
+	}
+	if (m)
+		manifest_free(s, m); /* another pod, with another uid */
+	m = mem_new(struct manifest);
+	m->file = mem_dup(name, strlen(name));
+	m->text = bytes_of(buf_span(&text));
+	m->seen = true;
+	list_push(&s->manifests, &m->link);
+	take_file(s, m);
+	return true;
+}
+
+/* There is no folder, or it cannot be opened. True: it has been away for so long that it means to have no pods. */
+static bool unopened(struct kl_sources *s, int code)
+{
+	int64_t now_ms = loop_now_ms(s->k->loop);
+	if (!s->missing_ms)
+		log_warn("the folder of manifests cannot be read", kv_span("dir", s->k->o->manifest_dir), kv_str("why", strerror(code)));
+	if (!s->missing_ms || code != ENOENT)
+		s->missing_ms = MAX(now_ms, 1);
+	return code == ENOENT && now_ms - s->missing_ms >= MISSING_MS;
+}
+
+/* False: not all of it could be seen. What was not seen stays as it is known. */
+static bool read_files(struct kl_sources *s)
+{
+	unsigned n = 0;
+	bool whole = true;
+	DIR *d = opendir(s->k->o->manifest_dir.ptr);
+	if (!d)
+		return unopened(s, errno);
+	s->missing_ms = 0;
+	for (;;) {
+		errno = 0;
+		const struct dirent *e = readdir(d);
+		if (!e && errno) {
+			log_warn("the folder of manifests cannot be listed", kv_str("why", strerror(errno)));
+			whole = false;
+		}
+		if (!e)
+			break;
+		whole &= read_one(s, dirfd(d), e->d_name, &n);
+	}
+	(void)closedir(d);
+	return whole;
+}
+
+static int watch(struct kl_sources *s, struct err *err);
+
 static void read_folder(struct kl_sources *s)
 {
-	const char *dir = s->k->o->manifest_dir.ptr;
-	unsigned n = 0;
+	auto_err struct err err = ERR_INIT;
 	LIST_EACH(&s->manifests, m, struct manifest, link)
 		m->seen = false;
-	DIR *d = opendir(dir);
-	for (struct dirent *e; d && (e = readdir(d)) && n < FILES_MAX;) {
-		auto_buf struct buf text = {};
-		auto_err struct err err = ERR_INIT;
-		struct stat st;
-		if (e->d_name[0] == '.' || fstatat(dirfd(d), e->d_name, &st, 0) < 0 || !S_ISREG(st.st_mode))
-			continue;
-		n++;
-		struct manifest *m = NULL;
-		LIST_EACH(&s->manifests, o, struct manifest, link)
-			if (strcmp(o->file, e->d_name) == 0)
-				m = o;
-		if (io_read_file(dirfd(d), e->d_name, &text, MANIFEST_BYTES, &err) < 0) {
-			log_warn("a manifest cannot be read", kv_str("file", e->d_name), kv_err(&err));
-			if (m)
-				m->seen = true; /* as it was */
-			continue;
-		}
-		if (m && span_eq(bytes_span(m->text), buf_span(&text))) {
-			m->seen = true;
-			continue;
-		}
-		if (m)
-			manifest_free(s, m); /* another pod, with another uid */
-		m = mem_new(struct manifest);
-		m->file = mem_dup(e->d_name, strlen(e->d_name));
-		m->text = bytes_of(buf_span(&text));
-		m->seen = true;
-		list_push(&s->manifests, &m->link);
-		take_file(s, m);
-	}
-	if (d)
-		(void)closedir(d);
+	/* Watched first: what changes meanwhile is read again. */
+	bool watched = s->watching || watch(s, &err) == 0;
+	bool whole = read_files(s);
+	if (!whole || !watched)
+		loop_timer_start(&s->settle, FOLDER_RETRY_MS);
+	if (!whole)
+		return;
 	LIST_EACH(&s->manifests, m, struct manifest, link)
 		if (!m->seen)
 			manifest_free(s, m);
@@ -340,10 +427,34 @@ static void on_settled(struct loop_timer *t)
 	read_folder(container_of(t, struct kl_sources, settle));
 }
 
+/* A name that is new in the folder: of a file that is being written the end is told; a link is whole at once. */
+static bool is_link(const struct kl_sources *s, const char *file)
+{
+	auto_buf struct buf path = {};
+	struct stat st;
+	buf_printf(&path, "%.*s/%s", SPAN_ARG(s->k->o->manifest_dir), file);
+	return lstat(buf_cstr(&path), &st) == 0 && (S_ISLNK(st.st_mode) || st.st_nlink > 1);
+}
+
 static void on_folder(struct loop_watch *w, uint32_t mask, uint32_t cookie, const char *file)
 {
 	struct kl_sources *s = container_of(w, struct kl_sources, watch);
-	loop_timer_start(&s->settle, 20);
+	if (mask & (IN_IGNORED | IN_UNMOUNT | IN_DELETE_SELF | IN_MOVE_SELF)) {
+		loop_watch_close(&s->watch, NULL); /* another one may come to stand in its place */
+		s->watching = false;
+	} else if ((mask & IN_CREATE) && !is_link(s, file)) {
+		return;
+	}
+	loop_timer_start(&s->settle, SETTLE_MS);
+}
+
+static int watch(struct kl_sources *s, struct err *err)
+{
+	int rc = loop_watch_open(&s->watch, s->k->loop, "manifests", s->k->o->manifest_dir.ptr,
+				 IN_CREATE | IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF |
+				 IN_ONLYDIR, on_folder, err);
+	s->watching = rc == 0;
+	return rc;
 }
 
 /* ---- the seam */
@@ -388,11 +499,9 @@ int kl_sources_begin(struct kl_sources *s, struct err *err)
 	if (k->o->manifest_dir.len) {
 		rc = io_mkdirs(AT_FDCWD, k->o->manifest_dir.ptr, 0755, err);
 		if (rc == 0)
-			rc = loop_watch_open(&s->watch, k->loop, "manifests", k->o->manifest_dir.ptr,
-					     IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE, on_folder, err);
+			rc = watch(s, err);
 		if (rc < 0)
 			return err_note(err, "static pods");
-		s->watching = true;
 		read_folder(s);
 	} else {
 		s->files_read = true;

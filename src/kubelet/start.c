@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #define HOLD_MS 300
+#define LOOK_AGAIN_MS 1000
 #define RETRY_NS (10 * NS_PER_S) /* upstream tries a pod that failed again after 10 to 15 s */
 
 enum start_stage { START_IMAGE, START_WAIT, START_CREATE, START_START, START_LOOK, START_HOOK };
@@ -42,6 +43,7 @@ struct kl_start {
 	struct span id;             /* of the container; in the arena */
 	uint32_t attempt;
 	int64_t since_ms;           /* when CREATE began */
+	struct loop_timer again;    /* LOOK failed */
 };
 
 /* The item may have moved with a newer object; NULL: the container is in the spec no more. */
@@ -64,6 +66,7 @@ static void end(struct kl_start *s)
 		kubelet_cri_cancel(s->call);
 	if (s->hook)
 		kl_action_cancel(s->hook);
+	loop_timer_stop(&s->again);
 	list_remove(&s->link);
 	kl_object_unref(s->object);
 	arena_done(&s->arena);
@@ -129,6 +132,8 @@ static void on_hook(enum kl_result result, struct span message, void *arg)
 
 /* ---- LOOK */
 
+static void look(struct kl_start *s);
+
 static void on_status(const struct err *why, const void *reply, void *arg)
 {
 	const struct api_cri_container_status_response *r = reply;
@@ -136,6 +141,11 @@ static void on_status(const struct err *why, const void *reply, void *arg)
 	struct kl_pod *p = s->w->pod;
 	const struct kl_sandbox *sb = kl_pod_sandbox(p);
 	s->call = NULL;
+	if (why && why->class != ERR_NOT_FOUND) { /* it runs or not; without a record it would be started once more */
+		log_warn("the state of a container that was started is not known", kv_span("id", s->id), kv_err(why));
+		loop_timer_start(&s->again, LOOK_AGAIN_MS);
+		return;
+	}
 	if (!why && r->status)
 		(void)kl_container_put(p, r->status, sb ? sb->id : SPAN_EMPTY);
 	const struct kl_container *c = kl_pod_container_id(p, s->id);
@@ -158,6 +168,11 @@ static void on_status(const struct err *why, const void *reply, void *arg)
 	struct kl_action_params ap = { .pod = p, .container = spec, .id = s->id, .exec = hook->exec, .http_get = hook->http_get,
 				       .tcp_socket = hook->tcp_socket, .sleep = hook->sleep, .done = on_hook, .arg = s };
 	s->hook = kl_action_begin(&ap);
+}
+
+static void on_again(struct loop_timer *t)
+{
+	look(container_of(t, struct kl_start, again));
 }
 
 static void look(struct kl_start *s)
@@ -395,6 +410,7 @@ void kl_start_begin(struct kl_worker *w, unsigned index)
 	s->w = w;
 	s->object = kl_object_ref(p->object);
 	s->name = kl_spec_container(&p->object->pod.spec, index, NULL)->name;
+	loop_timer_init(&s->again, p->k->loop, "look at a container again", on_again);
 	p->items[index].busy = true;
 	list_push(&w->starts, &s->link);
 	s->image_call = kl_image_get(p->k, &(struct kl_image_params){ .pod = p, .index = index, .done = on_image, .arg = s });

@@ -4,6 +4,7 @@
 #include "kubelet/worker.h"
 
 #define LEAST_S 2
+#define AGAIN_MS 1000
 
 struct kl_stop {
 	struct list link;
@@ -52,15 +53,31 @@ static void end(struct kl_stop *s)
 	kl_worker_wake(w);
 }
 
+static void on_again(struct loop_timer *t);
+
+static void again_later(struct kl_stop *s)
+{
+	s->timer.fn = on_again;
+	loop_timer_start(&s->timer, AGAIN_MS);
+}
+
 static void on_status(const struct err *why, const void *reply, void *arg)
 {
 	const struct api_cri_container_status_response *r = reply;
 	struct kl_stop *s = arg;
 	struct kl_pod *p = s->w->pod;
 	s->call = NULL;
-	if (!why && r->status) {
+	if (!why && r->status)
 		(void)kl_container_put(p, r->status, SPAN_EMPTY);
-	} else if (why && why->class == ERR_NOT_FOUND) {
+	bool runs = !why && (!r->status || r->status->state == KL_RUNNING || r->status->state == KL_UNKNOWN);
+	if (runs || (why && why->class != ERR_NOT_FOUND)) {
+		/* Whoever asked for the stop would ask again at once. */
+		log_warn("a container that was stopped is not known to have ended", kv_str("id", s->id),
+			 kv_str("why", why ? err_msg(why) : "the runtime says that it runs"));
+		again_later(s);
+		return;
+	}
+	if (why && why->class == ERR_NOT_FOUND) {
 		struct kl_container *c = (struct kl_container *)kl_pod_container_id(p, span_of(s->id));
 		if (c)
 			kl_container_drop(c);
@@ -74,7 +91,6 @@ static void look(struct kl_stop *s)
 	s->call = kubelet_cri_container_status(s->w->pod->k->cri, &q, on_status, s);
 }
 
-static void on_again(struct loop_timer *t);
 static void stop_send(struct kl_stop *s);
 
 static void on_stopped(const struct err *why, const void *reply, void *arg)
@@ -85,8 +101,7 @@ static void on_stopped(const struct err *why, const void *reply, void *arg)
 		kl_pod_event(s->w->pod, span_of(s->name), "Warning", "FailedKillPod",
 			     "error killing pod: failed to \"KillContainer\" for \"%s\" "
 			     "with KillContainerError: \"%s\"", s->name, err_msg(why));
-		s->timer.fn = on_again;
-		loop_timer_start(&s->timer, 1000);
+		again_later(s);
 		return;
 	}
 	look(s);
@@ -142,6 +157,7 @@ void kl_stop_begin(struct kl_worker *w, const struct kl_kill *kill, int64_t grac
 {
 	struct kl_pod *p = w->pod;
 	const struct kl_container *c = kill->container;
+	grace_s = MIN(grace_s, KL_SECONDS_MAX); /* a probe may have its own */
 	LIST_EACH(&w->stops, o, struct kl_stop, link)
 		if (span_is(c->id, o->id)) {
 			shorten(o, grace_s);

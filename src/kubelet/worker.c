@@ -6,6 +6,7 @@
 #include "kubelet/probe.h"
 #include "kubelet/files.h"
 #include "kubelet/serving.h"
+#include "kubelet/sources.h"
 #include "kubelet/volume.h"
 
 #include <fcntl.h>
@@ -99,7 +100,7 @@ int64_t kl_worker_grace(const struct kl_worker *w)
 		grace = pod->metadata.deletion_grace_period_seconds;
 	else if (pod && pod->spec.has_termination_grace_period_seconds)
 		grace = pod->spec.termination_grace_period_seconds;
-	return MAX(grace, 1);
+	return MIN(MAX(grace, 1), KL_SECONDS_MAX);
 }
 
 static void wake_at(struct kl_worker *w, int64_t wall_ns)
@@ -174,9 +175,10 @@ static bool past_deadline(struct kl_worker *w)
 	const struct api_core_pod *pod = &w->pod->object->pod;
 	if (!pod->spec.has_active_deadline_seconds)
 		return false;
-	int64_t since_s = pod->status.start_time.set ? pod->status.start_time.unix_s : w->start_s;
-	int64_t end_s = since_s + pod->spec.active_deadline_seconds;
-	if (kl_now_s(w->pod->k) < end_s) {
+	int64_t now_s = kl_now_s(w->pod->k);
+	int64_t since_s = pod->status.start_time.set ? MIN(pod->status.start_time.unix_s, now_s) : w->start_s;
+	int64_t end_s = since_s + MIN(pod->spec.active_deadline_seconds, KL_SECONDS_MAX);
+	if (now_s < end_s) {
 		wake_at(w, end_s * NS_PER_S);
 		return false;
 	}
@@ -264,6 +266,7 @@ static void forget(struct kl_worker *w)
 	kl_pod_log_dir(&logs, p);
 	kl_serving_forget(p->k->serving, p);
 	kl_images_forget(p->k->images, p->uid);
+	kl_sources_forget(p->k->sources, p);
 	(void)kl_tree_remove(buf_cstr(&logs), NULL);
 	log_debug("pod forgotten", kv_span("pod", p->name), kv_span("uid", p->uid));
 	kl_worker_free(w);

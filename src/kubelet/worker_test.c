@@ -1,0 +1,372 @@
+/* The machine of pods, from manifests to a runtime that only exists in the test's loop: a kubelet without an API server. */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "kubelet/fake_cri_test.h"
+#include "kubelet/files.h"
+#include "kubelet/image.h"
+#include "kubelet/node.h"
+#include "kubelet/relist.h"
+#include "kubelet/sources.h"
+#include "kubelet/until_test.h"
+#include "kubelet/volume.h"
+#include "kubelet/worker.h"
+
+struct world {
+	struct kl k;
+	struct kl_options o;
+	struct fake_cri rt;
+	char dir[40], root[64], logs[64], manifests[64];
+};
+
+#define until(w, condition) until_in((w)->k.loop, buf_cstr(&(w)->rt.calls), condition)
+
+static void on_wake(void *owner)
+{
+	kl_pod_wake(owner);
+}
+
+static void on_event(void *owner, const char *reason, struct span message)
+{
+}
+
+/* As process.c's start. */
+static void kubelet_begin(struct world *w)
+{
+	struct kl *k = &w->k;
+	*k = (struct kl){ .loop = w->k.loop, .o = &w->o, .cri = w->rt.cri, .node_name = SPAN("n1"), .node_uid = SPAN("n1") };
+	k->objects = kl_objects_new(NULL);
+	const struct kl_volumes_params vp = { .loop = k->loop, .objects = k->objects, .root_dir = w->o.root_dir, .facts = kl_node_facts,
+					      .wake = on_wake, .event = on_event };
+	k->volumes = kl_volumes_new(&vp);
+	k->images = kl_images_new(k);
+	k->relist = kl_relist_new(k);
+	k->sources = kl_sources_new(k);
+	(void)kl_node_new(k);
+	kl_node_begin(k->node);
+	kl_relist_begin(k->relist);
+	assert_int_equal(kl_sources_begin(k->sources, NULL), 0);
+}
+
+static void kubelet_end(struct world *w)
+{
+	struct kl *k = &w->k;
+	size_t pos = 0;
+	k->stopping = true;
+	for (struct kl_pod *p; (p = kl_pod_next(k, &pos));)
+		if (p->worker)
+			kl_worker_free(p->worker);
+	kl_relist_free(k->relist);
+	kl_sources_free(k->sources);
+	kl_images_free(k->images);
+	for (pos = 0;;) {
+		struct kl_pod *p = kl_pod_next(k, &pos);
+		if (!p)
+			break;
+		kl_pod_free(p);
+		pos = 0;
+	}
+	kl_volumes_free(k->volumes);
+	kl_objects_free(k->objects);
+	kl_node_free(k->node);
+	map_done(&k->pods);
+	map_done(&k->pods_by_name);
+	map_done(&k->mirrors);
+	free((char *)k->runtime_name.ptr);
+	free((char *)k->runtime_version.ptr);
+}
+
+static void world_init(struct world *w)
+{
+	*w = (struct world){};
+	memcpy(w->dir, "/tmp/worker-test-XXXXXX", 24);
+	assert_non_null(mkdtemp(w->dir));
+	(void)snprintf(w->root, sizeof(w->root), "%s/root", w->dir);
+	(void)snprintf(w->logs, sizeof(w->logs), "%s/logs", w->dir);
+	(void)snprintf(w->manifests, sizeof(w->manifests), "%s/m", w->dir);
+	assert_int_equal(mkdir(w->root, 0750), 0);
+	assert_int_equal(loop_new(NULL, &w->k.loop, NULL), 0);
+	kl_options_default(&w->o);
+	w->o.root_dir = span_of(w->root);
+	w->o.pod_log_dir = span_of(w->logs);
+	w->o.manifest_dir = span_of(w->manifests);
+	w->o.cgroups_per_qos = false;
+	fake_cri_init(&w->rt, w->k.loop);
+}
+
+static void world_done(struct world *w)
+{
+	kubelet_end(w);
+	fake_cri_done(&w->rt);
+	while (loop_turn(w->k.loop, false))
+		;
+	loop_free(w->k.loop);
+	kl_options_done(&w->o);
+	(void)kl_tree_remove(w->dir, NULL);
+}
+
+/* A pod of one container c; spec: what else stands in its spec; of_c: in the container's. Moved into the folder as a whole. */
+static void manifest(struct world *w, const char *file, const char *name, const char *spec, const char *of_c)
+{
+	auto_buf struct buf text = {}, from = {}, to = {};
+	buf_printf(&text, "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"%s\"},\"spec\":{\"hostNetwork\":true,%s"
+			  "\"containers\":[{\"name\":\"c\",\"image\":\"x:1\"%s}]}}", name, spec, of_c);
+	buf_printf(&from, "%s/.%s", w->dir, file);
+	buf_printf(&to, "%s/%s", w->manifests, file);
+	assert_int_equal(io_mkdirs(AT_FDCWD, w->manifests, 0755, NULL), 0);
+	assert_int_equal(io_write_file_lazy(AT_FDCWD, buf_cstr(&from), buf_span(&text), 0644, NULL), 0);
+	assert_int_equal(rename(buf_cstr(&from), buf_cstr(&to)), 0);
+}
+
+static void move(struct world *w, const char *from, const char *to)
+{
+	auto_buf struct buf a = {}, b = {};
+	buf_printf(&a, "%s/%s", w->dir, from);
+	buf_printf(&b, "%s/%s", w->dir, to);
+	assert_int_equal(rename(buf_cstr(&a), buf_cstr(&b)), 0);
+}
+
+static unsigned running(struct world *w)
+{
+	unsigned n = 0;
+	LIST_EACH(&w->rt.things, t, struct fake_thing, link)
+		n += t->container && t->state == KL_RUNNING;
+	return n;
+}
+
+static void wait_ms(struct world *w, int64_t ms)
+{
+	int64_t end_ms = loop_now_ms(w->k.loop) + ms;
+	until(w, loop_now_ms(w->k.loop) >= end_ms);
+}
+
+static struct kl_pod *pod(struct world *w, const char *name)
+{
+	return kl_pod_get(&w->k, SPAN("default"), span_of(name));
+}
+
+/* ---- */
+
+static void a_manifest_that_comes_back_has_its_pod_again(void **state)
+{
+	struct world w;
+	world_init(&w);
+	manifest(&w, "a", "a", "", "");
+	kubelet_begin(&w);
+	until(&w, running(&w) == 1);
+	w.rt.holds[KUBELET_CRI_STOP_CONTAINER] = true;
+	move(&w, "m/a", "a");
+	until(&w, w.rt.count[KUBELET_CRI_STOP_CONTAINER] == 1);
+	move(&w, "a", "m/a"); /* the same text, the same uid, and the old one still ends */
+	wait_ms(&w, 200);
+	fake_cri_release(&w.rt, KUBELET_CRI_STOP_CONTAINER);
+	until(&w, w.rt.count[KUBELET_CRI_CREATE_CONTAINER] == 2 && running(&w) == 1);
+	assert_non_null(pod(&w, "a-n1"));
+	world_done(&w);
+}
+
+static void two_files_of_one_text_are_one_pod(void **state)
+{
+	struct world w;
+	world_init(&w);
+	manifest(&w, "a", "a", "", "");
+	manifest(&w, "b", "a", "", "");
+	kubelet_begin(&w);
+	until(&w, running(&w) == 1);
+	wait_ms(&w, 200);
+	assert_int_equal(w.rt.count[KUBELET_CRI_RUN_POD_SANDBOX], 1);
+	/* Which of them has it nobody knows: either may go, and the other has it then. */
+	move(&w, "m/a", "a");
+	wait_ms(&w, 300);
+	until(&w, running(&w) == 1);
+	move(&w, "a", "m/a");
+	wait_ms(&w, 100);
+	move(&w, "m/b", "b");
+	wait_ms(&w, 300);
+	until(&w, running(&w) == 1);
+	move(&w, "m/a", "a");
+	until(&w, !pod(&w, "a-n1"));
+	world_done(&w);
+}
+
+static void a_folder_that_cannot_be_read_ends_nothing(void **state)
+{
+	struct world w;
+	world_init(&w);
+	manifest(&w, "a", "a", "", "");
+	kubelet_begin(&w);
+	until(&w, running(&w) == 1);
+	move(&w, "m", "away");
+	wait_ms(&w, 200);
+	assert_int_equal(w.rt.count[KUBELET_CRI_STOP_CONTAINER], 0);
+	/* Another folder comes in its place, with one more. */
+	manifest(&w, "b", "b", "", "");
+	move(&w, "away/a", "m/a");
+	until(&w, running(&w) == 2);
+	assert_int_equal(w.rt.count[KUBELET_CRI_STOP_CONTAINER], 0);
+	/* It is watched. */
+	wait_ms(&w, 1200);
+	move(&w, "m/b", "b");
+	until(&w, !pod(&w, "b-n1"));
+	assert_int_equal(running(&w), 1);
+	/* No file of it can be opened, because it is none: a file stands there. */
+	move(&w, "m", "away2");
+	int fd = open(w.manifests, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	(void)close(fd);
+	wait_ms(&w, 1200);
+	assert_int_equal(running(&w), 1);
+	assert_int_equal(unlink(w.manifests), 0);
+	move(&w, "away2", "m");
+	wait_ms(&w, 1200);
+	assert_int_equal(running(&w), 1);
+	assert_int_equal(w.rt.count[KUBELET_CRI_STOP_CONTAINER], 1);
+	world_done(&w);
+}
+
+static void a_manifest_may_be_a_link(void **state)
+{
+	struct world w;
+	auto_buf struct buf from = {}, soft = {}, hard = {};
+	world_init(&w);
+	kubelet_begin(&w);
+	wait_ms(&w, 100);
+	manifest(&w, "a", "a", "", "");
+	manifest(&w, "b", "b", "", "");
+	until(&w, running(&w) == 2);
+	move(&w, "m/a", "a");
+	move(&w, "m/b", "b");
+	until(&w, !pod(&w, "a-n1") && !pod(&w, "b-n1"));
+	buf_printf(&from, "%s/a", w.dir);
+	buf_printf(&soft, "%s/soft", w.manifests);
+	assert_int_equal(symlink(buf_cstr(&from), buf_cstr(&soft)), 0);
+	until(&w, running(&w) == 1);
+	buf_trunc(&from, 0);
+	buf_printf(&from, "%s/b", w.dir);
+	buf_printf(&hard, "%s/hard", w.manifests);
+	assert_int_equal(link(buf_cstr(&from), buf_cstr(&hard)), 0);
+	until(&w, running(&w) == 2);
+	world_done(&w);
+}
+
+/* Another kubelet finds a pod that runs; the runtime does not answer one of its questions. */
+static void no_answer_is_no_absence(void **state)
+{
+	static const enum kubelet_cri_method methods[] = { KUBELET_CRI_LIST_POD_SANDBOX, KUBELET_CRI_LIST_CONTAINERS,
+							   KUBELET_CRI_POD_SANDBOX_STATUS, KUBELET_CRI_CONTAINER_STATUS };
+	struct world w;
+	auto_buf struct buf dir = {};
+	world_init(&w);
+	manifest(&w, "a", "a", "", "");
+	kubelet_begin(&w);
+	until(&w, running(&w) == 1);
+	wait_ms(&w, 50);
+	kubelet_end(&w);
+	for (size_t i = 0; i < ARRAY_LEN(methods); i++) {
+		unsigned asked = w.rt.count[methods[i]];
+		w.rt.fails[methods[i]] = GRPC_RESOURCE_EXHAUSTED;
+		kubelet_begin(&w);
+		until(&w, w.rt.count[methods[i]] > asked);
+		wait_ms(&w, 150);
+		assert_false(w.k.runtime_known);
+		w.rt.fails[methods[i]] = GRPC_OK;
+		until(&w, w.k.runtime_known);
+		wait_ms(&w, 150);
+		assert_int_equal(w.rt.count[KUBELET_CRI_RUN_POD_SANDBOX], 1);
+		assert_int_equal(w.rt.count[KUBELET_CRI_CREATE_CONTAINER], 1);
+		assert_int_equal(w.rt.count[KUBELET_CRI_STOP_CONTAINER], 0);
+		struct kl_pod *p = pod(&w, "a-n1");
+		assert_true(p && kl_pod_sandbox(p) && kl_pod_container(p, SPAN("c"), false));
+		kubelet_end(&w);
+	}
+	kubelet_begin(&w);
+	world_done(&w);
+}
+
+static void what_was_started_is_not_started_twice(void **state)
+{
+	struct world w;
+	world_init(&w);
+	w.rt.fails[KUBELET_CRI_CONTAINER_STATUS] = GRPC_INTERNAL;
+	manifest(&w, "a", "a", "", "");
+	kubelet_begin(&w);
+	until(&w, running(&w) == 1);
+	wait_ms(&w, 300);
+	w.rt.fails[KUBELET_CRI_CONTAINER_STATUS] = GRPC_OK;
+	until(&w, kl_pod_container(pod(&w, "a-n1"), SPAN("c"), false));
+	wait_ms(&w, 50);
+	assert_int_equal(w.rt.count[KUBELET_CRI_CREATE_CONTAINER], 1);
+	world_done(&w);
+}
+
+static void a_stop_without_an_answer_is_not_a_loop(void **state)
+{
+	struct world w;
+	world_init(&w);
+	manifest(&w, "a", "a", "", "");
+	kubelet_begin(&w);
+	until(&w, running(&w) == 1);
+	until(&w, kl_pod_container(pod(&w, "a-n1"), SPAN("c"), false));
+	w.rt.fails[KUBELET_CRI_CONTAINER_STATUS] = GRPC_INTERNAL;
+	move(&w, "m/a", "a");
+	until(&w, w.rt.count[KUBELET_CRI_STOP_CONTAINER] == 1);
+	wait_ms(&w, 1500);
+	assert_in_range(w.rt.count[KUBELET_CRI_STOP_CONTAINER], 2, 3);
+	w.rt.fails[KUBELET_CRI_CONTAINER_STATUS] = GRPC_OK;
+	until(&w, !pod(&w, "a-n1"));
+	world_done(&w);
+}
+
+#define LONG "9223372036854775807"
+
+static void a_pod_may_wish_for_ever(void **state)
+{
+	struct world w;
+	world_init(&w);
+	manifest(&w, "grace", "grace", "\"terminationGracePeriodSeconds\":" LONG ",\"activeDeadlineSeconds\":1,",
+		 ",\"lifecycle\":{\"preStop\":{\"sleep\":{\"seconds\":1}}}");
+	manifest(&w, "nohook", "nohook", "\"terminationGracePeriodSeconds\":" LONG ",\"activeDeadlineSeconds\":1,", "");
+	manifest(&w, "start", "start", "", ",\"lifecycle\":{\"postStart\":{\"sleep\":{\"seconds\":" LONG "}}}");
+	manifest(&w, "deadline", "deadline", "\"activeDeadlineSeconds\":" LONG ",", "");
+	manifest(&w, "probe", "probe", "", ",\"livenessProbe\":{\"tcpSocket\":{\"port\":1,\"host\":\"127.0.0.1\"},\"timeoutSeconds\":2147483647,"
+		 "\"failureThreshold\":1,\"terminationGracePeriodSeconds\":" LONG "}");
+	kubelet_begin(&w);
+	until(&w, w.rt.count[KUBELET_CRI_CREATE_CONTAINER] >= 5);
+	/* Ended by their deadlines, the one after its hook, and by its probe. */
+	until(&w, w.rt.count[KUBELET_CRI_STOP_CONTAINER] >= 3);
+	unsigned whole = 0;
+	struct span rest = buf_span(&w.rt.calls), line;
+	while (span_cut(&rest, '\n', &line)) {
+		int64_t s;
+		if (!span_starts(line, SPAN("StopContainer c ")))
+			continue;
+		assert_true(span_to_i64(span_from(line, 16), &s));
+		whole += s > INT32_MAX - 10;
+	}
+	assert_in_range(whole, 3, 10);
+	assert_true(pod(&w, "deadline-n1")->worker->stage == KL_LIVE);
+	assert_true(pod(&w, "start-n1")->worker->stage == KL_LIVE);
+	world_done(&w);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 1) /* one of them alone */
+		cmocka_set_test_filter(argv[1]);
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_manifest_that_comes_back_has_its_pod_again),
+		cmocka_unit_test(two_files_of_one_text_are_one_pod),
+		cmocka_unit_test(a_folder_that_cannot_be_read_ends_nothing),
+		cmocka_unit_test(a_manifest_may_be_a_link),
+		cmocka_unit_test(no_answer_is_no_absence),
+		cmocka_unit_test(what_was_started_is_not_started_twice),
+		cmocka_unit_test(a_stop_without_an_answer_is_not_a_loop),
+		cmocka_unit_test(a_pod_may_wish_for_ever),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
