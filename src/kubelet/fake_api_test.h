@@ -27,6 +27,7 @@ struct fake_api {
 	/* Answers a POST: status, and text into out. */
 	int (*post)(struct fake_api *f, struct span path, struct span body, struct buf *out);
 	void *arg;
+	const char *forbids; /* part of paths that nobody may read; NULL: none */
 	char url[64];
 };
 
@@ -111,6 +112,9 @@ static void fake_handle(struct http_req *r, void *arg)
 	if (!http_req_is(r, "GET"))
 		return http_req_body_whole(r, 1 << 20, fake_post_body, f);
 	buf_span_add(&path, http_req_path(r));
+	if (f->forbids && strstr(buf_cstr(&path), f->forbids))
+		return http_reply_text(r, 403, "application/json", SPAN("{\"kind\":\"Status\",\"status\":\"Failure\",\"code\":403,"
+			"\"message\":\"not for you\",\"reason\":\"Forbidden\"}"));
 	bool single = query_get(http_req_query(r), "fieldSelector", &selector) && span_starts(buf_span(&selector),
 		SPAN("metadata.name="));
 	if (single)

@@ -34,8 +34,11 @@ bool kl_is_mounted(const char *path); /* is path itself a mount point? */
 int kl_tree_unmount(const char *path, struct err *err);
 /* Removes the tree; refuses (IN_USE) while something is mounted in it. What is not there is success. */
 int kl_tree_remove(const char *path, struct err *err);
-/* size 0 = the kernel's default, half of the memory. */
-int kl_mount_tmpfs(const char *path, int64_t size, mode_t mode, struct err *err);
+/* Makes ROOT, and in it `pods`, which nobody but root enters, however wide ROOT is: files of Secrets beneath have wide modes. *out:
+ * ROOT as the kernel spells it, in the arena. */
+int kl_root_make(const char *path, struct arena *a, struct span *out, struct err *err);
+/* size 0 = the kernel's default, half of the memory. gid -1 = root's. */
+int kl_mount_tmpfs(const char *path, int64_t size, mode_t mode, int64_t gid, struct err *err);
 int kl_mount_bind(const char *from, const char *to, struct err *err);
 
 /* ---- hostPath and subPath */

@@ -103,11 +103,28 @@ static void unescape(struct span in, struct buf *out)
 	}
 }
 
+/* path as mountinfo spells it: the way to its last part without links. -1: the way leads nowhere, so nothing is mounted there. */
+static int real_path(const char *path, struct buf *out)
+{
+	struct span p = span_of(path);
+	ptrdiff_t slash = span_rchr(p, '/');
+	auto_buf struct buf parent = {};
+	buf_span_add(&parent, slash > 0 ? span_sub(p, 0, (size_t)slash) : slash == 0 ? SPAN("/") : SPAN("."));
+	auto_free char *real = realpath(buf_cstr(&parent), NULL);
+	if (!real)
+		return -1;
+	buf_printf(out, "%s/%.*s", strcmp(real, "/") ? real : "", SPAN_ARG(span_from(p, (size_t)(slash + 1))));
+	return 0;
+}
+
 /* Calls fn for each mount point at or beneath path, the latest first (a mount comes behind what it is mounted on). */
 static int mounts_beneath(const char *path, int (*fn)(const char *point, void *arg), void *arg, struct err *err)
 {
-	auto_buf struct buf all = {}, points = {};
-	struct span rest, line, top = span_of(path);
+	auto_buf struct buf all = {}, points = {}, real = {};
+	struct span rest, line, top;
+	if (real_path(path, &real) < 0)
+		return errno == ENOENT || errno == ENOTDIR ? 0 : err_sys(err, "resolve %s", path);
+	top = buf_span(&real);
 	if (sys_file_read(AT_FDCWD, "/proc/self/mountinfo", &all, 64 << 20) < 0)
 		return err_sys(err, "read /proc/self/mountinfo");
 	rest = buf_span(&all);
@@ -137,12 +154,13 @@ static int mounts_beneath(const char *path, int (*fn)(const char *point, void *a
 
 static int is_it(const char *point, void *arg)
 {
-	return strcmp(point, arg) == 0;
+	return span_eq(span_of(point), buf_span(arg));
 }
 
 bool kl_is_mounted(const char *path)
 {
-	return mounts_beneath(path, is_it, (void *)path, NULL) == 1;
+	auto_buf struct buf real = {};
+	return real_path(path, &real) == 0 && mounts_beneath(path, is_it, &real, NULL) == 1;
 }
 
 static int unmount(const char *point, void *arg)
@@ -167,16 +185,49 @@ static int refuse(const char *point, void *arg)
 int kl_tree_remove(const char *path, struct err *err)
 {
 	int rc = mounts_beneath(path, refuse, err, err);
-	return rc < 0 ? rc : snapshot_tree_remove(AT_FDCWD, path, err);
+	if (rc < 0)
+		return rc;
+	/* Deep folders are moved beside the root of the removal, which must be on its file system: the parent it is. */
+	struct span p = span_of(path);
+	ptrdiff_t slash = span_rchr(p, '/');
+	auto_buf struct buf parent = {};
+	buf_span_add(&parent, slash > 0 ? span_sub(p, 0, (size_t)slash) : slash == 0 ? SPAN("/") : SPAN("."));
+	auto_fd int fd = open(buf_cstr(&parent), O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? 0 : err_sys(err, "open %s", buf_cstr(&parent));
+	return snapshot_tree_remove(fd, path + slash + 1, err);
 }
 
-int kl_mount_tmpfs(const char *path, int64_t size, mode_t mode, struct err *err)
+int kl_root_make(const char *path, struct arena *a, struct span *out, struct err *err)
 {
-	char data[64];
+	struct stat st;
+	auto_buf struct buf pods = {};
+	int rc = io_mkdirs(AT_FDCWD, path, 0750, err);
+	if (rc < 0)
+		return rc;
+	auto_free char *real = realpath(path, NULL);
+	if (!real)
+		return err_sys(err, "resolve %s", path);
+	buf_printf(&pods, "%s/pods", real);
+	rc = io_mkdirs(AT_FDCWD, buf_cstr(&pods), 0750, err);
+	if (rc < 0)
+		return rc;
+	if (stat(buf_cstr(&pods), &st) < 0)
+		return err_sys(err, "stat %s", buf_cstr(&pods));
+	if ((st.st_mode & 07777 & ~0750u) && chmod(buf_cstr(&pods), st.st_mode & 0750) < 0)
+		return err_sys(err, "chmod %s", buf_cstr(&pods));
+	*out = arena_span(a, span_of(real));
+	return 0;
+}
+
+int kl_mount_tmpfs(const char *path, int64_t size, mode_t mode, int64_t gid, struct err *err)
+{
+	char data[96];
+	int n = snprintf(data, sizeof(data), "mode=%o", (unsigned)mode);
+	if (gid >= 0)
+		n += snprintf(data + n, sizeof(data) - (size_t)n, ",gid=%lld", (long long)gid);
 	if (size > 0)
-		(void)snprintf(data, sizeof(data), "mode=%o,size=%lld", (unsigned)mode, (long long)size);
-	else
-		(void)snprintf(data, sizeof(data), "mode=%o", (unsigned)mode);
+		(void)snprintf(data + n, sizeof(data) - (size_t)n, ",size=%lld", (long long)size);
 	return mount("tmpfs", path, "tmpfs", 0, data) < 0 ? err_sys(err, "mount a tmpfs on %s", path) : 0;
 }
 

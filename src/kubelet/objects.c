@@ -196,6 +196,11 @@ bool kl_ref_is(const struct kl_ref *r, enum kl_object_kind kind, struct span nam
 	return r->of->kind == kind && span_eq(r->of->name, name);
 }
 
+void kl_ref_name(const struct kl_ref *r, struct buf *out)
+{
+	buf_printf(out, "%s \"%.*s\"", r->of->kind == KL_SECRET ? "secret" : "configmap", SPAN_ARG(r->of->name));
+}
+
 struct span kl_ref_why(const struct kl_ref *r)
 {
 	return buf_span(&r->of->why);
@@ -206,5 +211,5 @@ enum kl_seen kl_objects_look(const struct kl_objects *o, enum kl_object_kind kin
 {
 	const struct watched *w = find(o, kind, ns, name);
 	*out_json = NULL;
-	return w ? look(w, out_json) : KL_SEEN_NOT;
+	return w ? look(w, out_json) : o->client ? KL_SEEN_NOT : KL_SEEN_ABSENT;
 }

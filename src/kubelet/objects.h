@@ -31,8 +31,9 @@ void kl_ref_drop(struct kl_ref *r); /* accepts NULL */
 /* json is borrowed until the next `changed`. */
 enum kl_seen kl_ref_look(const struct kl_ref *r, struct bytes **out_json);
 bool kl_ref_is(const struct kl_ref *r, enum kl_object_kind kind, struct span name);
+void kl_ref_name(const struct kl_ref *r, struct buf *out); /* `configmap "x"`; appended */
 /* The server's words when it refuses; empty = none. */
 struct span kl_ref_why(const struct kl_ref *r);
-/* What is known of an object that somebody uses. */
+/* What is known of an object that somebody uses. Without an API server nothing is there. */
 enum kl_seen kl_objects_look(const struct kl_objects *o, enum kl_object_kind kind, struct span ns, struct span name,
 			     struct bytes **out_json);

@@ -35,7 +35,8 @@ static void pods(struct kl *k)
 	buf_printf(&path, "%.*s/pods", SPAN_ARG(k->o->root_dir));
 	DIR *d = opendir(buf_cstr(&path));
 	for (struct dirent *e; d && (e = readdir(d));)
-		if (e->d_name[0] != '.' && !map_get(&k->pods, span_of(e->d_name)))
+		/* Deep folders of a removal that was not finished stand here, too. */
+		if ((e->d_name[0] != '.' && !map_get(&k->pods, span_of(e->d_name))) || span_starts(span_of(e->d_name), SPAN(".deep-")))
 			purge(k, e->d_name);
 	if (d)
 		(void)closedir(d);

@@ -3,6 +3,7 @@
 #include "base/notify.h"
 #include "kubelet/certs.h"
 #include "kubelet/cgroups.h"
+#include "kubelet/files.h"
 #include "kubelet/image.h"
 #include "kubelet/machine.h"
 #include "kubelet/node.h"
@@ -187,7 +188,7 @@ static int start(struct process *p, struct err *err)
 		rc = http_client_new(&(struct http_client_params){ .loop = k->loop, .name = "probes", .idle_per_origin = 1 }, &k->http,
 				     err);
 	if (rc == 0)
-		rc = io_mkdirs(AT_FDCWD, p->o.root_dir.ptr, 0750, err);
+		rc = kl_root_make(p->o.root_dir.ptr, &p->o.arena, &p->o.root_dir, err);
 	if (rc == 0)
 		rc = io_mkdirs(AT_FDCWD, p->o.pod_log_dir.ptr, 0755, err);
 	if (rc < 0)

@@ -105,25 +105,46 @@ static int64_t quantity_bytes(struct span text)
 	return text.len && api_quantity_parse(text, &q, NULL) == 0 ? api_quantity_value(&q) : 0;
 }
 
-static int huge_pages(const char *path, struct span medium, int64_t size, struct err *err)
+static int huge_pages(const char *path, struct span medium, int64_t size, mode_t mode, int64_t gid, struct err *err)
 {
 	struct api_quantity q;
-	char data[96] = "";
+	auto_buf struct buf data = {};
+	buf_printf(&data, "mode=%o", (unsigned)mode);
+	if (gid >= 0)
+		buf_printf(&data, ",gid=%lld", (long long)gid);
 	if (span_starts(medium, SPAN("HugePages-"))) {
 		if (api_quantity_parse(span_from(medium, strlen("HugePages-")), &q, err) < 0)
 			return -ERR_INVALID;
-		(void)snprintf(data, sizeof(data), "pagesize=%lld", (long long)api_quantity_value(&q));
+		buf_printf(&data, ",pagesize=%lld", (long long)api_quantity_value(&q));
 	}
 	if (size > 0)
-		(void)snprintf(data + strlen(data), sizeof(data) - strlen(data), "%ssize=%lld", data[0] ? "," : "", (long long)size);
-	return mount("nodev", path, "hugetlbfs", 0, data) < 0 ? err_sys(err, "mount huge pages on %s", path) : 0;
+		buf_printf(&data, ",size=%lld", (long long)size);
+	return mount("nodev", path, "hugetlbfs", 0, buf_cstr(&data)) < 0 ? err_sys(err, "mount huge pages on %s", path) : 0;
+}
+
+/* A folder that is whole from its first moment: made under another name, which no volume has. One that is there was made so, and
+ * has been the pod's since. */
+static int folder_make_open(struct vol *v, mode_t mode, int64_t gid, struct buf *path, struct err *err)
+{
+	auto_buf struct buf made = {};
+	buf_printf(path, "%s/volumes/kubernetes.io~empty-dir/%.*s", v->pod->dir, SPAN_ARG(v->spec->name));
+	buf_printf(&made, "%s/volumes/kubernetes.io~empty-dir/.%.*s", v->pod->dir, SPAN_ARG(v->spec->name));
+	if (access(buf_cstr(path), F_OK) == 0)
+		return 0;
+	int rc = io_mkdirs(AT_FDCWD, buf_cstr(&made), 0750, err);
+	if (rc == 0 && ((gid >= 0 && chown(buf_cstr(&made), (uid_t)-1, (gid_t)gid) < 0) || chmod(buf_cstr(&made), mode) < 0 ||
+			rename(buf_cstr(&made), buf_cstr(path)) < 0))
+		rc = err_sys(err, "make %s", buf_cstr(path));
+	return rc;
 }
 
 static int empty_dir(struct vol *v, struct err *err)
 {
 	auto_buf struct buf path = {};
 	const struct api_core_empty_dir_volume_source *e = v->spec->empty_dir;
-	int rc = folder_make(v, "empty-dir", v->spec->name, &path, err);
+	int64_t gid = fs_group(v);
+	mode_t mode = gid >= 0 ? 02777 : 0777;
+	int rc = folder_make_open(v, mode, gid, &path, err);
 	int64_t size = quantity_bytes(e->size_limit);
 	bool memory = span_is(e->medium, "Memory");
 	if (rc == 0 && e->medium.len && !kl_is_mounted(buf_cstr(&path))) {
@@ -131,22 +152,12 @@ static int empty_dir(struct vol *v, struct err *err)
 		if (limit && (!size || limit < size))
 			size = limit;
 		if (memory)
-			rc = kl_mount_tmpfs(buf_cstr(&path), size, 0777, err);
+			rc = kl_mount_tmpfs(buf_cstr(&path), size, mode, gid, err);
 		else if (span_starts(e->medium, SPAN("HugePages")))
-			rc = huge_pages(buf_cstr(&path), e->medium, size, err);
+			rc = huge_pages(buf_cstr(&path), e->medium, size, mode, gid, err);
 		else
 			rc = err_set(err, ERR_INVALID, "unknown storage medium \"%.*s\"", SPAN_ARG(e->medium));
 	}
-	if (rc == 0 && !v->set) {
-		struct stat st;
-		/* Only a new one: the owner of a used one may have changed it. */
-		if (stat(buf_cstr(&path), &st) < 0)
-			rc = err_sys(err, "stat %s", buf_cstr(&path));
-		else if ((st.st_mode & 0777) != 0777 && chmod(buf_cstr(&path), 0777) < 0)
-			rc = err_sys(err, "chmod %s", buf_cstr(&path));
-	}
-	if (rc == 0 && fs_group(v) >= 0)
-		rc = kl_tree_own(buf_cstr(&path), fs_group(v), false, true, err);
 	if (rc == 0)
 		place(v, buf_cstr(&path));
 	return rc;
@@ -165,7 +176,7 @@ static int files_setup(struct vol *v, struct err *err)
 	if (rc == 0)
 		rc = folder_make(v, kind, s->name, &path, err);
 	if (rc == 0 && (s->secret || s->projected) && !kl_is_mounted(buf_cstr(&path)))
-		rc = kl_mount_tmpfs(buf_cstr(&path), memory_limit(&v->pod->object->pod), 0777, err);
+		rc = kl_mount_tmpfs(buf_cstr(&path), memory_limit(&v->pod->object->pod), 0777, -1, err);
 	if (rc == 0 && chmod(buf_cstr(&path), fs_group(v) >= 0 ? 02777 : 0777) < 0)
 		rc = err_sys(err, "chmod %s", buf_cstr(&path));
 	if (rc == 0)
@@ -429,7 +440,13 @@ static void on_timer(struct loop_timer *t)
 	loop_defer(p->v->p.loop, &p->settle);
 }
 
-/* What kubelet says every two minutes of a pod that cannot start for want of its volumes. */
+static int64_t patience_ms(const struct kl_volumes *v)
+{
+	return v->p.patience_ms ? v->p.patience_ms : PATIENCE_MS;
+}
+
+/* What kubelet says every two minutes of a pod that cannot start for want of its volumes, or of what its environments
+ * name. */
 static void on_patience(struct loop_timer *t)
 {
 	struct kl_volumes_pod *p = container_of(t, struct kl_volumes_pod, patience);
@@ -437,7 +454,19 @@ static void on_patience(struct loop_timer *t)
 	for (unsigned i = 0; i < p->n_vols; i++)
 		if (!p->vols[i].set)
 			buf_printf(&names, "%s%.*s", names.len ? " " : "", SPAN_ARG(p->vols[i].spec->name));
-	loop_timer_start(&p->patience, PATIENCE_MS);
+	loop_timer_start(&p->patience, patience_ms(p->v));
+	for (unsigned i = 0; i < p->n_refs && !names.len; i++) {
+		struct bytes *json;
+		if (kl_ref_look(p->refs[i], &json) != KL_SEEN_NOT)
+			continue;
+		auto_buf struct buf words = {};
+		struct span why = kl_ref_why(p->refs[i]);
+		kl_ref_name(p->refs[i], &words);
+		buf_printf(&message, "Error: failed to sync %s cache: %.*s", buf_cstr(&words),
+			   SPAN_ARG(why.len ? why : SPAN("timed out waiting for the condition")));
+		p->v->p.event(p->owner, "Failed", buf_span(&message));
+		return;
+	}
 	if (!names.len)
 		return;
 	buf_printf(&message, "Unable to attach or mount volumes: unmounted volumes=[%s], unattached volumes=[], failed to process "
@@ -534,7 +563,7 @@ struct kl_volumes_pod *kl_volumes_open(struct kl_volumes *v, struct kl_object *o
 		p->vols[i].dirty = true;
 	}
 	specs_set(p);
-	loop_timer_start(&p->patience, PATIENCE_MS);
+	loop_timer_start(&p->patience, patience_ms(v));
 	loop_defer(v->p.loop, &p->settle);
 	return p;
 }
@@ -595,7 +624,8 @@ static int mount_one(struct kl_volumes_pod *p, struct arena *a, const struct api
 			return err_set(err, ERR_INVALID, "missing value for %.*s", SPAN_ARG(missing));
 	}
 	if (sub.len) {
-		int rc = sub_path(v, a, c, i, sub, readonly, &host, err);
+		/* Made even if this mount may not write: another one of the volume may. */
+		int rc = sub_path(v, a, c, i, sub, v->readonly, &host, err);
 		if (rc < 0)
 			return rc;
 	}

@@ -37,8 +37,9 @@ struct kl_volumes_params {
 	struct span root_dir;   /* --root-dir; borrowed */
 	void (*facts)(void *owner, struct kl_facts *out);
 	void (*wake)(void *owner); /* ready, or an object that an environment names has changed */
-	/* "Warning" FailedMount. */
+	/* "Warning" FailedMount; Failed for an object of an environment that the server does not tell. */
 	void (*event)(void *owner, const char *reason, struct span message);
+	int64_t patience_ms;    /* after which a pod that still waits says so, again and again; 0 = 2 min 3 s */
 };
 struct kl_volumes *kl_volumes_new(const struct kl_volumes_params *p);
 /* Pods are closed or left. Of removals that are not through nothing is told any more; the loop must turn until it has nothing

@@ -155,6 +155,11 @@ static void downward(struct files *f, const struct api_core_downward_api_volume_
 
 #define RENEW_SOONEST_NS (10 * NS_PER_S) /* after a failure, while the old one is still good */
 
+static int64_t seconds_of(const struct api_core_service_account_token_projection *s)
+{
+	return s->has_expiration_seconds ? s->expiration_seconds : 3600;
+}
+
 static void token_taken(struct client_call *call, const struct err *why, int status, struct span body, void *arg)
 {
 	struct vol_token *t = arg;
@@ -172,7 +177,13 @@ static void token_taken(struct client_call *call, const struct err *why, int sta
 		free(t->text);
 		t->text = mem_dup(r.status.token.ptr, r.status.token.len);
 		t->expires_ns = r.status.expiration_timestamp.unix_s * NS_PER_S;
-		int64_t life = MAX(t->expires_ns - now, (int64_t)0);
+		int64_t life = t->expires_ns - now;
+		if (life <= 0) { /* the server has another clock: the token lives as long as was asked */
+			log_warn("a token that was just made has expired: the clocks of the node and of the API server differ",
+				 kv_span("pod", t->vol->pod->object->pod.metadata.name), kv_i64("ago_s", -life / NS_PER_S));
+			life = MIN(MAX(seconds_of(t->source), 60), KL_SECONDS_MAX) * NS_PER_S;
+			t->expires_ns = now + life;
+		}
 		/* At 80 % of its life, and once a day at least. */
 		t->renew_ns = now + MIN(life / 10 * 8, 24 * 3600 * NS_PER_S);
 	}
@@ -200,7 +211,7 @@ static void token_ask(struct vol_token *t)
 	if (t->source->audience.len)
 		json_out_span(&o, t->source->audience);
 	json_out_end(&o);
-	json_out_ki64(&o, "expirationSeconds", t->source->has_expiration_seconds ? t->source->expiration_seconds : 3600);
+	json_out_ki64(&o, "expirationSeconds", seconds_of(t->source));
 	json_out_key(&o, SPAN("boundObjectRef"));
 	json_out_begin(&o);
 	json_out_kspan(&o, "kind", SPAN("Pod"));

@@ -11,7 +11,7 @@
 
 #include "kubelet/fake_api_test.h"
 #include "kubelet/files.h"
-#include "kubelet/volume.h"
+#include "kubelet/volume_impl.h"
 
 struct world {
 	struct loop *loop;
@@ -226,6 +226,157 @@ static void test_restart(void **state)
 	world_done(&w);
 }
 
+/* What an application did to the root of its folder stays when another kubelet comes. */
+static void test_used_folder(void **state)
+{
+	static const char *const names[] = { "volumes/kubernetes.io~empty-dir/disk", "volumes/kubernetes.io~empty-dir/mem" };
+	struct world w;
+	struct stat st;
+	static const char pod[] = POD("\"securityContext\":{\"fsGroup\":2000},\"containers\":[],\"volumes\":[{\"name\":\"disk\",\"emptyDir\":{}},"
+				      "{\"name\":\"mem\",\"emptyDir\":{\"medium\":\"Memory\"}}]");
+	world_init(&w);
+	pod_open(&w, pod);
+	until(&w, kl_volumes_ready(w.pod));
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		auto_buf struct buf file = {};
+		assert_int_equal(stat(path_of(&w, names[i]), &st), 0);
+		assert_int_equal(st.st_mode & 07777, 02777);
+		assert_int_equal(st.st_gid, 2000);
+		assert_int_equal(chown(path_of(&w, names[i]), 999, 999), 0);
+		assert_int_equal(chmod(path_of(&w, names[i]), 0700), 0);
+		buf_printf(&file, "%s/key", names[i]);
+		assert_int_equal(io_write_file_lazy(AT_FDCWD, path_of(&w, buf_cstr(&file)), SPAN("x"), 0600, NULL), 0);
+	}
+	kl_volumes_leave(w.pod);
+	kl_object_unref(w.object);
+	pod_open(&w, pod);
+	until(&w, kl_volumes_ready(w.pod));
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		auto_buf struct buf file = {};
+		assert_int_equal(stat(path_of(&w, names[i]), &st), 0);
+		assert_int_equal(st.st_mode & 07777, 0700);
+		assert_int_equal(st.st_gid, 999);
+		buf_printf(&file, "%s/key", names[i]);
+		holds(&w, buf_cstr(&file), "x", 0600);
+	}
+	world_done(&w);
+}
+
+/* ROOT through a link, and not ended as the kernel would: mounts are known for what they are, and go. */
+static void test_linked_root(void **state)
+{
+	struct world w;
+	auto_arena struct arena a = {};
+	auto_buf struct buf link = {}, by_link = {}, pods = {};
+	struct span real;
+	world_init(&w);
+	buf_printf(&link, "%s-link", w.root);
+	assert_int_equal(symlink(w.root, buf_cstr(&link)), 0);
+	buf_printf(&by_link, "%s/", buf_cstr(&link));
+	/* As the kubelet begins: nobody but root enters, and the name is the kernel's. */
+	assert_int_equal(chmod(w.root, 0755), 0);
+	buf_printf(&pods, "%s/pods", w.root);
+	assert_int_equal(mkdir(buf_cstr(&pods), 0755), 0);
+	assert_int_equal(kl_root_make(buf_cstr(&by_link), &a, &real, NULL), 0);
+	assert_string_equal(real.ptr, w.root);
+	struct stat st;
+	assert_int_equal(stat(buf_cstr(&pods), &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0750);
+	/* Even without that. */
+	w.volumes->p.root_dir = buf_span(&by_link);
+	pod_open(&w, POD("\"containers\":[],\"volumes\":[{\"name\":\"mem\",\"emptyDir\":{\"medium\":\"Memory\"}}]"));
+	until(&w, kl_volumes_ready(w.pod));
+	assert_true(kl_is_mounted(path_of(&w, "volumes/kubernetes.io~empty-dir/mem")));
+	kl_volumes_leave(w.pod);
+	kl_object_unref(w.object);
+	pod_open(&w, POD("\"containers\":[],\"volumes\":[{\"name\":\"mem\",\"emptyDir\":{\"medium\":\"Memory\"}}]"));
+	until(&w, kl_volumes_ready(w.pod));
+	auto_buf struct buf mounts = {}, name = {};
+	assert_int_equal(io_read_file(AT_FDCWD, "/proc/self/mounts", &mounts, 1 << 20, NULL), 0);
+	buf_printf(&name, "%s/", w.root);
+	ptrdiff_t first = span_find(buf_span(&mounts), buf_span(&name));
+	assert_true(first >= 0);
+	assert_int_equal(span_find(span_from(buf_span(&mounts), (size_t)first + 1), buf_span(&name)), -1);
+	world_done(&w);
+	assert_int_equal(unlink(buf_cstr(&link)), 0);
+}
+
+/* Folders as deep as a container likes, on a file system that is not the one we stand in. */
+static void test_deep_tree(void **state)
+{
+	char top[] = "/tmp/volume-test-XXXXXX";
+	assert_non_null(mkdtemp(top));
+	assert_int_equal(kl_mount_tmpfs(top, 0, 0755, -1, NULL), 0);
+	for (int round = 0; round < 2; round++) {
+		auto_buf struct buf path = {}, left = {};
+		buf_printf(&path, "%s/d", top);
+		for (int i = 0; i < 100; i++)
+			buf_str(&path, "/x");
+		assert_int_equal(io_mkdirs(AT_FDCWD, buf_cstr(&path), 0755, NULL), 0);
+		buf_printf(&left, "%s/.deep-%d-%d", top, (int)getpid(), 5); /* of one that died */
+		if (round)
+			assert_int_equal(mkdir(buf_cstr(&left), 0755), 0);
+		buf_trunc(&path, strlen(top) + 2);
+		auto_err struct err err = ERR_INIT;
+		if (kl_tree_remove(buf_cstr(&path), &err) < 0)
+			fail_msg("%s", err_msg(&err));
+		assert_int_equal(access(buf_cstr(&path), F_OK), -1);
+		assert_int_equal(rmdir(buf_cstr(&left)), round ? 0 : -1);
+	}
+	assert_int_equal(umount2(top, 0), 0);
+	assert_int_equal(rmdir(top), 0);
+}
+
+/* A clock that is an hour ahead: the token is used, and asked for once. */
+static void test_token_of_another_time(void **state)
+{
+	struct world w;
+	world_init(&w);
+	w.token_life_s = -3600;
+	pod_open(&w, POD("\"containers\":[{\"name\":\"m\"}],\"volumes\":[{\"name\":\"api\",\"projected\":{\"defaultMode\":420,\"sources\":["
+			 "{\"serviceAccountToken\":{\"expirationSeconds\":3607,\"path\":\"token\"}}]}}]"));
+	until(&w, kl_volumes_ready(w.pod));
+	int64_t end_ms = loop_now_ms(w.loop) + 300;
+	until(&w, loop_now_ms(w.loop) >= end_ms);
+	assert_int_equal(w.tokens, 1);
+	holds(&w, "volumes/kubernetes.io~projected/api/token", "tok1", -1);
+	world_done(&w);
+}
+
+/* A pod that waits for what its environment names says so. */
+static void test_patience(void **state)
+{
+	struct world w;
+	world_init(&w);
+	w.volumes->p.patience_ms = 300;
+	fake_put(&w.api, "/api/v1/namespaces/d/configmaps/c", "{\"metadata\":{\"name\":\"c\",\"namespace\":\"d\"},\"data\":{}}");
+	w.api.forbids = "/configmaps";
+	pod_open(&w, POD("\"volumes\":[],\"containers\":[{\"name\":\"m\",\"envFrom\":[{\"configMapRef\":{\"name\":\"c\"}}]}]"));
+	until(&w, strstr(buf_cstr(&w.events), "Failed Error: failed to sync configmap \"c\" cache: "));
+	assert_non_null(strstr(buf_cstr(&w.events), "not for you"));
+	assert_false(kl_volumes_ready(w.pod));
+	world_done(&w);
+}
+
+/* Without an API server an object is not there: that is said, and not waited for. */
+static void test_standalone_env(void **state)
+{
+	struct kl_facts f = {};
+	auto_arena struct arena a = {};
+	auto_err struct err err = ERR_INIT;
+	struct kl_objects *none = kl_objects_new(NULL);
+	struct kl_object *o = object_of(POD("\"containers\":[{\"name\":\"m\",\"envFrom\":[{\"configMapRef\":{\"name\":\"c\"}}]}]"));
+	struct api_pair *env;
+	uint32_t n;
+	const struct kl_env_params p = { .pod = &o->pod, .container = o->pod.spec.containers.ptr, .facts = &f, .objects = none };
+	int rc = kl_env_make(&a, &p, &env, &n, &err);
+	if (rc >= 0 || rc == -ERR_UNAVAILABLE)
+		fail_msg("%d: %s", rc, err_msg(&err));
+	assert_string_equal(err_msg(&err), "configmap \"c\" not found");
+	kl_object_unref(o);
+	kl_objects_free(none);
+}
+
 static void test_failures(void **state)
 {
 	struct world w;
@@ -293,7 +444,8 @@ static void test_mounts(void **state)
 				"\"recursiveReadOnly\":\"Enabled\",\"mountPropagation\":\"HostToContainer\"},"
 			 "{\"name\":\"e\",\"mountPath\":\"/s\",\"subPathExpr\":\"dir/$(NAME)\"}]},"
 			 "{\"name\":\"x\",\"volumeMounts\":[{\"name\":\"e\",\"mountPath\":\"/x\",\"subPath\":\"out\"}]},"
-			 "{\"name\":\"y\",\"volumeMounts\":[{\"name\":\"e\",\"mountPath\":\"/x\",\"subPathExpr\":\"$(NONE)\"}]}]"));
+			 "{\"name\":\"y\",\"volumeMounts\":[{\"name\":\"e\",\"mountPath\":\"/x\",\"subPathExpr\":\"$(NONE)\"}]},"
+			 "{\"name\":\"z\",\"volumeMounts\":[{\"name\":\"e\",\"mountPath\":\"/l\",\"readOnly\":true,\"subPath\":\"logs\"}]}]"));
 	until(&w, kl_volumes_ready(w.pod));
 	const struct api_pair env = { SPAN("NAME"), SPAN("web") };
 	const struct api_core_container *c = w.object->pod.spec.containers.ptr;
@@ -308,6 +460,10 @@ static void test_mounts(void **state)
 	holds(&w, "volumes/kubernetes.io~empty-dir/e/dir/web/f", "x", 0600);
 	/* A restart of the container: the same again. */
 	assert_int_equal(kl_volumes_mounts(w.pod, &a, &c[0], &env, 1, &m, &n, &err), 0);
+	/* A mount that may not write names what another one will fill. */
+	assert_int_equal(kl_volumes_mounts(w.pod, &a, &c[3], &env, 1, &m, &n, &err), 0);
+	assert_true(m[0].readonly);
+	assert_int_equal(access(path_of(&w, "volumes/kubernetes.io~empty-dir/e/logs"), F_OK), 0);
 	/* A container made a link that leads out of the volume. */
 	assert_int_equal(symlink("/etc", path_of(&w, "volumes/kubernetes.io~empty-dir/e/out")), 0);
 	assert_int_equal(kl_volumes_mounts(w.pod, &a, &c[1], &env, 1, &m, &n, &err), -ERR_INVALID);
@@ -556,13 +712,21 @@ static void test_services(void **state)
 	world_done(&w);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+	if (argc > 1) /* one of them alone */
+		cmocka_set_test_filter(argv[1]);
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_host_paths),
 		cmocka_unit_test(test_paths_of_files),
 		cmocka_unit_test(test_files),
 		cmocka_unit_test(test_restart),
+		cmocka_unit_test(test_used_folder),
+		cmocka_unit_test(test_linked_root),
+		cmocka_unit_test(test_deep_tree),
+		cmocka_unit_test(test_token_of_another_time),
+		cmocka_unit_test(test_patience),
+		cmocka_unit_test(test_standalone_env),
 		cmocka_unit_test(test_failures),
 		cmocka_unit_test(test_token),
 		cmocka_unit_test(test_mounts),

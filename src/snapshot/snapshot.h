@@ -155,7 +155,8 @@ int snapshot_usage(struct snapshot_store *s, const char *key, uint64_t *out_entr
 /* ---- trees, also those that are no snapshot's: volumes, a container's files. Nothing recurses; a folder that vanishes meanwhile
  * is passed over ---- */
 
-/* Removes name beneath dirfd with all in it, however deep. 0 also when it is not there. */
+/* Removes name (one part, no path) in dirfd with all in it, however deep: very deep folders are moved to dirfd first, as
+ * .deep-PID-N; who dies meanwhile leaves them there. 0 also when it is not there. */
 int snapshot_tree_remove(int dirfd, const char *name, struct err *err);
 /* What is in it: entries, and the sizes of regular files, each inode once. */
 int snapshot_tree_count(int root, uint64_t *out_entries, uint64_t *out_bytes, struct err *err);

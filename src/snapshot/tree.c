@@ -111,9 +111,22 @@ enum { DEPTH = 32 };
 
 struct removal {
 	int base;         /* where the root and the moved folders stand */
-	unsigned moved;
 	struct pending_dir *todo; /* names in base */
 };
+
+/* Under a name that nothing there has: not of another removal in this folder, not of one that died. */
+static int move_up(struct removal *r, int at, const char *name, char moved[static 64])
+{
+	static _Atomic unsigned last;
+	for (unsigned tries = 0; tries < 100000; tries++) {
+		(void)snprintf(moved, 64, ".deep-%d-%u", (int)getpid(), ++last);
+		if (renameat2(at, name, r->base, moved, RENAME_NOREPLACE) == 0)
+			return 0;
+		if (errno != EEXIST)
+			return -1;
+	}
+	return -1;
+}
 
 static int remove_in(struct removal *r, int top, const char *name, struct err *err)
 {
@@ -139,8 +152,7 @@ static int remove_in(struct removal *r, int top, const char *name, struct err *e
 				break;
 			} else if (depth == DEPTH) {
 				char moved[64];
-				snprintf(moved, sizeof(moved), ".deep-%d-%u", (int)getpid(), ++r->moved);
-				if (renameat(at, enter, r->base, moved) < 0) {
+				if (move_up(r, at, enter, moved) < 0) {
 					rc = err_sys(err, "move %s", enter);
 					break;
 				}
