@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #define RETRY_NS (1 * NS_PER_S)
+#define REFUSED_NS (10 * NS_PER_S) /* what only another pod, or an administrator, can change */
 
 /* ---- sandboxes */
 
@@ -15,6 +16,7 @@ static void over(struct kl_worker *w, bool failed)
 {
 	w->sandbox_call = NULL;
 	w->making = false;
+	free(take(&w->handler));
 	free((char *)w->sandbox_id.ptr);
 	w->sandbox_id = SPAN_EMPTY;
 	w->sandbox_retry_ns = failed ? loop_wall_ns(w->pod->k->loop) + RETRY_NS : 0;
@@ -57,6 +59,65 @@ static void on_made(const struct err *why, const void *reply, void *arg)
 	look(w, r->pod_sandbox_id);
 }
 
+static void refuse(struct kl_worker *w, const char *reason, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static void refuse(struct kl_worker *w, const char *reason, const char *fmt, ...)
+{
+	auto_arena struct arena a = {};
+	va_list ap;
+	va_start(ap, fmt);
+	struct span words = arena_vprintf(&a, fmt, ap);
+	va_end(ap);
+	log_warn("no sandbox for a pod", kv_span("pod", w->pod->name), kv_span("why", words));
+	kl_pod_event(w->pod, SPAN_EMPTY, "Warning", reason, "%.*s", SPAN_ARG(words));
+	w->sandbox_retry_ns = loop_wall_ns(w->pod->k->loop) + REFUSED_NS;
+	kl_worker_wake(w);
+}
+
+static void on_class(struct client_call *c, const struct err *why, int status, struct span body, void *arg)
+{
+	struct kl_worker *w = arg;
+	auto_arena struct arena a = {};
+	auto_err struct err err = ERR_INIT;
+	struct api_node_runtime_class class;
+	w->class_call = NULL;
+	if (!why && api_node_runtime_class_decode(&a, API_FORM_JSON, body, &class, &err) == 0) {
+		free(w->handler);
+		w->handler = mem_dup(class.handler.ptr, class.handler.len);
+		kl_worker_wake(w);
+		return;
+	}
+	refuse(w, "FailedCreatePodSandBox", "Failed to create pod sandbox: failed to get sandbox runtime: %s",
+	       err_msg(why ? why : &err));
+}
+
+/* What the pod says of how it is kept apart from the machine is kept, or it does not run. False: it does not yet. */
+static bool kept_apart(struct kl_worker *w)
+{
+	static const struct client_kind classes = { SPAN_INIT("node.k8s.io"), SPAN_INIT("v1"), SPAN_INIT("runtimeclasses"), false };
+	const struct api_core_pod_spec *s = &w->pod->object->pod.spec;
+	auto_buf struct buf path = {};
+	if (s->has_host_users && !s->host_users) {
+		refuse(w, "FailedCreatePodSandBox",
+		       "Failed to create pod sandbox: can't set `spec.hostUsers: false`, runtime does not support user namespaces");
+		return false;
+	}
+	if (s->resource_claims.n) {
+		refuse(w, "FailedPrepareDynamicResources", "Failed to prepare dynamic resources: this kubelet has no dynamic resources");
+		return false;
+	}
+	if (!s->runtime_class_name.len || w->handler)
+		return true;
+	if (!w->pod->k->client) {
+		refuse(w, "FailedCreatePodSandBox", "Failed to create pod sandbox: failed to get sandbox runtime: RuntimeClass \"%.*s\" "
+		       "cannot be read without an API server", SPAN_ARG(s->runtime_class_name));
+		return false;
+	}
+	client_path(&path, &classes, SPAN_EMPTY, s->runtime_class_name, NULL);
+	w->class_call = client_send(w->pod->k->client, &(struct client_request){ .method = "GET", .path = buf_span(&path),
+				    .done = on_class, .arg = w });
+	return false;
+}
+
 void kl_sandbox_make(struct kl_worker *w, uint32_t attempt)
 {
 	struct kl_pod *p = w->pod;
@@ -75,6 +136,8 @@ void kl_sandbox_make(struct kl_worker *w, uint32_t attempt)
 		kl_worker_wake(w);
 		return;
 	}
+	if (!kept_apart(w))
+		return;
 	kl_pod_log_dir(&dir, p);
 	if (io_mkdirs(AT_FDCWD, buf_cstr(&dir), 0755, &err) < 0) {
 		kl_pod_event(p, SPAN_EMPTY, "Warning", "FailedCreatePodSandBox",
@@ -95,6 +158,7 @@ void kl_sandbox_make(struct kl_worker *w, uint32_t attempt)
 			     SPAN_ARG(p->object->pod.spec.dns_policy));
 	config.dns_config = &dns;
 	q.config = &config;
+	q.runtime_handler = span_of(w->handler);
 	w->making = true;
 	log_debug("making a sandbox", kv_span("pod", p->name), kv_u64("attempt", attempt));
 	w->sandbox_call = kubelet_cri_run_pod_sandbox(p->k->cri, &q, on_made, w);

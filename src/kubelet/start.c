@@ -355,7 +355,7 @@ static void go(struct kl_start *s)
 	const struct kl_sandbox *sb = kl_pod_sandbox(p);
 	struct api_cri_create_container_request q = {};
 	/* The pod's own object and not the older one: the spec of a container never changes but for its image, which restarts it. */
-	if (s->w->sandbox_call || !sb || (!sb->n_ips && !p->object->pod.spec.host_network) || !p->volumes ||
+	if (kl_sandbox_busy(s->w) || !sb || (!sb->n_ips && !p->object->pod.spec.host_network) || !p->volumes ||
 	    !kl_volumes_ready(p->volumes))
 		return;
 	s->attempt = next_attempt(s);

@@ -64,6 +64,9 @@ void kl_worker_free(struct kl_worker *w)
 	kl_report_free(w);
 	if (w->sandbox_call)
 		kubelet_cri_cancel(w->sandbox_call);
+	if (w->class_call)
+		client_cancel(w->class_call);
+	free(w->handler);
 	if (w->pod->volumes)
 		kl_volumes_leave(w->pod->volumes);
 	w->pod->volumes = NULL;
@@ -161,7 +164,7 @@ static bool stop_all(struct kl_worker *w, struct arena *a, int64_t grace_s)
 	kl_plan_end(a, w->pod, &end);
 	for (unsigned i = 0; i < end.n_kill; i++)
 		kl_stop_begin(w, &end.kill[i], end.kill[i].grace_s >= 0 ? end.kill[i].grace_s : grace_s);
-	if (!list_empty(&w->starts) || !list_empty(&w->stops) || w->sandbox_call)
+	if (!list_empty(&w->starts) || !list_empty(&w->stops) || kl_sandbox_busy(w))
 		return false;
 	if (end.sandbox && w->sandbox_retry_ns > loop_wall_ns(w->pod->k->loop))
 		wake_at(w, w->sandbox_retry_ns);
@@ -215,7 +218,7 @@ static void step_live(struct kl_worker *w)
 		tell_back_off(w, plan.waiting[i]);
 	for (unsigned i = 0; i < plan.n_kill; i++)
 		kl_stop_begin(w, &plan.kill[i], plan.kill[i].grace_s >= 0 ? plan.kill[i].grace_s : kl_worker_grace(w));
-	if (plan.make_sandbox && !w->sandbox_call) {
+	if (plan.make_sandbox && !kl_sandbox_busy(w)) {
 		if (w->sandbox_retry_ns > now_ns) {
 			wake_at(w, w->sandbox_retry_ns);
 		} else {

@@ -26,6 +26,8 @@ struct kl_worker {
 	struct list starts, stops;        /* operations: kl_start.link, kl_stop.link */
 	struct kubelet_cri_call *sandbox_call; /* one thing at a time is done to sandboxes */
 	bool making;                      /* that call makes one */
+	struct client_call *class_call;   /* asks for the RuntimeClass of the one that is to be made */
+	char *handler;                    /* owned; what it said; NULL: not asked yet */
 	struct span sandbox_id;           /* of that call; owned */
 	int64_t sandbox_retry_ns;
 	unsigned removals;                /* of dead containers and sandboxes, that are out */
@@ -78,6 +80,10 @@ void kl_stop_begin(struct kl_worker *w, const struct kl_kill *kill, int64_t grac
 void kl_stops_free(struct kl_worker *w);
 
 void kl_sandbox_make(struct kl_worker *w, uint32_t attempt);
+static inline bool kl_sandbox_busy(const struct kl_worker *w)
+{
+	return w->sandbox_call || w->class_call;
+}
 void kl_sandbox_stop(struct kl_worker *w, const struct kl_sandbox *s);
 /* Dead containers and sandboxes that need not be kept. all: every one (the pod is gone). */
 void kl_sweep(struct kl_worker *w, bool all);

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "kubelet/fake_api_test.h"
 #include "kubelet/fake_cri_test.h"
 #include "kubelet/files.h"
 #include "kubelet/image.h"
@@ -354,6 +355,33 @@ static void a_pod_may_wish_for_ever(void **state)
 	world_done(&w);
 }
 
+/* A RuntimeClass is the runtime's handler; what cannot be kept is not run without it. */
+static void a_pod_is_kept_apart_as_it_says(void **state)
+{
+	struct world w;
+	struct fake_api api;
+	world_init(&w);
+	fake_init(&api, w.k.loop);
+	fake_put(&api, "/apis/node.k8s.io/v1/runtimeclasses/tight", "{\"metadata\":{\"name\":\"tight\"},\"handler\":\"sealed\"}");
+	manifest(&w, "alone", "alone", "\"runtimeClassName\":\"tight\",", "");
+	kubelet_begin(&w);
+	wait_ms(&w, 200);
+	assert_string_equal(buf_cstr(&w.rt.calls), ""); /* nobody can say what it means */
+	w.k.client = api.client; /* what is refused below is told to nobody: there is no recorder */
+	manifest(&w, "users", "users", "\"hostUsers\":false,", "");
+	manifest(&w, "claims", "claims", "\"resourceClaims\":[{\"name\":\"gpu\"}],", "");
+	manifest(&w, "none", "none", "\"runtimeClassName\":\"none\",", "");
+	manifest(&w, "tight", "tight", "\"runtimeClassName\":\"tight\",", "");
+	until(&w, strstr(buf_cstr(&w.rt.calls), "CreateContainer c"));
+	wait_ms(&w, 200);
+	assert_string_equal(buf_cstr(&w.rt.calls), "RunPodSandbox tight-n1 sealed\nCreateContainer c\n");
+	w.k.client = NULL;
+	kubelet_end(&w);
+	fake_done(&api);
+	kubelet_begin(&w);
+	world_done(&w);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc > 1) /* one of them alone */
@@ -367,6 +395,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(what_was_started_is_not_started_twice),
 		cmocka_unit_test(a_stop_without_an_answer_is_not_a_loop),
 		cmocka_unit_test(a_pod_may_wish_for_ever),
+		cmocka_unit_test(a_pod_is_kept_apart_as_it_says),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
