@@ -35,9 +35,9 @@ static bool fits(struct arena *a, const struct kl_pod *p, const char **out_reaso
 			continue;
 		kl_sums(&o->object->pod.spec, &one);
 		n++;
-		used.cpu_request += one.cpu_request;
-		used.memory_request += one.memory_request;
-		used.storage_request += one.storage_request;
+		used.cpu_request = kl_plus(used.cpu_request, one.cpu_request);
+		used.memory_request = kl_plus(used.memory_request, one.memory_request);
+		used.storage_request = kl_plus(used.storage_request, one.storage_request);
 	}
 	return room(a, p, "pods", 1, n, all.pods, out_reason, out_message) &&
 	       room(a, p, "cpu", want.cpu_request, used.cpu_request, all.cpu_milli, out_reason, out_message) &&

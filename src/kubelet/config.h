@@ -15,6 +15,7 @@ struct kl_sums {
 };
 void kl_sums(const struct api_core_pod_spec *s, struct kl_sums *out);
 /* A quantity of a list of resources: in milli for cpu. -1: not there. */
+int64_t kl_plus(int64_t a, int64_t b); /* of amounts; INT64_MAX where it would be more */
 int64_t kl_amount(const struct api_pair *ptr, uint32_t n, const char *name);
 
 int64_t kl_cpu_shares(int64_t milli);            /* at least 2 */

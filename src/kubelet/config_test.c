@@ -2,8 +2,10 @@
 #include "kubelet/cgroups.h"
 #include "kubelet/config.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -93,6 +95,68 @@ static void sums_count_init_containers_and_sidecars(void **state)
 	kl_sums(&w.pod->object->pod.spec, &s);
 	assert_int_equal(s.cpu_request, 5100); /* b beside the sidecar, and the overhead */
 	world_end(&w);
+}
+
+static void sums_do_not_wrap(void **state)
+{
+	struct world w;
+	struct kl_sums s;
+	world_begin(&w, "{'containers':[{'name':'a','image':'i','resources':{'requests':{'memory':'7Ei','cpu':'9000000000000000'}}},"
+			"{'name':'b','image':'i','resources':{'requests':{'memory':'7Ei','cpu':'9000000000000000'}}}],'overhead':{'memory':'1Gi'}}");
+	kl_sums(&w.pod->object->pod.spec, &s);
+	assert_true(s.memory_request == INT64_MAX);
+	assert_true(s.cpu_request == INT64_MAX);
+	world_end(&w);
+}
+
+/* ---- flags and the configuration file */
+
+static void options_are_obeyed_or_refused(void **state)
+{
+	static const struct {
+		const char *config, *flag, *problem, *node_ip; /* problem: part of the words; NULL: it is taken */
+	} rows[] = {
+		{ "{}", "--node-ip=2001:DB8:0::1", NULL, "2001:db8::1" },
+		{ "{}", "--node-ip=192.0.2.1, fd00:0:0::A", NULL, "192.0.2.1,fd00::a" },
+		{ "{}", "--node-ip=192.0.2.1,192.0.2.2,192.0.2.3", "one address, or one of each family", NULL },
+		{ "{}", "--node-ip=192.0.2", "is no address", NULL },
+		{ "authorization: {mode: Webhook, webhook: {cacheAuthorizedTTL: 5m}}", "--v=0", NULL, "" },
+		{ "authorization: {mode: AlwaysAllow}", "--v=0", "field authorization.mode: only \"Webhook\" is supported", NULL },
+		{ "authentication: {webhook: {enabled: true}}", "--v=0", NULL, "" },
+		{ "authentication: {webhook: {enabled: false}}", "--v=0", "field authentication.webhook.enabled: only \"true\" is supported", NULL },
+		{ "logging: {format: text, flushFrequency: 5s, verbosity: 0, options: {json: {infoBufferSize: \"0\"}}}", "--v=0", NULL, "" },
+		{ "logging: {format: json}", "--v=0", "field logging.format: only \"text\" is supported", NULL },
+		{ "featureGates: {}", "--v=0", NULL, "" },
+		{ "featureGates: {UserNamespacesSupport: true}", "--v=0", "field featureGates.UserNamespacesSupport is not supported", NULL },
+		{ "rotateCertificates: true", "--v=0", NULL, "" },
+		{ "nothingOfTheKind: 1", "--v=0", "field nothingOfTheKind is not supported", NULL },
+	};
+	char path[] = "/tmp/config-test-XXXXXX";
+	int fd = mkstemp(path);
+	assert_true(fd >= 0);
+	(void)close(fd);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		auto_buf struct buf text = {}, config = {};
+		auto_err struct err err = ERR_INIT;
+		struct kl_options o;
+		bool help;
+		buf_printf(&text, "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n");
+		if (rows[i].config[0] != '{')
+			buf_printf(&text, "%s\n", rows[i].config);
+		assert_int_equal(io_write_file_lazy(AT_FDCWD, path, buf_span(&text), 0600, NULL), 0);
+		buf_printf(&config, "--config=%s", path);
+		char *argv[] = { buf_take(&config, NULL), mem_dup(rows[i].flag, strlen(rows[i].flag)), mem_dup("--pod-manifest-path=/m", 22) };
+		kl_options_default(&o);
+		int rc = kl_options_parse(&o, ARRAY_LEN(argv), argv, &help, &err);
+		if ((rc == 0) != !rows[i].problem || (rc < 0 && !strstr(err_msg(&err), rows[i].problem)))
+			fail_msg("%s %s: %s", rows[i].config, rows[i].flag, rc < 0 ? err_msg(&err) : "taken");
+		if (rc == 0 && !span_is(o.node_ip, rows[i].node_ip))
+			fail_msg("%s: %.*s, want %s", rows[i].flag, SPAN_ARG(o.node_ip), rows[i].node_ip);
+		kl_options_done(&o);
+		for (size_t k = 0; k < ARRAY_LEN(argv); k++)
+			free(argv[k]);
+	}
+	assert_int_equal(unlink(path), 0);
 }
 
 static void join(struct buf *out, const struct span *list, uint32_t n)
@@ -263,6 +327,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(classes_of_service),
 		cmocka_unit_test(sums_count_init_containers_and_sidecars),
+		cmocka_unit_test(sums_do_not_wrap),
+		cmocka_unit_test(options_are_obeyed_or_refused),
 		cmocka_unit_test(dns_policies),
 		cmocka_unit_test(users_that_may_not_be_root),
 		cmocka_unit_test(a_container_is_asked_for),

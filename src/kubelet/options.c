@@ -4,6 +4,7 @@
 #include "kubelet/frame.h"
 #include "yaml/yaml.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -71,7 +72,7 @@ static const struct row {
 	  "renew the client certificate (default true)" },
 	{ "rotate-server-certificates", "serverTLSBootstrap", BOOL, AT(server_tls_bootstrap), 0, 0,
 	  "ask the API for the port's (default true)" },
-	{ "v", NULL, INT, AT(verbosity), 0, 10, "4 and more: debug" },
+	{ "v", "logging.verbosity", INT, AT(verbosity), 0, 10, "4 and more: debug" },
 };
 
 void kl_options_default(struct kl_options *o)
@@ -164,11 +165,36 @@ static int text_of(struct arena *a, const struct json *v, enum kind kind, struct
 	return 0;
 }
 
-/* Fields that say what is so here anyway, or what concerns nothing that exists here. */
-static const char *const agreed[] = { "apiVersion", "kind", "authentication.webhook.enabled", "authentication.webhook.cacheTTL",
-				      "authorization.mode", "authorization.webhook.cacheAuthorizedTTL", "rotateCertificates",
-				      "authorization.webhook.cacheUnauthorizedTTL", "syncFrequency", "fileCheckFrequency",
-				      "httpCheckFrequency", "logging", "healthzPort", "healthzBindAddress", "featureGates" };
+/* Fields that may say what is so here anyway, and nothing else; NULL: they concern nothing that exists here. */
+static const struct {
+	const char *name, *so;
+} agreed[] = {
+	{ "apiVersion", "kubelet.config.k8s.io/v1beta1" },
+	{ "kind", "KubeletConfiguration" },
+	{ "authentication.webhook.enabled", "true" },
+	{ "authentication.webhook.cacheTTL", NULL },
+	{ "authorization.mode", "Webhook" },
+	{ "authorization.webhook.cacheAuthorizedTTL", NULL },
+	{ "authorization.webhook.cacheUnauthorizedTTL", NULL },
+	{ "syncFrequency", NULL },
+	{ "fileCheckFrequency", NULL },
+	{ "httpCheckFrequency", NULL },
+	{ "logging.format", "text" },
+	{ "logging.flushFrequency", NULL },
+	{ "logging.options.json.infoBufferSize", NULL },
+	{ "logging.options.text.infoBufferSize", NULL },
+	{ "logging.options.text.splitStream", "false" },
+	{ "healthzPort", NULL },
+	{ "healthzBindAddress", NULL },
+};
+
+static int agree(struct arena *a, const char *name, const struct json *v, const char *so, struct err *err)
+{
+	struct span text;
+	if (so && (text_of(a, v, TEXT, &text) < 0 || !span_is(text, so)))
+		return err_set(err, ERR_USAGE, "field %s: only \"%s\" is supported", name, so);
+	return 0;
+}
 
 /* Upstream takes a zero for "not said", and kubeadm writes many of them. */
 static bool is_zero(const struct json *v)
@@ -183,15 +209,21 @@ static int read_fields(struct kl_options *o, const struct json *object, const ch
 	JSON_EACH_MEMBER(object, m) {
 		char name[160];
 		const struct row *r = NULL;
-		bool known = false;
+		size_t known = 0;
 		(void)snprintf(name, sizeof(name), "%s%s%.*s", before, *before ? "." : "", (int)m->key_len, m->key);
 		for (size_t i = 0; i < ARRAY_LEN(rows); i++)
 			if (rows[i].field && strcmp(rows[i].field, name) == 0)
 				r = &rows[i];
-		for (size_t i = 0; i < ARRAY_LEN(agreed); i++)
-			known |= strcmp(agreed[i], name) == 0;
-		if (is_zero(&m->value) || (known && !r))
+		while (known < ARRAY_LEN(agreed) && strcmp(agreed[known].name, name) != 0)
+			known++;
+		if (is_zero(&m->value))
 			continue;
+		if (!r && known < ARRAY_LEN(agreed)) {
+			int rc = agree(&o->arena, name, &m->value, agreed[known].so, err);
+			if (rc < 0)
+				return rc;
+			continue;
+		}
 		if (!r && m->value.kind == JSON_OBJECT && depth < 4) {
 			int rc = read_fields(o, &m->value, name, depth + 1, err);
 			if (rc < 0)
@@ -261,6 +293,27 @@ static int flags(struct kl_options *o, int argc, char **argv, bool only_config, 
 	return 0;
 }
 
+/* As the kernel and certificates write them: whoever compares texts compares addresses. */
+static int node_ips(struct kl_options *o, struct err *err)
+{
+	auto_buf struct buf all = {};
+	struct span rest = o->node_ip, one;
+	unsigned n = 0;
+	while (span_cut(&rest, ',', &one)) {
+		unsigned char raw[16];
+		char text[INET6_ADDRSTRLEN];
+		const char *typed = arena_cstr(&o->arena, span_trim(one));
+		int family = strchr(typed, ':') ? AF_INET6 : AF_INET;
+		if (inet_pton(family, typed, raw) != 1 || !inet_ntop(family, raw, text, sizeof(text)))
+			return err_set(err, ERR_USAGE, "--node-ip: \"%s\" is no address", typed);
+		if (n++ == 2)
+			return err_set(err, ERR_USAGE, "--node-ip: one address, or one of each family");
+		buf_printf(&all, "%s%s", all.len ? "," : "", text);
+	}
+	o->node_ip = arena_span(&o->arena, buf_span(&all));
+	return 0;
+}
+
 static int finish(struct kl_options *o, struct err *err)
 {
 	struct arena *a = &o->arena;
@@ -302,7 +355,7 @@ static int finish(struct kl_options *o, struct err *err)
 		return err_set(err, ERR_USAGE, "--tls-cert-file and --tls-private-key-file go together");
 	if (!o->kubeconfig.len && !o->manifest_dir.len)
 		return err_set(err, ERR_USAGE, "nothing to do: give --kubeconfig or --pod-manifest-path");
-	return 0;
+	return node_ips(o, err);
 }
 
 int kl_options_parse(struct kl_options *o, int argc, char **argv, bool *out_help, struct err *err)

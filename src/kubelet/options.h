@@ -8,7 +8,7 @@ struct kl_options {
 	struct arena arena;
 	struct span data_dir, root_dir, kubeconfig, bootstrap_kubeconfig, config;
 	struct span runtime_endpoint; /* "unix:///run/..." */
-	struct span node_name, node_ip; /* node_ip "": found by the route to the API server */
+	struct span node_name, node_ip; /* node_ip: two at most, as inet_ntop writes them; "": found by the route to the API server */
 	struct span manifest_dir;     /* static pods; "" = none */
 	struct span cert_dir, client_ca_file, tls_cert_file, tls_key_file;
 	struct span cluster_dns, cluster_domain; /* cluster_dns: addresses with commas */

@@ -15,7 +15,6 @@
 #include "kubelet/worker.h"
 #include "tls/tls.h"
 
-#include <arpa/inet.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <fcntl.h>
@@ -109,10 +108,7 @@ static int addresses(struct process *p, struct err *err)
 	struct kl *k = &p->k;
 	struct span rest = p->o.node_ip, one, host;
 	while (span_cut(&rest, ',', &one) && k->n_node_ips < 2) {
-		unsigned char raw[16];
-		(void)snprintf(p->ips[k->n_node_ips], sizeof(p->ips[0]), "%.*s", SPAN_ARG(span_trim(one)));
-		if (inet_pton(AF_INET, p->ips[k->n_node_ips], raw) != 1 && inet_pton(AF_INET6, p->ips[k->n_node_ips], raw) != 1)
-			return err_set(err, ERR_USAGE, "--node-ip: \"%s\" is no address", p->ips[k->n_node_ips]);
+		(void)snprintf(p->ips[k->n_node_ips], sizeof(p->ips[0]), "%.*s", SPAN_ARG(one));
 		k->node_ips[k->n_node_ips] = span_of(p->ips[k->n_node_ips]);
 		k->n_node_ips++;
 	}

@@ -40,6 +40,13 @@ static int64_t request_of(const struct api_core_resource_requirements *r, const 
 	return MAX(request, 0);
 }
 
+/* Amounts are anybody's wish: what does not fit is the largest that does. */
+int64_t kl_plus(int64_t a, int64_t b)
+{
+	int64_t sum;
+	return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;
+}
+
 /* Sum of containers and sidecars, or the largest init container with the sidecars before it, whichever is more. */
 static int64_t pod_sum(const struct api_core_pod_spec *s, const char *name, bool limits)
 {
@@ -50,17 +57,17 @@ static int64_t pod_sum(const struct api_core_pod_spec *s, const char *name, bool
 		int64_t one = limits ? MAX(kl_amount(c->resources.limits.ptr, c->resources.limits.n, name), 0)
 				     : request_of(&c->resources, name);
 		if (kind == KL_CONTAINER) {
-			sum += one;
+			sum = kl_plus(sum, one);
 		} else if (kl_is_sidecar(c, kind)) {
-			sidecars += one;
+			sidecars = kl_plus(sidecars, one);
 			largest = MAX(largest, sidecars);
 		} else {
-			largest = MAX(largest, sidecars + one);
+			largest = MAX(largest, kl_plus(sidecars, one));
 		}
 	}
-	sum = MAX(sum + sidecars, largest);
+	sum = MAX(kl_plus(sum, sidecars), largest);
 	int64_t overhead = kl_amount(s->overhead.ptr, s->overhead.n, name);
-	return sum + (overhead > 0 && (sum || !limits) ? overhead : 0);
+	return kl_plus(sum, overhead > 0 && (sum || !limits) ? overhead : 0);
 }
 
 void kl_sums(const struct api_core_pod_spec *s, struct kl_sums *out)
