@@ -233,7 +233,7 @@ void kl_serve_logs(struct kl_request *q)
 
 /* ---- /logs/: what is beneath the folder of logs, as Go's file server shows it */
 
-enum { FILE_BYTES = 64 << 20, ENTRIES_MAX = 10000 };
+enum { CHUNK_BYTES = 64 << 10, ENTRIES_MAX = 10000 };
 
 static int by_name(const void *a, const void *b)
 {
@@ -289,9 +289,67 @@ static void folder(struct kl_request *q, int fd)
 	http_reply_text(q->http, 200, "text/html; charset=utf-8", buf_span(&b));
 }
 
+/* A file on its way: a piece at a time, as the reader takes them. */
+struct file_stream {
+	struct kl_request *q;
+	struct loop_task more;
+	int fd;
+	int64_t left;            /* of what there was when it was asked for */
+};
+
+static void on_file_gone(struct kl_request *q)
+{
+	struct file_stream *f = q->state;
+	loop_task_cancel(&f->more);
+	fd_close(&f->fd);
+	free(f);
+}
+
+static void on_file_drain(struct kl_request *q)
+{
+	loop_defer(q->s->k->loop, &((struct file_stream *)q->state)->more);
+}
+
+static void on_file_more(struct loop_task *t)
+{
+	struct file_stream *f = container_of(t, struct file_stream, more);
+	struct http_req *r = f->q->http;
+	char *chunk = mem_alloc(CHUNK_BYTES);
+	while (f->left && http_reply_queued(r) <= QUEUE_BYTES) {
+		ssize_t n = read(f->fd, chunk, (size_t)MIN(f->left, (int64_t)CHUNK_BYTES));
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0) {
+			http_reply_abort(r);
+			free(chunk);
+			return;
+		}
+		if (n == 0) /* it was cut meanwhile */
+			f->left = 0;
+		f->left -= n;
+		http_reply_add(r, http_copy(span_make(chunk, (size_t)n)));
+	}
+	free(chunk);
+	if (!f->left)
+		http_reply_end(r);
+}
+
+static void file(struct kl_request *q, int fd, int64_t size)
+{
+	struct file_stream *f = mem_new(struct file_stream);
+	*f = (struct file_stream){ .q = q, .fd = fd, .left = size };
+	loop_task_init(&f->more, on_file_more);
+	q->state = f;
+	q->gone = on_file_gone;
+	q->drain = on_file_drain;
+	http_reply_header(q->http, "content-type", SPAN("text/plain; charset=utf-8"));
+	http_reply_begin(q->http);
+	loop_defer(q->s->k->loop, &f->more);
+}
+
 void kl_serve_log_files(struct kl_request *q)
 {
-	auto_buf struct buf rel = {}, text = {};
+	auto_buf struct buf rel = {};
 	auto_arena struct arena a = {};
 	struct stat st;
 	if (!q->s->p.log_dir.len)
@@ -308,10 +366,5 @@ void kl_serve_log_files(struct kl_request *q)
 		return folder(q, take_fd(&fd));
 	if (!S_ISREG(st.st_mode))
 		return kl_request_text(q, 403, "403 Forbidden\n");
-	/* A log that is larger: its last part. */
-	if (st.st_size > FILE_BYTES)
-		(void)lseek(fd, st.st_size - FILE_BYTES, SEEK_SET);
-	if (io_read_all(fd, &text, FILE_BYTES + (16 << 20), NULL) < 0)
-		return kl_request_text(q, 500, "the file cannot be read\n");
-	http_reply_text(q->http, 200, "text/plain; charset=utf-8", buf_span(&text));
+	file(q, take_fd(&fd), st.st_size);
 }
