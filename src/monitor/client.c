@@ -1,10 +1,14 @@
 /* Connections to a monitor: requests, and what is sent to who attached.
  *
- * A connection is watched for reading unless it has taken STDIN while the container does not take its input, and for
- * writing while it is stuck. When neither holds it is not watched at all. */
+ * A connection is watched for reading unless it has taken STDIN while the container does not take its input, or an answer is
+ * owed to it; and for writing while it is stuck. When neither holds it is not watched at all.
+ *
+ * Output and answers share a connection's queue. Who attached with patience may leave it full for that long and still close
+ * its input: the answer waits like the output does. Who is not behind with output has room for answers, or does not read them. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -15,9 +19,9 @@
 
 #define TAKE_OUTPUT (MONITOR_TAKE_STDOUT | MONITOR_TAKE_STDERR)
 
-static bool is_stuck(const struct client *c)
+bool monitor_client_is_stuck(const struct client *c)
 {
-	return c->stuck[0] || c->stuck[1];
+	return c->stuck[0] || c->stuck[1] || c->owed.op;
 }
 
 void monitor_client_arm(struct run *m, struct client *c)
@@ -25,7 +29,7 @@ void monitor_client_arm(struct run *m, struct client *c)
 	bool held = (c->takes & MONITOR_TAKE_STDIN) && m->input_len;
 	if (c->fd >= 0)
 		monitor_run_arm(c->fd, (enum source)(SOURCE_CLIENT + (c - m->clients)), &c->armed,
-				(held ? 0 : EPOLLIN) | (is_stuck(c) ? EPOLLOUT : 0));
+				(held || c->owed.op ? 0 : EPOLLIN) | (monitor_client_is_stuck(c) ? EPOLLOUT : 0));
 }
 
 static void unstick(struct run *m, struct client *c, int i)
@@ -92,9 +96,43 @@ static bool say_text(struct run *m, struct client *c, uint16_t tag, enum err_cla
 				  span_sub(span_of(text), 0, MONITOR_TEXT_MAX - 1));
 }
 
-static void say_err(struct run *m, struct client *c, uint16_t tag, const struct err *err)
+/* It waits when the queue is full of output; an ERROR's text is then cut. */
+static void answer(struct run *m, struct client *c, enum monitor_op op, uint16_t tag, int class, int errnum, const char *text)
 {
-	(void)say_text(m, c, tag, err->class, err->errnum, err_msg(err)); /* or it is gone */
+	struct monitor_state state;
+	struct span payload = span_sub(span_of(text), 0, MONITOR_TEXT_MAX - 1);
+	if (op == MONITOR_STATE) {
+		monitor_run_state_fill(m, &state);
+		payload = span_make(&state, sizeof(state));
+	}
+	if (send_packet(c->fd, op, tag, class, errnum, payload, NULL, 0) >= 0)
+		return;
+	if ((errno != EAGAIN && errno != ENOBUFS) || !c->patience_ms) {
+		monitor_client_drop(m, c); /* gone, or it does not read its answers */
+		return;
+	}
+	if (!monitor_client_is_stuck(c))
+		c->stuck_until_ms = monitor_run_ms() + c->patience_ms;
+	c->owed = (struct owed){ .op = (uint8_t)op, .tag = tag, .class = class, .errnum = errnum };
+	snprintf(c->owed.text, sizeof(c->owed.text), "%s", text);
+	monitor_client_arm(m, c);
+}
+
+static void answer_err(struct run *m, struct client *c, uint16_t tag, const struct err *err)
+{
+	answer(m, c, MONITOR_ERROR, tag, (int)err->class, err->errnum, err_msg(err));
+}
+
+static void answer_again(struct run *m, struct client *c)
+{
+	struct owed o = c->owed;
+	int64_t until_ms = c->stuck_until_ms;
+	if (!o.op)
+		return;
+	c->owed.op = 0;
+	answer(m, c, (enum monitor_op)o.op, o.tag, o.class, o.errnum, o.text);
+	if (c->owed.op)
+		c->stuck_until_ms = until_ms;
 }
 
 void monitor_client_accept(struct run *m)
@@ -139,7 +177,7 @@ void monitor_client_output(struct run *m, int i)
 			monitor_client_drop(m, c);
 			continue;
 		}
-		if (!is_stuck(c))
+		if (!monitor_client_is_stuck(c))
 			c->stuck_until_ms = monitor_run_ms() + c->patience_ms;
 		c->stuck[i] = true;
 		m->streams[i].stuck++;
@@ -152,34 +190,28 @@ static void output_again(struct run *m, struct client *c)
 	for (int i = 0; i < 2; i++)
 		if (c->stuck[i] && output_send(m, c, i))
 			unstick(m, c, i);
+	answer_again(m, c);
 	monitor_client_arm(m, c);
 }
 
 void monitor_client_patience(struct run *m, int64_t now_ms)
 {
 	for (unsigned k = 0; k < MONITOR_CLIENTS_MAX; k++)
-		if (m->clients[k].fd >= 0 && is_stuck(&m->clients[k]) && m->clients[k].stuck_until_ms <= now_ms)
+		if (m->clients[k].fd >= 0 && monitor_client_is_stuck(&m->clients[k]) && m->clients[k].stuck_until_ms <= now_ms)
 			monitor_client_drop(m, &m->clients[k]);
 }
 
 /* ---- words about the container */
 
-static void say_state(struct run *m, struct client *c, uint16_t tag)
-{
-	struct monitor_state state;
-	monitor_run_state_fill(m, &state);
-	(void)monitor_client_say(m, c, MONITOR_STATE, tag, 0, 0, span_make(&state, sizeof(state)));
-}
-
 void monitor_client_waits_answer(struct run *m)
 {
 	for (unsigned k = 0; k < MONITOR_CLIENTS_MAX; k++) {
 		struct client *c = &m->clients[k];
-		if (c->fd < 0 || !c->waits || is_stuck(c) ||
+		if (c->fd < 0 || !c->waits || monitor_client_is_stuck(c) ||
 		    ((c->takes & TAKE_OUTPUT) && !monitor_run_streams_done(m)))
 			continue;
 		c->waits = false;
-		say_state(m, c, c->wait_tag);
+		answer(m, c, MONITOR_STATE, c->wait_tag, 0, 0, "");
 	}
 }
 
@@ -280,7 +312,7 @@ static void request(struct run *m, struct client *c, const struct monitor_head *
 	auto_err struct err err = ERR_INIT;
 	int r = 0;
 	switch ((enum monitor_op)h->op) {
-	case MONITOR_STATUS: say_state(m, c, h->tag); return;
+	case MONITOR_STATUS: answer(m, c, MONITOR_STATE, h->tag, 0, 0, ""); return;
 	case MONITOR_WAIT:
 		c->waits = true;
 		c->wait_tag = h->tag;
@@ -321,18 +353,18 @@ static void request(struct run *m, struct client *c, const struct monitor_head *
 	default: r = err_set(&err, ERR_INVALID_REQUEST, "unknown request %u", h->op); break;
 	}
 	if (r < 0)
-		say_err(m, c, h->tag, &err);
+		answer_err(m, c, h->tag, &err);
 	else
-		(void)monitor_client_say(m, c, MONITOR_OK, h->tag, 0, 0, SPAN_EMPTY); /* or it is gone */
+		answer(m, c, MONITOR_OK, h->tag, 0, 0, "");
 }
 
 void monitor_client_event(struct run *m, struct client *c, uint32_t events)
 {
 	if (c->fd < 0)
 		return;
-	if (is_stuck(c) && (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)))
+	if (monitor_client_is_stuck(c) && (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)))
 		output_again(m, c);
-	bool held = (c->takes & MONITOR_TAKE_STDIN) && m->input_len;
+	bool held = ((c->takes & MONITOR_TAKE_STDIN) && m->input_len) || c->owed.op;
 	if (held || !(events & (EPOLLIN | EPOLLHUP | EPOLLERR))) {
 		monitor_client_arm(m, c);
 		return;
@@ -356,7 +388,7 @@ void monitor_client_event(struct run *m, struct client *c, uint32_t events)
 		uint16_t tag = 0;
 		if (n >= (ssize_t)sizeof(h))
 			memcpy(&tag, packet + offsetof(struct monitor_head, tag), sizeof(tag));
-		say_err(m, c, tag, &err);
+		answer_err(m, c, tag, &err);
 		if (form)
 			monitor_client_drop(m, c);
 		return;

@@ -53,7 +53,8 @@
  * ---- Streams. Output goes to the log first, then to every attached client. The log is never dropped while the disk takes
  * it; what a full disk refused is counted (monitor_state.lost_records). A client's packets are queued by the
  * kernel; when its queue is full it is given `patience` milliseconds in which the container's pipe is not read (as with
- * any pipe), then it is dropped: ATTACH with patience 0 is dropped at once and never holds the container up.
+ * any pipe), then it is dropped: ATTACH with patience 0 is dropped at once and never holds the container up. An answer that
+ * finds the queue full waits as long, its requests meanwhile with it.
  * Output before ATTACH is in the log, not sent again; with MONITOR_HOLD one attaches between SPAWNED and START and misses nothing.
  * While the container does not take its input, packets of clients that have taken STDIN are not read: control requests
  * belong on a connection of their own.

@@ -357,8 +357,8 @@ static void finish(struct run *m)
 	if (!monitor_run_streams_done(m))
 		return;
 	for (unsigned i = 0; i < MONITOR_CLIENTS_MAX && !m->quit; i++)
-		if (m->clients[i].fd >= 0 && (m->clients[i].stuck[0] || m->clients[i].stuck[1]))
-			return; /* within its patience: the last piece is still here for it */
+		if (m->clients[i].fd >= 0 && monitor_client_is_stuck(&m->clients[i]))
+			return; /* within its patience: the last piece, or an answer, is still here for it */
 	(void)unlinkat(m->dir, "monitor.sock", 0); /* a connection that it would still find is refused all the same */
 	_exit(0);
 }
@@ -475,7 +475,7 @@ static int wait_ms(const struct run *m)
 	int64_t until = INT64_MAX, now = monitor_run_ms();
 	for (unsigned i = 0; i < MONITOR_CLIENTS_MAX; i++) {
 		const struct client *c = &m->clients[i];
-		if (c->fd >= 0 && (c->stuck[0] || c->stuck[1]))
+		if (c->fd >= 0 && monitor_client_is_stuck(c))
 			until = MIN(until, c->stuck_until_ms);
 	}
 	if (m->phase == MONITOR_ENDED) {

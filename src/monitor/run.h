@@ -26,6 +26,14 @@ struct stream {
 	uint32_t armed;
 };
 
+/* The answer that a client's full queue did not take; until it does no further request is read. op 0 = none */
+struct owed {
+	uint8_t op;
+	uint16_t tag;
+	int class, errnum;
+	char text[96];
+};
+
 struct client {
 	int fd; /* -1 = free */
 	uint32_t armed;
@@ -35,6 +43,7 @@ struct client {
 	int64_t stuck_until_ms;
 	bool is_control, waits, starts;
 	uint16_t wait_tag, start_tag;
+	struct owed owed;
 };
 
 struct run {
@@ -106,6 +115,8 @@ bool monitor_client_say(struct run *m, struct client *c, enum monitor_op op, uin
 /* The last thing read from stream i, to all that want it. */
 void monitor_client_output(struct run *m, int i);
 void monitor_client_patience(struct run *m, int64_t now_ms);
+/* Something waits until it has room for it, while its patience lasts. */
+bool monitor_client_is_stuck(const struct client *c);
 /* WAIT is answered when nothing more can come to that client. */
 void monitor_client_waits_answer(struct run *m);
 /* Word about the build or start: to the control connections, and to whoever asked START. */

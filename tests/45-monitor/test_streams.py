@@ -147,6 +147,45 @@ def test_a_patient_client_that_reads_gets_everything(env):
     c.finish()
 
 
+@pytest.mark.parametrize("ask", ["close", "refused", "status", "wait"])
+def test_an_answer_waits_behind_output(env, ask):
+    """Who asks something while its queue is full of output is not dropped for that: it gets the output to its end, and the answer."""
+    c = env.run("/streams", "lines", "1", "40000", "99", flags=HOLD | OPEN_STDIN)
+    a = c.attach(TAKE_STDIN | TAKE_STDOUT, patience_ms=20000)
+    k = c.connect()
+    if ask == "refused":
+        k.call(CLOSE_STDIN)
+    k.call(START)
+    size = [-1, k.call(STATUS).log_bytes]
+    while size[-2] != size[-1] or not size[-1]:
+        time.sleep(0.3)
+        size.append(k.call(STATUS).log_bytes)
+    tag = a.send({"close": CLOSE_STDIN, "refused": CLOSE_STDIN, "status": STATUS, "wait": WAIT}[ask])
+    time.sleep(0.3)
+    answers = []
+    with pytest.raises(Gone):
+        while True:
+            op, t, cls, _, payload, _ = a.recv()
+            if op != OUTPUT:
+                answers.append((op, t, len(a.output[1])))
+                assert op != ERROR or b"closed" in payload
+    assert len(a.output[1]) == 4000000
+    assert [x[:2] for x in answers] == [({"close": OK, "refused": ERROR, "status": STATE, "wait": STATE}[ask], tag)]
+    assert ask != "wait" or answers[0][2] == 4000000, "WAIT is answered behind the last output"
+    c.finish()
+
+
+def test_an_answer_waits_no_longer_than_its_patience(env):
+    c = env.run("/streams", "lines", "1", "40000", "99", flags=HOLD | OPEN_STDIN)
+    a = c.attach(TAKE_STDIN | TAKE_STDOUT, patience_ms=1500)
+    c.connect().call(START)
+    time.sleep(0.7)
+    a.send(CLOSE_STDIN)
+    assert c.end().exit_code == 0
+    c.finish()
+    assert 0 < len(a.to_end()[1]) < 4000000
+
+
 def test_detach(env):
     c = env.run("/streams", "forever", "1")
     a = c.attach()
