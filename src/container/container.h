@@ -199,7 +199,8 @@ void container_root_release(struct container_engine *e, struct span name);
 void container_start(struct container_engine *e, struct span name, struct container_call *c);
 #define CONTAINER_TIMEOUT_UNSET INT64_MIN
 /* signal: number or name; empty = the container's. timeout_s: seconds until SIGKILL; -1 = never; CONTAINER_TIMEOUT_UNSET = the
- * container's StopTimeout, else 10. unchanged when it does not run. */
+ * container's StopTimeout, else 10. unchanged when it does not run. A stop that waits is overtaken: another with less time, and a
+ * forced removal, shorten its timeout to theirs. */
 void container_stop(struct container_engine *e, struct span name, struct span signal, int64_t timeout_s, struct container_call *c);
 void container_restart(struct container_engine *e, struct span name, struct span signal, int64_t timeout_s,
 	struct container_call *c);

@@ -38,13 +38,18 @@ static void signal_event(struct container *c, int sig)
 
 /* ---- stop and restart
  *
- *     signal ──(timeout)──> SIGKILL ──> the end, cleared away ──> answer, or start again */
+ *     signal ──(timeout)──> SIGKILL ──> the end, cleared away ──> answer, or start again
+ *
+ * One that waits holds up what comes behind it. So whoever has less patience (a second stop, a forced removal) lends it: the
+ * timeout of those before becomes as short as its own. */
 
 struct stop {
 	struct op op;
 	int signal; /* 0 = the container's */
 	int64_t timeout_s;
 	bool restart, was_running;
+	bool asked;               /* the signal is sent: the timer stands for the timeout */
+	int64_t kill_ms;          /* on the loop's clock; INT64_MAX = never */
 	struct loop_timer timer;
 	struct ask ask;
 	struct end_listener end;
@@ -93,6 +98,16 @@ static void stop_kill(struct loop_timer *t)
 		return; /* it is ending: the control socket says so */
 }
 
+/* At most so long from now. */
+static void kill_within(struct stop *s, int64_t timeout_s)
+{
+	int64_t ms = MIN(timeout_s, INT64_C(315360000)) * 1000, at = loop_now_ms(s->op.c->e->o.loop) + ms;
+	if (timeout_s < 0 || at >= s->kill_ms)
+		return;
+	s->kill_ms = at;
+	loop_timer_start(&s->timer, ms);
+}
+
 static void stop_signal_send(struct stop *s)
 {
 	struct container *c = s->op.c;
@@ -104,8 +119,10 @@ static void stop_signal_send(struct stop *s)
 	signal_event(c, s->signal);
 	if (container_ask(c, &s->ask, MONITOR_KILL, s->signal, 0, ask_done, &err) < 0)
 		return; /* it is ending */
-	if (s->timeout_s >= 0 && s->signal != SIGKILL)
-		loop_timer_start(&s->timer, MIN(s->timeout_s, INT64_C(315360000)) * 1000);
+	s->asked = true;
+	s->kill_ms = INT64_MAX;
+	if (s->signal != SIGKILL)
+		kill_within(s, s->timeout_s);
 }
 
 static void thaw_run(struct loop_work *w)
@@ -149,15 +166,31 @@ static void stop_begin(struct op *op)
 	c->manually_stopped = true;
 	if (!s->signal)
 		s->signal = stop_signal(c);
-	if (s->timeout_s == CONTAINER_TIMEOUT_UNSET) {
-		const struct json *own = json_getl(c->config, "StopTimeout");
-		s->timeout_s = json_is_number(own) ? json_i64(own, 10) : 10;
-	}
 	(void)container_record_save(c, false, NULL); /* so that its policy leaves it alone when we die now */
 	if (c->status == STATUS_PAUSED)
 		container_op_work(op, thaw_run, thawed);
 	else
 		stop_signal_send(s);
+}
+
+void container_stops_hurry(struct container *c, int64_t timeout_s)
+{
+	for (struct list *l = c->ops.next; l != &c->ops && timeout_s >= 0; l = l->next) {
+		struct op *op = LIST_ENTRY(l, struct op, link);
+		struct stop *s = OP_OF(stop, op);
+		if (op->begin != stop_begin)
+			continue;
+		if (s->timeout_s < 0 || s->timeout_s > timeout_s)
+			s->timeout_s = timeout_s;
+		if (s->asked && s->signal != SIGKILL && container_is_running(c) && !c->ending)
+			kill_within(s, timeout_s);
+	}
+}
+
+static int64_t stop_timeout(const struct container *c)
+{
+	const struct json *own = json_getl(c->config, "StopTimeout");
+	return json_is_number(own) ? json_i64(own, 10) : 10;
 }
 
 static void stop_submit(struct container_engine *e, struct span name, struct span signal, int64_t timeout_s, bool restart,
@@ -172,10 +205,11 @@ static void stop_submit(struct container_engine *e, struct span name, struct spa
 	}
 	struct stop *s = container_op_new(sizeof(*s), c, restart ? "container restart" : "container stop", stop_begin, call);
 	s->signal = sig;
-	s->timeout_s = timeout_s;
+	s->timeout_s = timeout_s == CONTAINER_TIMEOUT_UNSET ? stop_timeout(c) : timeout_s;
 	s->restart = restart;
 	list_init(&s->ask.link);
 	loop_timer_init(&s->timer, e->o.loop, "container stop timeout", stop_kill);
+	container_stops_hurry(c, sig == SIGKILL ? 0 : s->timeout_s);
 	container_op_submit(&s->op);
 }
 

@@ -339,6 +339,8 @@ int container_spawn(struct container_engine *e, const struct monitor_spawn *s, s
 void container_start_op(struct container *c, struct container_call *call, bool by_policy);
 /* A start behind the operation that calls: "restart" is told after "start". */
 void container_restart_follow(struct container *c, struct container_call *call);
+/* control.c: something came behind that waits no longer than timeout_s (-1: as long as it takes) for the stops before it. */
+void container_stops_hurry(struct container *c, int64_t timeout_s);
 void container_start_forget(struct container *c, const struct container_stream *s);
 /* A monitor that runs already; sock is taken over, also on failure. */
 int container_adopt(struct container *c, int sock, const struct monitor_state *state, struct err *err);

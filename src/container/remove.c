@@ -185,6 +185,8 @@ void container_remove_op(struct container *c, unsigned flags, struct container_c
 	r->end.fn = killed;
 	list_init(&r->ask.link);
 	r->op.waiting_end = true;
+	if (flags & CONTAINER_RM_FORCE)
+		container_stops_hurry(c, 0);
 	container_op_submit(&r->op);
 }
 

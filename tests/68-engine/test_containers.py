@@ -281,6 +281,45 @@ def test_exec(docker):
     assert r.status == 409 and "is not running" in r.message
 
 
+@pytest.mark.parametrize("kind", ["exec", "attach"])
+def test_a_slow_reader_loses_nothing(docker, kind):
+    """The program's input is closed while everything between it and its reader is full of output."""
+    d, command = docker, ["sh", "-c", "head -c 8000000 /dev/zero; cat; echo end"]
+    d.cli("run", "-d", "--name", "slow", *NET, "busybox", "sleep", "1000") if kind == "exec" else \
+        d.cli("create", "-i", "--name", "slow", *NET, "busybox", *command)
+    words = ["exec", "-i", "slow", *command] if kind == "exec" else ["start", "-ai", "slow"]
+    p = subprocess.Popen(["docker", *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**ENV, "DOCKER_HOST": f"unix://{d.sock}"})
+    time.sleep(1.5)
+    p.stdin.write(b"said")
+    p.stdin.close()
+    time.sleep(0.5)
+    data = p.stdout.read()
+    assert p.wait(20) == 0
+    d.cli("rm", "-f", "slow")
+    assert (len(data), data[-8:]) == (8000008, b"saidend\n")
+
+
+@pytest.mark.parametrize("words", [["stop", "-t", "1"], ["rm", "-f"], ["restart", "-t", "0"], ["stop", "-s", "KILL", "-t", "300"]])
+def test_a_stop_that_waits_is_overtaken(docker, words):
+    d = docker
+    d.cli("run", "-d", "--name", "deaf", *NET, "busybox", "sh", "-c", "trap '' TERM; while :; do sleep 1; done")
+    time.sleep(0.3)
+    for first in (["stop", "-t", "600"], ["stop", "-t", "-1"]):
+        p = subprocess.Popen(["docker", *first, "deaf"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                             env={**ENV, "DOCKER_HOST": f"unix://{d.sock}"})
+        time.sleep(0.7)
+        assert p.poll() is None
+        began = time.time()
+        d.cli(*words, "deaf")
+        assert time.time() - began < 10
+        p.wait(10)
+        if words[0] == "rm":
+            return
+        d.cli("start", "deaf")
+        time.sleep(0.3)
+    d.cli("rm", "-f", "deaf")
+
+
 def test_wait_conditions(docker):
     d = docker
     d.cli("create", "--name", "waits", *NET, "busybox", "sh", "-c", "exit 4")

@@ -23,7 +23,7 @@ DICTIONARY = b"".join(struct.pack(">I", len(n)) + n.encode() for n in _NAMES) + 
 
 class Stream:
     def __init__(self, session, id):
-        self.session, self.id, self.data, self.ended, self.replied = session, id, b"", threading.Event(), threading.Event()
+        self.session, self.id, self.data, self.ended, self.replied = session, id, bytearray(), threading.Event(), threading.Event()
 
     def send(self, data, last=False):
         self.session.write(struct.pack(">II", self.id, (0x01000000 if last else 0) | len(data)) + data)
@@ -50,6 +50,8 @@ class Session:
             return
         self.deflate, self.inflate = zlib.compressobj(zdict=DICTIONARY), zlib.decompressobj(zdict=DICTIONARY)
         self.streams, self.next, self.lock, self.gone = {}, 1, threading.Lock(), threading.Event()
+        self.reads = threading.Event()  # cleared: the client is slow
+        self.reads.set()
         self.sock.settimeout(None)
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -81,6 +83,7 @@ class Session:
     def _read(self):
         try:
             while True:
+                self.reads.wait()
                 a, b = struct.unpack(">II", self._exact(8))
                 body, flags = self._exact(b & 0xffffff), b >> 24
                 if not a & 0x80000000:

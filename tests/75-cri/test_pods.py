@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 
 import pytest
@@ -170,6 +171,26 @@ def pid(k, c):
 
 def security(**kw):
     return m.LinuxContainerConfig(security_context=m.LinuxContainerSecurityContext(**kw))
+
+
+@pytest.mark.parametrize("how", ["stop", "stop pod", "remove", "remove pod"])
+def test_a_stop_that_waits_is_overtaken(k, how):
+    """A kubelet that lost its patience asks again with less time, or kills the pod: the hour of the first call is not waited for."""
+    p = k.run_pod()
+    c = k.run(p, "trap '' TERM; while :; do sleep 1; done")
+    time.sleep(0.3)
+    first = threading.Thread(target=lambda: k.StopContainer(container_id=c, timeout=3600), daemon=True)
+    first.start()
+    time.sleep(0.7)
+    assert first.is_alive() and k.status(c).state == 1
+    began = time.time()
+    {"stop": lambda: k.StopContainer(container_id=c, timeout=1, within=20),
+     "stop pod": lambda: k.StopPodSandbox(pod_sandbox_id=p[0], within=20),
+     "remove": lambda: k.RemoveContainer(container_id=c, within=20),
+     "remove pod": lambda: k.RemovePodSandbox(pod_sandbox_id=p[0], within=20)}[how]()
+    assert (0.9 if how == "stop" else 0) < time.time() - began < 10
+    first.join(10)
+    assert not first.is_alive()
 
 
 def test_pid_modes(k, pod):
