@@ -1,7 +1,9 @@
 /* Port forwarding: for each connection of the client a pair of SPDY streams, "error" and "data", with the port in their headers;
  * here a TCP connection to that port of the sandbox' own loopback.
  *
- *     client ══ data stream ══ forward ── socket in the sandbox' network namespace ── 127.0.0.1:port, else [::1]:port */
+ *     client ══ data stream ══ forward ── socket in the sandbox' network namespace ── 127.0.0.1:port, else [::1]:port
+ *
+ * A client's connection is one for all its forwards: nothing is read from it while any of them has more to write than QUEUE_MAX. */
 #include <netinet/in.h>
 #include <sys/socket.h>
 
@@ -21,6 +23,7 @@ struct tunnel { /* a client's connection, with all its forwards */
 	struct list all;           /* struct forward.link */
 	unsigned refs;
 	bool full;                 /* what waits for the client is much: nothing is read for it */
+	unsigned n_behind;         /* forwards */
 };
 
 struct forward {
@@ -32,6 +35,9 @@ struct forward {
 	struct loop_fd fd;
 	int sock;                  /* -1 */
 	bool v6, connected, closing;
+	bool moving;               /* from 127.0.0.1 to [::1]: its source is being closed */
+	bool behind;               /* with what the client sent */
+	int errnum;                /* of 127.0.0.1 */
 	bool read_end, write_end;  /* of the socket: nothing more comes; the client sends nothing more */
 	struct buf out;            /* to the socket */
 };
@@ -61,6 +67,22 @@ static void on_fd_closed(struct loop_fd *fd)
 	forward_free(container_of(fd, struct forward, fd));
 }
 
+static void behind_set(struct forward *f)
+{
+	struct tunnel *t = f->t;
+	bool behind = !f->closing && f->out.len >= QUEUE_MAX;
+	if (behind == f->behind)
+		return;
+	f->behind = behind;
+	t->n_behind += behind ? 1U : -1U;
+	if (!t->conn.k)
+		return;
+	if (t->n_behind)
+		http_link_pause(t->conn.k);
+	else
+		http_link_resume(t->conn.k);
+}
+
 /* Ends both sides; memory goes when the socket's source and both streams have let go. */
 static void forward_end(struct forward *f)
 {
@@ -79,6 +101,9 @@ static void forward_end(struct forward *f)
 	if (f->error)
 		http_spdy_stream_set(f->error, NULL);
 	f->data = f->error = NULL;
+	behind_set(f);
+	if (f->moving)
+		return; /* on_first_closed frees it */
 	if (loop_fd_is_open(&f->fd)) {
 		loop_fd_close(&f->fd, on_fd_closed);
 		fd_close(&f->sock);
@@ -136,8 +161,19 @@ static void out_flush(struct forward *f)
 		(void)shutdown(f->sock, SHUT_WR); /* it may have been closed from there */
 		f->write_end = false;
 	}
-	if (f->t->conn.k && f->out.len < QUEUE_MAX)
-		http_link_resume(f->t->conn.k);
+	behind_set(f);
+}
+
+static void connect_begin(struct forward *f);
+
+static void on_first_closed(struct loop_fd *fd)
+{
+	struct forward *f = container_of(fd, struct forward, fd);
+	f->moving = false;
+	if (f->closing)
+		forward_free(f);
+	else
+		connect_begin(f);
 }
 
 static void connect_done(struct forward *f)
@@ -149,8 +185,13 @@ static void connect_done(struct forward *f)
 		f->connected = true;
 		out_flush(f);
 		want(f);
+	} else if (!f->v6) {
+		f->errnum = errnum;
+		f->v6 = f->moving = true;
+		loop_fd_close(&f->fd, on_first_closed);
+		fd_close(&f->sock);
 	} else {
-		forward_fail(f, strerror(errnum));
+		forward_fail(f, strerror(f->errnum ? f->errnum : errnum));
 	}
 }
 
@@ -182,28 +223,31 @@ static void on_socket(struct loop_fd *fd, unsigned events)
 	want(f);
 }
 
-/* localhost of the pod: 127.0.0.1, and where nobody listens there [::1]. Loopback answers at once, so both are tried in turn. */
+/* localhost of the pod: 127.0.0.1, and where nobody listens there [::1]. Loopback mostly answers at once; if not, connect_done goes
+ * on with the other. */
 static void connect_begin(struct forward *f)
 {
 	auto_err struct err err = ERR_INIT;
 	struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_port = htons((uint16_t)f->port), .sin_addr = { htonl(INADDR_LOOPBACK) } };
 	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_port = htons((uint16_t)f->port), .sin6_addr = IN6ADDR_LOOPBACK_INIT };
-	int rc = -1, errnum = 0;
-	for (int i = 0; i < 2 && rc < 0; i++) {
+	int rc = -1;
+	for (bool again = true; again && rc < 0;) {
 		fd_close(&f->sock);
-		f->sock = cri_netns_socket(f->t->netns, i ? AF_INET6 : AF_INET, &err);
+		f->sock = cri_netns_socket(f->t->netns, f->v6 ? AF_INET6 : AF_INET, &err);
 		if (f->sock < 0) {
-			forward_fail(f, errnum ? strerror(errnum) : err_msg(&err));
+			forward_fail(f, f->errnum ? strerror(f->errnum) : err_msg(&err));
 			return;
 		}
-		rc = i ? connect(f->sock, (struct sockaddr *)&v6, sizeof(v6)) : connect(f->sock, (struct sockaddr *)&v4, sizeof(v4));
+		rc = f->v6 ? connect(f->sock, (struct sockaddr *)&v6, sizeof(v6)) : connect(f->sock, (struct sockaddr *)&v4, sizeof(v4));
 		if (rc < 0 && errno == EINPROGRESS)
 			rc = 0;
-		else if (rc < 0 && !errnum)
-			errnum = errno;
+		else if (rc < 0 && !f->errnum)
+			f->errnum = errno;
+		again = !f->v6;
+		f->v6 |= rc < 0;
 	}
 	if (rc < 0) {
-		forward_fail(f, strerror(errnum));
+		forward_fail(f, strerror(f->errnum));
 	} else if (loop_fd_open(&f->fd, f->t->cri->p.loop, "cri port forward", f->sock, on_socket, &err) < 0) {
 		forward_fail(f, err_msg(&err));
 	} else {
@@ -267,9 +311,8 @@ static void on_data(struct http_spdy_stream *st, struct span data, void *arg)
 	buf_span_add(&f->out, data);
 	if (f->connected)
 		out_flush(f);
+	behind_set(f);
 	want(f);
-	if (f->t->conn.k && f->out.len >= QUEUE_MAX)
-		http_link_pause(f->t->conn.k);
 }
 
 static void on_end(struct http_spdy_stream *st, void *arg)

@@ -4,6 +4,8 @@ import http.client
 import json
 import os
 import shutil
+import subprocess
+import threading
 import time
 import urllib.parse
 
@@ -255,3 +257,103 @@ def test_port_forward(k, pod):
     assert spdy.Session(k.PortForward(pod_sandbox_id=pod[0]).url, ["other"]).status == 403
     refused(lambda: k.PortForward(pod_sandbox_id="none"), "NOT_FOUND")
     k.RemoveContainer(container_id=c)
+
+
+SERVERS = """
+import socket, sys, threading
+def server(family, address, port, backlog=16):
+    s = socket.socket(family)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind((address, port))
+    s.listen(backlog)
+    return s
+def echo(s):
+    def one(c):
+        while data := c.recv(65536):
+            c.sendall(data)
+        c.close()
+    while True:
+        threading.Thread(target=one, args=(s.accept()[0],), daemon=True).start()
+deaf, full = server(socket.AF_INET, "127.0.0.1", 7100), server(socket.AF_INET, "127.0.0.1", 7102, 0)
+for s in (server(socket.AF_INET, "127.0.0.1", 7101), server(socket.AF_INET6, "::1", 7102)):
+    threading.Thread(target=echo, args=(s,), daemon=True).start()
+held = [socket.socket() for _ in range(4)]
+for s in held:  # the queue of the listener is full: whoever comes now is not answered
+    s.setblocking(False)
+    s.connect_ex(("127.0.0.1", 7102))
+print("ready", flush=True)
+for line in sys.stdin:
+    if line == "accept\\n":
+        c = deaf.accept()[0]
+    elif line == "end\\n":
+        c.shutdown(socket.SHUT_WR)
+    elif line == "refuse\\n":
+        for s in (full, *held):
+            s.close()
+    print("done", flush=True)
+"""
+
+
+@pytest.fixture
+def servers(k, pod):
+    """In the pod's network: port 7100 does not read, 7101 answers, 7102 answers at ::1 and has a full queue at 127.0.0.1."""
+    p = subprocess.Popen(["nsenter", f"--net={k.data}/run/cri/netns/{pod[0]}", "/usr/bin/python3", "-c", SERVERS],
+                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def say(word):
+        p.stdin.write(word + "\n")
+        p.stdin.flush()
+        assert p.stdout.readline() == "done\n"
+    try:
+        assert p.stdout.readline() == "ready\n"
+        yield say
+    finally:
+        p.kill()
+        p.wait()
+
+
+def test_port_forward_of_one_that_does_not_read(k, pod, servers):
+    """What waits for it is bounded, whatever another forward of the same connection does; and its end sets the others free."""
+    def rss():
+        return int([x for x in open(f"/proc/{k.process.pid}/status") if x.startswith("VmRSS")][0].split()[1])
+    s = spdy.Session(k.PortForward(pod_sandbox_id=pod[0], port=[7100, 7101]).url, ["portforward.k8s.io"])
+    (_, deaf), (_, other) = forward(s, 7100, 1), forward(s, 7101, 2)
+    servers("accept")
+    other.send(b"hello")
+    until(lambda: other.data == b"hello")
+    before = rss()
+
+    def push():
+        try:
+            for _ in range(3000):
+                deaf.send(bytes(30000))
+                other.send(b"x" * 10)
+        except OSError:
+            pass
+    pushing = threading.Thread(target=push, daemon=True)
+    pushing.start()
+    at = [-1, 0]
+    while at[-2] != at[-1]:  # until nothing moves
+        time.sleep(0.5)
+        at.append(len(other.data))
+    assert pushing.is_alive() and rss() - before < 10000, (before, rss())
+    servers("end")
+    deaf.ended.wait(10)
+    pushing.join(20)
+    assert not pushing.is_alive()
+    until(lambda: len(other.data) == 5 + 30000)
+    s.close()
+
+
+def test_port_forward_to_the_other_loopback(k, pod, servers):
+    """127.0.0.1 refuses only after a while."""
+    s = spdy.Session(k.PortForward(pod_sandbox_id=pod[0], port=[7102]).url, ["portforward.k8s.io"])
+    e, d = forward(s, 7102, 1)
+    d.send(b"hello")
+    time.sleep(0.3)
+    assert not d.data and not e.ended.is_set()
+    servers("refuse")
+    until(lambda: d.data == b"hello")
+    d.send(b"", last=True)
+    assert d.read() == b"hello" and e.read() == b""
+    s.close()
