@@ -91,6 +91,19 @@ struct json cri_net_plugin_config(struct arena *a, const struct json *list, cons
 	return v;
 }
 
+struct json cri_ip_ranges(struct arena *a, struct span cidrs)
+{
+	struct json all = json_array();
+	struct span rest = arena_span(a, cidrs), one;
+	while (span_cut(&rest, ',', &one)) {
+		struct json range = json_object(), set = json_array();
+		(void)json_setl(a, &range, "subnet", json_str(span_trim(one)));
+		(void)json_push(a, &set, range);
+		(void)json_push(a, &all, set);
+	}
+	return all;
+}
+
 /* Whose address it is: those of interfaces outside of the sandbox do not count. */
 static bool is_inside(const struct json *result, const struct json *ip)
 {
@@ -139,27 +152,28 @@ static int each(const struct cri_paths *p, const char *id, const char *command, 
 	const char *netns = netns_path(p, id, a);
 	bool add = !strcmp(command, "ADD");
 	uint32_t n = json_is(plugins, JSON_ARRAY) ? plugins->n : 0;
-	int rc = 0;
-	for (uint32_t i = 0; i < n && rc == 0; i++) {
+	int first = 0;
+	for (uint32_t i = 0; i < n; i++) {
 		const struct json *plugin = &plugins->items[backwards ? n - 1 - i : i];
 		struct json got;
 		struct json config = cri_net_plugin_config(a, list, plugin, json_getl(record, "Capabilities"),
 			add || wants_result(list) ? result : NULL);
 		const struct cri_plugin run = { .command = command, .id = id, .netns = cri_netns_there(netns) ? netns : "",
-			.args = str(record, "Args"), .folders = span_of(p->bin), .config = &config };
+			.args = str(record, "Args"), .folders = span_of(p->bin), .ending = p->ending, .config = &config };
 		auto_err struct err why = ERR_INIT;
-		rc = cri_plugin_run(&run, a, &got, &why);
+		int rc = cri_plugin_run(&run, a, &got, &why);
 		if (rc == 0 && add)
 			*result = got;
 		FAILPOINT("cri.net.plugin");
 		if (rc < 0 && force) { /* the others may still give back what they hold */
 			log_warn("a network plugin failed; what it holds may stay", kv_str("sandbox", id), kv_err(&why));
-			rc = 0;
+			if (!first && rc != -ERR_NOT_FOUND)
+				first = err_move(err, &why);
 		} else if (rc < 0) {
 			return err_move(err, &why);
 		}
 	}
-	return rc;
+	return first;
 }
 
 int cri_net_add(const struct cri_paths *p, const struct cri_net_wish *w, struct arena *a, struct json *out_result, struct err *err)

@@ -13,12 +13,14 @@
 
 struct cri_paths { /* constant while the face is open */
 	const char *sandboxes, *netns, *bin;
+	int ending; /* readable: plugins are to end now (CANCELLED); -1 = they never are */
 };
 
 struct cri_plugin {
 	const char *command; /* ADD, DEL, CHECK */
 	const char *id, *netns; /* netns "": it is gone */
 	struct span args, folders;
+	int ending; /* as in cri_paths */
 	const struct json *config;
 };
 /* *out_result: of ADD; else null. */
@@ -42,7 +44,8 @@ struct cri_net_wish {
 int cri_net_add(const struct cri_paths *paths, const struct cri_net_wish *w, struct arena *a, struct json *out_result,
 	struct err *err);
 /* DEL of every plugin, then the namespace goes, then the record. Harmless when nothing is there. A failure of a plugin leaves
- * the record for another try; with force it is told to warn (may be NULL) and everything goes all the same. */
+ * record and namespace for another try. With force the others have had their DEL by then, and a plugin that is not installed any
+ * more, or a record that nobody can read, does not stand in the way. */
 int cri_net_del(const struct cri_paths *paths, const char *id, bool force, struct err *err);
 /* CHECK of every plugin that can (0.4.0 and later, unless disableCheck). */
 int cri_net_check(const struct cri_paths *paths, const char *id, struct err *err);
@@ -50,6 +53,9 @@ int cri_net_check(const struct cri_paths *paths, const char *id, struct err *err
 int cri_net_result(const struct cri_paths *paths, const char *id, struct arena *a, struct json *out, struct err *err);
 /* Addresses of a result without their prefix lengths, IPv4 first; pure. */
 unsigned cri_net_ips(const struct json *result, struct span *out, unsigned most);
+/* "10.1.0.0/24,fd00::/64" as capability ipRanges: an address of each. Pure; in the arena, as workers read it when cidrs may have
+ * been replaced. */
+struct json cri_ip_ranges(struct arena *a, struct span cidrs);
 /* A plugin's configuration as it gets it: pure. result may be null. */
 struct json cri_net_plugin_config(struct arena *a, const struct json *list, const struct json *plugin,
 	const struct json *capabilities, const struct json *result);

@@ -19,12 +19,13 @@
  *
  * Promises
  * - What was answered is on disk. After SIGKILL at any instruction cri_open finds every sandbox and container again; those that
- *   were half made are gone, and their addresses are given back (CNI DEL).
+ *   were half made are gone, and their addresses are given back (CNI DEL): on a thread of its own, beside what is served. A DEL
+ *   that fails is tried again with the next sandbox that gets a network and at the next start.
  * - Errors have the status codes and the beginnings of words that the kubelet and crictl know from containerd.
  * - Nothing polls: the configuration of networks is watched, statistics are read when asked for.
  *
- * Threads: everything is for the thread of params.loop, but cri_uses_image. CNI plugins, mounts and disks are waited for by
- * workers. */
+ * Threads: everything is for the thread of params.loop, but cri_uses_image. Mounts and disks are waited for by workers; CNI
+ * plugins and pulls, which may take minutes, by threads of their own. */
 #pragma once
 
 #include "base/base.h"
@@ -56,7 +57,8 @@ struct cri_params { /* strings are copied; what is pointed at outlives the face 
 int cri_open(const struct cri_params *p, struct cri **out_cri, struct err *err);
 /* A listening unix socket; taken over, also on failure. A negative one fails with what its errno says. */
 int cri_listen(struct cri *c, int fd, struct err *err);
-/* Takes no new requests; those that run have deadline_ms, then they are cut off. Their operations go on. Accepts NULL. */
+/* Takes no new requests; those that run have deadline_ms, then they are cut off. Their operations go on, but CNI plugins, which are
+ * ended then. Accepts NULL. */
 void cri_stop(struct cri *c, unsigned deadline_ms);
 /* The end, in two steps: `closed` is called from the loop when nothing of the face is left in it. Accepts NULL (closed is not
  * called then). */

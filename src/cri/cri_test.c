@@ -85,6 +85,17 @@ static void test_ips(void **state)
 	}
 }
 
+static void test_ip_ranges(void **state)
+{
+	auto_arena struct arena a = {};
+	char cidrs[] = "10.1.0.0/24,fd00::/64";
+	struct json two = cri_ip_ranges(&a, span_of(cidrs));
+	memset(cidrs, 'x', sizeof(cidrs) - 1); /* UpdateRuntimeConfig with others, while plugins run */
+	is_json(&two, "[[{\"subnet\":\"10.1.0.0/24\"}],[{\"subnet\":\"fd00::/64\"}]]");
+	struct json one = cri_ip_ranges(&a, SPAN("10.1.0.0/24"));
+	is_json(&one, "[[{\"subnet\":\"10.1.0.0/24\"}]]");
+}
+
 static void test_interfaces(void **state)
 {
 	auto_arena struct arena a = {};
@@ -174,6 +185,6 @@ static void test_labels(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_rpcs), cmocka_unit_test(test_all_rpcs), cmocka_unit_test(test_labels),
-		cmocka_unit_test(test_plugin_config), cmocka_unit_test(test_ips), cmocka_unit_test(test_interfaces), cmocka_unit_test(test_spec) };
+		cmocka_unit_test(test_plugin_config), cmocka_unit_test(test_ips), cmocka_unit_test(test_ip_ranges), cmocka_unit_test(test_interfaces), cmocka_unit_test(test_spec) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 
 #include "cri/cni.h"
+#include "sys/sys.h"
 
 #define OUTPUT_MAX (1u << 20)
 #define PLUGIN_MS 120000
@@ -86,27 +87,40 @@ static int start(const char *path, char **env, const struct pipes *p, pid_t *out
 	return errnum ? err_sys_num(err, errnum, "starting %s", path) : 0;
 }
 
-/* True when the source is used up; what is beyond the limit is read and dropped. */
-static bool take_in(int fd, struct buf *to)
+/* What is there now. What is beyond the limit is read and dropped, in pieces, as somebody may write for ever. */
+static void take_in(int *fd, struct buf *to)
 {
 	char piece[4096];
-	ssize_t n = read(fd, piece, sizeof(piece));
-	if (n > 0 && to->len < OUTPUT_MAX)
-		buf_add(to, piece, (size_t)n);
-	return n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN);
+	for (unsigned i = 0; *fd >= 0 && i < OUTPUT_MAX / sizeof(piece); i++) {
+		ssize_t n = read(*fd, piece, sizeof(piece));
+		if (n < 0 && errno == EAGAIN)
+			return;
+		if (n > 0 && to->len < OUTPUT_MAX)
+			buf_add(to, piece, (size_t)n);
+		else if (n == 0 || (n < 0 && errno != EINTR))
+			fd_close(fd);
+	}
 }
 
-/* Feeds and reads until both outputs are closed or the time is over. */
-static int converse(struct pipes *p, struct span input, struct buf *out, struct buf *error, struct err *err)
+/* Feeds and reads until the process has ended or its time is over. Outputs say nothing about that: it may close them and go on,
+ * and what it started may keep them open. */
+static int converse(struct pipes *p, int pidfd, int ending, struct span input, struct buf *out, struct buf *error, struct err *err)
 {
 	int64_t end = clock_mono_ms(clock_real()) + PLUGIN_MS;
-	while (p->out[0] >= 0 || p->error[0] >= 0) {
-		struct pollfd fds[] = { { p->in[1], POLLOUT, 0 }, { p->out[0], POLLIN, 0 }, { p->error[0], POLLIN, 0 } };
+	for (bool over = false; !over;) {
+		struct pollfd fds[] = { { p->in[1], POLLOUT, 0 }, { p->out[0], POLLIN, 0 }, { p->error[0], POLLIN, 0 },
+			{ pidfd, POLLIN, 0 }, { ending, POLLIN, 0 } };
 		int64_t left = end - clock_mono_ms(clock_real());
 		if (left <= 0)
 			return err_set(err, ERR_TIMEOUT, "it did not end within %d s", PLUGIN_MS / 1000);
-		if (poll(fds, ARRAY_LEN(fds), (int)left) < 0 && errno != EINTR)
+		int n_ready = poll(fds, ARRAY_LEN(fds), (int)left);
+		if (n_ready < 0 && errno != EINTR)
 			return err_sys(err, "poll");
+		if (n_ready <= 0)
+			continue;
+		if (fds[4].revents)
+			return err_set(err, ERR_CANCELLED, "the engine is stopping");
+		over = fds[3].revents != 0;
 		if (fds[0].revents) {
 			ssize_t n = write(p->in[1], input.ptr, input.len);
 			if (n > 0)
@@ -114,10 +128,8 @@ static int converse(struct pipes *p, struct span input, struct buf *out, struct 
 			if (!input.len || (n < 0 && errno != EAGAIN && errno != EINTR))
 				fd_close(&p->in[1]); /* one that does not want to hear more says so itself */
 		}
-		if (fds[1].revents && take_in(p->out[0], out))
-			fd_close(&p->out[0]);
-		if (fds[2].revents && take_in(p->error[0], error))
-			fd_close(&p->error[0]);
+		take_in(&p->out[0], out);
+		take_in(&p->error[0], error);
 	}
 	return 0;
 }
@@ -127,7 +139,7 @@ static int pipe_make(int fds[2], struct err *err)
 	return pipe2(fds, O_CLOEXEC) < 0 ? err_sys(err, "pipe") : 0;
 }
 
-static int run(const char *path, char **env, struct span input, struct buf *out, struct buf *error, int *out_status,
+static int run(const char *path, char **env, int ending, struct span input, struct buf *out, struct buf *error, int *out_status,
 	struct err *err)
 {
 	struct pipes p = { { -1, -1 }, { -1, -1 }, { -1, -1 } };
@@ -140,8 +152,12 @@ static int run(const char *path, char **env, struct span input, struct buf *out,
 		fd_close(&p.in[0]);
 		fd_close(&p.out[1]);
 		fd_close(&p.error[1]);
-		(void)fcntl(p.in[1], F_SETFL, O_NONBLOCK); /* else a deaf plugin holds us until its time is over: the same end */
-		rc = converse(&p, input, out, error, err);
+		auto_fd int pidfd = sys_pidfd_open(pid, 0);
+		rc = pidfd < 0 ? err_sys(err, "watching %s", path) : 0;
+		int *ours[] = { &p.in[1], &p.out[0], &p.error[0] };
+		for (size_t i = 0; i < ARRAY_LEN(ours) && rc == 0; i++)
+			rc = fcntl(*ours[i], F_SETFL, O_NONBLOCK) < 0 ? err_sys(err, "pipe") : 0;
+		rc = rc < 0 ? rc : converse(&p, pidfd, ending, input, out, error, err);
 	}
 	pipes_close(&p);
 	if (pid > 0) {
@@ -176,7 +192,7 @@ int cri_plugin_run(const struct cri_plugin *p, struct arena *a, struct json *out
 	if (!path)
 		return -ERR_NOT_FOUND;
 	json_write(&input, p->config, 0);
-	int rc = run(path, environment(a, p), buf_span(&input), &out, &error, &status, err);
+	int rc = run(path, environment(a, p), p->ending, buf_span(&input), &out, &error, &status, err);
 	if (rc == 0 && !(WIFEXITED(status) && WEXITSTATUS(status) == 0))
 		rc = failure(a, buf_span(&out), buf_span(&error), status, err);
 	*out_result = JSON_NULL_VALUE;

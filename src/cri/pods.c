@@ -1,7 +1,7 @@
 /* Sandboxes: run, stop, remove.
  *
- *     run     network (worker) ─> pause container made ─> started ─> answered      a failure goes the way back
- *     stop    its containers are killed ─> the pause ─> network (worker)
+ *     run     network (thread) ─> pause container made ─> started ─> answered      a failure goes the way back
+ *     stop    its containers are killed ─> the pause ─> network (thread)
  *     remove  stop ─> its containers removed ─> the pause: without its record there is no sandbox
  *
  * A death in between leaves what cri_take_up takes back: a network record without a pause that ever ran. Changes of one sandbox
@@ -102,7 +102,7 @@ struct run {
 	const struct api_cri_pod_sandbox_config *config;
 	struct span handler, name, seccomp_path, seccomp;
 	char id[65];
-	bool host_net, networked, made;
+	bool host_net, networked, made, owed;
 	struct cri_net_wish wish;
 	struct json result;
 	struct cri_documents docs;
@@ -205,13 +205,8 @@ static struct json capabilities(struct cri_call *k, const struct api_cri_pod_san
 		(void)json_setl(a, &dns, "options", texts(a, p->dns_config->options.ptr, p->dns_config->options.n));
 		(void)json_setl(a, &v, "dns", dns);
 	}
-	if (k->cri->pod_cidr) { /* UpdateRuntimeConfig: a list of alternatives, each a list of ranges */
-		struct json range = json_object(), set = json_array(), all = json_array();
-		(void)json_setl(a, &range, "subnet", json_cstr(k->cri->pod_cidr));
-		(void)json_push(a, &set, range);
-		(void)json_push(a, &all, set);
-		(void)json_setl(a, &v, "ipRanges", all);
-	}
+	if (k->cri->pod_cidr)
+		(void)json_setl(a, &v, "ipRanges", cri_ip_ranges(a, span_of(k->cri->pod_cidr)));
 	if (p->linux_ && p->linux_->cgroup_parent.len)
 		(void)json_setl(a, &v, "cgroupPath", json_str(p->linux_->cgroup_parent));
 	for (uint32_t i = 0; i < p->annotations.n; i++)
@@ -231,22 +226,14 @@ static void undone(struct cri_call *k)
 	cri_fail(k);
 }
 
-static int undo_run(struct cri_call *k, struct err *err)
-{
-	const struct run *r = k->state;
-	int rc = cri_net_del(&k->cri->paths, r->id, true, err);
-	if (rc < 0)
-		log_warn("a sandbox' network is not taken back completely", kv_str("sandbox", r->id), kv_err(err));
-	return rc;
-}
-
 static void undo_network(struct cri_call *k)
 {
 	const struct run *r = k->state;
-	if (r->networked)
-		cri_work(k, undo_run, undone);
-	else
-		undone(k);
+	if (r->networked || r->owed) { /* nobody waits for it: the client tries again with a sandbox of another id */
+		cri_debt_add(k->cri, r->id);
+		cri_debts_settle(k->cri);
+	}
+	undone(k);
 }
 
 /* k->err says why. */
@@ -322,6 +309,8 @@ static void run_networked(struct cri_call *k)
 	struct run *r = k->state;
 	struct arena *a = &k->arena;
 	struct cri *c = k->cri;
+	if (!r->host_net)
+		cri_debts_settle(c); /* what hindered the plugins may be over */
 	if (!k->err.class) {
 		struct span netns = r->host_net ? SPAN_EMPTY : arena_printf(a, "%s/%s", c->paths.netns, r->id);
 		bool systemd = container_systemd(c->containers);
@@ -356,6 +345,7 @@ static int run_work(struct cri_call *k, struct err *err)
 		return rc;
 	rc = cri_net_add(&k->cri->paths, &r->wish, &k->arena, &r->result, err);
 	if (rc < 0) {
+		r->owed = true;
 		err->class = ERR_INTERNAL; /* whatever was missing was not what the client named */
 		return err_note(err, "failed to setup network for sandbox \"%s\"", r->id);
 	}
@@ -418,13 +408,14 @@ void cri_run_pod_sandbox(struct cri_call *k, const void *in)
 		cri_fail(k);
 		return;
 	}
-	cri_work(k, run_work, run_networked);
+	cri_thread(k, run_work, run_networked);
 }
 
 /* ---- stop */
 
 static void pod_failed(struct cri_call *k)
 {
+	k->pod->removing = false;
 	cri_pod_unlock(k);
 	cri_fail(k);
 }
@@ -458,7 +449,7 @@ static void pause_stopped(struct cri_call *k)
 		pod_failed(k);
 		return;
 	}
-	cri_work(k, stop_net, net_stopped);
+	cri_thread(k, stop_net, net_stopped);
 }
 
 static void containers_stopped(struct cri_call *k)
@@ -512,7 +503,6 @@ static void pause_removed(struct cri_call *k)
 	if (k->err.class == ERR_NOT_FOUND)
 		err_done(&k->err);
 	if (k->err.class) {
-		pod->removing = false;
 		(void)err_note(&k->err, "failed to remove sandbox container \"%s\"", pod->id);
 		pod_failed(k);
 		return;
@@ -525,7 +515,6 @@ static void pause_removed(struct cri_call *k)
 static void containers_removed(struct cri_call *k)
 {
 	if (k->err.class) {
-		k->pod->removing = false;
 		pod_failed(k);
 		return;
 	}
@@ -574,43 +563,6 @@ void cri_update_pod_sandbox_resources(struct cri_call *k, const void *in)
 
 /* ---- after a restart */
 
-struct check {
-	struct loop_work work;
-	struct cri *cri;
-	char id[65];
-	struct err err;
-};
-
-static void check_run(struct loop_work *w)
-{
-	struct check *c = container_of(w, struct check, work);
-	(void)cri_net_check(&c->cri->paths, c->id, &c->err); /* c->err tells */
-}
-
-static void check_done(struct loop_work *w)
-{
-	struct check *c = container_of(w, struct check, work);
-	struct cri *cri = c->cri;
-	if (c->err.class && map_get(&cri->pods_by_id, span_of(c->id)))
-		log_warn("a sandbox' network is not as its plugins made it", kv_str("sandbox", c->id), kv_err(&c->err));
-	err_done(&c->err);
-	free(c);
-	cri_busy(cri, -1);
-}
-
-/* The plugins look whether all is still as they made it (CHECK): what happened meanwhile is said, and left to a person. The kubelet
- * makes a pod anew when its sandbox is not ready; a wrong guess here would cost pods that work. */
-static void network_check(struct cri_pod *pod)
-{
-	struct check *c = mem_new(struct check);
-	struct cri *cri = pod->cri;
-	c->cri = cri;
-	memcpy(c->id, pod->id, sizeof(c->id));
-	cri_busy(cri, 1);
-	if (loop_work_submit(cri->p.pool, cri->p.loop, &c->work, "cri network check", check_run, check_done) < 0)
-		loop_post_call(cri->p.loop, (void (*)(void *))check_done, &c->work);
-}
-
 void cri_pod_take_up(struct cri_pod *pod)
 {
 	auto_arena struct arena a = {};
@@ -620,6 +572,8 @@ void cri_pod_take_up(struct cri_pod *pod)
 		log_warn("what network a sandbox has cannot be read", kv_str("sandbox", pod->id), kv_err(&err));
 	else
 		ips_take(pod, &result);
+	/* The plugins look whether all is still as they made it (CHECK): what happened meanwhile is said, and left to a person. The
+	 * kubelet makes a pod anew when its sandbox is not ready; a wrong guess here would cost pods that work. */
 	if (pod->n_ips && cri_pod_ready(pod))
-		network_check(pod);
+		cri_check_add(pod->cri, pod->id);
 }

@@ -68,6 +68,9 @@ struct cri {
 	struct cri_paths paths;   /* constant: workers read it */
 	char *pod_cidr;           /* owned: of UpdateRuntimeConfig; NULL = none */
 	struct list making, making_containers; /* names that are promised: pods.c, containers.c */
+	struct list debts, net_jobs; /* struct net_job: debts.c */
+	struct net_job *net_job;  /* under way */
+	struct loop_timer plugins_timer; /* after a stop: then they are ended */
 	struct list listeners;    /* events.c */
 	struct http_server *streams; /* stream.c */
 	unsigned stream_port, n_tickets;
@@ -173,6 +176,12 @@ void cri_event(struct cri_pod *pod, const char *id, enum cri_event event); /* id
 void cri_listen_events(struct grpc_req *r, struct span message, void *arg);
 void cri_events_end(struct cri *c);
 void cri_on_container_event(void *cri, const struct container_event *ev);
+
+/* ---- debts.c: what plugins are still to be asked ---- */
+void cri_check_add(struct cri *c, const char *id);
+void cri_debt_add(struct cri *c, const char *id); /* a DEL of a sandbox that is no more; harmless when it is known */
+void cri_debts_settle(struct cri *c);             /* tries all of them (again) */
+void cri_debts_free(struct cri *c);               /* nothing is under way */
 
 /* ---- networks.c: which network pods get ---- */
 struct cri_cni;

@@ -1,6 +1,7 @@
 /* The runtime as a whole: version, conditions, configuration. */
 #include <sys/syscall.h>
 
+#include "api/names.h"
 #include "cri/private.h"
 
 void cri_version(struct cri_call *k, const void *in)
@@ -102,6 +103,15 @@ void cri_update_runtime_config(struct cri_call *k, const void *in)
 {
 	const struct api_cri_update_runtime_config_request *q = in;
 	const struct api_cri_network_config *n = q->runtime_config ? q->runtime_config->network_config : NULL;
+	struct span rest = n ? n->pod_cidr : SPAN_EMPTY, one;
+	while (span_cut(&rest, ',', &one)) { /* with two families: one of each, as node.spec.podCIDRs joined */
+		struct api_ip ip;
+		unsigned bits;
+		if (!api_cidr_parse(span_trim(one), &ip, &bits)) {
+			cri_fail_with(k, ERR_INVALID_REQUEST, "invalid pod CIDR \"%.*s\"", SPAN_ARG(one));
+			return;
+		}
+	}
 	if (n && n->pod_cidr.len) {
 		free(k->cri->pod_cidr);
 		k->cri->pod_cidr = mem_dup(n->pod_cidr.ptr, n->pod_cidr.len);

@@ -158,13 +158,6 @@ static bool half_made(const struct cri_pod *pod)
 	return container_state(pod->cri->containers, span_of(pod->id), &s, NULL) < 0 || (!s.running && !s.started_ns);
 }
 
-static void network_back(struct cri *c, const char *id)
-{
-	auto_err struct err err = ERR_INIT;
-	if (cri_net_del(&c->paths, id, true, &err) < 0)
-		log_warn("a sandbox' network is not taken back completely", kv_str("sandbox", id), kv_err(&err));
-}
-
 static void each_name(const char *path, struct cri *c, void (*fn)(struct cri *c, const char *name))
 {
 	DIR *list = opendir(path);
@@ -193,8 +186,10 @@ int cri_take_up(struct cri *c, struct err *err)
 			cri_pod_take_up(pod);
 		}
 	}
-	each_name(c->paths.sandboxes, c, network_back);
-	each_name(c->paths.netns, c, network_back);
+	/* Only listed here: a plugin may take minutes, and nobody is served before this is over. */
+	each_name(c->paths.sandboxes, c, cri_debt_add);
+	each_name(c->paths.netns, c, cri_debt_add);
+	cri_debts_settle(c);
 	for (size_t i = n; i-- > 0;)
 		if (take_kind(c, ids[i], "container") < 0)
 			container_remove(c->containers, span_of(ids[i]), CONTAINER_RM_FORCE | CONTAINER_RM_VOLUMES, NULL);

@@ -1,0 +1,258 @@
+"""CNI plugins that misbehave: that hang, close their outputs, fail, are not there when an engine returns."""
+import json
+import pathlib
+import shutil
+import signal
+import threading
+import time
+
+import pytest
+
+from conftest import Refused, m, make_engine, until
+from test_pods import refused
+
+PLUGIN = """#!/bin/sh
+d={folder}
+config=$(cat)
+echo "$CNI_COMMAND $CNI_CONTAINERID" >>$d/runs
+printf '%s\\n' "$config" >$d/config-$CNI_COMMAND
+[ -e $d/hold-$CNI_COMMAND ] && {{ [ -e $d/deaf ] && exec >&- 2>&-; exec sleep 1000; }}
+while [ -e $d/wait-$CNI_COMMAND ]; do sleep 0.1; done
+[ -e $d/fail-$CNI_COMMAND ] && {{ echo '{{"code": 11, "msg": "not now"}}'; exit 1; }}
+[ -e $d/leaves ] && sleep 1000 &
+[ $CNI_COMMAND = ADD ] && {{ mkdir -p $d/held; : >$d/held/$CNI_CONTAINERID; }}
+[ $CNI_COMMAND = DEL ] && rm -f $d/held/$CNI_CONTAINERID
+[ $CNI_COMMAND = ADD ] && echo '{{"cniVersion": "1.0.0", "ips": [{{"address": "10.1.2.3/24"}}]}}'
+exit 0
+"""
+
+
+class Plugin:
+    """What the files of its folder say: hold-COMMAND hangs (deaf: with its outputs closed), wait-COMMAND waits until the file is gone,
+    fail-COMMAND fails; leaves: a process that keeps its outputs open."""
+
+    def __init__(self, k):
+        self.dir = k.dir / "plugin"
+        (self.dir / "bin").mkdir(parents=True)
+        p = self.dir / "bin/odd"
+        p.write_text(PLUGIN.format(folder=self.dir))
+        p.chmod(0o755)
+
+    def set(self, *names):
+        for f in self.dir.iterdir():
+            if f.name.startswith(("hold-", "wait-", "fail-", "deaf", "leaves")):
+                f.unlink()
+        for n in names:
+            (self.dir / n).touch()
+
+    def runs(self, command):
+        f = self.dir / "runs"
+        return [x.split()[1] for x in (f.read_text().splitlines() if f.exists() else ()) if x.startswith(command)]
+
+    def held(self):
+        return sorted(x.name for x in (self.dir / "held").iterdir()) if (self.dir / "held").exists() else []
+
+    def end(self):
+        """Those that hang: found by their parent's folder in what they were started with."""
+        import os
+        for p in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                if f"CNI_PATH={self.dir}".encode() in pathlib.Path(f"/proc/{p}/environ").read_bytes():
+                    os.kill(int(p), signal.SIGKILL)
+            except OSError:
+                pass
+
+
+@pytest.fixture
+def k():
+    e = make_engine()
+    plugin = None
+    try:
+        e.stop()
+        e.plugin = plugin = Plugin(e)
+        e.plugins = plugin.dir / "bin"
+        (e.conf / "10-odd.conflist").write_text(json.dumps({"cniVersion": "1.0.0", "name": "odd", "plugins": [
+            {"type": "odd", "capabilities": {"ipRanges": True}}]}))
+        e.start()
+        e.load()
+        yield e
+        plugin.set()
+        e.clean()
+        e.nothing_left()
+        assert not plugin.held()
+    finally:
+        try:
+            if plugin:
+                plugin.set()
+                plugin.end()
+            e.close()
+        finally:
+            shutil.rmtree(e.dir, ignore_errors=True)
+
+
+def in_background(call):
+    def run():
+        try:
+            call()
+        except (Refused, ValueError):
+            pass
+    t = threading.Thread(target=run, daemon=True)
+    t.start()
+    return t
+
+
+def test_ranges_reach_plugins(k):
+    """Both families of a node; one that cannot be read is refused."""
+    def update(cidr):
+        k.UpdateRuntimeConfig(runtime_config=m.RuntimeConfig(network_config=m.NetworkConfig(pod_cidr=cidr)))
+    update("10.1.0.0/24,fd00:1::/64")
+    refused(lambda: update("10.1.0.0/24,fd00:1::"), "INVALID_ARGUMENT", 'invalid pod CIDR "fd00:1::"')
+    k.run_pod()
+    config = json.loads((k.plugin.dir / "config-ADD").read_text())
+    assert config["runtimeConfig"]["ipRanges"] == [[{"subnet": "10.1.0.0/24"}], [{"subnet": "fd00:1::/64"}]]
+
+
+def test_ranges_are_replaced_while_a_pod_is_made(k):
+    """What a pod's plugins are told is the pod's own: also DEL hears the ranges of its ADD."""
+    def update(cidr):
+        k.UpdateRuntimeConfig(runtime_config=m.RuntimeConfig(network_config=m.NetworkConfig(pod_cidr=cidr)))
+    update("10.1.0.0/24")
+    k.plugin.set("wait-ADD")
+    made = in_background(lambda: k.run_pod())
+    until(lambda: k.plugin.runs("ADD"))
+    for i in range(200):
+        update(f"10.{i}.0.0/16,fd00:{i}::/64")
+    k.plugin.set()
+    made.join(20)
+    p, = k.ListPodSandbox().items
+    k.RemovePodSandbox(pod_sandbox_id=p.id)
+    config = json.loads((k.plugin.dir / "config-DEL").read_text())
+    assert config["runtimeConfig"]["ipRanges"] == [[{"subnet": "10.1.0.0/24"}]]
+
+
+def test_plugins_that_hang_hold_up_nobody_else(k):
+    """More of them than there are workers: containers of both faces, probes and lists go on."""
+    pod = k.run_pod()
+    k.plugin.set("hold-ADD")
+    waiting = [in_background(lambda: k.run_pod(within=100)) for _ in range(12)]
+    until(lambda: len(k.plugin.runs("ADD")) == 13)
+    began = time.time()
+    c = k.run(pod, "sleep 1000")
+    assert k.sh(c, "echo fine") == "fine"
+    assert k.ListImages(within=10).images
+    assert k.docker("run", "--rm", "--network", "none", "busybox", "echo", "here") == "here"
+    assert time.time() - began < 15
+    k.plugin.set()
+    k.plugin.end()
+    for t in waiting:
+        t.join(20)
+
+
+def test_the_engine_ends_while_plugins_hang(k):
+    k.plugin.set("hold-ADD", "hold-DEL")
+    waiting = in_background(lambda: k.run_pod(within=100))
+    until(lambda: k.plugin.runs("ADD"))
+    began = time.time()
+    assert k.stop() == 0
+    assert time.time() - began < 20
+    waiting.join(10)
+    began = time.time()
+    k.start()  # DEL is owed, and hangs
+    assert time.time() - began < 10 and k.docker("version", "-f", "{{.Server.Version}}")
+    until(lambda: k.plugin.runs("DEL"))
+    assert k.stop() == 0
+    k.plugin.set()
+    k.start()
+    until(lambda: not k.left())
+
+
+def test_the_engine_starts_while_plugins_hang(k):
+    """Three sandboxes were half made: what they hold is given back when the plugin answers, and nobody waits for that."""
+    k.plugin.set("hold-ADD")
+    waiting = [in_background(lambda: k.run_pod(within=100)) for _ in range(3)]
+    until(lambda: len(k.plugin.runs("ADD")) == 3)
+    k.stop(signal.SIGKILL)
+    for t in waiting:
+        t.join(10)
+    k.plugin.set("hold-DEL")
+    began = time.time()
+    k.start()
+    assert time.time() - began < 10
+    until(lambda: k.plugin.runs("DEL"))
+    k.plugin.set()
+    k.plugin.end()
+    until(lambda: set(k.plugin.runs("DEL")) >= set(k.plugin.runs("ADD")))
+    k.run_pod()  # the one that was ended is tried again
+    until(lambda: len(list((k.data / "cri/sandboxes").iterdir())) == 1)
+
+
+def test_a_plugin_that_closes_its_outputs(k):
+    """It has said nothing and goes on: its time is over like any other's, and the engine does not wait for it."""
+    k.plugin.set("hold-ADD", "deaf")
+    waiting = in_background(lambda: k.run_pod(within=100))
+    until(lambda: k.plugin.runs("ADD"))
+    time.sleep(0.5)
+    began = time.time()
+    assert k.stop() == 0
+    assert time.time() - began < 20
+    waiting.join(10)
+    k.plugin.set()
+    k.start()
+    until(lambda: not k.left())
+
+
+def test_a_plugin_that_leaves_a_process(k):
+    """It has ended and answered; what it started keeps its outputs open."""
+    k.plugin.set("leaves")
+    began = time.time()
+    k.run_pod()
+    assert time.time() - began < 10
+
+
+def test_a_failed_del_is_owed(k):
+    """Nobody will ask for the sandbox of a failed RunPodSandbox again: DEL is repeated until the plugin has heard it."""
+    k.plugin.set("fail-ADD", "fail-DEL")
+    refused(lambda: k.run_pod(), "INTERNAL", "not now")
+    assert len(list((k.data / "cri/sandboxes").iterdir())) == 1
+    lost, = set(k.plugin.runs("ADD"))
+    k.plugin.set()
+    n = len(k.plugin.runs("DEL"))
+    k.run_pod()
+    until(lambda: k.plugin.runs("DEL")[n:] == [lost])
+    until(lambda: len(list((k.data / "cri/sandboxes").iterdir())) == 1)
+
+
+def test_a_failed_del_is_owed_after_a_death(k):
+    k.stop()
+    k.start(KNARR_FAIL="cri.net.added=kill")
+    with pytest.raises(Refused):
+        k.run_pod(within=10)
+    k.process.wait(10)
+    lost, = k.plugin.held()
+    k.plugin.set("fail-DEL")
+    k.channel.close()
+    k.start()
+    until(lambda: "is not taken back completely" in k.tail())
+    assert k.plugin.held() == [lost]
+    k.stop()
+    k.plugin.set()
+    k.start()
+    until(lambda: not k.plugin.held() and not k.left())
+
+
+def test_remove_waits_for_del(k):
+    """A sandbox is not forgotten while its plugin says no; one that is not installed any more is not waited for."""
+    a, b = k.run_pod(), k.run_pod()
+    k.plugin.set("fail-DEL")
+    for p in (a, b):
+        refused(lambda: k.StopPodSandbox(pod_sandbox_id=p[0]), "INTERNAL", "failed to destroy network for sandbox")
+        refused(lambda: k.RemovePodSandbox(pod_sandbox_id=p[0]), "INTERNAL", "not now")
+    assert len(k.ListPodSandbox().items) == 2 and len(k.plugin.held()) == 2
+    k.plugin.set()
+    k.RemovePodSandbox(pod_sandbox_id=a[0])
+    assert k.plugin.held() == [b[0]]
+    (k.plugins / "odd").rename(k.plugins / "away")
+    k.RemovePodSandbox(pod_sandbox_id=b[0])
+    assert not k.ListPodSandbox().items
+    (k.plugins / "away").rename(k.plugins / "odd")
+    (k.plugin.dir / "held" / b[0]).unlink()
