@@ -43,8 +43,9 @@ static void image_show(struct cri_call *k, const struct image_info *i, struct ap
 	out->repo_digests.ptr = arena_alloc_n(a, i->n_digests + 1, sizeof(struct span));
 	for (size_t t = 0; t < i->n_digests; t++)
 		out->repo_digests.ptr[out->repo_digests.n++] = full_name(i->digests[t], a);
-	/* The kubelet's collection of garbage must not take what the Docker face's containers are made of. */
-	out->pinned = k->cri->p.image_used && k->cri->p.image_used(k->cri->p.arg, &i->id, false, user, &running);
+	/* The kubelet's collection of garbage must not take what the Docker face's containers and builds stand on, nor what was built
+	 * or loaded here: no registry has that. */
+	out->pinned = !i->n_digests || (k->cri->p.image_used && k->cri->p.image_used(k->cri->p.arg, &i->id, false, user, &running));
 }
 
 static int image_get(struct cri_call *k, struct span name, struct image_info *out, struct image_config *out_config, struct err *err)
@@ -239,7 +240,7 @@ void cri_image_fs_info(struct cri_call *k, const void *in)
 /* ---- PullImage */
 
 struct pull {
-	struct span name;
+	struct image_ref ref;
 	struct image_registry_params registry;
 	struct image_digest id;
 };
@@ -254,13 +255,27 @@ static void pull_silent(const struct image_progress *p, void *arg)
 {
 }
 
+/* "https://index.docker.io/v1/" as well as "example.com:5000". */
+static bool same_registry(struct span server, struct span domain)
+{
+	size_t scheme = span_starts(server, SPAN("https://")) ? 8 : span_starts(server, SPAN("http://")) ? 7 : 0;
+	struct span rest = span_from(server, scheme), host = SPAN_EMPTY;
+	(void)span_cut(&rest, '/', &host);
+	if (span_is(host, "index.docker.io") || span_is(host, "registry-1.docker.io"))
+		host = SPAN("docker.io");
+	return host.len == domain.len && !strncasecmp(host.ptr, domain.ptr, host.len);
+}
+
 /* "auth" is base64 of user:password, as config.json of docker has it; so the kubelet may hand it on. */
-static int auth_take(struct arena *a, const struct api_cri_auth_config *auth, struct image_registry_params *r, struct err *err)
+static int auth_take(struct arena *a, const struct api_cri_auth_config *auth, struct span domain, struct image_registry_params *r,
+	struct err *err)
 {
 	auto_buf struct buf both = {};
 	struct span user, password;
 	if (!auth)
 		return 0;
+	if (auth->server_address.len && !same_registry(auth->server_address, domain))
+		return 0; /* another's, as with containerd: they are not for this one's eyes */
 	r->username = auth->username;
 	r->password = auth->password;
 	r->identity_token = auth->identity_token;
@@ -282,12 +297,8 @@ static int pull_run(struct cri_call *k, struct err *err)
 	struct pull *p = k->state;
 	const struct image_reporter reporter = { .fn = pull_silent, .cancelled = pull_cancelled, .arg = k };
 	struct image_pull_params params = { .registry = &p->registry, .unpacker = container_unpacker(k->cri->containers),
-		.reporter = &reporter };
-	int rc = image_ref_parse(p->name, &k->arena, &params.ref, err);
-	if (rc < 0)
-		return err_note(err, "failed to parse image reference \"%.*s\"", SPAN_ARG(p->name));
-	image_ref_default(&params.ref);
-	rc = image_pull(k->cri->p.images, &params, &p->id, err);
+		.reporter = &reporter, .ref = p->ref };
+	int rc = image_pull(k->cri->p.images, &params, &p->id, err);
 	if (rc < 0)
 		return err_note(err, "failed to pull and unpack image \"%.*s\"", SPAN_ARG(image_ref_text(&params.ref, &k->arena)));
 	return 0;
@@ -307,13 +318,21 @@ void cri_pull_image(struct cri_call *k, const void *in)
 {
 	const struct api_cri_pull_image_request *q = in;
 	struct pull *p = arena_new(&k->arena, struct pull);
-	p->name = name_of(q->image);
+	struct span name = name_of(q->image);
 	k->state = p;
 	if (k->cri->p.registry)
 		k->cri->p.registry(k->cri->p.arg, &p->registry);
-	if (!p->name.len)
+	if (!name.len) {
 		cri_fail_with(k, ERR_INVALID_REQUEST, "image spec is empty");
-	else if (auth_take(&k->arena, q->auth, &p->registry, &k->err) < 0)
+		return;
+	}
+	if (image_ref_parse(name, &k->arena, &p->ref, &k->err) < 0) {
+		(void)err_note(&k->err, "failed to parse image reference \"%.*s\"", SPAN_ARG(name));
+		cri_fail(k);
+		return;
+	}
+	image_ref_default(&p->ref);
+	if (auth_take(&k->arena, q->auth, p->ref.domain, &p->registry, &k->err) < 0)
 		cri_fail(k);
 	else
 		cri_thread(k, pull_run, pull_then);
@@ -321,10 +340,19 @@ void cri_pull_image(struct cri_call *k, const void *in)
 
 /* ---- RemoveImage */
 
+/* image_remove_params.used, asked under the store's lock: whoever uses it, stopped or not, keeps it, although force is asked for. */
+static bool in_use(void *cri, const struct image_digest *id, bool only_running, char out_container[65], bool *out_running)
+{
+	const struct cri *c = cri;
+	bool used = c->p.image_used(c->p.arg, id, false, out_container, out_running);
+	*out_running |= used;
+	return used;
+}
+
 static int remove_run(struct cri_call *k, struct err *err)
 {
 	const struct cri *c = k->cri;
-	const struct image_remove_params params = { .force = true };
+	const struct image_remove_params params = { .force = true, .used = c->p.image_used ? in_use : NULL, .arg = k->cri };
 	struct image_removed *removed;
 	struct image_digest id;
 	char user[65];

@@ -12,10 +12,20 @@ static void on_registry(void *engine, struct image_registry_params *out)
 	engine_registry_params(e->registry, out);
 }
 
+static bool build_uses(const struct engine *e, const struct image_digest *id, char out_container[65], bool *out_running)
+{
+	if (!e->builder || !builder_uses_image(e->builder, id))
+		return false;
+	(void)snprintf(out_container, 65, "of a build");
+	return *out_running = true;
+}
+
+/* For the CRI: what the other face needs. */
 static bool on_used(void *engine, const struct image_digest *id, bool only_running, char out_container[65], bool *out_running)
 {
 	struct engine *e = engine;
-	return container_uses_image(e->containers, id, only_running, out_container, out_running);
+	return container_uses_image(e->containers, id, only_running, out_container, out_running) ||
+	       build_uses(e, id, out_container, out_running);
 }
 
 bool engine_image_used(void *engine, const struct image_digest *id, bool only_running, char out_container[65], bool *out_running)
@@ -31,11 +41,7 @@ bool engine_image_used(void *engine, const struct image_digest *id, bool only_ru
 		found = true;
 	}
 	pthread_mutex_unlock(&e->cri_lock);
-	if (!found && e->builder && builder_uses_image(e->builder, id)) {
-		(void)snprintf(out_container, 65, "of a build");
-		*out_running = found = true;
-	}
-	return found;
+	return found || build_uses(e, id, out_container, out_running);
 }
 
 static int listen_at(struct engine *e, struct span host, struct err *err)

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from conftest import Refused, bridge, m, make_engine, until
+from conftest import ENV, Refused, bridge, m, make_engine, until
 from test_pods import refused
 
 
@@ -114,6 +114,38 @@ def test_pull(k, registry):
     k.RemoveImage(image=m.ImageSpec(image=id))
 
 
+def test_a_build_keeps_its_images(k, registry, tmp_path):
+    """What a build stands on is pinned, and not removed under it, by this face either: here a stage without a container."""
+    name = f"{registry}/team/first:1"
+    k.load(name, "ENV X=first")
+    k.load("second:1", "ENV X=second")
+    k.docker("push", name)
+    first = k.ImageStatus(image=m.ImageSpec(image=name)).image
+    assert not first.pinned
+    (tmp_path / "Dockerfile").write_text(f"FROM {name} AS first\nFROM second:1\nRUN sleep 4\nCOPY --from=first /bin/busybox /copied\n")
+    p = subprocess.Popen(["docker", "build", "-q", "--network", "none", "-t", "built:1", tmp_path], stdout=subprocess.PIPE,
+                         stderr=subprocess.STDOUT, text=True, env={**ENV, "DOCKER_HOST": f"unix://{k.sock}", "DOCKER_BUILDKIT": "0"})
+    until(lambda: k.docker("ps", "-q") or p.poll() is not None)
+    assert p.poll() is None
+    assert k.ImageStatus(image=m.ImageSpec(image=name)).image.pinned
+    refused(lambda: k.RemoveImage(image=m.ImageSpec(image=first.id)), "FAILED_PRECONDITION", "unable to remove image")
+    assert p.wait(60) == 0, p.stdout.read()
+    k.docker("rmi", "built:1", "second:1")
+    k.RemoveImage(image=m.ImageSpec(image=first.id))
+    assert not k.ImageStatus(image=m.ImageSpec(image=name)).HasField("image")
+
+
+def test_images_without_a_registry_are_pinned(k, registry):
+    """The kubelet's collection of garbage does not take what cannot be had again."""
+    k.load("own:1", "ENV X=own")
+    assert k.ImageStatus(image=m.ImageSpec(image="own:1")).image.pinned
+    name = f"{registry}/team/own:1"
+    k.docker("tag", "own:1", name)
+    k.docker("push", name)
+    assert not k.ImageStatus(image=m.ImageSpec(image="own:1")).image.pinned
+    k.docker("rmi", "own:1", name)
+
+
 def test_pull_fails(k, registry):
     e = refused(lambda: k.PullImage(image=m.ImageSpec(image=f"{registry}/no/such:1")), "NOT_FOUND", "failed to pull and unpack image")
     assert f"{registry}/no/such:1" in e.text
@@ -141,11 +173,18 @@ def test_credentials_are_sent(k):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     wanted = "Basic " + base64.b64encode(b"me:secret").decode()
-    for auth in (m.AuthConfig(username="me", password="secret"), m.AuthConfig(auth=base64.b64encode(b"me:secret").decode())):
+    here = f"127.0.0.1:{server.server_port}"
+    for auth in (m.AuthConfig(username="me", password="secret"), m.AuthConfig(auth=base64.b64encode(b"me:secret").decode()),
+                 m.AuthConfig(username="me", password="secret", server_address=here),
+                 m.AuthConfig(username="me", password="secret", server_address=f"https://{here}/v2/")):
         seen.clear()
         with pytest.raises(Refused) as e:
-            k.PullImage(image=m.ImageSpec(image=f"127.0.0.1:{server.server_port}/a/b"), auth=auth)
+            k.PullImage(image=m.ImageSpec(image=f"{here}/a/b"), auth=auth)
         assert wanted in seen, (seen, e.value)
+    seen.clear()  # another registry's credentials are not for this one
+    with pytest.raises(Refused):
+        k.PullImage(image=m.ImageSpec(image=f"{here}/a/b"), auth=m.AuthConfig(username="me", password="secret", server_address="https://example.com"))
+    assert seen and set(seen) == {None}
     server.shutdown()
 
 

@@ -67,7 +67,7 @@ def test_images_are_shared(knarr):
     images = {t: i for i in knarr.ListImages().images for t in i.repo_tags}
     i = images["docker.io/library/busybox:latest"]
     assert i.id == knarr.docker("image", "inspect", "-f", "{{.Id}}", "busybox")
-    assert i.size > 0 and not i.pinned
+    assert i.size > 0 and i.pinned  # no registry has it
     for name in ("busybox", "busybox:latest", "docker.io/library/busybox", i.id, i.id[7:19]):
         assert knarr.ImageStatus(image=m.ImageSpec(image=name)).image.id == i.id, name
     assert not knarr.ImageStatus(image=m.ImageSpec(image="other")).HasField("image")
