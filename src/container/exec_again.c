@@ -66,7 +66,7 @@ void container_execs_resume(struct container_engine *e)
 {
 	auto_arena struct arena a = {};
 	auto_fd int dir = open(arena_printf(&a, "%s/exec", e->run_dir).ptr, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *list = dir < 0 ? NULL : fdopendir(dup(dir));
+	DIR *list = dir < 0 ? NULL : fdopendir(fcntl(dir, F_DUPFD_CLOEXEC, 0));
 	struct dirent *d;
 	while (list && (d = readdir(list))) {
 		auto_err struct err err = ERR_INIT;

@@ -22,7 +22,7 @@ int container_folder_remove(int at, const char *name, struct err *err)
 	auto_fd int dir = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (dir < 0)
 		return errno == ENOENT ? 0 : err_sys(err, "open %s", name);
-	DIR *list = fdopendir(dup(dir));
+	DIR *list = fdopendir(fcntl(dir, F_DUPFD_CLOEXEC, 0));
 	struct dirent *d;
 	if (!list)
 		return err_sys(err, "list %s", name);
@@ -31,7 +31,7 @@ int container_folder_remove(int at, const char *name, struct err *err)
 			continue;
 		if (unlinkat(dir, d->d_name, 0) < 0 && (errno == EISDIR || errno == EPERM)) {
 			auto_fd int inner = openat(dir, d->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-			DIR *below = inner < 0 ? NULL : fdopendir(dup(inner));
+			DIR *below = inner < 0 ? NULL : fdopendir(fcntl(inner, F_DUPFD_CLOEXEC, 0));
 			struct dirent *f;
 			while (below && (f = readdir(below)))
 				if (strcmp(f->d_name, ".") != 0 && strcmp(f->d_name, "..") != 0)

@@ -1,4 +1,5 @@
-/* Which network pods get: the first valid configuration in the folder, as libcni and containerd choose it.
+/* Which network pods get: the first configuration in the folder, as libcni and containerd choose it. One that is broken is not passed
+ * over, as the next may be another network.
  *
  * Files NAME.conflist, NAME.conf and NAME.json in the order of their names; a single plugin's .conf is a list of one. The folder is
  * watched; it is read again when somebody asks after it changed. */
@@ -41,7 +42,7 @@ static void on_change(struct loop_watch *w, uint32_t mask, uint32_t cookie, cons
 {
 	struct cri_cni *n = container_of(w, struct cri_cni, watch);
 	n->stale = true;
-	if (mask & IN_IGNORED)
+	if (mask & (IN_IGNORED | IN_MOVE_SELF)) /* whatever has its name now is another folder */
 		cri_cni_close(n);
 }
 
@@ -49,7 +50,7 @@ static void on_change(struct loop_watch *w, uint32_t mask, uint32_t cookie, cons
 static void watch(struct cri_cni *n)
 {
 	auto_err struct err err = ERR_INIT;
-	const uint32_t mask = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF | IN_ATTRIB;
+	const uint32_t mask = IN_CLOSE_WRITE | IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF | IN_ATTRIB;
 	if (n->state != UNWATCHED)
 		return;
 	n->stale = true;
@@ -113,7 +114,7 @@ static void load(struct cri_cni *n)
 	n->config = JSON_NULL_VALUE;
 	n->stale = false;
 	auto_fd int dir = open(n->cri->p.cni_conf_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *list = dir < 0 ? NULL : fdopendir(dup(dir));
+	DIR *list = dir < 0 ? NULL : fdopendir(fcntl(dir, F_DUPFD_CLOEXEC, 0));
 	struct dirent *d;
 	while (list && (d = readdir(list)) && count < CONF_FILES)
 		if (is_config(d->d_name))
@@ -122,9 +123,9 @@ static void load(struct cri_cni *n)
 		closedir(list);
 	qsort(names, count, sizeof(names[0]), by_name);
 	n->why = "cni plugin not initialized";
-	for (size_t i = 0; i < count; i++) {
+	if (count) {
 		auto_err struct err err = ERR_INIT;
-		if (config_read(&n->arena, dir, names[i], &n->config, &err) == 0)
+		if (config_read(&n->arena, dir, names[0], &n->config, &err) == 0)
 			return;
 		n->why = arena_printf(&n->arena, "cni config load failed: %s", err_msg(&err)).ptr;
 	}

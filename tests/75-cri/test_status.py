@@ -1,5 +1,6 @@
 """The runtime as a whole: what a kubelet asks first."""
 import json
+import time
 
 import pytest
 
@@ -22,7 +23,10 @@ def test_network_ready_follows_the_folder(knarr):
     assert c["NetworkReady"].reason == "NetworkPluginNotReady"
     assert c["NetworkReady"].message == "Network plugin returns error: cni plugin not initialized"
     (knarr.conf / "20-b.conflist").write_text("{")
+    (knarr.conf / "99-c.conflist").write_text(json.dumps({"cniVersion": "1.0.0", "name": "c", "plugins": [{"type": "loopback"}]}))
     until(lambda: "20-b.conflist" in network()["NetworkReady"].message)
+    time.sleep(0.1)
+    assert not network()["NetworkReady"].status  # the next is another network: pods would be in it without a word
     (knarr.conf / "20-b.conflist").write_text(json.dumps({"cniVersion": "1.0.0", "name": "b", "plugins": [{"type": "loopback"}]}))
     until(lambda: network()["NetworkReady"].status)
     (knarr.conf / "10-a.conf").write_text(json.dumps({"cniVersion": "0.3.1", "name": "a", "type": "loopback"}))
@@ -34,6 +38,16 @@ def test_network_ready_follows_the_folder(knarr):
     assert not network()["NetworkReady"].status
     knarr.conf.mkdir()
     (knarr.conf / "x.conflist").write_text(json.dumps({"cniVersion": "1.0.0", "name": "b", "plugins": [{"type": "loopback"}]}))
+    until(lambda: network()["NetworkReady"].status)
+    knarr.conf.rename(knarr.dir / "old")
+    knarr.conf.mkdir()
+    until(lambda: not network()["NetworkReady"].status)
+    time.sleep(0.3)
+    (knarr.conf / "y.conflist").write_text((knarr.dir / "old/x.conflist").read_text())
+    until(lambda: network()["NetworkReady"].status)
+    (knarr.conf / "y.conflist").unlink()
+    until(lambda: not network()["NetworkReady"].status)
+    (knarr.conf / "x.conflist").symlink_to(knarr.dir / "old/x.conflist")
     until(lambda: network()["NetworkReady"].status)
     (knarr.conf / "x.conflist").unlink()
     until(lambda: not network()["NetworkReady"].status)
