@@ -121,23 +121,32 @@ static int parser_run(const char *file, struct err *err)
 		WIFEXITED(status) ? WEXITSTATUS(status) : -1);
 }
 
+static int profile_load(const struct container_engine *e, struct err *err)
+{
+	auto_arena struct arena a = {};
+	auto_buf struct buf text = {};
+	if (loaded())
+		return 0;
+	const char *file = arena_printf(&a, "%s/apparmor-" CONTAINER_APPARMOR_DEFAULT, e->run_dir).ptr;
+	container_apparmor_text(&text, access("/etc/apparmor.d/tunables/global", R_OK) == 0,
+		access("/etc/apparmor.d/abstractions/base", R_OK) == 0);
+	int rc = io_write_file_lazy(AT_FDCWD, file, buf_span(&text), 0600, err);
+	rc = rc < 0 ? rc : parser_run(file, err);
+	(void)unlink(file); /* it is in the kernel, or of no use */
+	return rc < 0 ? err_note(err, "AppArmor enabled on system but the " CONTAINER_APPARMOR_DEFAULT " profile could not be loaded") : 0;
+}
+
 int container_apparmor_load(const struct container_engine *e, struct err *err)
 {
 	static atomic_bool there; /* loaded profiles stay until somebody removes them, which a start would then tell */
-	auto_arena struct arena a = {};
-	auto_buf struct buf text = {};
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 	if (atomic_load(&there))
 		return 0;
-	if (!loaded()) {
-		const char *file = arena_printf(&a, "%s/apparmor-" CONTAINER_APPARMOR_DEFAULT, e->run_dir).ptr;
-		container_apparmor_text(&text, access("/etc/apparmor.d/tunables/global", R_OK) == 0,
-			access("/etc/apparmor.d/abstractions/base", R_OK) == 0);
-		int rc = io_write_file_lazy(AT_FDCWD, file, buf_span(&text), 0600, err);
-		rc = rc < 0 ? rc : parser_run(file, err);
-		(void)unlink(file); /* it is in the kernel, or of no use */
-		if (rc < 0)
-			return err_note(err, "AppArmor enabled on system but the " CONTAINER_APPARMOR_DEFAULT " profile could not be loaded");
-	}
-	atomic_store(&there, true);
-	return 0;
+	/* Those that come meanwhile wait: they would write and remove the same file. */
+	pthread_mutex_lock(&lock);
+	int rc = atomic_load(&there) ? 0 : profile_load(e, err);
+	if (rc == 0)
+		atomic_store(&there, true);
+	pthread_mutex_unlock(&lock);
+	return rc;
 }
