@@ -46,6 +46,8 @@ static void on_done(struct grpc_req *r, void *arg)
 	atomic_store(&k->left, true);
 	if (k->answered)
 		call_free(k);
+	else if (k->client_left)
+		k->client_left(k);
 }
 
 static void call_end(struct cri_call *k)

@@ -298,49 +298,40 @@ static void resources_merge(struct cri_container *one, const struct api_cri_linu
 	}
 }
 
+/* One after the other: each begins with the words that the one before has left in the record. */
 struct update {
+	struct list link;
+	struct cri_call *k;
 	char id[65];
 	const struct api_cri_linux_container_resources *want;
 };
 
+static void updates_next(struct cri_container *one);
+
 static void updated(struct cri_call *k)
 {
-	const struct update *u = k->state;
+	struct update *u = k->state;
 	struct cri_container *one = map_get(&k->cri->all_by_id, span_of(u->id));
 	if (!k->err.class && one)
 		resources_merge(one, u->want);
+	list_remove(&u->link);
 	answer_or_fail(k);
+	if (one)
+		updates_next(one);
 }
 
-void cri_update_container_resources(struct cri_call *k, const void *in)
+static int update_begin(struct cri_container *one, const struct update *u)
 {
-	const struct api_cri_update_container_resources_request *q = in;
-	struct cri_container *one = cri_container_find(k->cri, q->container_id, &k->err);
-	struct container_state now;
+	struct cri_call *k = u->k;
 	struct arena *a = &k->arena;
-	if (!one) {
-		cri_fail(k);
-		return;
-	}
-	if (cri_container_now(one, &now) == CRI_EXITED) {
-		cri_fail_with(k, ERR_IN_USE, "failed to update resources: container is in CONTAINER_EXITED state");
-		return;
-	}
-	if (!q->linux_) {
-		cri_answer_empty(k);
-		return;
-	}
-	struct update *u = arena_new(a, struct update);
 	struct json doc = json_object(), extra = json_object();
 	const struct json *kept;
-	memcpy(u->id, one->id, sizeof(u->id));
-	u->want = q->linux_;
-	k->state = u;
-	cri_spec_resources(q->linux_, a, &doc, &extra);
-	if (container_extra(k->cri->containers, span_of(one->id), &kept, &k->err) < 0) {
-		cri_fail(k);
-		return;
-	}
+	struct container_state now;
+	if (cri_container_now(one, &now) == CRI_EXITED)
+		return err_set(&k->err, ERR_IN_USE, "failed to update resources: container is in CONTAINER_EXITED state");
+	cri_spec_resources(u->want, a, &doc, &extra);
+	if (container_extra(k->cri->containers, span_of(one->id), &kept, &k->err) < 0)
+		return -1; /* k->err tells */
 	/* The record's own words say the same as the limits. */
 	struct json own = json_copy(a, json_getl(kept, "Cri"));
 	struct json *config = json_getl(&own, "Config");
@@ -348,12 +339,54 @@ void cri_update_container_resources(struct cri_call *k, const void *in)
 	linux_ = linux_ ? linux_ : json_setl(a, config, "linux", json_object());
 	struct json *resources = json_getl(linux_, "resources");
 	resources = resources ? resources : json_setl(a, linux_, "resources", json_object());
-	struct json want = api_typed_to_tree(a, API_TYPED_CRI_LINUX_CONTAINER_RESOURCES, q->linux_);
+	struct json want = api_typed_to_tree(a, API_TYPED_CRI_LINUX_CONTAINER_RESOURCES, u->want);
 	JSON_EACH_MEMBER (&want, m)
 		(void)json_set(a, resources, json_key(m), m->value);
 	(void)json_setl(a, &extra, "Cri", own);
 	(void)json_setl(a, &doc, "Extra", extra);
 	container_update(k->cri->containers, span_of(one->id), &doc, cri_container_call(k, updated));
+	return 0;
+}
+
+static void updates_next(struct cri_container *one)
+{
+	struct update *u;
+	while ((u = LIST_FIRST(&one->updates, struct update, link)) && update_begin(one, u) < 0) {
+		list_remove(&u->link);
+		cri_fail(u->k);
+	}
+}
+
+void cri_updates_fail(struct cri_container *one)
+{
+	struct update *first = LIST_POP(&one->updates, struct update, link), *u; /* the container engine answers this one */
+	if (first)
+		list_init(&first->link);
+	while ((u = LIST_POP(&one->updates, struct update, link)))
+		cri_fail_with(u->k, ERR_NOT_FOUND, "container %s was removed", one->id);
+}
+
+void cri_update_container_resources(struct cri_call *k, const void *in)
+{
+	const struct api_cri_update_container_resources_request *q = in;
+	struct cri_container *one = cri_container_find(k->cri, q->container_id, &k->err);
+	if (!one) {
+		cri_fail(k);
+		return;
+	}
+	if (!q->linux_) {
+		cri_answer_empty(k);
+		return;
+	}
+	struct update *u = arena_new(&k->arena, struct update);
+	bool alone = list_empty(&one->updates);
+	u->k = k;
+	memcpy(u->id, one->id, sizeof(u->id));
+	u->want = q->linux_;
+	k->state = u;
+	list_push(&one->updates, &u->link);
+	if (alone)
+		updates_next(one);
 }
 
 void cri_checkpoint_container(struct cri_call *k, const void *in)

@@ -11,7 +11,7 @@ struct sync {
 	struct buf out, error;
 	char exec[65];
 	int64_t timeout_s;
-	bool stream_open, ended, timed_out;
+	bool stream_open, closing, ended, timed_out, told;
 	int code;
 };
 
@@ -21,6 +21,7 @@ static void over(struct sync *s)
 	if (s->stream_open || !s->ended)
 		return;
 	loop_timer_stop(&s->timer);
+	s->told = true;
 	const struct api_cri_exec_sync_response out = { .stdout = buf_span(&s->out), .stderr = buf_span(&s->error),
 		.exit_code = s->code };
 	if (s->timed_out)
@@ -42,9 +43,17 @@ static void on_closed(struct container_stream *st)
 	over(s);
 }
 
+static void stream_close(struct sync *s)
+{
+	if (!s->stream_open || s->closing)
+		return;
+	s->closing = true;
+	container_stream_close(&s->stream, on_closed);
+}
+
 static void on_ended(struct container_stream *st, const struct err *err)
 {
-	container_stream_close(st, on_closed);
+	stream_close(container_of(st, struct sync, stream));
 }
 
 static void on_output(struct container_stream *st, int stream, struct span data)
@@ -60,8 +69,8 @@ static void on_waited(struct container_call *call, const struct err *err)
 	s->ended = true;
 	if (err)
 		(void)err_set(&s->k->err, err->class, "failed to exec in container: %s", err_msg(err));
-	if (err && s->stream_open) /* the engine is closing: nothing more comes */
-		container_stream_close(&s->stream, on_closed);
+	if (err) /* the engine is closing: nothing more comes */
+		stream_close(s);
 	if (!err)
 		s->code = (int)json_i64(json_getl(&call->result, "ExitCode"), -1);
 	over(s);
@@ -73,18 +82,28 @@ static void on_timeout(struct loop_timer *t)
 	struct sync *s = container_of(t, struct sync, timer);
 	s->timed_out = true;
 	container_exec_stop(s->k->cri->containers, span_of(s->exec));
-	if (s->stream_open)
-		container_stream_close(&s->stream, on_closed);
+	stream_close(s);
+}
+
+/* As with containerd, whose exec ends with its request: a hook without a timeout would run on for nobody. */
+static void on_left(struct cri_call *k)
+{
+	struct sync *s = k->state;
+	if (s->told)
+		return;
+	container_exec_stop(k->cri->containers, span_of(s->exec));
+	stream_close(s);
 }
 
 static void on_started(struct cri_call *k)
 {
 	struct sync *s = k->state;
 	if (k->err.class) {
-		loop_timer_stop(&s->timer);
 		(void)err_note(&k->err, "failed to exec in container: failed to start exec \"%s\"", s->exec);
 		k->err.class = ERR_INTERNAL; /* it says nothing about the request, as with containerd */
-		cri_fail(k);
+		s->ended = true;
+		s->stream_open = s->closing; /* never begun; but a timeout may be closing it */
+		over(s);
 		return;
 	}
 	s->wait = (struct container_call){ .done = on_waited, .arena = &k->arena };
@@ -127,6 +146,7 @@ void cri_exec_sync(struct cri_call *k, const void *in)
 		return;
 	}
 	s->stream_open = true;
+	k->client_left = on_left;
 	if (q->timeout > 0)
 		loop_timer_start(&s->timer, MIN(q->timeout, INT64_C(86400)) * 1000);
 	container_exec_start(k->cri->containers, span_of(s->exec), &s->stream, 0, 0, cri_container_call(k, on_started));

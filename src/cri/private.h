@@ -48,9 +48,11 @@ struct cri_container {
 	struct span image;        /* its name when the container was made */
 	int64_t created_ns;
 	bool starting;
+	struct list updates;      /* containers.c: struct update.link; the first is under way */
 	/* stats.c: the readings before */
 	uint64_t cpu_ns, nano_cores, layer_bytes, layer_inodes;
-	int64_t cpu_at_ns, layer_ns; /* 0 = none yet */
+	int64_t layer_ns;            /* since 1970; 0 = none yet, as the next */
+	int64_t cpu_at_ms, layer_at_ms; /* of the loop's clock */
 	bool has_rate;
 };
 
@@ -110,6 +112,7 @@ struct cri_call {
 	int (*work_run)(struct cri_call *k, struct err *err);
 	void (*work_then)(struct cri_call *k);      /* likewise */
 	struct loop_msg posted;
+	void (*client_left)(struct cri_call *k);    /* may be NULL. An answer may be under way */
 	atomic_bool left;                 /* nobody waits any more: what can be cut short should be; any thread reads it */
 	/* pods.c: changes of a sandbox */
 	struct list of_pod;
@@ -151,6 +154,7 @@ void cri_pod_lock(struct cri_pod *pod, struct cri_call *k, void (*begin)(struct 
 void cri_pod_unlock(struct cri_call *k);
 void cri_pod_take_up(struct cri_pod *pod); /* its addresses, from its network's record */
 void cri_container_gone(struct cri_container *one); /* removed: tells of it, frees it */
+void cri_updates_fail(struct cri_container *one); /* those that wait: it is about to go */
 bool cri_handler_known(struct span name);
 /* A seccomp profile's text; path empty: empty. On a worker. */
 int cri_profile_read(struct span path, struct arena *a, struct span *out, struct err *err);

@@ -10,7 +10,7 @@
 
 #include "cri/private.h"
 
-#define LAYER_FRESH_NS (60 * NS_PER_S)
+#define LAYER_FRESH_MS 60000
 #define RATE_LEAST_NS NS_PER_S
 #define INTERFACES_MAX 32
 
@@ -68,6 +68,7 @@ static void layers_then(struct cri_call *k)
 		one->layer_bytes = r->layer_bytes;
 		one->layer_inodes = r->layer_inodes;
 		one->layer_ns = r->layer_ns;
+		one->layer_at_ms = loop_now_ms(k->cri->p.loop);
 	}
 	err_done(&k->err); /* a layer that cannot be counted has no number */
 	s->then(k);
@@ -122,7 +123,7 @@ static void add(struct stats *s, const char *id)
 	r->s = s;
 	memcpy(r->id, id, sizeof(r->id));
 	r->doc = JSON_NULL_VALUE;
-	r->layer_wanted = one && loop_wall_ns(s->k->cri->p.loop) - one->layer_ns >= LAYER_FRESH_NS;
+	r->layer_wanted = one && (!one->layer_ns || loop_now_ms(s->k->cri->p.loop) - one->layer_at_ms >= LAYER_FRESH_MS);
 }
 
 static void begin(struct stats *s)
@@ -155,15 +156,16 @@ static uint64_t of_memory(const struct json *memory, const char *v1, const char 
 	return json_get(stats, span_of(v1)) ? num(stats, v1) : num(stats, v2);
 }
 
-static void rate_take(struct cri_container *one, uint64_t cpu_ns, int64_t now_ns)
+/* By the clock that is never set. */
+static void rate_take(struct cri_container *one, uint64_t cpu_ns)
 {
-	int64_t passed = now_ns - one->cpu_at_ns;
-	if (one->cpu_at_ns && passed < RATE_LEAST_NS)
+	int64_t now_ms = loop_now_ms(one->pod->cri->p.loop), passed = (now_ms - one->cpu_at_ms) * NS_PER_MS;
+	if (one->cpu_at_ms && passed < RATE_LEAST_NS)
 		return;
-	one->has_rate = one->cpu_at_ns && cpu_ns >= one->cpu_ns;
+	one->has_rate = one->cpu_at_ms && cpu_ns >= one->cpu_ns;
 	one->nano_cores = one->has_rate ? (uint64_t)((double)(cpu_ns - one->cpu_ns) * (double)NS_PER_S / (double)passed) : 0;
 	one->cpu_ns = cpu_ns;
-	one->cpu_at_ns = now_ns;
+	one->cpu_at_ms = now_ms;
 }
 
 static struct api_cri_cpu_usage *show_cpu(struct cri_container *one, const struct json *doc, int64_t now, struct arena *a)
@@ -173,7 +175,7 @@ static struct api_cri_cpu_usage *show_cpu(struct cri_container *one, const struc
 	cpu->timestamp = now;
 	cpu->usage_core_nano_seconds = value(a, total);
 	if (one) {
-		rate_take(one, total, now);
+		rate_take(one, total);
 		cpu->usage_nano_cores = one->has_rate ? value(a, one->nano_cores) : NULL;
 	}
 	return cpu;

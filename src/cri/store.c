@@ -55,6 +55,7 @@ int cri_container_add(struct cri *c, const char *id, const struct json *extra, s
 		return err_set(err, ERR_CORRUPT, "its sandbox is not there");
 	struct cri_container *k = mem_new(struct cri_container);
 	k->pod = pod;
+	list_init(&k->updates);
 	memcpy(k->id, id, sizeof(k->id) - 1);
 	const struct json *v = record(&k->arena, extra, "container", API_TYPED_CRI_CONTAINER_CONFIG, &k->config, err);
 	if (!v || !k->config.metadata) {
@@ -76,6 +77,7 @@ int cri_container_add(struct cri *c, const char *id, const struct json *extra, s
 
 void cri_container_free(struct cri_container *k)
 {
+	cri_updates_fail(k);
 	list_remove(&k->link);
 	list_remove(&k->of_pod);
 	map_remove(&k->pod->cri->all_by_id, span_of(k->id));

@@ -461,6 +461,22 @@ def test_resources_and_update(k, pod):
     assert "70000" in group_file(k, pod, c, "cpu", "cpu.cfs_quota_us", "cpu.max")
 
 
+def test_updates_at_once(k, pod):
+    """Each keeps the words of the others."""
+    R, r = m.LinuxContainerResources, m.LinuxContainerResources(cpu_shares=100)
+    c = k.run(pod, "sleep 1000", linux=m.LinuxContainerConfig(resources=r, security_context=m.LinuxContainerSecurityContext()))
+    wants = [R(cpu_shares=200), R(cpu_quota=60000, cpu_period=100000), R(memory_limit_in_bytes=100 << 20), R(oom_score_adj=500)]
+    threads = [threading.Thread(target=lambda w=w: k.UpdateContainerResources(container_id=c, linux=w)) for w in wants]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    k.stop()
+    k.start()
+    now = k.ContainerStatus(container_id=c, verbose=True).status.resources.linux
+    assert (now.cpu_shares, now.cpu_quota, now.memory_limit_in_bytes, now.oom_score_adj) == (200, 60000, 100 << 20, 500)
+
+
 def test_out_of_memory(k, pod):
     r = m.LinuxContainerResources(memory_limit_in_bytes=16 << 20)
     c = k.run(pod, "dd if=/dev/zero of=/dev/null bs=100M", linux=m.LinuxContainerConfig(resources=r, security_context=m.LinuxContainerSecurityContext()))

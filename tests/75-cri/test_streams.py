@@ -68,6 +68,16 @@ def processes(k, c):
     return out
 
 
+def test_exec_sync_ends_with_its_client(k, c):
+    """A hook has no timeout: who has left hears nothing of it, so it is not left running."""
+    refused(lambda: k.ExecSync(container_id=c, cmd=["sh", "-c", "sleep 787 & exec sleep 787"], within=1.5), "DEADLINE_EXCEEDED")
+    until(lambda: processes(k, c).count("sleep 787\0") <= 1)
+    assert k.ExecSync(container_id=c, cmd=["true"]).exit_code == 0
+    refused(lambda: k.ExecSync(container_id=c, cmd=["sleep", "788"], within=0.02), "DEADLINE_EXCEEDED")  # perhaps not yet started
+    time.sleep(0.5)
+    until(lambda: "sleep 788\0" not in processes(k, c))
+
+
 def test_exec_sync_of_what_leaves_a_child(k, c):
     """Its pipes stay open: the answer waits, but not beyond the timeout."""
     refused(lambda: k.ExecSync(container_id=c, cmd=["sh", "-c", "sleep 5 & echo x"], timeout=1), "DEADLINE_EXCEEDED")
