@@ -1,4 +1,5 @@
-/* `knarr up`: looks for obstacles, starts the supervisor, and tells what it does while it does it. */
+/* `knarr up`: looks for obstacles, starts the supervisor, and tells what it does while it does it. A supervisor that is there
+ * already is followed instead; when it ends meanwhile (it was being stopped, or was killed a moment ago), one is started then. */
 #include "cluster/private.h"
 
 #include <fcntl.h>
@@ -7,6 +8,7 @@
 
 #include "loop/loop.h"
 #include "proc/proc.h"
+#include "sys/sys.h"
 
 #define WAIT_S 120
 #define ENDS_MAX 3 /* a part that ended that often without getting well will not get well by waiting */
@@ -18,9 +20,11 @@ struct up {
 	struct loop_watch watch;
 	struct loop_timer limit;
 	struct proc server;
+	struct loop_child former; /* a supervisor that ran already */
+	int64_t stale_pid, stale_ticks; /* who wrote a state.json that says nothing of this start */
 	struct loop_task leave;
 	bool started;	    /* by us: a failure takes it away again */
-	bool terminal, done, watching;
+	bool terminal, done, watching, following, host_network, wait;
 	int64_t began_ms;
 	unsigned n_steps;   /* told so far */
 	bool part_told[CLUSTER_PARTS];
@@ -92,6 +96,9 @@ static void on_leave(struct loop_task *t)
 	loop_timer_stop(&u->limit);
 	if (u->server.running)
 		proc_forget(&u->server, NULL);
+	if (u->following)
+		loop_child_close(&u->former, NULL);
+	u->following = false;
 }
 
 /* Step, reason, what the part said last, remedy. */
@@ -145,7 +152,7 @@ static void look(struct up *u)
 	if (u->done || cluster_view_read(&u->l, &v, NULL) < 0)
 		return;
 	/* What a supervisor before this one left there says nothing of this start. */
-	bool fresh = v.alive || (u->server.pid && v.pid == u->server.pid);
+	bool fresh = v.alive || v.pid != u->stale_pid || v.start_ticks != u->stale_ticks;
 	if (fresh && v.failure.step.len) {
 		give_up(u, v.failure.step.ptr, v.failure.reason.ptr, NULL, v.failure.remedy.ptr);
 	} else if (fresh) {
@@ -170,13 +177,15 @@ static void on_file(struct loop_watch *w, uint32_t mask, uint32_t cookie, const 
 		look(container_of(w, struct up, watch));
 }
 
+static bool follow(struct up *u);
+
 static void on_server_ended(struct proc *p, int status, const struct rusage *used)
 {
 	struct up *u = container_of(p, struct up, server);
 	auto_buf struct buf how = {};
 	u->started = false;
 	look(u);
-	if (u->done)
+	if (u->done || follow(u)) /* somebody else's `up` was faster: just as good */
 		return;
 	proc_status_text(&how, status);
 	give_up(u, "supervisor", buf_cstr(&how), "server", "correct what the lines above name, then 'knarr up' again");
@@ -244,16 +253,53 @@ static int start(struct up *u, bool host_network, struct err *err)
 	return proc_start(&u->server, u->loop, "server", &w, on_server_ended, err);
 }
 
-static int begin(struct up *u, bool host_network, bool wait, int64_t wait_s, struct err *err)
+static int start_and_wait(struct up *u, struct err *err)
+{
+	int rc = start(u, u->host_network, err);
+	if (rc < 0 || u->wait)
+		return rc;
+	u->started = false;
+	printf("Started. 'knarr status' says how it is.\n");
+	leave(u);
+	return 0;
+}
+
+static void on_former_ended(struct loop_child *c, int status, const struct rusage *used)
+{
+	struct up *u = container_of(c, struct up, former);
+	auto_err struct err err = ERR_INIT;
+	u->following = false;
+	if (u->done)
+		return;
+	u->n_steps = 0;
+	memset(u->part_told, 0, sizeof(u->part_told));
+	line(u, "supervisor", "the former one has ended; starting anew");
+	if (start_and_wait(u, &err) < 0)
+		give_up(u, "supervisor", err_msg(&err), NULL, "'knarr doctor' lists what stands in the way");
+}
+
+/* The supervisor that state.json names, if it lives. Its end is waited for by its descriptor and not looked for once: between two
+ * looks at the file it may end, and nobody would start another one. */
+static bool follow(struct up *u)
+{
+	struct cluster_view v;
+	if (cluster_view_read(&u->l, &v, NULL) < 0)
+		return false;
+	u->stale_pid = v.pid;
+	u->stale_ticks = v.start_ticks;
+	int fd = v.pid > 0 ? sys_process_open((pid_t)v.pid, (uint64_t)v.start_ticks) : -1;
+	cluster_view_done(&v);
+	u->following = fd >= 0 && loop_child_open(&u->former, u->loop, "supervisor", (pid_t)u->stale_pid, fd, on_former_ended, NULL) == 0;
+	return u->following;
+}
+
+static int begin(struct up *u, int64_t wait_s, struct err *err)
 {
 	struct cluster_settings s;
 	struct cluster_view v;
-	int rc = cluster_settings_read(&u->l, host_network, &s, err);
-	bool running = rc == 0 && cluster_view_read(&u->l, &v, NULL) == 0;
-	if (running) {
-		running = v.alive;
-		cluster_view_done(&v);
-	}
+	bool stopping = false;
+	int rc = cluster_settings_read(&u->l, u->host_network, &s, err);
+	bool running = rc == 0 && follow(u);
 	unsigned obstacles = rc == 0 ? cluster_doctor(&u->l, &s, running, false, NULL, err) : 0;
 	cluster_settings_done(&s);
 	if (rc < 0)
@@ -269,14 +315,18 @@ static int begin(struct up *u, bool host_network, bool wait, int64_t wait_s, str
 	if (rc < 0)
 		return rc;
 	u->watching = true;
-	if (!running && (rc = start(u, host_network, err)) < 0)
+	if (!running && (rc = start_and_wait(u, err)) < 0)
 		return rc;
-	if (!wait) {
-		u->started = false;
+	if (running && cluster_view_read(&u->l, &v, NULL) == 0) {
+		stopping = span_is(v.phase, "stopping");
+		cluster_view_done(&v);
+	}
+	if (!u->wait && running && !stopping) {
 		printf("Started. 'knarr status' says how it is.\n");
 		leave(u);
-		return 0;
 	}
+	if (u->done)
+		return 0;
 	loop_timer_start(&u->limit, wait_s * 1000);
 	look(u);
 	return 0;
@@ -309,7 +359,9 @@ int cluster_up_main(int argc, char **argv)
 		return cluster_fail("up", &err);
 	loop_task_init(&u.leave, on_leave);
 	loop_timer_init(&u.limit, u.loop, "patience", on_limit);
-	rc = begin(&u, host_network, !no_wait, MIN(wait_s, (int64_t)86400), &err);
+	u.host_network = host_network;
+	u.wait = !no_wait;
+	rc = begin(&u, MIN(wait_s, (int64_t)86400), &err);
 	if (rc < 0)
 		on_leave(&u.leave);
 	loop_run(u.loop);
