@@ -33,6 +33,7 @@ struct claim {
 	uint8_t len;
 	struct service *owner;
 	struct claim *next_own;
+	bool wanted; /* by the plan that is being made */
 };
 
 struct proxy_state {
@@ -63,13 +64,27 @@ struct proxy_state *proxy_state_new(const struct proxy_state_params *p)
 	return s;
 }
 
-static void claims_drop(struct proxy_state *s, struct service *svc)
+/* Those that nobody wants any more go. True: there were some. */
+static bool claims_drop(struct proxy_state *s, struct service *svc)
 {
-	for (struct claim *c; (c = svc->claims);) {
-		svc->claims = c->next_own;
+	bool any = false;
+	for (struct claim **at = &svc->claims, *c; (c = *at);) {
+		if (c->wanted) {
+			at = &c->next_own;
+			continue;
+		}
+		any = true;
+		*at = c->next_own;
 		(void)map_remove(&s->claims, span_make(c->key, c->len));
 		free(c);
 	}
+	return any;
+}
+
+static void claims_unwant(struct service *svc)
+{
+	for (struct claim *c = svc->claims; c; c = c->next_own)
+		c->wanted = false;
 }
 
 static void slice_free(struct proxy_state *s, struct slice *l)
@@ -85,7 +100,8 @@ static void service_free(struct proxy_state *s, struct service *svc)
 {
 	LIST_EACH(&svc->slices, l, struct slice, link)
 		slice_free(s, l);
-	claims_drop(s, svc);
+	claims_unwant(svc);
+	(void)claims_drop(s, svc);
 	list_remove(&svc->marked);
 	(void)map_remove(&s->services, span_of(svc->key));
 	proxy_plan_done(&svc->plan);
@@ -181,9 +197,12 @@ static bool claim(void *arg, const struct sys_addr *a, uint8_t protocol, uint16_
 		s->planning->lost = true;
 		return false;
 	}
-	if (c)
+	if (c) {
+		c->wanted = true;
 		return true;
+	}
 	c = mem_new(struct claim);
+	c->wanted = true;
 	memcpy(c->key, key, sizeof(key));
 	c->len = (uint8_t)(len + 3);
 	c->owner = s->planning;
@@ -198,11 +217,12 @@ static void plan(struct proxy_state *s, struct service *svc, struct proxy_plan *
 	const struct proxy_view view = { .ranges = s->p.ranges, .n_ranges = s->p.n_ranges, .claim = claim, .arg = s };
 	const struct proxy_slice **slices = NULL;
 	size_t n = 0, cap = 0;
-	s->freed |= svc->claims != NULL;
-	claims_drop(s, svc);
 	svc->lost = false;
-	if (!svc->columns)
+	claims_unwant(svc);
+	if (!svc->columns) {
+		s->freed |= claims_drop(s, svc);
 		return;
+	}
 	LIST_EACH(&svc->slices, l, struct slice, link) {
 		MEM_GROW(slices, n, cap);
 		slices[n++] = l->columns;
@@ -210,6 +230,8 @@ static void plan(struct proxy_state *s, struct service *svc, struct proxy_plan *
 	s->planning = svc;
 	proxy_plan_make(svc->columns, slices, n, &view, &svc->plan, out);
 	s->planning = NULL;
+	/* What is claimed again was never free: who lost it is not asked anew, or two that want one address would ask for ever. */
+	s->freed |= claims_drop(s, svc);
 	free(slices);
 	if (out->cut)
 		log_warn("a service has more endpoints than are used", kv_str("service", svc->key), kv_u64("used", PROXY_SLOTS_MAX));

@@ -298,6 +298,32 @@ def test_external_addresses(cluster, pods):
     w.ip("route", "del", "192.0.2.0/24")
 
 
+def test_two_that_want_one_address(cluster, pods):
+    """Who has lost an address and has another one is not planned again and again: the proxy rests."""
+    one = cluster.hosts[0]
+    a, _, c = pods
+    w = cluster.world
+    w.ip("route", "add", "192.0.2.0/24", "via", one.address)
+    cluster.service("first", [a], externalIPs=["192.0.2.17"])
+    cluster.service("second", [c], externalIPs=["192.0.2.17", "192.0.2.18"])
+    cluster.slice("first", [a, c])
+    cluster.settle()
+    before = [ticks(h) for h in cluster.hosts]
+    time.sleep(1)
+    assert max(ticks(h) - b for h, b in zip(cluster.hosts, before)) <= 10  # of 100
+    assert {ask(w.path, "192.0.2.17", 80)[0] for _ in range(20)} == {"a", "c"} and ask(w.path, "192.0.2.18", 80)[0] == "c"
+    # It gets what the first gives up while it lives.
+    cluster.service("first", [a], externalIPs=["192.0.2.19"])
+    assert until(lambda: {ask(w.path, "192.0.2.17", 80)[0] for _ in range(10)} == {"c"})
+    cluster.forget("first", "second")
+    w.ip("route", "del", "192.0.2.0/24")
+
+
+def ticks(h):
+    """Of the processor, that a machine's proxy has used."""
+    return sum(int(n) for n in pathlib.Path(f"/proc/{h.proxy.pid}/stat").read_text().rsplit(") ", 1)[1].split()[11:13])
+
+
 def test_health_of_a_local_service(cluster, pods):
     one, two = cluster.hosts
     a = pods[0]
