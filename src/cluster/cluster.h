@@ -15,7 +15,7 @@
  *     D/log/PART.log          10 MB each and one older, PART.log.1
  *     RUN/{docker,api}.sock
  *     RUN/state.json          how it is; replaced when something changes, never at rest
- *     RUN/server.lock         held by the supervisor, with its number in it
+ *     RUN/server.lock         held by the supervisor, with its number in it, or by reset; root's alone
  *
  * The supervisor opens every listening socket and passes it on, so that a client that comes while a part restarts waits
  * instead of being refused. A part that ends is started again: at once, then after 0.5 s, doubling to 30 s; a minute of life

@@ -2,63 +2,15 @@
 #include "cluster/private.h"
 
 #include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
-#define STOP_MS 120000
 #define TAIL_BYTES (64 << 10)
 
 #define DATA_DIR_OPTION(dir) \
 	{ "data-dir", 0, CLUSTER_OPTION_TEXT, dir, "folder of everything (default $KNARR_DATA_DIR or /var/lib/knarr)" }
 
 /* ---- down */
-
-/* The process that holds the lock, as a descriptor; -1: nobody does. */
-static int supervisor_open(const struct cluster_layout *l, struct err *err)
-{
-	char text[24];
-	int64_t pid;
-	auto_fd int fd = open(l->lock.ptr, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0 || flock(fd, LOCK_SH | LOCK_NB) == 0) {
-		(void)err_set(err, ERR_NOT_FOUND, "no cluster runs in %s", l->data.ptr);
-		return -1;
-	}
-	ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
-	if (n <= 1 || !span_to_i64(span_make(text, (size_t)n - 1), &pid) || pid < 2) {
-		(void)err_set(err, ERR_CORRUPT, "%s does not say which process it is", l->lock.ptr);
-		return -1;
-	}
-	int process = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0);
-	if (process < 0)
-		(void)err_sys(err, "process %lld", (long long)pid);
-	/* The number is the holder's as long as the lock is held; it was before, and is still. */
-	if (process >= 0 && flock(fd, LOCK_SH | LOCK_NB) == 0) {
-		close(process);
-		(void)err_set(err, ERR_NOT_FOUND, "no cluster runs in %s", l->data.ptr);
-		return -1;
-	}
-	return process;
-}
-
-int cluster_stop(const struct cluster_layout *l, bool keep, struct err *err)
-{
-	auto_err struct err why = ERR_INIT;
-	auto_fd int process = supervisor_open(l, &why);
-	if (process < 0)
-		return err_move(err, &why);
-	if (syscall(SYS_pidfd_send_signal, process, keep ? SIGTERM : SIGUSR1, NULL, 0) < 0 && errno != ESRCH)
-		return err_sys(err, "stopping the supervisor");
-	struct pollfd p = { .fd = process, .events = POLLIN };
-	int n;
-	do
-		n = poll(&p, 1, STOP_MS);
-	while (n < 0 && errno == EINTR);
-	return n == 1 ? 0 : err_set(err, ERR_TIMEOUT, "the supervisor does not stop; its log is %s/server.log", l->log.ptr);
-}
 
 int cluster_down_main(int argc, char **argv)
 {

@@ -163,5 +163,11 @@ bool cluster_mount_point(struct span line, struct buf *out);
 
 /* The last lines of a part's log, each indented by two blanks. */
 void cluster_log_tail(const struct cluster_layout *l, const char *part, unsigned lines, struct buf *out);
+
+/* ---- lock.c */
+
+/* The right to change the cluster, as a descriptor of RUN/server.lock: until it is closed nobody else has it. RUN must be there. Waits
+ * half a second for others. IN_USE: a supervisor runs. */
+int cluster_lock_take(const struct cluster_layout *l, int *out_fd, struct err *err);
 /* Ends the supervisor; waits until it is gone. 0; NOT_FOUND: none runs. */
 int cluster_stop(const struct cluster_layout *l, bool keep, struct err *err);

@@ -13,7 +13,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
@@ -123,18 +122,12 @@ void server_step(struct server *s, const char *name, const char *fmt, ...)
 
 static int lock_take(struct server *s, struct err *err)
 {
+	int rc = cluster_lock_take(&s->l, &s->lock, err);
 	char pid[24];
-	s->lock = open(s->l.lock.ptr, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-	if (s->lock < 0)
-		return err_sys(err, "%s", s->l.lock.ptr);
-	if (flock(s->lock, LOCK_EX | LOCK_NB) < 0) {
-		ssize_t n = read(s->lock, pid, sizeof(pid) - 1);
-		return err_set(err, ERR_IN_USE, "this cluster runs already (process %.*s)", n > 0 ? (int)n - 1 : 1, n > 0 ? pid : "?");
-	}
 	int len = snprintf(pid, sizeof(pid), "%d\n", getpid());
-	if (ftruncate(s->lock, 0) < 0 || pwrite(s->lock, pid, (size_t)len, 0) != len)
+	if (rc == 0 && pwrite(s->lock, pid, (size_t)len, 0) != len)
 		return err_sys(err, "%s", s->l.lock.ptr);
-	return 0;
+	return rc;
 }
 
 /* Parts of a supervisor that was killed: the kernel kills them with it, this makes sure, and waits until they hold nothing. */

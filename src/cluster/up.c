@@ -289,7 +289,8 @@ static bool follow(struct up *u)
 	u->stale_ticks = v.start_ticks;
 	int fd = v.pid > 0 ? sys_process_open((pid_t)v.pid, (uint64_t)v.start_ticks) : -1;
 	cluster_view_done(&v);
-	u->following = fd >= 0 && loop_child_open(&u->former, u->loop, "supervisor", (pid_t)u->stale_pid, fd, on_former_ended, NULL) == 0;
+	u->following = fd >= 0 &&
+		       loop_child_open(&u->former, u->loop, "supervisor", (pid_t)u->stale_pid, fd, on_former_ended, NULL) == 0;
 	return u->following;
 }
 
