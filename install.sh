@@ -57,8 +57,11 @@ if [ $systemd = 1 ]; then
 	systemctl daemon-reload
 	systemctl enable --quiet knarr.service || die "systemctl enable knarr.service failed"
 fi
-if "$prefix/bin/knarr" status >/dev/null 2>&1; then # an upgrade: the new programs take over, containers go on
-	"$prefix/bin/knarr" down --keep
+# 0: runs well, 1: runs, and is not well (which may be why one upgrades), 3: does not run.
+state=0
+"$prefix/bin/knarr" status >/dev/null 2>&1 || state=$?
+if [ $state != 3 ]; then # an upgrade: the new programs take over, containers go on
+	"$prefix/bin/knarr" down --keep || die "the cluster that runs could not be stopped; knarr logs server says more"
 fi
 "$prefix/bin/knarr" up || die "the cluster did not start; what is above says why"
 

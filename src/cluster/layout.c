@@ -93,6 +93,18 @@ const char *cluster_layout_path(const struct cluster_layout *l, struct arena *a,
 	return arena_printf(a, "%s/%s", l->data.ptr, name).ptr;
 }
 
+bool cluster_layout_systemd(const struct cluster_layout *l)
+{
+	static const char *const places[] = { "/etc/systemd/system/knarr.service", "/usr/local/lib/systemd/system/knarr.service",
+					      "/usr/lib/systemd/system/knarr.service" };
+	if (!l->is_default || access("/run/systemd/system", F_OK) < 0)
+		return false;
+	for (size_t i = 0; i < ARRAY_LEN(places); i++)
+		if (access(places[i], F_OK) == 0)
+			return true;
+	return false;
+}
+
 static const char *const further[] = { "manifests", "cni/net.d", "cni/bin" };
 
 /* Parts that gave up root pass through D and RUN, and see nothing of what is in them. */

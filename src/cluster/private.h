@@ -24,6 +24,8 @@ int cluster_layout_make(const struct cluster_layout *l, struct err *err);
 /* Links the plugin of the pod network to where the engine looks for it. */
 int cluster_layout_plugin(const struct cluster_layout *l, struct err *err);
 const char *cluster_layout_path(const struct cluster_layout *l, struct arena *a, const char *name); /* DATA/name */
+/* systemd runs here and has knarr.service: the default cluster is started and stopped by it. */
+bool cluster_layout_systemd(const struct cluster_layout *l);
 
 /* ---- options.c: command lines of the applets */
 
@@ -166,8 +168,8 @@ void cluster_log_tail(const struct cluster_layout *l, const char *part, unsigned
 
 /* ---- lock.c */
 
-/* The right to change the cluster, as a descriptor of RUN/server.lock: until it is closed nobody else has it. RUN must be there. Waits
- * half a second for others. IN_USE: a supervisor runs. */
+/* The right to change the cluster, as a descriptor of RUN/server.lock: until it is closed nobody else has it. RUN must be there.
+ * Waits half a second for others. IN_USE: a supervisor runs. */
 int cluster_lock_take(const struct cluster_layout *l, int *out_fd, struct err *err);
 /* Ends the supervisor; waits until it is gone. 0; NOT_FOUND: none runs. */
 int cluster_stop(const struct cluster_layout *l, bool keep, struct err *err);

@@ -1,11 +1,12 @@
 /* `knarr reset`: takes away everything that Knarr made, and nothing else.
  *
- *     stop the supervisor, containers stay      (it may have been killed before: then there is nothing to stop)
+ *     systemd starts it no more; stop the supervisor, containers stay; take its lock: from here on nobody else starts one
+ *                                               (it may have been killed before: then there is nothing to stop)
  *     an engine by itself, for this alone       removes every container: mounts, control groups, namespaces, addresses go as they
  *                                               came
  *     networks of the engine, then the cable and the cluster's network namespace
  *     what is in the control groups of the ID ends; then the pods' interfaces, tables and routes, and forwarding as it was
- *     mounts below D and RUN that are left, those groups, files by their names
+ *     mounts below D and RUN that are left, those groups, files by their names, the lock last
  *
  * Of D only what Knarr is known to make is removed; config.yaml and what others put there stay, and D itself is removed when it is
  * empty. A step that fails is told, and those behind it are done nevertheless. */
@@ -26,8 +27,13 @@
 #include "sys/sys.h"
 
 #define ASK_MS 60000
+#define ENGINE_END_MS 10000
+#define SYSTEMD_MS 150000 /* TimeoutStopSec and some more */
 #define LIST_MAX (16 << 20)
 #define MOUNTS_MAX 65536
+#define POD_LOGS "/var/log/pods" /* of the default cluster: rows.c */
+#define DOCKER_SOCK "/run/docker.sock"
+#define TMPFILES "/etc/tmpfiles.d/knarr.conf"
 
 /* What the parts make in D. */
 static const char *const made[] = { "admin.kubeconfig", "builder", "cluster.json", "cni", "containers", "cri", "engine-id",
@@ -38,6 +44,8 @@ static const char *const made[] = { "admin.kubeconfig", "builder", "cluster.json
 struct resetting {
 	struct cluster_layout l;
 	struct cluster_settings s;
+	int lock;
+	bool containers_left; /* some may run on: their files stay */
 	unsigned failures;
 };
 
@@ -47,18 +55,61 @@ static void failed(struct resetting *r, const char *what, const struct err *err)
 	(void)fprintf(stderr, "knarr reset: %s: %s\n", what, err_msg(err));
 }
 
-/* ---- containers, by an engine of our own */
+/* ---- other programs */
 
 struct tool {
 	struct loop *loop;
-	struct proc engine;
-	bool ended;
+	struct proc proc;
+	struct loop_timer deadline;
+	int status;
 };
 
 static void on_ended(struct proc *p, int status, const struct rusage *used)
 {
-	container_of(p, struct tool, engine)->ended = true;
+	struct tool *t = container_of(p, struct tool, proc);
+	t->status = status;
+	loop_timer_stop(&t->deadline);
 }
+
+static void on_deadline(struct loop_timer *timer)
+{
+	proc_signal(&container_of(timer, struct tool, deadline)->proc, SIGKILL);
+}
+
+static int tool_start(struct tool *t, const char *name, const struct proc_wish *w, struct err *err)
+{
+	int rc = loop_new(NULL, &t->loop, err);
+	if (rc < 0)
+		return rc;
+	loop_timer_init(&t->deadline, t->loop, name, on_deadline);
+	return proc_start(&t->proc, t->loop, name, w, on_ended, err);
+}
+
+/* Until it has ended; SIGKILL after most_ms. */
+static void tool_wait(struct tool *t, int64_t most_ms)
+{
+	loop_timer_start(&t->deadline, most_ms);
+	loop_run(t->loop);
+}
+
+/* Otherwise the next start of the machine would make a new cluster, and a supervisor that was killed comes back within 100 ms. */
+static int systemd_disable(struct err *err)
+{
+	static const char *const argv[] = { "systemctl", "disable", "--quiet", "--now", "knarr.service", NULL };
+	const struct proc_wish w = { .path = "/usr/bin/systemctl", .argv = argv, .in = -1, .out = 1, .err = 2 };
+	auto_buf struct buf how = {};
+	struct tool t = {};
+	int rc = tool_start(&t, "systemctl", &w, err);
+	if (rc == 0)
+		tool_wait(&t, SYSTEMD_MS);
+	loop_free(t.loop);
+	if (rc < 0 || t.status == 0)
+		return rc;
+	proc_status_text(&how, t.status);
+	return err_set(err, ERR_UPSTREAM, "systemctl disable --now knarr.service: %s", buf_cstr(&how));
+}
+
+/* ---- containers, by an engine of our own */
 
 static int remove_containers(const struct resetting *r, struct err *err)
 {
@@ -93,9 +144,6 @@ static int engine_run(struct resetting *r, struct err *err)
 	struct part_args args = { .arena = &a };
 	struct tool t = {};
 	auto_buf struct buf log = {};
-	int rc = loop_new(NULL, &t.loop, err);
-	if (rc < 0)
-		return rc;
 	buf_printf(&log, "%s/engine.log", r->l.log.ptr);
 	auto_fd int out = open(buf_cstr(&log), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	auto_fd int sock = http_listen_unix(r->l.docker_sock.ptr, 0600, err);
@@ -106,12 +154,12 @@ static int engine_run(struct resetting *r, struct err *err)
 	const struct proc_wish w = { .path = r->l.program.ptr, .argv = args.v, .fds = &sock, .n_fds = 1, .listen = true, .in = -1,
 		.out = out, .err = out,
 				     .dir = "/", .group = PROC_GROUP_OWN, .death_signal = SIGKILL };
-	rc = sock < 0 ? sock : proc_start(&t.engine, t.loop, "engine", &w, on_ended, err);
+	int rc = sock < 0 ? sock : tool_start(&t, "engine", &w, err);
 	fd_close(&sock); /* the engine's alone: when it ends, so does the wait for its answer */
 	if (rc == 0) {
 		rc = remove_containers(r, err);
-		proc_signal(&t.engine, SIGTERM);
-		loop_run(t.loop);
+		proc_signal(&t.proc, SIGTERM);
+		tool_wait(&t, ENGINE_END_MS);
 	}
 	loop_free(t.loop);
 	(void)unlink(r->l.docker_sock.ptr);
@@ -161,8 +209,11 @@ static void engine_parts(struct resetting *r)
 			return;
 		}
 	}
-	if (containers && engine_run(r, &err) < 0)
+	if (containers && engine_run(r, &err) < 0) {
 		failed(r, "containers", &err);
+		/* What is in the cluster's groups is ended below. systemd's scopes are not among them. */
+		r->containers_left = access("/run/systemd/system", F_OK) == 0;
+	}
 	err_done(&err);
 	if (networks && networks_remove(r, &err) < 0)
 		failed(r, "networks", &err);
@@ -179,22 +230,33 @@ static bool below(struct span path, struct span folder)
 	return span_starts(path, folder) && (path.len == folder.len || path.ptr[folder.len] == '/');
 }
 
+/* As mountinfo has it; D and RUN themselves keep their links. */
+static struct span resolved(struct arena *a, struct span path)
+{
+	auto_free char *real = realpath(path.ptr, NULL);
+	return real ? arena_span(a, span_of(real)) : path;
+}
+
 /* From the last to the first: what was mounted on top goes first. */
 static void unmount_below(struct resetting *r)
 {
 	auto_buf struct buf text = {};
 	auto_arena struct arena a = {};
-	struct span rest, line, *points = NULL;
+	auto_err struct err unread = ERR_INIT;
+	struct span rest, line, *points = NULL, data = resolved(&a, r->l.data), run = resolved(&a, r->l.run);
 	size_t n = 0, cap = 0;
-	if (sys_file_read(AT_FDCWD, "/proc/self/mountinfo", &text, 64 << 20) < 0)
+	if (sys_file_read(AT_FDCWD, "/proc/self/mountinfo", &text, 64 << 20) < 0) {
+		(void)err_sys(&unread, "/proc/self/mountinfo");
+		failed(r, "mounts", &unread);
 		return;
+	}
 	rest = buf_span(&text);
 	while (span_cut(&rest, '\n', &line) && n < MOUNTS_MAX) {
 		auto_buf struct buf point = {};
-		if (!cluster_mount_point(line, &point) || (!below(buf_span(&point), r->l.data) && !below(buf_span(&point), r->l.run)))
+		if (!cluster_mount_point(line, &point) || (!below(buf_span(&point), data) && !below(buf_span(&point), run)))
 			continue;
 		/* A person may keep D on a disk of its own. */
-		if (span_eq(buf_span(&point), r->l.data) || span_eq(buf_span(&point), r->l.run))
+		if (span_eq(buf_span(&point), data) || span_eq(buf_span(&point), run))
 			continue;
 		MEM_GROW(points, n, cap);
 		points[n++] = arena_span(&a, buf_span(&point));
@@ -245,20 +307,51 @@ static bool torn(const char *name)
 	return false;
 }
 
+/* /var/log/pods is shared with whoever else keeps pods: NAMESPACE_NAME_UID is ours when our kubelet has a pod of that UID. */
+static void pod_logs_remove(struct resetting *r)
+{
+	struct dirent *e;
+	DIR *d = opendir(POD_LOGS);
+	while (d && (e = readdir(d))) {
+		auto_buf struct buf pod = {};
+		const char *uid = strrchr(e->d_name, '_');
+		if (!uid || !uid[1])
+			continue;
+		buf_printf(&pod, "%s/kubelet/pods/%s", r->l.data.ptr, uid + 1);
+		if (access(buf_cstr(&pod), F_OK) == 0)
+			remove_name(r, POD_LOGS, e->d_name);
+	}
+	if (d)
+		closedir(d);
+	(void)rmdir(POD_LOGS);
+}
+
+/* What install.sh made for the default cluster's engine, when it is as it made it: both would lead nowhere. */
+static void links_remove(const struct resetting *r)
+{
+	char there[256];
+	auto_buf struct buf line = {}, want = {};
+	ssize_t n = readlink(DOCKER_SOCK, there, sizeof(there));
+	if (n > 0 && span_eq(span_make(there, (size_t)n), r->l.docker_sock))
+		(void)unlink(DOCKER_SOCK);
+	buf_printf(&want, "L " DOCKER_SOCK " - - - - %s\n", r->l.docker_sock.ptr);
+	if (io_read_file(AT_FDCWD, TMPFILES, &line, 4096, NULL) == 0 && span_eq(buf_span(&line), buf_span(&want)))
+		(void)unlink(TMPFILES);
+}
+
 static void files_remove(struct resetting *r)
 {
 	struct dirent *e;
-	DIR *d = opendir(r->l.run.ptr);
-	while (d && (e = readdir(d)))
-		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 && !others(&r->l, e->d_name))
-			remove_name(r, r->l.run.ptr, e->d_name);
-	if (d)
-		closedir(d);
-	(void)rmdir(r->l.run.ptr); /* what is not empty stays, here and below */
-	if (!r->l.is_default)
-		(void)rmdir("/run/knarr");
-	for (size_t i = 0; i < ARRAY_LEN(made); i++)
-		remove_name(r, r->l.data.ptr, made[i]);
+	DIR *d;
+	auto_arena struct arena a = {};
+	bool run_inside = span_eq(r->l.run, span_of(cluster_layout_path(&r->l, &a, "run")));
+	if (r->l.is_default)
+		pod_logs_remove(r);
+	for (size_t i = 0; i < ARRAY_LEN(made); i++) {
+		bool kept = r->containers_left && (strcmp(made[i], "containers") == 0 || strcmp(made[i], "snapshots") == 0);
+		if (!kept && !(run_inside && strcmp(made[i], "run") == 0))
+			remove_name(r, r->l.data.ptr, made[i]);
+	}
 	d = opendir(r->l.data.ptr);
 	while (d && (e = readdir(d)))
 		if (torn(e->d_name))
@@ -268,7 +361,20 @@ static void files_remove(struct resetting *r)
 	if (r->l.is_default) {
 		(void)unlink(r->l.admin.ptr);
 		(void)rmdir("/etc/knarr");
+		links_remove(r);
 	}
+	/* The lock goes last: who starts a supervisor from then on finds nothing, and nothing is taken from under it. */
+	d = opendir(r->l.run.ptr);
+	while (d && (e = readdir(d)))
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 && strcmp(e->d_name, "server.lock") != 0 &&
+		    !others(&r->l, e->d_name))
+			remove_name(r, r->l.run.ptr, e->d_name);
+	if (d)
+		closedir(d);
+	(void)unlink(r->l.lock.ptr);
+	(void)rmdir(r->l.run.ptr); /* what is not empty stays, here and below */
+	if (!r->l.is_default)
+		(void)rmdir("/run/knarr");
 	(void)rmdir(r->l.data.ptr);
 }
 
@@ -295,9 +401,15 @@ static int reset(struct resetting *r)
 		printf("There is nothing of Knarr in %s.\n", r->l.data.ptr);
 		return 0;
 	}
+	/* What runs is not taken apart, and nothing begins to run while it is. */
+	if (cluster_layout_systemd(&r->l) && systemd_disable(&err) < 0)
+		return cluster_fail("reset", &err);
 	if (cluster_stop(&r->l, true, &err) < 0 && err.class != ERR_NOT_FOUND)
-		return cluster_fail("reset", &err); /* what runs is not taken apart */
+		return cluster_fail("reset", &err);
 	err_done(&err);
+	if (io_mkdirs(AT_FDCWD, r->l.run.ptr, 0711, &err) < 0 || cluster_lock_take(&r->l, &r->lock, &err) < 0)
+		return cluster_fail("reset", &err);
+	FAILPOINT("cluster.reset.locked");
 	if (cluster_settings_read(&r->l, false, &r->s, &err) < 0) {
 		/* A config.yaml that is not to be read keeps nobody from leaving. */
 		cluster_settings_done(&r->s);
@@ -332,7 +444,7 @@ static int reset(struct resetting *r)
 int cluster_reset_main(int argc, char **argv)
 {
 	auto_err struct err err = ERR_INIT;
-	struct resetting r = {};
+	struct resetting r = { .lock = -1 };
 	struct span dir = SPAN_EMPTY;
 	bool yes = false;
 	const struct cluster_option options[] = {
@@ -350,6 +462,7 @@ int cluster_reset_main(int argc, char **argv)
 	if (rc == 0 && geteuid() != 0)
 		rc = err_set(&err, ERR_FORBIDDEN, "a cluster is root's: sudo knarr reset");
 	int status = rc < 0 ? cluster_fail("reset", &err) : !yes && !sure(&r.l) ? 1 : reset(&r);
+	fd_close(&r.lock);
 	cluster_settings_done(&r.s);
 	cluster_layout_done(&r.l);
 	return status;

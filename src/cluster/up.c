@@ -213,18 +213,6 @@ static void on_limit(struct loop_timer *t)
 
 /* ---- starting */
 
-static bool systemd_has_us(const struct up *u)
-{
-	static const char *const places[] = { "/etc/systemd/system/knarr.service", "/usr/local/lib/systemd/system/knarr.service",
-					      "/usr/lib/systemd/system/knarr.service" };
-	if (!u->l.is_default || access("/run/systemd/system", F_OK) < 0)
-		return false;
-	for (size_t i = 0; i < ARRAY_LEN(places); i++)
-		if (access(places[i], F_OK) == 0)
-			return true;
-	return false;
-}
-
 static void on_systemctl(struct proc *p, int status, const struct rusage *used)
 {
 	struct up *u = container_of(p, struct up, server);
@@ -239,7 +227,7 @@ static int start(struct up *u, bool host_network, struct err *err)
 	static const char *const systemctl[] = { "systemctl", "start", "knarr.service", NULL };
 	const char *argv[] = { "knarr", "server", "--data-dir", u->l.data.ptr, host_network ? "--host-network" : NULL, NULL };
 	auto_buf struct buf log = {};
-	if (systemd_has_us(u)) {
+	if (cluster_layout_systemd(&u->l)) {
 		const struct proc_wish w = { .path = "/usr/bin/systemctl", .argv = systemctl, .in = -1, .out = 1, .err = 2 };
 		return proc_start(&u->server, u->loop, "systemctl", &w, on_systemctl, err);
 	}
