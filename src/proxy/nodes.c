@@ -1,5 +1,6 @@
-/* Routes to the pods of other nodes, through those nodes' own addresses (host-gw: all nodes on one segment). Ours carry the
- * protocol number below, so that what is stale is found and nobody else's is touched. */
+/* Routes to the pods of other nodes, through those nodes' own addresses (host-gw: all nodes on one segment), and one to
+ * ourselves: the first address of this node's pods, which the plugin gives to none of them, is the host's (decision 0780).
+ * Ours carry the protocol number below, so that what is stale is found and nobody else's is touched. */
 #include <fcntl.h>
 #include <linux/rtnetlink.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #define ROUTE_PROTOCOL PROXY_ROUTE_PROTOCOL
 #define CONFLIST "10-knarr.conflist"
 #define DEFAULT_MTU 1500
+#define LOOPBACK 1 /* the index of lo, in every namespace */
 
 struct node {
 	char *name; /* owned */
@@ -130,8 +132,22 @@ static int on_route(void *arg, const struct sys_route *r)
 	return 0;
 }
 
+/* A local route takes no interface's address, so nothing that looks at those (node addresses, certificates) sees it. */
+static bool own_route(const struct proxy_nodes *n, int v, struct sys_route *out)
+{
+	const struct node *me = map_get(&n->by_name, n->p.name);
+	if (!me || !me->pods[v].addr.family || sys_prefix_size(&me->pods[v]) < 4)
+		return false;
+	*out = (struct sys_route){ .to = { sys_prefix_at(&me->pods[v], 1), (uint8_t)(v == V4 ? 32 : 128) }, .index = LOOPBACK,
+				   .protocol = ROUTE_PROTOCOL, .scope = RT_SCOPE_HOST, .local = true };
+	return true;
+}
+
 static bool wanted(const struct proxy_nodes *n, const struct sys_route *r, int v)
 {
+	struct sys_route own;
+	if (r->local)
+		return own_route(n, v, &own) && r->to.bits == own.to.bits && sys_addr_eq(&r->to.addr, &own.to.addr);
 	MAP_EACH(&n->by_name, e) {
 		const struct node *x = e->value;
 		if (!span_is(n->p.name, x->name) && x->pods[v].addr.family && x->pods[v].bits == r->to.bits &&
@@ -147,11 +163,19 @@ static int routes_apply(struct proxy_nodes *n, int v, struct err *err)
 	struct routes x = { .n = n, .v = v };
 	int rc = sys_route_list(n->route, v == V4 ? AF_INET : AF_INET6, on_route, &x, err);
 	auto_nl_batch struct sys_nl_batch b = { 0 };
+	struct sys_route mine;
+	bool have_mine = false;
 	for (size_t i = 0; rc == 0 && i < x.n_have; i++)
 		if (!wanted(n, &x.have[i], v)) {
 			sys_route_delete_add(&b, &x.have[i]);
 			rc = sys_nl_commit(n->route, &b, gone, "removing the route to a node that is gone", err);
+		} else {
+			have_mine |= x.have[i].local;
 		}
+	if (rc == 0 && !have_mine && own_route(n, v, &mine)) {
+		sys_route_put(&b, &mine);
+		rc = sys_nl_commit(n->route, &b, NULL, "taking the node's own address among its pods", err);
+	}
 	MAP_EACH(&n->by_name, e) {
 		const struct node *node = e->value;
 		bool there = false;
@@ -180,7 +204,7 @@ static int routes_apply(struct proxy_nodes *n, int v, struct err *err)
 static int on_default(void *arg, const struct sys_route *r)
 {
 	int *index = arg;
-	if (r->to.bits == 0 && !*index)
+	if (r->to.bits == 0 && !r->local && !*index)
 		*index = r->index;
 	return 0;
 }

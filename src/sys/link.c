@@ -323,8 +323,9 @@ void sys_neighbour_add(struct sys_nl_batch *b, int index, const struct sys_addr 
 static void route(struct sys_nl_batch *b, uint16_t type, unsigned flags, const struct sys_route *r)
 {
 	uint8_t family = r->to.addr.family ? r->to.addr.family : r->gateway.family;
-	struct rtmsg h = { .rtm_family = family, .rtm_dst_len = r->to.bits, .rtm_table = RT_TABLE_MAIN, .rtm_protocol = r->protocol,
-			   .rtm_scope = r->scope, .rtm_type = RTN_UNICAST, .rtm_flags = r->onlink ? RTNH_F_ONLINK : 0 };
+	struct rtmsg h = { .rtm_family = family, .rtm_dst_len = r->to.bits, .rtm_table = r->local ? RT_TABLE_LOCAL : RT_TABLE_MAIN,
+			   .rtm_protocol = r->protocol, .rtm_scope = r->scope, .rtm_type = r->local ? RTN_LOCAL : RTN_UNICAST,
+			   .rtm_flags = r->onlink ? RTNH_F_ONLINK : 0 };
 	size_t m = sys_nl_begin(b, type, flags, &h, sizeof(h));
 	if (r->to.addr.family)
 		sys_nl_put(b, RTA_DST, sys_prefix_mask(r->to).addr.b, sys_addr_len(&r->to.addr));
@@ -367,11 +368,14 @@ static int on_whole_route(void *arg, const struct nlmsghdr *m)
 		return 0;
 	const struct rtmsg *h = NLMSG_DATA(m);
 	const struct nlattr *a[RTA_PREFSRC + 1];
-	if (h->rtm_table != RT_TABLE_MAIN || h->rtm_type != RTN_UNICAST || (h->rtm_family != AF_INET && h->rtm_family != AF_INET6))
+	bool local = h->rtm_table == RT_TABLE_LOCAL && h->rtm_type == RTN_LOCAL && h->rtm_protocol != RTPROT_KERNEL;
+	if (!local && (h->rtm_table != RT_TABLE_MAIN || h->rtm_type != RTN_UNICAST))
+		return 0;
+	if (h->rtm_family != AF_INET && h->rtm_family != AF_INET6)
 		return 0;
 	sys_nl_attrs((const char *)h + NLMSG_ALIGN(sizeof(*h)), m->nlmsg_len - NLMSG_LENGTH(sizeof(*h)), a, ARRAY_LEN(a));
 	struct sys_route r = { .index = (int)sys_nl_get_u32(a[RTA_OIF]), .protocol = h->rtm_protocol, .scope = h->rtm_scope,
-			       .onlink = (h->rtm_flags & RTNH_F_ONLINK) != 0 };
+			       .onlink = (h->rtm_flags & RTNH_F_ONLINK) != 0, .local = local };
 	r.to.addr.family = h->rtm_family;
 	r.to.bits = h->rtm_dst_len;
 	address_of(a[RTA_DST], h->rtm_family, &r.to.addr);

@@ -57,11 +57,12 @@ struct sys_route {
 	int index;
 	uint8_t protocol, scope;   /* RTPROT_*, RT_SCOPE_* */
 	bool onlink;               /* the gateway is a neighbour whatever the addresses say */
+	bool local;                /* to this host itself, whatever addresses its interfaces have (table local, ip route add local) */
 };
 /* Makes it, or replaces the one to the same destination. */
 void sys_route_put(struct sys_nl_batch *b, const struct sys_route *r);
 void sys_route_delete_add(struct sys_nl_batch *b, const struct sys_route *r);
-/* Whole routes of the main table of one family, unicast only. */
+/* Whole routes of one family: unicast ones of the main table, and local ones that the kernel did not make by itself. */
 int sys_route_list(int sock, int family, int (*fn)(void *arg, const struct sys_route *r), void *arg, struct err *err);
 /* Waits until the interface sends what it is given (operational state up), at most wait_ms. TIMEOUT. */
 int sys_link_ready(int sock, int index, unsigned wait_ms, struct err *err);

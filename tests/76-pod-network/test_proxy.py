@@ -186,6 +186,10 @@ def test_node(cluster, pods):
     assert one.conf["subnets"] == ["10.244.1.0/24", "fd00:244:0:1::/64"] and one.conf["mtu"] == 1500
     assert "10.244.2.0/24 via 198.51.100.2 dev eth0 proto 75" in one.ip("route")
     assert "fd00:244:0:2::/64 via 2001:db8::2 dev eth0 proto 75" in one.ip("-6", "route")
+    # The first address of its pods is the node's own (where the name server listens), on no interface.
+    assert one.ip("route", "show", "table", "local", "proto", "75").split("\n")[0].strip() == "local 10.244.1.1 dev lo scope host"
+    assert one.ip("-6", "route", "show", "table", "local", "proto", "75").startswith("local fd00:244:0:1::1 dev lo ")
+    assert "10.244.1.1" not in one.ip("addr")
     assert "net/ipv4/ip_forward=0" in (one.folder / "proxy/sysctl").read_text()
     assert one.exec("sysctl", "-n", "net.ipv4.ip_forward").stdout.strip() == "1"
     status, body = health(one)
@@ -530,5 +534,6 @@ def test_zz_cleanup(cluster):
         assert not [link for link in two.links() if link.startswith(f"k{two.conf['id']}-")]
         routes = two.ip("route")
         assert "10.244.1.0/24" not in routes and "10.244.99.0/24" in routes and "default" in routes
+        assert "proto 75" not in two.ip("route", "show", "table", "all") and "proto 75" not in two.ip("-6", "route", "show", "table", "all")
         assert two.exec("sysctl", "-n", "net.ipv4.ip_forward").stdout.strip() == "0"
     pod.close()
