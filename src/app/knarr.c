@@ -5,6 +5,7 @@
 #include "base/base.h"
 #include "cluster/cluster.h"
 #include "controllers/controllers.h"
+#include "dns/dns.h"
 #include "kubelet/kubelet.h"
 #include "proxy/proxy.h"
 #include "scheduler/scheduler.h"

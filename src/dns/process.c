@@ -1,0 +1,393 @@
+/* The applet: flags, a client, informers, and what they feed.
+ *
+ *     node ──> address ──> services, endpointslices ──> zone ──┐
+ *                            └ both synced ──> sockets <───────┴── forward <── resolv.conf
+ *                                               └ announce: this node's EndpointSlice of kube-system/kube-dns */
+#include <signal.h>
+#include <sys/stat.h>
+
+#include "dns/about.h"
+#include "dns/announce.h"
+#include "dns/dns.h"
+
+struct process {
+	struct loop *loop;
+	struct client_config config;
+	struct client *client;
+	struct client_informer *node_inf, *services_inf, *slices_inf;
+	struct dns_zone *zone;
+	struct dns_forward *forward;
+	struct dns_serve *serve;
+	struct dns_about *about;
+	struct dns_announce *announce; /* NULL: no node's */
+	struct loop_ending ending;
+	struct loop_task leaving, beginning;
+	struct sys_addr address; /* where questions come in; family 0: not known yet */
+	bool stopping;
+	int status;
+	/* flags */
+	const char *kubeconfig, *master, *data_dir, *hostname, *zone_name, *upstream;
+	struct sys_addr wanted_address;
+	char health_address[SYS_ADDR_TEXT];
+	uint16_t port, health_port, metrics_port;
+	bool help;
+};
+
+enum flag_kind { FLAG_TEXT, FLAG_ADDRESS, FLAG_PORT, FLAG_HEALTH, FLAG_LEVEL };
+#define AT(member) offsetof(struct process, member)
+static const struct flag {
+	const char *name;
+	enum flag_kind kind;
+	size_t at;
+	const char *help;
+} flags[] = {
+	{ "kubeconfig", FLAG_TEXT, AT(kubeconfig), "how the API server is reached" },
+	{ "master", FLAG_TEXT, AT(master), "address of the API server, in place of the kubeconfig's" },
+	{ "data-dir", FLAG_TEXT, AT(data_dir), "(default /var/lib/knarr)" },
+	{ "hostname-override", FLAG_TEXT, AT(hostname), "this node's name: its EndpointSlice of kube-system/kube-dns is kept" },
+	{ "address", FLAG_ADDRESS, AT(wanted_address), "where questions come in; it need not be there yet (default: the "
+						      "first of the node's pods, 127.0.0.1 without a node)" },
+	{ "port", FLAG_PORT, AT(port), "of UDP and TCP (default 53)" },
+	{ "metrics-port", FLAG_PORT, AT(metrics_port), "of /metrics at that address (default 9153; 0: none)" },
+	{ "healthz-bind-address", FLAG_HEALTH, 0, "of /healthz, /readyz and /metrics (default 127.0.0.1:10054; \"\": none)" },
+	{ "zone", FLAG_TEXT, AT(zone_name), "the cluster's (default cluster.local)" },
+	{ "upstream", FLAG_TEXT, AT(upstream), "file with the servers of other names (default /etc/resolv.conf)" },
+	{ "v", FLAG_LEVEL, 0, "4 and more: debug" },
+};
+
+/* "a.b.c.d:port", "[v6]:port"; "" is none. */
+static bool health_set(struct process *p, struct span v)
+{
+	struct sys_addr a;
+	uint64_t port;
+	ptrdiff_t colon = span_rchr(v, ':');
+	p->health_address[0] = 0;
+	if (!v.len)
+		return true;
+	if (colon < 0 || !span_to_u64(span_from(v, (size_t)colon + 1), &port) || !port || port > 65535)
+		return false;
+	struct span host = span_sub(v, 0, (size_t)colon);
+	if (host.len > 2 && host.ptr[0] == '[' && host.ptr[host.len - 1] == ']')
+		host = span_sub(host, 1, host.len - 1);
+	if (!sys_addr_parse(host, &a))
+		return false;
+	(void)sys_addr_text(&a, p->health_address);
+	p->health_port = (uint16_t)port;
+	return true;
+}
+
+static int set_flag(struct process *p, const struct flag *f, const char *value, struct err *err)
+{
+	char *place = (char *)p + f->at;
+	uint64_t number;
+	bool fits = true;
+	switch (f->kind) {
+	case FLAG_TEXT: *(const char **)(void *)place = value; break;
+	case FLAG_ADDRESS: fits = sys_addr_parse(span_of(value), (struct sys_addr *)(void *)place); break;
+	case FLAG_PORT:
+		fits = span_to_u64(span_of(value), &number) && number < 65536 && (number > 0 || f->at != AT(port));
+		*(uint16_t *)(void *)place = fits ? (uint16_t)number : 0;
+		break;
+	case FLAG_HEALTH: fits = health_set(p, span_of(value)); break;
+	case FLAG_LEVEL:
+		fits = span_to_u64(span_of(value), &number);
+		if (fits)
+			log_open(2, number >= 4 ? LOG_DEBUG : LOG_INFO, "dns");
+		break;
+	}
+	return fits ? 0 : err_set(err, ERR_USAGE, "invalid argument \"%s\" for \"--%s\" flag", value, f->name);
+}
+
+static int parse(struct process *p, int argc, char **argv, struct err *err)
+{
+	for (int i = 0; i < argc; i++) {
+		struct span arg = span_of(argv[i]), name, value;
+		const struct flag *f = NULL;
+		if (span_is(arg, "--help") || span_is(arg, "-h")) {
+			p->help = true;
+			return 0;
+		}
+		size_t dashes = span_starts(arg, SPAN("--")) ? 2 : span_starts(arg, SPAN("-v")) ? 1 : 0;
+		if (!dashes)
+			return err_set(err, ERR_USAGE, "unexpected argument: %s", argv[i]);
+		bool has_value = span_split(span_from(arg, dashes), '=', &name, &value);
+		for (size_t k = 0; k < ARRAY_LEN(flags); k++)
+			if (span_is(name, flags[k].name))
+				f = &flags[k];
+		if (!f)
+			return err_set(err, ERR_USAGE, "unknown flag: --%.*s", SPAN_ARG(name));
+		if (!has_value && ++i == argc)
+			return err_set(err, ERR_USAGE, "flag needs an argument: --%s", f->name);
+		int rc = set_flag(p, f, has_value ? value.ptr : argv[i], err);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+/* ---- leaving */
+
+static void leave(struct process *p)
+{
+	client_informer_free(p->node_inf);
+	client_informer_free(p->services_inf);
+	client_informer_free(p->slices_inf);
+	p->node_inf = p->services_inf = p->slices_inf = NULL;
+	loop_task_cancel(&p->beginning);
+	dns_announce_free(p->announce);
+	p->announce = NULL;
+	dns_about_stop(p->about);
+	dns_serve_stop(p->serve);
+	dns_forward_stop(p->forward);
+	loop_ending_close(&p->ending);
+	client_free(p->client);
+	p->client = NULL;
+}
+
+static void on_leaving(struct loop_task *t)
+{
+	leave(container_of(t, struct process, leaving));
+}
+
+static void stop(struct process *p, int status)
+{
+	if (p->stopping)
+		return;
+	p->stopping = true;
+	p->status = status;
+	loop_defer(p->loop, &p->leaving);
+}
+
+static void on_ending(struct loop_ending *e, int signum)
+{
+	stop(container_of(e, struct process, ending), 0);
+}
+
+/* ---- services and slices */
+
+static void on_service(struct client_informer *inf, struct client_item *it, const struct json *o, void *arg)
+{
+	struct process *p = arg;
+	dns_zone_service(p->zone, it->key, dns_service_read(o));
+}
+
+static void on_service_changed(struct client_informer *inf, struct client_item *it, struct bytes *old, const struct json *o,
+			       void *arg)
+{
+	on_service(inf, it, o, arg);
+}
+
+static void on_service_gone(struct client_informer *inf, struct client_item *it, void *arg)
+{
+	struct process *p = arg;
+	dns_zone_service(p->zone, it->key, NULL);
+}
+
+static void on_slice(struct client_informer *inf, struct client_item *it, const struct json *o, void *arg)
+{
+	struct process *p = arg;
+	struct span service = json_span(json_path(o, "metadata", "labels", "kubernetes.io/service-name", NULL));
+	auto_buf struct buf key = { 0 };
+	buf_printf(&key, "%.*s/%.*s", SPAN_ARG(it->ns), SPAN_ARG(service));
+	dns_zone_slice(p->zone, buf_span(&key), it->key, service.len ? dns_slice_read(o) : NULL);
+	dns_announce_seen(p->announce, it->key, o);
+}
+
+static void on_slice_changed(struct client_informer *inf, struct client_item *it, struct bytes *old, const struct json *o,
+			     void *arg)
+{
+	on_slice(inf, it, o, arg);
+}
+
+static void on_slice_gone(struct client_informer *inf, struct client_item *it, void *arg)
+{
+	struct process *p = arg;
+	dns_zone_slice(p->zone, SPAN_EMPTY, it->key, NULL);
+	dns_announce_seen(p->announce, it->key, NULL);
+}
+
+static void on_broken(struct client_informer *inf, const struct err *why, void *arg)
+{
+	log_warn("the API server cannot be followed; names are answered as they were", kv_err(why));
+}
+
+static void on_right(void *arg)
+{
+	struct process *p = arg;
+	dns_about_ready(p->about);
+	notify_ready();
+}
+
+/* All names are known. The question that looks for a loop goes out when its way back is open. */
+static void on_beginning(struct loop_task *t)
+{
+	struct process *p = container_of(t, struct process, beginning);
+	auto_err struct err err = ERR_INIT;
+	char text[SYS_ADDR_TEXT];
+	const struct dns_forward_params fp = { .loop = p->loop, .resolv_conf = p->upstream, .own = p->address, .own_port = p->port };
+	int rc = dns_forward_new(&fp, &p->forward, &err);
+	const struct dns_serve_params sp = { .loop = p->loop, .zone = p->zone, .forward = p->forward, .address = p->address,
+					     .port = p->port };
+	if (rc == 0)
+		rc = dns_serve_new(&sp, &p->serve, &err);
+	if (rc == 0)
+		rc = dns_about_begin(p->about, p->serve, p->forward, &p->address, p->metrics_port, &err);
+	if (rc < 0) {
+		log_error("names cannot be answered", kv_err(&err));
+		stop(p, 1);
+		return;
+	}
+	log_info("names are answered", kv_str("address", sys_addr_text(&p->address, text)), kv_u64("port", p->port),
+		 kv_str("zone", p->zone_name));
+	if (p->announce)
+		dns_announce_begin(p->announce);
+	else
+		on_right(p);
+}
+
+static void on_synced(struct client_informer *inf, void *arg)
+{
+	struct process *p = arg;
+	if (client_informer_synced(p->services_inf) && client_informer_synced(p->slices_inf) && !p->serve && !p->stopping &&
+	    !loop_task_waiting(&p->beginning))
+		loop_defer(p->loop, &p->beginning);
+}
+
+static int follow(struct process *p, struct err *err)
+{
+	int rc = dns_zone_new(span_of(p->zone_name), &p->address, &p->zone, err);
+	if (rc < 0)
+		return rc;
+	p->services_inf = client_informer_new(&(struct client_informer_params){
+		.client = p->client, .kind = CLIENT_KIND("", "v1", "services", true), .no_bytes = true, .added = on_service,
+		.changed = on_service_changed, .removed = on_service_gone, .synced = on_synced, .broken = on_broken, .arg = p });
+	p->slices_inf = client_informer_new(&(struct client_informer_params){
+		.client = p->client, .kind = CLIENT_KIND("discovery.k8s.io", "v1", "endpointslices", true), .no_bytes = true,
+		.added = on_slice, .changed = on_slice_changed, .removed = on_slice_gone, .synced = on_synced, .broken = on_broken,
+		.arg = p });
+	return 0;
+}
+
+/* ---- the node */
+
+/* The CNI plugin gives the first address of the range to no pod, and the proxy makes it the node's own. */
+static bool node_address(const struct process *p, const struct json *node, struct sys_addr *out)
+{
+	const struct json *spec = json_getl(node, "spec"), *ranges = json_getl(spec, "podCIDRs");
+	struct sys_prefix range;
+	*out = p->wanted_address;
+	if (out->family)
+		return true;
+	struct span text = json_span(json_getl(spec, "podCIDR"));
+	if (json_is(ranges, JSON_ARRAY) && ranges->n)
+		text = json_span(&ranges->items[0]);
+	if (!sys_prefix_parse(text, &range) || sys_prefix_size(&range) < 4)
+		return false;
+	*out = sys_prefix_at(&range, 1);
+	return true;
+}
+
+static void on_node(struct client_informer *inf, struct client_item *it, const struct json *o, void *arg)
+{
+	struct process *p = arg;
+	auto_err struct err err = ERR_INIT;
+	struct sys_addr address;
+	if (p->stopping || !node_address(p, o, &address))
+		return; /* its range is still to come */
+	if (p->address.family) {
+		if (!sys_addr_eq(&address, &p->address)) {
+			log_info("the node has another range of pods: starting anew");
+			stop(p, 1);
+		}
+		return;
+	}
+	p->address = address;
+	p->announce = dns_announce_new(&(struct dns_announce_params){ .client = p->client, .node = it->name, .uid = it->uid,
+								      .address = address, .port = p->port,
+								      .metrics_port = p->metrics_port, .right = on_right, .arg = p });
+	if (follow(p, &err) < 0) {
+		log_error("names cannot be followed", kv_err(&err));
+		stop(p, 1);
+	}
+}
+
+static void on_node_changed(struct client_informer *inf, struct client_item *it, struct bytes *old, const struct json *o, void *arg)
+{
+	on_node(inf, it, o, arg);
+}
+
+/* One that comes again is another, and may have another range. */
+static void on_node_gone(struct client_informer *inf, struct client_item *it, void *arg)
+{
+	log_info("the node is gone: starting anew");
+	stop(arg, 1);
+}
+
+/* ---- */
+
+static int start(struct process *p, struct err *err)
+{
+	const struct client_source source = { .kubeconfig = p->kubeconfig, .server = p->master };
+	const struct dns_about_params ap = { .loop = p->loop, .health_address = p->health_address, .health_port = p->health_port };
+	auto_buf struct buf selector = { 0 };
+	struct stat st;
+	loop_task_init(&p->leaving, on_leaving);
+	loop_task_init(&p->beginning, on_beginning);
+	if (stat(p->data_dir, &st) < 0)
+		return err_sys(err, "looking for the data directory %s", p->data_dir);
+	int rc = client_config_load(&source, &p->config, err);
+	if (rc == 0)
+		rc = client_new(&(struct client_params){ .loop = p->loop, .config = &p->config, .user_agent = "knarr-dns" }, &p->client,
+				err);
+	if (rc == 0)
+		rc = dns_about_new(&ap, &p->about, err);
+	if (rc == 0)
+		rc = loop_ending_open(&p->ending, p->loop, on_ending, err);
+	if (rc < 0)
+		return rc;
+	if (!p->hostname) {
+		p->address = p->wanted_address;
+		if (!p->address.family)
+			p->address = (struct sys_addr){ AF_INET, { 127, 0, 0, 1 } };
+		return follow(p, err);
+	}
+	buf_printf(&selector, "metadata.name=%s", p->hostname);
+	p->node_inf = client_informer_new(&(struct client_informer_params){
+		.client = p->client, .kind = CLIENT_KIND("", "v1", "nodes", false), .field_selector = buf_span(&selector), .no_bytes = true,
+		.added = on_node, .changed = on_node_changed, .removed = on_node_gone, .broken = on_broken, .arg = p });
+	return 0;
+}
+
+int dns_main(int argc, char **argv)
+{
+	auto_err struct err err = ERR_INIT;
+	struct process p = { .data_dir = "/var/lib/knarr", .zone_name = "cluster.local", .upstream = "/etc/resolv.conf", .port = 53,
+			     .metrics_port = 9153, .health_address = "127.0.0.1", .health_port = 10054 };
+	log_open(2, LOG_INFO, "dns");
+	int rc = parse(&p, argc - 1, argv + 1, &err);
+	if (rc == 0 && p.help) {
+		printf("Usage: knarr dns [flags]\n\nAnswers for the names of services and pods, and asks others about the rest.\n\n"
+		       "Flags:\n");
+		for (size_t i = 0; i < ARRAY_LEN(flags); i++)
+			printf("      --%-40s %s\n", flags[i].name, flags[i].help);
+		return 0;
+	}
+	(void)signal(SIGPIPE, SIG_IGN);
+	if (rc == 0)
+		rc = loop_new(NULL, &p.loop, &err);
+	if (rc == 0 && (rc = start(&p, &err)) < 0)
+		leave(&p);
+	if (rc < 0) {
+		(void)fprintf(stderr, "Error: %s\n", err_msg(&err));
+		p.status = 1;
+	}
+	if (p.loop)
+		loop_run(p.loop);
+	dns_about_free(p.about);
+	dns_serve_free(p.serve);
+	dns_forward_free(p.forward);
+	dns_zone_free(p.zone);
+	loop_free(p.loop);
+	client_config_done(&p.config);
+	return p.status;
+}
