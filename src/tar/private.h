@@ -33,3 +33,10 @@ void tar_pax_add(struct buf *out, const char *key, const char *key_rest, struct 
 /* "[-]SECONDS[.FRACTION]"; more than nine digits are cut, toward minus infinity for times before 1970. */
 bool tar_pax_time_read(struct span s, struct timespec *out);
 void tar_pax_time_add(struct buf *out, const char *key, struct timespec t);
+
+/* tar_other.c: bzip2 or xz. UNSUPPORTED without its library. A step takes from *in, gives what it made (at most TAR_PIECE_BYTES)
+ * and says whether it is within a stream; last: *in is all that comes. */
+struct tar_other;
+int tar_other_new(enum tar_format f, struct tar_other **out, struct err *err);
+int tar_other_step(struct tar_other *o, struct span *in, bool last, char *out, size_t *out_n, bool *within, struct err *err);
+void tar_other_free(struct tar_other *o); /* accepts NULL */

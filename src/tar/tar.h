@@ -49,14 +49,15 @@ void tar_fd_source_done(struct tar_fd_source *s);
 
 enum tar_format { TAR_PLAIN, TAR_GZIP, TAR_ZSTD, TAR_BZIP2, TAR_XZ, TAR_FORMAT_COUNT };
 const char *tar_format_name(enum tar_format f); /* "plain", "gzip", ... */
-/* By the first bytes (6 are enough): gzip RFC 1952 section 2.3.1, zstd RFC 8878 section 3.1, else plain. bzip2 and xz
- * are recognised so that they can be refused by name. */
+/* By the first bytes (6 are enough): gzip RFC 1952 section 2.3.1, zstd RFC 8878 section 3.1, bzip2, xz
+ * (its file format 1.1.0 section 2.1.1.1), else plain. */
 enum tar_format tar_format_of(struct span head);
 
 /* A source of plain bytes over one that may be compressed; the format is seen from the first bytes. Several gzip members
  * or zstd frames in a row are one stream; zeros behind the last gzip member are padding (as gzip(1) has it), anything
  * else there is CORRUPT. A stream that ends inside a member is CORRUPT; its checksums are compared. zstd windows are
- * bounded to 128 MB (RFC 8878 section 3.1.1.1.2 lets a decoder refuse more). bzip2 and xz: UNSUPPORTED. limit_bytes
+ * bounded to 128 MB (RFC 8878 section 3.1.1.1.2 lets a decoder refuse more), xz to as much memory. bzip2 and xz are
+ * UNSUPPORTED where libbz2.so.1.0 or liblzma.so.5 cannot be opened. limit_bytes
  * bounds the plain bytes (0 = none): a bomb ends as TOO_LARGE when the limit is passed, not when the disk is full.
  *
  * gzip is inflated by ISA-L when libisal.so.2 can be opened (three times as fast), else by zlib; both give

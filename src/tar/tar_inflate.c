@@ -1,7 +1,7 @@
 /* Plain bytes from a stream that may be compressed.
  *
- * One engine is open at a time: zlib, ISA-L or zstd. All three are driven the same way: `in` is what is left of the last
- * compressed piece, `out` a buffer of ours that is lent to whoever pulls.
+ * One engine is open at a time: zlib, ISA-L, zstd, or one of tar_other.c. All are driven the same way: `in` is what is left of
+ * the last compressed piece, `out` a buffer of ours that is lent to whoever pulls.
  *
  * ISA-L is a shared object that only unpacking needs, so it is opened at first use and never linked: a program
  * that unpacks nothing does not load it, and a machine without it unpacks through zlib. */
@@ -71,7 +71,7 @@ enum tar_format tar_format_of(struct span head)
 	return TAR_PLAIN;
 }
 
-enum engine { UNKNOWN, PLAIN, ZLIB, ISAL, ZSTD };
+enum engine { UNKNOWN, PLAIN, ZLIB, ISAL, ZSTD, OTHER };
 
 struct tar_inflate {
 	struct tar_source source;
@@ -89,6 +89,7 @@ struct tar_inflate {
 	z_stream z;
 	struct inflate_state *isal; /* owned; 90 KB */
 	ZSTD_DStream *zstd;      /* owned */
+	struct tar_other *other; /* owned */
 };
 
 static int cut_off(struct err *err)
@@ -124,8 +125,9 @@ static int refill(struct tar_inflate *i, struct err *err)
 static int engine_open(struct tar_inflate *i, struct err *err)
 {
 	size_t n_head = 0;
+	int rc;
 	while (n_head < sizeof(i->head)) {
-		int rc = refill(i, err);
+		rc = refill(i, err);
 		if (rc < 0)
 			return rc;
 		if (rc == 0)
@@ -163,8 +165,12 @@ static int engine_open(struct tar_inflate *i, struct err *err)
 		i->engine = PLAIN;
 		return 0;
 	default:
-		return err_set(err, ERR_UNSUPPORTED, "compressed stream: %s is not supported (gzip and zstd are)",
-			tar_format_name(i->format));
+		rc = tar_other_new(i->format, &i->other, err);
+		if (rc < 0)
+			return rc;
+		i->out = mem_alloc(TAR_PIECE_BYTES);
+		i->engine = OTHER;
+		return 0;
 	}
 }
 
@@ -243,8 +249,10 @@ static int between_members(struct tar_inflate *i, struct err *err)
 	}
 }
 
-static int step(struct tar_inflate *i, size_t *out_n, struct err *err)
+static int step(struct tar_inflate *i, bool last, size_t *out_n, struct err *err)
 {
+	if (i->engine == OTHER)
+		return tar_other_step(i->other, &i->in, last, i->out, out_n, &i->within, err);
 	return i->engine == ZLIB ? step_zlib(i, out_n, err) : i->engine == ISAL ? step_isal(i, out_n, err)
 										 : step_zstd(i, out_n, err);
 }
@@ -268,7 +276,7 @@ static int inflate_pull(struct tar_source *source, struct span *out_piece, struc
 			return rc;
 		bool more = rc > 0;
 		/* Without input too: the engine may hold output that an earlier, full buffer had no room for. */
-		if ((rc = step(i, &n, err)) < 0)
+		if ((rc = step(i, !more, &n, err)) < 0)
 			return rc;
 		if (!n && !more && i->within)
 			return cut_off(err);
@@ -309,6 +317,7 @@ void tar_inflate_free(struct tar_inflate *i)
 		(void)inflateEnd(&i->z);
 	if (i->zstd)
 		(void)ZSTD_freeDStream(i->zstd);
+	tar_other_free(i->other);
 	free(i->isal);
 	free(i->out);
 	free(i);
