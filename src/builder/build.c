@@ -101,8 +101,8 @@ static void id_set(struct build *w, struct image_digest id)
 	pthread_mutex_unlock(&w->b->mutex);
 }
 
-/* What COPY and mounts read from, and what is mounted is held by nothing else: who removes images asks. One that went between being found
- * and being noted here is missed when its layers are asked for, under the store's lock. */
+/* What COPY and mounts read from, and what is mounted is held by nothing else: who removes images asks. One that went between
+ * being found and being noted here is missed when its layers are asked for, under the store's lock. */
 static void used_add(struct build *w, const struct image_digest *id)
 {
 	struct image_used *u = arena_new(w->a, struct image_used);
@@ -135,6 +135,8 @@ int builder_step(struct build *w, const struct json *cmd,
 		struct err *err),
 	void *arg, struct err *err)
 {
+	/* The parent's configuration has all of the history: kept until the build's end it would grow with the square of the steps. */
+	auto_arena struct arena a = {};
 	struct image_digest id, diff;
 	struct base base;
 	int64_t epoch_ns = w->epoch_s * NS_PER_S;
@@ -148,13 +150,13 @@ int builder_step(struct build *w, const struct json *cmd,
 		id_set(w, id);
 		return builder_say(w, " ---> Using cache\n") < 0 ? gone(err) : 0;
 	}
-	rc = builder_base_load(w->b, &w->id, w->a, &base, err);
+	rc = builder_base_load(w->b, &w->id, &a, &base, err);
 	if (rc < 0)
 		return rc;
 	if (!w->id.text[0])
 		base.platform = w->stage_platform;
 	if (!w->p->no_cache && w->sources.n) {
-		rc = builder_cache_from(w->b, &w->sources, &base, &w->c.doc, cmd, want.epoch_ns, w->a, &id, err);
+		rc = builder_cache_from(w->b, &w->sources, &base, &w->c.doc, cmd, want.epoch_ns, &a, &id, err);
 		if (rc > 0) {
 			id_set(w, id);
 			return builder_say(w, " ---> Using cache\n") < 0 ? gone(err) : 0;
@@ -166,7 +168,7 @@ int builder_step(struct build *w, const struct json *cmd,
 		return rc;
 	const struct base_step s = { .doc = &w->c.doc, .cmd = cmd, .author = w->c.author, .created_ns = builder_now_ns(w),
 		.layer = bytes ? &diff : NULL, .layer_bytes = bytes };
-	rc = builder_base_step(w->b, &base, &s, w->a, &id, err);
+	rc = builder_base_step(w->b, &base, &s, &a, &id, err);
 	if (rc == 0)
 		id_set(w, id);
 	return rc;

@@ -12,6 +12,8 @@ void builder_key(const struct json *doc, const struct json *cmd, uint8_t out[32]
 	tls_sha256(buf_span(&text), out);
 }
 
+#define KNOWN_MAX 10000 /* images whose making is remembered: 2 MB */
+
 /* What a stored image was made of. */
 struct known {
 	uint8_t key[32];                /* all zeros: by no step */
@@ -66,6 +68,10 @@ static bool known_of(struct builder *b, const struct image_digest *id, struct kn
 	if (known_read(b, id, out) < 0)
 		return false; /* its configuration is damaged: no hit, and no reason to fail */
 	pthread_mutex_lock(&b->mutex);
+	if (b->keys.n >= KNOWN_MAX) { /* most are of images that are gone: read again what is needed */
+		map_clear(&b->keys);
+		arena_reset(&b->keys_arena);
+	}
 	if (!map_get(&b->keys, image_digest_span(id)))
 		map_put(&b->keys, arena_span(&b->keys_arena, image_digest_span(id)), arena_copy(&b->keys_arena, out, sizeof(*out)));
 	pthread_mutex_unlock(&b->mutex);

@@ -280,7 +280,7 @@ void builder_config_label(struct config *c, const struct json_member *label, str
 }
 
 /* [ip:[host]:]port[-port][/proto] */
-static int port_add(struct config *c, struct span text, struct err *err)
+static int port_add(struct config *c, struct span text, struct map *there, struct err *err)
 {
 	struct span port, proto, first, last;
 	uint64_t from, to;
@@ -298,23 +298,29 @@ static int port_add(struct config *c, struct span text, struct err *err)
 		*p = (char)tolower((unsigned char)*p);
 	if (strcmp(lower, "tcp") != 0 && strcmp(lower, "udp") != 0 && strcmp(lower, "sctp") != 0)
 		return err_set(err, ERR_INVALID_REQUEST, "Invalid proto: %.*s", SPAN_ARG(proto));
-	for (uint64_t p = from; p <= to; p++)
-		(void)json_set(c->a, member(c, "ExposedPorts", json_object()), arena_printf(c->a, "%" PRIu64 "/%s", p, lower),
-			json_object());
+	struct json *ports = member(c, "ExposedPorts", json_object());
+	for (uint64_t p = from; p <= to; p++) {
+		struct span key = arena_printf(c->a, "%" PRIu64 "/%s", p, lower);
+		if (!map_put(there, key, c)) /* json_set would compare each with all before it */
+			(void)json_add(c->a, ports, key, json_object());
+	}
 	return 0;
 }
 
 static int expose(struct config *c, const struct builder_instruction *in, struct span *out_said, struct err *err)
 {
 	auto_buf struct buf said = {};
+	auto_map struct map there = {};
 	const struct builder_scope scope = builder_config_scope(c);
 	buf_str(&said, "EXPOSE");
+	JSON_EACH_MEMBER(json_getl(&c->doc, "ExposedPorts"), m)
+		(void)map_put(&there, json_key(m), c);
 	for (size_t i = 0; i < in->n_args; i++) {
 		struct span *words;
 		size_t n;
 		int rc = builder_expand_words(in->args[i], &scope, c->a, &words, &n, err);
 		for (size_t k = 0; k < n && rc == 0; k++) {
-			rc = port_add(c, words[k], err);
+			rc = port_add(c, words[k], &there, err);
 			buf_printf(&said, " %.*s", SPAN_ARG(words[k]));
 		}
 		if (rc < 0)

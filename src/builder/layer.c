@@ -167,8 +167,20 @@ static struct timespec clamped(const struct layer *l, struct timespec t)
 	return l->clamp && (t.tv_sec > l->clamp_s || (t.tv_sec == l->clamp_s && t.tv_nsec)) ? (struct timespec){ l->clamp_s, 0 } : t;
 }
 
+/* Whoever unpacks the layer would delete what the rest of the name says. */
+static int whiteout_refuse(struct span path, struct err *err)
+{
+	for (struct span part, rest = path; span_cut(&rest, '/', &part);)
+		if (span_starts(part, SPAN(".wh.")))
+			return err_set(err, ERR_INVALID_REQUEST,
+				"/%.*s: a layer cannot hold a name that begins with .wh.: there it means a deletion", SPAN_ARG(path));
+	return 0;
+}
+
 static int entry_write(struct layer *l, struct tar_entry *e, struct err *err)
 {
+	if (!l->any_name && whiteout_refuse(e->path, err) < 0)
+		return -ERR_INVALID_REQUEST;
 	e->mtime = clamped(l, e->mtime);
 	e->atime.tv_nsec = e->ctime.tv_nsec = UTIME_OMIT;
 	e->uname = e->gname = SPAN_EMPTY;
@@ -438,5 +450,6 @@ int builder_layer_extract(struct layer *l, struct tar_source *from, struct span 
 
 int builder_layer_pass(struct layer *l, struct tar_source *from, struct err *err)
 {
+	l->any_name = true;
 	return archive_take(l, from, SPAN_EMPTY, false, NULL, err);
 }

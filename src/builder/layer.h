@@ -1,5 +1,6 @@
 /* One layer as an archive, written entry by entry over what lies below it. Names are resolved as they would be in the container:
- * through the links of the layers below and of this one, never out of the root. Private. */
+ * through the links of the layers below and of this one, never out of the root. A name that begins with ".wh." is refused: in a
+ * layer it means that something is deleted (OCI image-spec layer.md "Whiteouts"). Private. */
 #pragma once
 
 #include "builder/tree.h"
@@ -13,6 +14,7 @@ struct layer {
 	bool clamp;            /* SOURCE_DATE_EPOCH: no time is later */
 	int64_t clamp_s;
 	struct timespec now;   /* of folders that are made on the way */
+	bool any_name;         /* ".wh.x" is an ordinary name (no layer comes of it), or means what it says (a layer is passed on) */
 	struct builder_stop *stop; /* borrowed; set by who begins it. NULL = never */
 	uint64_t entries;
 	uint64_t bytes;        /* of files taken from archives, holes included */

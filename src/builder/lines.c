@@ -569,7 +569,7 @@ int builder_trigger_parse(struct span text, struct arena *a, struct builder_inst
 	while (line_next(&l, &line))
 		if (left_trim(line).len)
 			return err_set(err, ERR_INVALID_REQUEST, "ONBUILD trigger has more than one instruction");
-	/* An image's list of triggers is anybody's: `docker commit --change` and images from elsewhere were never through builder_check. */
+	/* An image's list of triggers is anybody's: `docker commit --change` and images from elsewhere passed no builder_check. */
 	enum builder_op op = l.items[0].op;
 	if (op == BUILDER_ONBUILD)
 		return err_set(err, ERR_INVALID_REQUEST, "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed");

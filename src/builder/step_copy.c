@@ -432,7 +432,7 @@ static int archive_is(struct source *s, enum tar_format *out, struct err *err)
 	return MIN(rc, 0);
 }
 
-/* A compressed file need not be an archive: then it is copied as it is. */
+/* A compressed file need not be an archive, nor an archive have anything in it: then it is copied as it is. */
 static int holds_archive(struct source *s, bool *out, struct err *err)
 {
 	struct tree_source data;
@@ -444,10 +444,14 @@ static int holds_archive(struct source *s, bool *out, struct err *err)
 		return rc;
 	tar_inflate_new(&data.source, 0, &plain);
 	tar_reader_new(tar_inflate_source(plain), NULL, &r);
-	*out = tar_next(r, &e, NULL) >= 0;
+	auto_err struct err why = ERR_INIT;
+	int more = tar_next(r, &e, &why);
+	*out = more == 1;
 	tar_reader_free(r);
 	tar_inflate_free(plain);
 	builder_tree_source_done(&data);
+	if (more == -ERR_UNSUPPORTED) /* without the format's library nobody can tell what it is */
+		return err ? err_note(&why, "ADD failed: %.*s", SPAN_ARG(s->name)), err_move(err, &why) : more;
 	return 0;
 }
 
@@ -497,10 +501,6 @@ static int item_write(struct build *w, struct layer *l, struct copy *c, struct s
 		int rc = archive_is(s, &f, err);
 		if (rc < 0)
 			return rc;
-		if (f == TAR_BZIP2 || f == TAR_XZ)
-			return err_set(err, ERR_UNSUPPORTED,
-				"ADD failed: %.*s: archives compressed with %s are not unpacked here: use gzip or zstd, or "
-				"COPY it and unpack it with RUN", SPAN_ARG(s->name), tar_format_name(f));
 		if (f != TAR_FORMAT_COUNT && (rc = holds_archive(s, &yes, err)) < 0)
 			return rc;
 		if (yes)

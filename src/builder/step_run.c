@@ -161,6 +161,13 @@ static struct place *place_add(struct build *w, struct step *s, const char *path
 
 static void places_end(struct build *w, struct step *s)
 {
+	if (s->run.stuck) {
+		/* Its container still has them: cache mounts stay taken while this process lives, and the rest goes with the next open. */
+		for (struct place *p = s->places; p; p = p->next)
+			if (p->hold)
+				builder_cache_keep(w->b, p->hold);
+		return;
+	}
 	for (struct place *p = s->places; p; p = p->next) {
 		if (p->hold) {
 			builder_cache_release(w->b, p->hold);
@@ -199,6 +206,7 @@ static int context_unpack(struct build *w, struct tree_node *n, int to, struct e
 	tar_fd_sink_init(&sink, spool);
 	builder_layer_begin(&l, &sink.sink, -1, NULL, builder_now_ns(w));
 	l.stop = w->p->stop;
+	l.any_name = true;
 	int rc = context_write(w, &l, n, err);
 	rc = rc < 0 ? rc : builder_layer_end(&l, err);
 	builder_layer_done(&l);

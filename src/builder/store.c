@@ -20,9 +20,17 @@ struct cache_hold {
 	struct list link;
 	char key[KEY_LEN + 8];
 	bool alone;
+	bool kept;             /* for ever: a step that was killed has not ended */
 	bool making;           /* its folder is not there yet: nobody else gets it before it is */
 	char *data, *fresh;    /* owned: where it is, and where one that is being made is filled */
 };
+
+static void hold_free(struct cache_hold *h)
+{
+	free(h->data);
+	free(h->fresh);
+	free(h);
+}
 
 /* ---- stop ---- */
 
@@ -83,17 +91,27 @@ static void leftover_gone(struct container_call *c, const struct err *err)
 	free(l);
 }
 
-struct snapshot_names {
-	struct arena a;
-	const char *names[64];
-	size_t n;
+struct leftover_name {
+	struct leftover_name *next;
+	const char *name;
 };
+struct snapshot_names {
+	struct arena *a;
+	struct leftover_name *list;
+};
+
+static void name_note(struct arena *a, struct leftover_name **list, const char *name)
+{
+	struct leftover_name *n = arena_new(a, struct leftover_name);
+	*n = (struct leftover_name){ *list, arena_cstr(a, span_of(name)) };
+	*list = n;
+}
 
 static void snapshot_collect(const char *key, const char *parent, void *arg)
 {
 	struct snapshot_names *s = arg;
-	if (s->n < ARRAY_LEN(s->names) && span_starts(span_of(key), SPAN("build-")))
-		s->names[s->n++] = arena_cstr(&s->a, span_of(key));
+	if (span_starts(span_of(key), SPAN("build-")))
+		name_note(s->a, &s->list, key);
 }
 
 /* What a process that died left: mounts, files, containers of steps under way. */
@@ -108,17 +126,11 @@ static int work_sweep(struct builder *b, struct err *err)
 	struct dirent *e;
 	int rc = 0;
 	auto_arena struct arena names = {};
-	struct item {
-		struct item *next;
-		const char *name;
-	} *list = NULL;
+	struct leftover_name *list = NULL;
 	while ((e = readdir(d)))
-		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) {
-			struct item *i = arena_new(&names, struct item);
-			*i = (struct item){ list, arena_cstr(&names, span_of(e->d_name)) };
-			list = i;
-		}
-	for (struct item *i = list; i && rc == 0; i = i->next) {
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+			name_note(&names, &list, e->d_name);
+	for (struct leftover_name *i = list; i && rc == 0; i = i->next) {
 		auto_buf struct buf path = {};
 		buf_printf(&path, "%s/%s", b->work, i->name);
 		if (span_starts(span_of(i->name), SPAN("run-"))) {
@@ -133,11 +145,10 @@ static int work_sweep(struct builder *b, struct err *err)
 		rc = snapshot_tree_remove(dirfd(d), i->name, err);
 	}
 	closedir(d);
-	struct snapshot_names s = {};
+	struct snapshot_names s = { .a = &names };
 	snapshot_each(b->o.snapshots, snapshot_collect, &s);
-	for (size_t i = 0; i < s.n; i++)
-		(void)snapshot_remove(b->o.snapshots, s.names[i], NULL); /* the next open tries again */
-	arena_done(&s.a);
+	for (struct leftover_name *i = s.list; i; i = i->next)
+		(void)snapshot_remove(b->o.snapshots, i->name, NULL); /* the next open tries again */
 	return rc;
 }
 
@@ -171,7 +182,12 @@ void builder_close(struct builder *b)
 {
 	if (!b)
 		return;
-	assert(list_empty(&b->mounts) && list_empty(&b->builds));
+	assert(list_empty(&b->builds));
+	LIST_EACH(&b->mounts, h, struct cache_hold, link) {
+		assert(h->kept);
+		list_remove(&h->link);
+		hold_free(h);
+	}
 	map_done(&b->keys);
 	arena_done(&b->keys_arena);
 	pthread_cond_destroy(&b->changed);
@@ -259,13 +275,6 @@ static int hold_take(struct builder *b, struct cache_hold *h, enum builder_shari
 	return rc;
 }
 
-static void hold_free(struct cache_hold *h)
-{
-	free(h->data);
-	free(h->fresh);
-	free(h);
-}
-
 /* Is its folder there? Else one is begun in work/. */
 static int hold_folder(struct builder *b, struct cache_hold *h, struct span id, struct err *err)
 {
@@ -347,6 +356,13 @@ void builder_cache_release(struct builder *b, struct cache_hold *h)
 	pthread_cond_broadcast(&b->changed);
 	pthread_mutex_unlock(&b->mutex);
 	hold_free(h);
+}
+
+void builder_cache_keep(struct builder *b, struct cache_hold *h)
+{
+	pthread_mutex_lock(&b->mutex);
+	h->kept = true;
+	pthread_mutex_unlock(&b->mutex);
 }
 
 int builder_cache_list(struct builder *b, struct arena *a, struct builder_cache **out, size_t *out_n, struct err *err)

@@ -11,7 +11,7 @@
 
 #define BUILDER_ENTRIES_MAX 1000000 /* names of a context */
 #define BUILDER_LINKS_MAX 40        /* symbolic links on the way to one file */
-#define BUILDER_BYTES_MAX (UINT64_C(1) << 40) /* sizes of an archive's files together, holes included: they are hashed and written */
+#define BUILDER_BYTES_MAX (UINT64_C(1) << 40) /* sizes of an archive's files together, holes too: they are hashed and written */
 
 struct tree_node {
 	struct span path;  /* from the root, no slash at either end; "" = the root */

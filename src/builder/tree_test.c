@@ -399,6 +399,9 @@ static void extracts(void **state)
 		{ { "l>../../../tmp", "l/x:1" }, "to/ to/l>../../../tmp tmp/ tmp/x:1" }, /* inside the root, wherever the link says */
 		{ { "h=/etc/passwd" }, "error" },
 		{ { "l>/real", "l/sub/f:1" }, "to/ to/l>/real real/sub/f:1" },
+		{ { "a:1", ".wh.x:" }, "error" }, /* it would delete to/x */
+		{ { "d/.wh..wh..opq:" }, "error" },
+		{ { ".wh:1", "x.wh.:2" }, "to/ to/.wh:1 to/x.wh.:2" },
 	};
 	auto_buf struct buf path = {};
 	buf_printf(&path, "%s/lower", dir);
@@ -424,6 +427,20 @@ static void extracts(void **state)
 		if (strcmp(buf_cstr(&got), rows[i].want) != 0)
 			fail_msg("row %zu:\n got: %s %s\nwant: %s", i, buf_cstr(&got), err_msg(&err), rows[i].want);
 	}
+	/* A layer that is passed on keeps what its names mean. */
+	auto_buf struct buf in = {}, tar = {}, got = {};
+	struct tar_memory_source source;
+	struct tar_buf_sink sink;
+	struct layer l;
+	archive(&in, (const char *const[]){ "d/", "d/.wh.x:", NULL });
+	tar_memory_source_init(&source, buf_span(&in));
+	tar_buf_sink_init(&sink, &tar);
+	builder_layer_begin(&l, &sink.sink, -1, NULL, 0);
+	OK(builder_layer_pass(&l, &source.source, &err));
+	OK(builder_layer_end(&l, &err));
+	builder_layer_done(&l);
+	print_archive(&got, buf_span(&tar));
+	assert_string_equal(buf_cstr(&got), "d/ d/.wh.x");
 }
 
 static int begin(void **state)

@@ -94,7 +94,7 @@ struct run {
 	/* results */
 	char id[65];
 	int code;
-	bool stuck;                 /* killed, and it has not ended */
+	bool stuck;                 /* killed, and it has not ended: what it was given is still in use */
 };
 /* Creates, says " ---> Running in ID", runs to its end with output said. The container stays: builder_run_layer, then
  * builder_run_remove. */
@@ -110,13 +110,14 @@ void builder_run_forget(struct builder *b, struct run *r);
 /* ---- cache mounts (store.c) ---- */
 
 struct cache_hold;
-/* The folder of a cache mount; waits for one that is locked or being made (CANCELLED when stop is raised). *out_fresh (else NULL): there is
- * none yet; this empty one is given its owner, mode and contents, and becomes *out_path by builder_cache_made. Both live as long as the
- * hold. Released before that, it is as if it had never been. */
+/* The folder of a cache mount; waits for one that is locked or being made (CANCELLED when stop is raised). *out_fresh (else NULL):
+ * there is none yet; this empty one is given its owner, mode and contents, and becomes *out_path by builder_cache_made. Both live
+ * as long as the hold. Released before that, it is as if it had never been. */
 int builder_cache_take(struct builder *b, struct span id, enum builder_sharing sharing, struct builder_stop *stop,
 	struct cache_hold **out, const char **out_path, const char **out_fresh, struct err *err);
 int builder_cache_made(struct builder *b, struct cache_hold *h, struct err *err);
 void builder_cache_release(struct builder *b, struct cache_hold *h);
+void builder_cache_keep(struct builder *b, struct cache_hold *h); /* never released: builder_close forgets it */
 
 /* ---- what comes from elsewhere (fetch.c) ---- */
 

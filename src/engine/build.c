@@ -206,14 +206,14 @@ static int json_param(struct engine_call *c, const char *name, enum json_kind ki
 /* Go's map of strings: null is the empty one, or with may_be_null the missing one. */
 static int strings_check(struct json *v, bool may_be_null, const char *what, struct err *err)
 {
-	static const char *const kinds[] = { [JSON_BOOL] = "bool", [JSON_INT] = "number", [JSON_UINT] = "number", [JSON_DOUBLE] = "number",
-		[JSON_ARRAY] = "array", [JSON_OBJECT] = "object" };
+	static const char *const kinds[] = { [JSON_BOOL] = "bool", [JSON_INT] = "number", [JSON_UINT] = "number",
+		[JSON_DOUBLE] = "number", [JSON_ARRAY] = "array", [JSON_OBJECT] = "object" };
 	JSON_EACH_MEMBER(v, m) {
 		if (m->value.kind == JSON_STRING || (may_be_null && m->value.kind == JSON_NULL))
 			continue;
 		if (m->value.kind != JSON_NULL)
-			return err_set(err, ERR_INVALID_REQUEST, "error reading %s: json: cannot unmarshal %s into Go value of type string", what,
-				kinds[m->value.kind]);
+			return err_set(err, ERR_INVALID_REQUEST, "error reading %s: json: cannot unmarshal %s into Go value of type string",
+				what, kinds[m->value.kind]);
 		m->value = json_str(SPAN(""));
 	}
 	return 0;

@@ -180,8 +180,8 @@ int image_list(struct image_store *s, struct arena *a, struct image_info **out, 
 int image_find(struct image_store *s, struct span name_or_id, struct image_digest *out_id, struct err *err);
 int image_inspect(struct image_store *s, const struct image_digest *id, struct arena *a, struct image_info *out,
 	struct image_config *out_config, struct image_manifest *out_manifest, struct err *err);
-/* The images that were made here upon another one, the newest last. "": those that were made upon nothing; what was pulled or loaded
- * has no parent either, and is not among them: its configuration says what its author liked. Cheap: no blob is read. */
+/* The images that were made here upon another one, the newest last. "": those that were made upon nothing; what was pulled or
+ * loaded has no parent either, and is not among them: its configuration says what its author liked. Cheap: no blob is read. */
 void image_children(struct image_store *s, const struct image_digest *parent, struct arena *a, struct image_digest **out,
 	size_t *out_n);
 /* While a hold lasts, image_gc leaves everything that was made since it began: for who makes an image piece by piece. */

@@ -133,6 +133,8 @@ def look(d, image):
             kind = {tarfile.DIRTYPE: "d", tarfile.SYMTYPE: "l", tarfile.LNKTYPE: "h", tarfile.FIFOTYPE: "p"}.get(i.type, "f")
             body = t.extractfile(i).read() if kind == "f" else b""
             tree[name] = f"{kind} {i.mode & 0o7777:o} {i.uid}:{i.gid} {i.linkname}{hashlib.sha256(body).hexdigest()[:12] if kind == 'f' else ''}"
+            cap = i.pax_headers.get("SCHILY.xattr.security.capability")
+            tree[name] += f" cap {cap.encode(errors='surrogateescape').hex()}" if cap else ""
             texts[name] = body
     return {"config": config, "author": doc.get("Author", ""), "history": history, "layers": layers,
             "tree": tree, "texts": texts}

@@ -2,8 +2,14 @@
 kept in golden.json (made by `record.py`); the long form asks it again.
 
 Options: args (of docker build), before (texts built first, tagged before0, before1, ...), differs (a reason: what is compared is only
-what `same` lists), ours (it needs more than the classic builder: dockerd is not asked, expect says what comes), expect (ours: dict of
-output, tree, error)."""
+what `same` lists; where that is nothing, expect says what comes), ours (it needs more than the classic builder: dockerd is not asked, expect
+says what comes), expect (ours: dict of file, mode, absent, config, or error)."""
+
+import bz2
+import gzip
+import lzma
+
+from conftest import tar
 
 ROWS = []
 
@@ -41,7 +47,7 @@ row("stage upon stage", "FROM busybox AS one\nENV A=1\nRUN echo 1 >/one\nCMD one
 row("stage keeps cmd", "FROM busybox AS one\nCMD a\nFROM one\nENTRYPOINT [\"e\"]\n")
 row("target", "FROM busybox AS one\nRUN echo 1 >/one\nFROM busybox AS two\nRUN exit 9\n", args=["--target", "one"])
 row("target number", "FROM busybox AS one\nRUN echo 1 >/one\nFROM busybox AS two\nRUN exit 9\n", args=["--target", "0"],
-    differs="the classic builder knows names alone", same=[])
+    differs="the classic builder knows names alone", same=[], expect={"file": {"one": "1\n"}})
 row("target missing", "FROM busybox\n", args=["--target", "nope"])
 row("copy from image", "COPY --from=busybox:latest /etc/passwd /p\n")
 row("copy from stage folder", "FROM busybox AS s\nRUN mkdir -p /d/e && echo 1 >/d/e/f && chown 5:6 /d/e /d/e/f && chmod 640 /d/e/f\n"
@@ -61,7 +67,8 @@ row("cmd empty list", "CMD []\n")
 row("cmd quoted", "CMD [\"a\\\"b\", \"\\u00e9\\n\"]\n")
 row("cmd twice", "CMD a\nCMD b\n")
 row("cmd not json", "CMD ['a', 'b']\n")
-row("cmd non strings", "CMD [1, 2]\n", differs="the newer frontend refuses lists of other things", same=[])
+row("cmd non strings", "CMD [1, 2]\n", differs="the newer frontend refuses lists of other things", same=[],
+    expect={"error": "arrays must be comprised of strings only"})
 row("entrypoint", "ENTRYPOINT [\"/e\"]\n")
 row("entrypoint shell", "ENTRYPOINT exec top\n")
 row("entrypoint then cmd", "ENTRYPOINT [\"/e\"]\nCMD [\"c\"]\n")
@@ -148,7 +155,8 @@ row("onbuild chained", "ONBUILD ONBUILD RUN x\n")
 row("onbuild from", "ONBUILD FROM x\n")
 row("onbuild maintainer", "ONBUILD MAINTAINER x\n")
 row("onbuild none", "ONBUILD\n")
-row("onbuild bad", "ONBUILD FOO x\n", differs="the newer frontend looks at the trigger at once", same=[])
+row("onbuild bad", "ONBUILD FOO x\n", differs="the newer frontend looks at the trigger at once", same=[],
+    expect={"error": "unknown instruction: FOO"})
 row("shell", "SHELL [\"/bin/sh\", \"-ec\"]\nRUN false; true\n")
 row("shell used", "SHELL [\"/bin/sh\", \"-xc\"]\nRUN echo 1 >/f\nCMD x\nENTRYPOINT y\n")
 row("shell not json", "SHELL /bin/sh -c\n")
@@ -173,14 +181,17 @@ row("run comment inside", "RUN echo a \\\n# comment\n  b >/f\n")
 row("run escape", "# escape=`\nFROM busybox\nRUN echo a `\n b >/f\n")
 row("run env home", "RUN env | grep -v HOSTNAME | sort >/env\n")
 row("run stdin", "RUN cat >/in\n")
-row("run none", "RUN\n", differs="the classic builder runs an empty command", same=[])
+row("run none", "RUN\n", differs="the classic builder runs an empty command", same=[],
+    expect={"error": "RUN requires at least one argument"})
 row("run killed", "RUN kill -9 $$; sleep 1\n", differs="the shell's words", same=["code"])
 row("run network none", "RUN ip link | grep -c . >/n; true\n", args=["--network", "none"])
 row("run add host", "RUN grep there /etc/hosts >/h\n", args=["--add-host", "there:1.2.3.4", "--network", "none"],
-    differs="dockerd refuses added hosts without a network of its own", same=[])
+    differs="dockerd refuses added hosts without a network of its own", same=[], expect={"file": {"h": "1.2.3.4\tthere\n"}})
 row("run shm", "RUN df -k /dev/shm | tail -1 | awk '{print $2}' >/s\n", args=["--shm-size", "32m"])
 row("run ulimit", "RUN ulimit -n >/n\n", args=["--ulimit", "nofile=77:99"])
 row("run memory", "RUN true\n", args=["--memory", "64m"])
+row("run memory limit", "RUN cd /sys/fs/cgroup; cat memory.max memory/memory.limit_in_bytes 2>/dev/null >/m; true\n", args=["--memory", "64m"], ours=True,
+    expect={"file": {"m": "67108864\n"}})
 
 # ---- COPY
 row("copy", "COPY a.txt /x\n")
@@ -237,6 +248,8 @@ row("copy url", "COPY http://127.0.0.1:1/x /x\n")
 row("add", "ADD a.txt /x\n")
 row("add archive", "ADD t.tar /x\n")
 row("add archive gzip", "ADD t.tar.gz /x/\n")
+row("add archive xz", "ADD t.tar.xz /x/\n")
+row("add archive bzip2", "ADD t.tar.bz2 /x/\n")
 row("add archive existing", "ADD t.tar.gz /etc\n")
 row("add archive link", "RUN mkdir /real && ln -s /real /l\nADD t.tar /l\n")
 row("add archive over", "RUN mkdir -p /x/dir && echo old >/x/dir/x && echo keep >/x/dir/keep\nADD t.tar /x\n")
@@ -247,6 +260,14 @@ row("add folder", "ADD dir /x\n")
 row("add url refused", "ADD http://127.0.0.1:1/x /x\n", differs="the words of a refused connection", same=["code"])
 row("add url", "ADD http://127.0.0.1:PORT/file.bin /x\nADD http://127.0.0.1:PORT/file.bin /y/\n", http=True,
     differs="dockerd fetches from its own network namespace", same=[])
+row("times", "COPY a.txt /x\nCOPY dir /d\nCOPY a.txt dir/x /e/\nADD t.tar /f\nADD dir /g\n"
+    "RUN stat -c '%Y %n' /x /d/x /d/sub /d/sub/y /d/empty /e/a.txt /e/x /f/dir /f/dir/x /f/dir/sub/y /g/x /g/sub >/t\n")
+row("times of folders that are made", "COPY a.txt /d/e/x\nWORKDIR /w/x\nADD t.tar /f\nRUN cd /; date -d 2024-01-01 +%s >/dev/null; "
+    "for f in /d /d/e /w /w/x /f; do test $(stat -c %Y $f) -gt 1704067200 && echo now $f; done >/t\n")
+row("times of stage", "FROM busybox AS s\nRUN mkdir -p /d/e && echo 1 >/d/e/f && touch -d '2001-02-03 04:05:06' /d/e/f /d/e /d\n"
+    "FROM busybox\nCOPY --from=s /d /x\nCOPY --from=s /d/e/f /y\nRUN stat -c '%Y %n' /x/e /x/e/f /y >/t\n")
+row("capability of an archive", "ADD cap.tar /x\n", files={
+    "cap.tar": tar([("f", b"1", {"mode": 0o755, "pax_headers": {"SCHILY.xattr.security.capability": "\1\0\0\2\0\x20" + "\0" * 14}})])})
 row("add missing", "ADD nope /x\n")
 
 # ---- the file
@@ -286,6 +307,8 @@ row("mount bind rw", "FROM busybox AS s\nRUN mkdir /d\nFROM busybox\nRUN --mount
 row("mount tmpfs", "RUN --mount=type=tmpfs,target=/t,size=1m echo 1 >/t/x && cp /t/x /f\n", ours=True,
     expect={"file": {"f": "1\n"}, "absent": ["t"]})
 row("mount secret optional", "RUN --mount=type=secret,id=x ls /run/secrets 2>/dev/null; echo 1 >/f\n", ours=True, expect={"file": {"f": "1\n"}})
+row("mount secret leaves nothing", "RUN --mount=type=secret,id=x,target=/s/key,env=KEY --mount=type=ssh echo \"[$KEY][$SSH_AUTH_SOCK]\" >/f; ls -d /s /run/buildkit 2>/dev/null >>/f; true\n",
+    ours=True, expect={"file": {"f": "[][]\n"}, "absent": ["s", "run/secrets"], "said": "[Warning] --mount=type=secret is passed over"})
 row("mount secret required", "RUN --mount=type=secret,id=x,required true\n", ours=True, expect={"error": "without BuildKit sessions yet"})
 row("mount ssh required", "RUN --mount=type=ssh,required true\n", ours=True, expect={"error": "without BuildKit sessions yet"})
 row("mount bad type", "RUN --mount=type=cahce,target=/x true\n", ours=True, expect={"error": "unsupported mount type \"cahce\" (did you mean cache?)"})
@@ -303,8 +326,14 @@ row("copy parents", "COPY --parents dir/sub/y a.txt /x/\nCOPY --parents dir/./su
 row("add checksum bad", "ADD --checksum=sha256:0000000000000000000000000000000000000000000000000000000000000000 a.txt /x\n", ours=True,
     expect={"error": "checksum can't be specified for non-HTTP(S) sources"})
 row("add zstd", "ADD t.tar.zst /x\n", ours=True, expect={"file": {"x/dir/x": "x\n"}})
-row("add xz", "ADD t.tar.xz /x\n", ours=True, expect={"error": "compressed with xz are not unpacked here"})
-row("add bzip2", "ADD t.tar.bz2 /x\n", ours=True, expect={"error": "compressed with bzip2 are not unpacked here"})
+row("add xz not an archive", "ADD f.xz f.bz2 /x/\n", ours=True, files={"f.xz": lzma.compress(b"text"), "f.bz2": bz2.compress(b"text")},
+    expect={"mode": {"x/f.xz": 0o644, "x/f.bz2": 0o644}})
+row("add archive empty", "ADD empty.gz none.tar.gz /x/\n", ours=True, files={"empty.gz": gzip.compress(b"", mtime=0), "none.tar.gz": gzip.compress(bytes(1024), mtime=0)},
+    expect={"mode": {"x/empty.gz": 0o644, "x/none.tar.gz": 0o644}})
+row("copy whiteout", "COPY w /etc\n", ours=True, files={"w/.wh.passwd": ""}, expect={"error": "/etc/.wh.passwd: a layer cannot hold a name that begins with .wh."})
+row("copy whiteout left out", "COPY w /etc\n", ours=True, files={"w/.wh.passwd": "", "w/x": "1", ".dockerignore": "**/.wh.*\n"}, expect={"file": {"etc/x": "1"}})
+row("workdir whiteout", "WORKDIR /etc/.wh.passwd\n", ours=True, expect={"error": "a layer cannot hold"})
+row("mount whiteout", "RUN --mount=source=w,target=/w ls -A /w >/f\n", ours=True, files={"w/.wh.passwd": ""}, expect={"file": {"f": ".wh.passwd\n"}, "absent": ["w"]})
 row("add git", "ADD https://example.invalid/x.git /x\n", ours=True, expect={"error": "this engine fetches no git repositories"})
 row("add archive escapes", "ADD escape.tar /x\n", ours=True, expect={"error": "outside of the archive's root"})
 row("add archive link escapes", "ADD linkescape.tar /x\n", ours=True, expect={"file": {"tmp/evil": "evil\n"}})

@@ -29,7 +29,7 @@ def cached(out):
     return hits
 
 
-def post(d, body, query="", headers=None, timeout=60):
+def post(d, body, query="", headers=None):
     r = d.api("POST", f"/build?{query}", body, headers={"Content-Type": "application/x-tar", **(headers or {})})
     return r
 
@@ -44,7 +44,7 @@ def quiet(d):
     work = d.data / "builder/work"
     assert list(work.iterdir()) == [], list(work.iterdir())
     assert not [l for l in pathlib.Path("/proc/self/mountinfo").read_text().splitlines() if str(work) in l]
-    assert not list((d.data / "blobs/ingest").glob("*")) if (d.data / "blobs/ingest").exists() else True
+    assert list((d.data / "images/ingest").iterdir()) == [], list((d.data / "images/ingest").iterdir())
 
 
 def test_stream(cli, knarr):
@@ -329,9 +329,11 @@ def test_answers(knarr):
 def test_context_archives(knarr, cli):
     import bz2
     import gzip
+    import lzma
     body = context_of("FROM busybox\nCOPY x /x\n", ("x", b"1", {}))
     assert post(knarr, gzip.compress(body)).lines[-1].get("stream")
-    assert "bzip2" in post(knarr, bz2.compress(body)).message
+    for press in (bz2, lzma):
+        assert "Successfully built" in post(knarr, press.compress(body)).lines[-2].get("stream", "")
     for name, more in (("../up", {}), ("a/../../up", {})):
         r = post(knarr, context_of("FROM busybox\nCOPY . /x\n", (name, b"1", more)))
         assert r.status == 400 and "outside the build context" in r.message, r.body
@@ -382,18 +384,23 @@ def read_until(s, word, seconds=20):
 
 
 def test_client_leaves(knarr):
+    knarr.out("ps")
+    before = len(list(pathlib.Path(f"/proc/{knarr.process.pid}/task").iterdir()))
     s = begin(knarr, context_of(SLOW))
     read_until(s, b"begun")
     s.close()
     engine.until(lambda: knarr.out("ps", "-aq") == "")
     engine.until(lambda: not list((knarr.data / "builder/work").iterdir()))
-    # In the middle of the context, too.
+    # In the middle of the context, too: its thread ends.
+    threads = pathlib.Path(f"/proc/{knarr.process.pid}/task")
+    engine.until(lambda: len(list(threads.iterdir())) == before)
     body = context_of(SLOW)
     s = socket.socket(socket.AF_UNIX)
     s.connect(knarr.sock)
     s.sendall(f"POST /v1.41/build HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-tar\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body[:700])
-    time.sleep(0.2)
+    engine.until(lambda: len(list(threads.iterdir())) > before)
     s.close()
+    engine.until(lambda: len(list(threads.iterdir())) == before)
     quiet(knarr)
 
 
@@ -401,11 +408,45 @@ def test_cancel(knarr):
     s = begin(knarr, context_of(SLOW), "buildid=abc")
     read_until(s, b"begun")
     assert knarr.api("POST", "/build/cancel?id=abc").status == 204
-    s.settimeout(20)
-    while s.recv(65536):
-        pass
+    s.settimeout(60)
+    got = b""
+    while piece := s.recv(65536):
+        got += piece
+    assert b'"error":"the build was cancelled"' in got and b"Successfully" not in got, got
     engine.until(lambda: knarr.out("ps", "-aq") == "")
     assert knarr.api("POST", "/build/cancel").status == 400
+
+
+@pytest.mark.skipif(not pathlib.Path("/sys/fs/cgroup/freezer").exists(), reason="what version 2 of control groups has frozen can be killed")
+def test_a_step_that_does_not_end_keeps_its_cache_mount(make_knarr):
+    """Killed, and no end of it was heard of: its container may still write there, so nobody else gets in."""
+    d = make_knarr()
+    engine.import_busybox(d)
+    text = "FROM busybox\nRUN --mount=type=cache,target=/c,sharing=locked,id=stuck echo be''gun; sleep 60\n"
+    s = begin(d, context_of(text), "buildid=stuck")
+    read_until(s, b"begun")
+    pid = d.out("inspect", "-f", "{{.State.Pid}}", d.out("ps", "-aq"))
+    path = [l.split(":")[2] for l in pathlib.Path(f"/proc/{pid}/cgroup").read_text().splitlines() if ":freezer:" in l][0]
+    freezer = pathlib.Path(f"/sys/fs/cgroup/freezer{path}/freezer.state")
+    freezer.write_text("FROZEN")
+    try:
+        assert d.api("POST", "/build/cancel?id=stuck").status == 204
+        s.settimeout(60)
+        while s.recv(65536):
+            pass
+        s.close()
+        s = begin(d, context_of(text), "buildid=next&nocache=1")
+        read_until(s, b"Step 2/2")
+        s.settimeout(3)
+        with pytest.raises(TimeoutError):
+            read_until(s, b"begun", 3)
+        s.close()
+    finally:
+        freezer.write_text("THAWED")
+    assert d.stop() == 0
+    d.start()
+    engine.until(lambda: d.out("ps", "-aq") == "")
+    quiet(d)
 
 
 def test_engine_stops_in_a_step(make_knarr):
@@ -439,10 +480,10 @@ def test_holes(make_knarr):
         assert "more than" in r.lines[-1].get("error", ""), r.body
     r = post(d, context_of("FROM busybox\nCOPY hole /\nRUN stat -c %s /hole\n", ("hole", b"x", sparse(1 << 20))))
     assert b"1048576" in r.body, r.body
-    s = begin(d, context_of("FROM busybox\nCOPY hole /\n", ("hole", b"x", sparse(1 << 39))))
+    s = begin(d, context_of("FROM busybox\nCOPY hole /\n", ("hole", b"x", sparse((1 << 40) - 1))))
     time.sleep(0.5)
     began = time.time()
-    assert d.stop() == 0 and time.time() - began < 10
+    assert d.stop() == 0 and time.time() - began < 30
     s.close()
     d.start()
     quiet(d)
@@ -450,16 +491,16 @@ def test_holes(make_knarr):
 
 def test_cancel_while_reading(knarr):
     """The digest of what COPY brings is not waited for."""
-    knarr.cli("import", "-", "holes", stdin=tar([("hole", b"x", sparse(1 << 38))]))
+    knarr.cli("import", "-", "holes", stdin=tar([("hole", b"x", sparse(1 << 40))]))
     s = begin(knarr, context_of("FROM busybox\nCOPY --from=holes /hole /\n"), "buildid=reading")
     read_until(s, b"Step 2/2")
     time.sleep(0.3)
     began = time.time()
     assert knarr.api("POST", "/build/cancel?id=reading").status == 204
-    s.settimeout(20)
+    s.settimeout(60)
     while s.recv(65536):
         pass
-    assert time.time() - began < 5
+    assert time.time() - began < 30
     s.close()
     knarr.cli("rmi", "-f", "holes")
     quiet(knarr)
@@ -477,10 +518,10 @@ def test_cancel_while_pulling(knarr, query):
         time.sleep(0.3)
         began = time.time()
         assert knarr.api("POST", "/build/cancel?id=pulling").status == 204
-        s.settimeout(20)
+        s.settimeout(60)
         while s.recv(65536):
             pass
-        assert time.time() - began < 5
+        assert time.time() - began < 30
         held.close()
         s.close()
 
@@ -537,6 +578,39 @@ def test_full_disk(tmp_path, knarr):
         subprocess.run(["umount", "-l", at], check=True)
 
 
+def test_memory_of_many_steps(make_knarr):
+    """What a step looks at is not kept until the build's end: the configuration of each has all that stood before it."""
+    d = make_knarr()
+    peak = lambda: int(re.search(r"VmHWM:\s+(\d+)", pathlib.Path(f"/proc/{d.process.pid}/status").read_text())[1])
+    before = peak()
+    lines = [f"ENV X={'x' * 60000}\n"] + [f"LABEL a={i}$X\n" for i in range(60)]
+    r = post(d, context_of("FROM scratch\n" + "".join(lines)))
+    assert b"Successfully built" in r.body, r.body[-300:]
+    assert peak() - before < 80 << 10, (before, peak())  # 60 * 60 / 2 * 60 KB would be 108 MB
+
+
+def test_leftovers_however_many(make_knarr):
+    """A killed engine's snapshots are all removed by the next one."""
+    d = make_knarr()
+    engine.import_busybox(d)
+    assert d.stop() == 0
+    d.env = {"KNARR_FAIL": "builder.run.created=kill"}
+    d.start()
+    mounts = " ".join(f"--mount=from=busybox,target=/m{i},rw" for i in range(70))
+    try:
+        post(d, context_of(f"FROM busybox\nRUN {mounts} true\n"))
+    except (OSError, Exception):
+        pass
+    d.process.wait(60)
+    live = d.data / "snapshots/live"
+    assert len(list(live.glob("build-*"))) >= 70
+    d.env = {}
+    d.start()
+    engine.until(lambda: not list(live.glob("build-*")), 60)
+    engine.until(lambda: d.out("ps", "-aq") == "")
+    quiet(d)
+
+
 def test_many_files(knarr):
     n = 100_000 if engine.LONG else 20_000
     files = [(f"d/{i % 100}/{i}", b"%d" % i, {}) for i in range(n)]
@@ -562,27 +636,30 @@ def test_removing_leaves_what_is_read_alone(knarr):
     """An image that COPY --from or a mount reads from is in use while the build lasts, although no step stands on it."""
     for n, use in enumerate(("COPY --from=read /f /g\n", "RUN --mount=from=read,target=/m cat /m/f\n")):
         knarr.cli("import", "-", "read", stdin=tar([("f", b"1", {})]))
-        s = begin(knarr, context_of(f"FROM busybox\n{use}RUN echo be''gun; sleep 3\nCOPY --from=read /f /h\n"), "nocache=1")
+        wait = f"RUN --mount=type=cache,target=/go,id=reading{n} echo be''gun; until test -e /go/on; do sleep .1; done\n"
+        s = begin(knarr, context_of(f"FROM busybox\n{use}{wait}COPY --from=read /f /h\n"), "nocache=1")
         read_until(s, b"begun")
         id = knarr.out("images", "-q", "--no-trunc", "read")
         knarr.cli("rmi", "-f", "read")
-        knarr.cli("image", "prune", "-af")
+        knarr.cli("image", "prune", "-f")
         knarr.cli("tag", id, "read")
-        assert b"Successfully built" in read_until(s, b"uccessfully built", 30)
+        mark = [p.parent for p in (knarr.data / "builder/cache").glob("*/id") if p.read_text() == f"reading{n}"]
+        (mark[0] / "data/on").touch()
+        assert b"Successfully built" in read_until(s, b"uccessfully built", 60)
         s.close()
         knarr.cli("rmi", "read")
-        assert knarr.api("GET", f"/images/{id}/json").status == 404
+        engine.until(lambda: not list((knarr.data / "builder/work").iterdir()))
 
 
 def test_names_that_climb(knarr):
     r = post(knarr, context_of("FROM busybox\nRUN mkdir -p /d/e\nCOPY <<../../../up /d/e/\nx\n../../../up\nRUN cat /up && ! ls /d/e/up\n"))
-    assert b"Successfully built" in r.body or b"invalid" in r.body, r.body
+    assert b"Successfully built" in r.body, r.body  # it is the root's file, as every other way above the root
 
 
 def test_builds_at_once(knarr):
-    """Several builds of the same and of other files, side by side, with a locked cache mount between them."""
-    texts = [f"FROM busybox\nRUN --mount=type=cache,target=/c,sharing=locked,id=race cat /c/n 2>/dev/null; echo {i % 3} >>/c/n\nCOPY x /x\n"
-             for i in range(6)]
+    """Several builds of the same and of other files, side by side, with a locked cache mount between them: no two are in it at once."""
+    inside = "test ! -e /c/busy; touch /c/busy; echo x >>/c/n; sleep .2; rm /c/busy"
+    texts = [f"FROM busybox\nRUN --mount=type=cache,target=/c,sharing=locked,id=race set -e; : {i % 3}; {inside}\nCOPY x /x\n" for i in range(6)]
     out = [None] * len(texts)
 
     def one(i):
@@ -593,4 +670,6 @@ def test_builds_at_once(knarr):
     for t in threads:
         t.join()
     assert all(b"Successfully built" in o for o in out), out
+    r = post(knarr, context_of("FROM busybox\nRUN --mount=type=cache,target=/c,sharing=locked,id=race wc -l </c/n\n"), "nocache=1")
+    assert "6\n" in [l.get("stream") for l in r.lines], r.body
     quiet(knarr)

@@ -23,12 +23,14 @@ def test_as_dockerd(cli, web, name, text, o):
     if o.get("http"):
         assert got["code"] == 0 and got["texts"]["x"] == b"binary\n" and got["tree"]["y/file.bin"].startswith("f 600 0:0"), got
         return
+    if "expect" in o:  # where it is meant to differ, it is told how
+        expected(got, o["expect"])
+    else:
+        assert "differs" not in o or o["same"], f"{name}: what comes instead?"
     compare(name, o, got, GOLDEN[name])
 
 
-@pytest.mark.parametrize("name,text,o", [r for r in ROWS if r[2].get("ours")], ids=lambda v: v if isinstance(v, str) and "\n" not in v else "")
-def test_beyond(cli, name, text, o):
-    got, want = outcome(cli, name, text, o), o["expect"]
+def expected(got, want):
     if "error" in want:
         assert got["code"] != 0 and want["error"] in got["output"], got["output"]
         return
@@ -39,6 +41,14 @@ def test_beyond(cli, name, text, o):
         assert got["tree"][path].split()[1] == f"{mode:o}", got["tree"][path]
     for path in want.get("absent", []):
         assert path not in got["tree"], got["tree"]
+    assert want.get("said", "") in got["output"], got["output"]
+    for key, value in want.get("config", {}).items():
+        assert got["config"].get(key) == value, got["config"]
+
+
+@pytest.mark.parametrize("name,text,o", [r for r in ROWS if r[2].get("ours")], ids=lambda v: v if isinstance(v, str) and "\n" not in v else "")
+def test_beyond(cli, name, text, o):
+    expected(outcome(cli, name, text, o), o["expect"])
 
 
 @pytest.mark.parametrize("name,text,o", [r for r in ROWS if not r[2].get("ours") and not r[2].get("http")] if LONG else [],
