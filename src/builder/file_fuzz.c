@@ -1,4 +1,5 @@
-/* A Dockerfile that is accepted: every instruction's words can be expanded or are refused, and its triggers are accepted again. */
+/* A Dockerfile that is accepted: every instruction's words can be expanded or are refused, and as an image's trigger it is refused
+ * or one that may be run. */
 #include "builder/builder.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -33,8 +34,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				(void)builder_expand_words(in->pairs[w].value, &scope, &a, &words, &n, NULL);
 			for (size_t w = 0; w < in->n_flags; w++)
 				(void)builder_mount_parse(in->flags[w].value, &a, &m, NULL);
-			if (in->op == BUILDER_ONBUILD && f.escape == '\\')
-				(void)builder_trigger_parse(in->trigger, &a, &again, NULL);
+			/* An image's trigger may be any text. */
+			const struct span triggers[] = { in->trigger, in->code, f.stages[s].from->code };
+			for (size_t w = 0; w < ARRAY_LEN(triggers); w++)
+				if (builder_trigger_parse(triggers[w], &a, &again, NULL) == 0)
+					assert(again.op != BUILDER_FROM && again.op != BUILDER_MAINTAINER && again.op != BUILDER_ONBUILD);
 		}
 	return 0;
 }
