@@ -167,7 +167,7 @@ int builder_step(struct build *w, const struct json *cmd,
 	if (rc < 0)
 		return rc;
 	const struct base_step s = { .doc = &w->c.doc, .cmd = cmd, .author = w->c.author, .created_ns = builder_now_ns(w),
-		.layer = bytes ? &diff : NULL, .layer_bytes = bytes };
+		.layer = bytes ? &diff : NULL, .layer_bytes = bytes, .stop = w->p->stop };
 	rc = builder_base_step(w->b, &base, &s, &a, &id, err);
 	if (rc == 0)
 		id_set(w, id);

@@ -117,6 +117,38 @@ static void manifest_out(struct buf *out, const struct base *base, const struct 
 	json_out_end(&o);
 }
 
+/* The containers' unpacker, which ends when the build is to end. */
+struct unpacking {
+	const struct image_unpacker *real;
+	struct builder_stop *stop;
+};
+
+static bool unpacking_has(void *arg, const char *chain)
+{
+	const struct unpacking *u = arg;
+	return u->real->has(u->real->arg, chain);
+}
+
+static int unpacking_unpack(void *arg, const char *parent, struct tar_source *from, void **out_pending, struct err *err)
+{
+	const struct unpacking *u = arg;
+	struct stop_source s;
+	builder_stop_source(&s, from, u->stop);
+	return u->real->unpack(u->real->arg, parent, &s.source, out_pending, err);
+}
+
+static int unpacking_commit(void *arg, void *pending, const char *chain, const char *parent, struct err *err)
+{
+	const struct unpacking *u = arg;
+	return u->real->commit(u->real->arg, pending, chain, parent, err);
+}
+
+static void unpacking_drop(void *arg, void *pending)
+{
+	const struct unpacking *u = arg;
+	u->real->drop(u->real->arg, pending);
+}
+
 int builder_base_step(struct builder *b, const struct base *base, const struct base_step *s, struct arena *a,
 	struct image_digest *out_id, struct err *err)
 {
@@ -132,8 +164,11 @@ int builder_base_step(struct builder *b, const struct base *base, const struct b
 	FAILPOINT("builder.step.config");
 	rc = image_blob_put(b->o.images, buf_span(&list), &manifest, err);
 	FAILPOINT("builder.step.manifest");
-	rc = rc < 0 ? rc : image_register(b->o.images, &manifest, s->elsewhere && !base->id.text[0] ? NULL : &base->id,
-		container_unpacker(b->o.containers), NULL, out_id, err);
+	struct unpacking u = { container_unpacker(b->o.containers), s->stop };
+	const struct image_unpacker unpacker = { .arg = &u, .sequential = u.real->sequential, .has = unpacking_has,
+		.unpack = unpacking_unpack, .commit = unpacking_commit, .drop = unpacking_drop };
+	rc = rc < 0 ? rc : image_register(b->o.images, &manifest, s->elsewhere && !base->id.text[0] ? NULL : &base->id, &unpacker, NULL,
+		out_id, err);
 	FAILPOINT("builder.step.registered");
 	return rc;
 }

@@ -213,11 +213,13 @@ static int context_unpack(struct build *w, struct tree_node *n, int to, struct e
 	if (rc < 0)
 		return rc;
 	struct tar_fd_source from;
+	struct stop_source stopping;
 	const struct container_files_put how = {};
 	if (lseek(spool, 0, SEEK_SET) < 0)
 		return err_sys(err, "read what was written");
 	tar_fd_source_init(&from, spool);
-	rc = container_files_put(to, "the build context", SPAN("/"), &from.source, &how, err);
+	builder_stop_source(&stopping, &from.source, w->p->stop);
+	rc = container_files_put(to, "the build context", SPAN("/"), &stopping.source, &how, err);
 	tar_fd_source_done(&from);
 	return rc;
 }

@@ -68,6 +68,18 @@ int builder_stop_check(struct builder_stop *s, struct err *err)
 	return s && builder_stop_raised(s) ? err_set(err, ERR_CANCELLED, "the build was cancelled") : 0;
 }
 
+static int stop_pull(struct tar_source *source, struct span *out_piece, struct err *err)
+{
+	struct stop_source *s = container_of(source, struct stop_source, source);
+	int rc = builder_stop_check(s->stop, err);
+	return rc < 0 ? rc : s->from->pull(s->from, out_piece, err);
+}
+
+void builder_stop_source(struct stop_source *s, struct tar_source *from, struct builder_stop *stop)
+{
+	*s = (struct stop_source){ { stop_pull }, from, stop };
+}
+
 /* ---- work/ ---- */
 
 const char *builder_work_name(struct builder *b, struct arena *a, const char *prefix)

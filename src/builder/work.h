@@ -23,6 +23,14 @@ struct builder {
 	uint64_t next;
 };
 
+/* A source that ends with CANCELLED once the wish was raised, for who reads it to its end without asking. */
+struct stop_source {
+	struct tar_source source;
+	struct tar_source *from;   /* borrowed, as stop (NULL = never) */
+	struct builder_stop *stop;
+};
+void builder_stop_source(struct stop_source *s, struct tar_source *from, struct builder_stop *stop);
+
 /* ---- images (image.c) ---- */
 
 struct base { /* what an instruction stands on, read when it is needed */
@@ -47,6 +55,7 @@ struct base_step {
 	const struct image_digest *layer; /* its diff id; NULL = none */
 	uint64_t layer_bytes;             /* of the blob of that digest, plain tar, */
 	const struct image_descriptor *as; /* ... unless this says how it is stored */
+	struct builder_stop *stop;         /* ends the unpacking of the layer; NULL = never */
 	bool elsewhere;                    /* it was made there: a step upon nothing is then no later build's hit */
 };
 /* The image that the step makes upon base; recorded with base as its parent. */

@@ -506,6 +506,28 @@ def test_cancel_while_reading(knarr):
     quiet(knarr)
 
 
+def test_cancel_while_unpacking(make_knarr):
+    """A layer that was written is not unpacked for nobody, nor is its image there."""
+    d = make_knarr()
+    engine.import_busybox(d)
+    assert d.stop() == 0
+    d.env = {"KNARR_FAIL": "builder.step.manifest=sleep:3000"}
+    d.start()
+    before = d.out("images", "-aq")
+    s = begin(d, context_of("FROM busybox\nCOPY x /\n", ("x", b"1", {})), "buildid=unpacking")
+    read_until(s, b"Step 2/2")
+    engine.until(lambda: len(list((d.data / "images/blobs/sha256").iterdir())) >= 5)
+    assert d.api("POST", "/build/cancel?id=unpacking").status == 204
+    got = b""
+    s.settimeout(60)
+    while piece := s.recv(65536):
+        got += piece
+    s.close()
+    assert b'"error":"the build was cancelled"' in got and b"Successfully" not in got, got
+    assert d.out("images", "-aq") == before
+    quiet(d)
+
+
 @pytest.mark.parametrize("query", ["q=1&buildid=pulling", "buildid=pulling"])
 def test_cancel_while_pulling(knarr, query):
     """A registry that does not answer is not waited for, whether anybody looks at the progress or not."""
