@@ -98,6 +98,29 @@ static void answer(const struct cni_call *c, const struct cni_lease *l, const st
 
 /* ---- the verbs */
 
+static int publish(struct cni_call *c, const struct cni_lease *l)
+{
+	if (cni_lock(c) < 0)
+		return -1;
+	int rc = cni_kept_write(c, l);
+	if (rc == 0)
+		rc = cni_ports_add(c, l);
+	cni_unlock(c);
+	return rc;
+}
+
+static int unpublish(struct cni_call *c, const struct cni_lease *l)
+{
+	if (c->dir < 0) /* there never was an ADD */
+		return cni_ports_drop(c, l);
+	if (cni_lock(c) < 0)
+		return -1;
+	cni_kept_remove(c, l);
+	int rc = cni_ports_drop(c, l);
+	cni_unlock(c);
+	return rc;
+}
+
 static int add(struct cni_call *c, struct buf *out)
 {
 	struct cni_lease l;
@@ -106,12 +129,12 @@ static int add(struct cni_call *c, struct buf *out)
 		return cni_fail(c, CNI_CONFIG, "knarr-cni makes the pod's interface: it must be the first plugin of its list");
 	if (cni_state_open(c, true) < 0 || sockets_open(c) < 0 || cni_table_ready(c) < 0 || cni_lease_take(c, &l) < 0)
 		return -1;
-	if (cni_attach(c, &l, &k) == 0 && cni_ports_add(c, &l) == 0) {
+	if (cni_attach(c, &l, &k) == 0 && publish(c, &l) == 0) {
 		answer(c, &l, &k, out);
 		return 0;
 	}
 	/* Code and words of the first failure stay. */
-	(void)cni_ports_drop(c, &l);
+	(void)unpublish(c, &l);
 	if (c->code != CNI_THERE || l.host[0])
 		(void)cni_detach(c, l.host);
 	(void)cni_lease_drop(c, &l);
@@ -120,7 +143,7 @@ static int add(struct cni_call *c, struct buf *out)
 
 static int leave(struct cni_call *c, const struct cni_lease *l)
 {
-	if (cni_ports_drop(c, l) < 0)
+	if (unpublish(c, l) < 0)
 		return -1;
 	FAILPOINT("cni.del.ports");
 	if (cni_detach(c, l->host) < 0)
@@ -263,6 +286,22 @@ static int run(struct cni_call *c, struct buf *out)
 	if (span_is(c->command, "VERSION"))
 		return version(c, out);
 	return cni_fail(c, CNI_ENVIRONMENT, "CNI_COMMAND \"%.*s\" is none", SPAN_ARG(c->command));
+}
+
+int cni_restore(const char *state, const char *id, struct err *err)
+{
+	struct cni_call c = { .dir = -1, .route = -1, .nf = -1, .state = state };
+	snprintf(c.table, sizeof(c.table), "knarr_cni_%.8s", id);
+	snprintf(c.prefix, sizeof(c.prefix), "k%.8s-", id);
+	if (access(state, F_OK) < 0)
+		return 0; /* there never was a pod */
+	c.nf = sys_nl_open(NETLINK_NETFILTER, &c.err);
+	int rc = c.nf < 0 ? c.nf : cni_table_ready(&c) < 0 ? -(int)c.err.class : 0;
+	if (rc < 0 && err)
+		err_move(err, &c.err);
+	err_done(&c.err);
+	fd_close(&c.nf);
+	return rc;
 }
 
 int cni_main(int argc, char **argv)

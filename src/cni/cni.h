@@ -21,4 +21,11 @@
  * SIGKILL at any instruction leaves what a DEL with the same parameters, or a GC, takes away entirely. */
 #pragma once
 
+#include "base/base.h"
+
+/* The table of ports and guards once more, with the ports of all pods in the state folder, when somebody removed it (`nft flush
+ * ruleset`) or another version wrote it. Cheap when it is there. Blocks for milliseconds. For who watches the kernel's tables: the
+ * proxy. */
+int cni_restore(const char *state, const char *id, struct err *err);
+
 int cni_main(int argc, char **argv);

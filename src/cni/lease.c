@@ -37,7 +37,7 @@ int cni_state_open(struct cni_call *c, bool make)
 	return 0;
 }
 
-static int lock(struct cni_call *c)
+int cni_lock(struct cni_call *c)
 {
 	int rc;
 	do
@@ -50,7 +50,7 @@ static int lock(struct cni_call *c)
 	return 0;
 }
 
-static void unlock(struct cni_call *c)
+void cni_unlock(struct cni_call *c)
 {
 	(void)flock(c->dir, LOCK_UN); /* a descriptor that is locked: cannot fail */
 }
@@ -192,7 +192,7 @@ static int give(struct cni_call *c, int v, const char *target, struct sys_addr *
 
 int cni_lease_take(struct cni_call *c, struct cni_lease *out)
 {
-	if (lock(c) < 0)
+	if (cni_lock(c) < 0)
 		return -1;
 	int rc = cni_lease_find(c, out);
 	if (rc == 0 && !out->host[0])
@@ -207,7 +207,7 @@ int cni_lease_take(struct cni_call *c, struct cni_lease *out)
 	}
 	if (rc < 0)
 		(void)cni_lease_drop(c, out); /* the first failure is the one to tell */
-	unlock(c);
+	cni_unlock(c);
 	return rc;
 }
 

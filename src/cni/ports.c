@@ -8,7 +8,8 @@
  *     postrouting  srcnat                    1 dnat'ed, (source . destination) in hairpinN: masquerade
  *                                            2 from 127.0.0.0/8 to kID-*: masquerade
  *
- * Chains and rules are written once, in one transaction with the table; whoever finds the table finds it whole. */
+ * Chains and rules are written once, in one transaction with the table; whoever finds the table finds it whole. When it is gone, or
+ * another version wrote it, it is written with the ports of all pods (kept.c): by the next ADD, and by the proxy, which watches. */
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_tables.h>
@@ -111,21 +112,6 @@ static void table_write(struct cni_call *c, struct sys_nft *n)
 	sys_nft_rule_end(n, r);
 }
 
-int cni_table_ready(struct cni_call *c)
-{
-	char comment[64];
-	auto_err struct err err = ERR_INIT;
-	int rc = sys_nft_table_comment(c->nf, NFPROTO_INET, c->table, comment, &err);
-	if (rc == 0)
-		return 0;
-	struct sys_nft n;
-	sys_nft_init(&n, c->nf, NFPROTO_INET, c->table);
-	table_write(c, &n);
-	rc = sys_nft_commit(&n, "writing the plugin's nftables table", &c->err);
-	sys_nft_done(&n);
-	return rc < 0 && rc != -ERR_EXISTS ? cni_fail_with(c, CNI_IO) : 0; /* somebody was faster: just as good */
-}
-
 static unsigned port_key(int v, const struct cni_port *p, uint8_t out[24])
 {
 	unsigned at = p->at.family ? ip[v].len : 0;
@@ -148,6 +134,66 @@ static void port_data(int v, const struct cni_lease *l, const struct cni_port *p
 static bool applies(const struct cni_lease *l, const struct cni_port *p, int v)
 {
 	return l->addr[v].family && (!p->at.family || p->at.family == l->addr[v].family);
+}
+
+struct writing {
+	struct sys_nft *n;
+};
+
+static void ports_put(void *arg, const struct cni_lease *l, const struct cni_port *ports, unsigned n)
+{
+	struct writing *w = arg;
+	for (int v = V4; v < FAMILIES; v++) {
+		uint8_t key[24], data[20], pair[32];
+		bool any = false;
+		for (unsigned i = 0; i < n; i++) {
+			if (!applies(l, &ports[i], v))
+				continue;
+			(void)port_key(v, &ports[i], key);
+			port_data(v, l, &ports[i], data);
+			sys_nft_element(w->n, &sets[v][ports[i].at.family ? PORTS_AT : PORTS], true, key, NULL, data, false);
+			any = true;
+		}
+		if (!any)
+			continue;
+		memcpy(pair, l->addr[v].b, ip[v].len);
+		memcpy(pair + ip[v].len, l->addr[v].b, ip[v].len);
+		sys_nft_element(w->n, &sets[v][HAIRPIN], true, pair, NULL, NULL, false);
+	}
+}
+
+static bool table_is_ours(struct cni_call *c)
+{
+	char comment[64];
+	auto_err struct err err = ERR_INIT;
+	return sys_nft_table_comment(c->nf, NFPROTO_INET, c->table, comment, &err) == 0 && strcmp(comment, COMMENT) == 0;
+}
+
+int cni_table_ready(struct cni_call *c)
+{
+	struct cni_kept kept;
+	struct sys_nft n;
+	int rc = 0;
+	if (table_is_ours(c))
+		return 0;
+	cni_kept_lock(c, &kept);
+	for (int with_ports = 1; with_ports >= 0 && !table_is_ours(c); with_ports--) { /* somebody was faster: just as good */
+		struct writing w = { .n = &n };
+		sys_nft_init(&n, c->nf, NFPROTO_INET, c->table);
+		sys_nft_table_delete_add(&n);
+		table_write(c, &n);
+		rc = with_ports ? cni_kept_each(c, &kept, ports_put, &w) : 0;
+		if (rc == 0)
+			rc = sys_nft_commit(&n, "writing the plugin's nftables table", &c->err);
+		sys_nft_done(&n);
+		if (rc == 0 || !with_ports)
+			break;
+		/* What is kept contradicts itself: the guard is worth more than ports. */
+		err_done(&c->err);
+		c->code = CNI_OK;
+	}
+	cni_kept_done(&kept);
+	return rc < 0 ? cni_fail_with(c, CNI_IO) : 0;
 }
 
 struct claim {

@@ -75,6 +75,9 @@ struct cni_lease {
 	char host[IFNAMSIZ];            /* the host's end; "" = no lease */
 };
 int cni_state_open(struct cni_call *c, bool make); /* 1: there is none (make false) */
+/* The folder's lock: held while addresses are given, and while a pod's ports change in kernel and file. */
+int cni_lock(struct cni_call *c);
+void cni_unlock(struct cni_call *c);
 /* What this call's container has; an empty one when it has nothing. */
 int cni_lease_find(struct cni_call *c, struct cni_lease *out);
 /* Finds or gives; under the folder's lock. */
@@ -94,7 +97,21 @@ int cni_check(struct cni_call *c, const struct cni_lease *l);
 /* Interfaces with our prefix that no lease names, at least one listing old: GC. */
 int cni_sweep(struct cni_call *c);
 
+/* ---- kept.c: host ports of each pod as text, STATE/NETWORK+ports/HOST-INTERFACE, from which the table is made again */
+int cni_kept_write(struct cni_call *c, const struct cni_lease *l);
+void cni_kept_remove(struct cni_call *c, const struct cni_lease *l);
+/* Every folder of addresses below STATE, locked until done; each pod's ports go to fn, one family at a time. */
+struct cni_kept {
+	int dirs[16];
+	unsigned n;
+};
+void cni_kept_lock(struct cni_call *c, struct cni_kept *k);
+void cni_kept_done(struct cni_kept *k);
+int cni_kept_each(struct cni_call *c, const struct cni_kept *k,
+		  void (*fn)(void *arg, const struct cni_lease *l, const struct cni_port *ports, unsigned n), void *arg);
+
 /* ---- ports.c: host ports, elements of the table knarr_cni_ID */
+/* The table as this version writes it. Where it was not, it is written with the ports of all pods that there are. */
 int cni_table_ready(struct cni_call *c);
 int cni_ports_add(struct cni_call *c, const struct cni_lease *l);
 int cni_ports_drop(struct cni_call *c, const struct cni_lease *l); /* all elements that lead to the lease's addresses */

@@ -300,6 +300,16 @@ int proxy_nodes_apply(struct proxy_nodes *n, struct err *err)
 	return rc;
 }
 
+bool proxy_nodes_others(const struct proxy_nodes *n)
+{
+	return n->by_name.n > (map_get(&n->by_name, n->p.name) ? 1u : 0u);
+}
+
+uint32_t proxy_nodes_port(const struct proxy_nodes *n)
+{
+	return sys_nl_port(n->route);
+}
+
 struct span proxy_nodes_zone(const struct proxy_nodes *n)
 {
 	return span_of(n->zone);

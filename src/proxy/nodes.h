@@ -21,6 +21,8 @@ void proxy_nodes_free(struct proxy_nodes *n); /* leaves routes and files */
 bool proxy_nodes_put(struct proxy_nodes *n, struct span name, const struct json *node);
 /* Routes, the CNI configuration and ranges as they shall be. */
 int proxy_nodes_apply(struct proxy_nodes *n, struct err *err);
+bool proxy_nodes_others(const struct proxy_nodes *n); /* there are nodes that routes lead to */
+uint32_t proxy_nodes_port(const struct proxy_nodes *n); /* of the socket that routes are changed by */
 struct span proxy_nodes_zone(const struct proxy_nodes *n); /* this node's; lives until the next put */
 bool proxy_nodes_eligible(const struct proxy_nodes *n);    /* not on its way out: load balancers may send to it */
 /* Forwarding on; what was there before stands in DATA/proxy/sysctl, one "net/ipv4/name=value" a line, for who puts it back. */

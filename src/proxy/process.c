@@ -9,8 +9,10 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "cni/cni.h"
 #include "proxy/health.h"
 #include "proxy/proxy.h"
+#include "proxy/watch.h"
 #include "tls/tls.h"
 
 #define RANGES_MAX 4
@@ -34,6 +36,7 @@ struct process {
 	struct proxy_state *state;
 	struct proxy_nodes *nodes;
 	struct proxy_health *health;
+	struct proxy_watch *watch;
 	struct metrics *metrics;
 	struct metrics_table *table;
 	struct loop_ending ending;
@@ -205,6 +208,8 @@ static void leave(struct process *p)
 	p->state = NULL;
 	loop_task_cancel(&p->nodes_due);
 	loop_timer_stop(&p->nodes_retry);
+	proxy_watch_close(p->watch);
+	p->watch = NULL;
 	proxy_nodes_free(p->nodes);
 	p->nodes = NULL;
 	loop_ending_close(&p->ending);
@@ -387,6 +392,37 @@ static void on_nodes(struct client_informer *inf, void *arg)
 	p->slices_inf = client_informer_new(&slices);
 }
 
+/* ---- others change what is ours */
+
+static void on_services_touched(void *arg)
+{
+	struct process *p = arg;
+	proxy_state_doubt(p->state);
+}
+
+static void ports_restore(struct process *p)
+{
+	auto_buf struct buf state = { 0 };
+	auto_err struct err err = ERR_INIT;
+	buf_printf(&state, "%s/cni/state", p->data_dir);
+	if (cni_restore(buf_cstr(&state), p->id, &err) < 0)
+		log_error("the table of pods' host ports could not be written", kv_err(&err));
+}
+
+static void on_ports_touched(void *arg)
+{
+	struct process *p = arg;
+	log_warn("somebody removed the table of pods' host ports; writing it anew");
+	ports_restore(p);
+}
+
+static void on_routes_touched(void *arg)
+{
+	struct process *p = arg;
+	if (proxy_nodes_others(p->nodes))
+		nodes_mark(p);
+}
+
 static void ranges_put(struct process *p, enum proxy_set set, const struct sys_prefix *list, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++) {
@@ -437,6 +473,12 @@ static int start(struct process *p, struct err *err)
 		return rc;
 	p->state = proxy_state_new(&(struct proxy_state_params){ .loop = p->loop, .kernel = &p->kernel, .ranges = p->ranges,
 								 .n_ranges = p->n_ranges, .applied = on_applied, .arg = p });
+	const struct proxy_watch_params wp = { .loop = p->loop, .id = p->id, .own_filter = sys_nl_port(p->kernel.sock),
+					       .own_route = proxy_nodes_port(p->nodes), .services = on_services_touched,
+					       .ports = on_ports_touched, .routes = on_routes_touched, .arg = p };
+	if ((rc = proxy_watch_open(&wp, &p->watch, err)) < 0)
+		return rc;
+	ports_restore(p); /* it may have gone while nobody looked */
 	const struct proxy_health_params hp = { .loop = p->loop, .state = p->state, .nodes = p->nodes, .metrics = p->metrics,
 						.health_address = p->health_address, .health_port = p->health_port,
 						.metrics_address = p->metrics_address, .metrics_port = p->metrics_port };

@@ -27,6 +27,24 @@ int sys_nl_open(int protocol, struct err *err)
 	return take_fd(&s);
 }
 
+int sys_nl_listen(int protocol, const int *groups, struct err *err)
+{
+	auto_fd int s = sys_nl_open(protocol, err);
+	if (s < 0)
+		return s;
+	for (; *groups; groups++)
+		if (setsockopt(s, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, groups, sizeof(*groups)) < 0)
+			return err_sys(err, "listening to group %d of netlink", *groups);
+	return take_fd(&s);
+}
+
+uint32_t sys_nl_port(int sock)
+{
+	struct sockaddr_nl me = { 0 };
+	socklen_t len = sizeof(me);
+	return getsockname(sock, (struct sockaddr *)&me, &len) == 0 ? me.nl_pid : 0;
+}
+
 static void pad(struct buf *out)
 {
 	static const char zero[4];

@@ -25,6 +25,10 @@ void sys_nl_batch_done(struct sys_nl_batch *b);
 /* A socket of NETLINK_ROUTE or NETLINK_NETFILTER in the calling thread's namespace; -1 and errno in err. */
 int sys_nl_open(int protocol, struct err *err);
 
+/* The same for what the kernel tells everybody: groups, 0-ended. ENOBUFS of recv(2) says that something was missed. */
+int sys_nl_listen(int protocol, const int *groups, struct err *err);
+uint32_t sys_nl_port(int sock); /* nlmsg_pid of what this socket caused */
+
 /* Begins a message with its fixed head; flags are besides NLM_F_REQUEST | NLM_F_ACK (0x10000: no acknowledgement). */
 #define SYS_NL_NO_ACK 0x10000
 size_t sys_nl_begin(struct sys_nl_batch *b, uint16_t type, unsigned flags, const void *head, size_t len);

@@ -504,12 +504,59 @@ def test_somebody_flushes_everything(cluster, pods):
     two = cluster.hosts[1]
     a, b, c = pods
     ip = cluster.service("flush", [a])["clusterIP"]
+    at = [{"hostPort": 8081, "containerPort": 8080}, {"hostPort": 8053, "containerPort": 5353, "protocol": "udp", "hostIP": two.address}]
+    host_port = two.pod(runtimeConfig={"portMappings": at})
+    servers = wire.Tcp(host_port.path, "p", 8080), wire.Udp(host_port.path, "p", 5353)
+    world = cluster.world.path
+
+    def table(h):
+        lines = h.exec("nft", "list", "table", "inet", f"knarr_cni_{h.conf['id']}", check=False).stdout
+        return re.sub(r"\d+: ", "", lines)
+
+    before = table(two)
+    assert "8081" in before and ask(world, two.address, 8081)[0] == "p"
+    # Nothing else happens, and all of it comes back: services, ports of pods, and the guard before 127.0.0.1.
+    two.exec("nft", "flush", "ruleset")
+    assert until(lambda: table(two) == before, 10), (before, table(two))
+    assert until(lambda: f"knarr_proxy_{two.conf['id']}" in two.exec("nft", "list", "tables").stdout)
+    assert ask(two.path, ip, 80)[0] == "a" and ask(c.path, ip, 80)[0] == "a" and ask(world, two.address, 8081)[0] == "p"
+    assert ask(world, two.address, 8053, socket.SOCK_DGRAM)[0] == "p"
+    # A pod's own network alone, and one that another version wrote: the next ADD finds it and keeps what leads to others.
+    cluster.kill(two)
+    two.exec("nft", "delete", "table", "inet", f"knarr_cni_{two.conf['id']}")
+    two.exec("nft", "add", "table", "inet", f"knarr_cni_{two.conf['id']}", '{ comment "knarr-cni 0" ; }')
+    second = two.pod(runtimeConfig={"portMappings": [{"hostPort": 8082, "containerPort": 8080}]})
+    assert ask(world, two.address, 8081)[0] == "p" and "8082" in table(two)
+    second.remove()
+    assert table(two) == before
+    cluster.start(two)
+    for s in servers:
+        s.sock.close()
+    host_port.remove()
+    assert not [f for f in two.state.rglob("*") if "+ports/" in str(f)]
     two.exec("nft", "flush", "ruleset")
     cluster.slice("flush", [b])
     cluster.settle()
     assert ask(two.path, ip, 80)[0] == "b" and ask(c.path, ip, 80)[0] == "b"
-    assert "comparing everything" in cluster.log(two)
     cluster.forget("flush")
+
+
+def test_somebody_removes_routes(cluster, pods):
+    one = cluster.hosts[0]
+    a, _, c = pods
+    route = "10.244.2.0/24 via 198.51.100.2 dev eth0 proto 75"
+    assert route in one.ip("route")
+    one.ip("route", "del", "10.244.2.0/24")
+    assert until(lambda: route in one.ip("route"))
+    one.ip("link", "set", "eth0", "down")  # the kernel takes them along without a word
+    assert route not in one.ip("route")
+    one.ip("link", "set", "eth0", "up")
+    assert until(lambda: route in one.ip("route"))
+    one.ip("route", "replace", "default", "via", "198.51.100.254")
+    one.ip("-6", "addr", "replace", f"{one.address6}/64", "dev", "eth0", "nodad")
+    one.ip("-6", "route", "replace", "default", "via", "2001:db8::fe")
+    assert until(lambda: "fd00:244:0:2::/64 via 2001:db8::2" in one.ip("-6", "route"))
+    assert ask(a.path, c.addresses[0], 8080)[0] == "c"
 
 
 def test_nothing_is_left_of_services(cluster, pods):
