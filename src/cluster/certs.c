@@ -35,6 +35,7 @@ static const struct client_row {
 	{ "scheduler", "system:kube-scheduler", NULL, true },
 	{ "kubelet", "", "system:nodes", true },
 	{ "proxy", "system:kube-proxy", NULL, true },
+	{ "dns", "system:kube-dns", NULL, true },
 	{ "admin", "kubernetes-admin", "system:masters", false },
 };
 

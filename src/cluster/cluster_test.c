@@ -178,7 +178,7 @@ static void test_certificates(void **state)
 	s.address = SPAN("198.19.7.2");
 	if (cluster_certs_make(&l, &s, now_s, &made, &err) < 0)
 		fail_msg("%s", err_msg(&err));
-	assert_int_equal(made, 8); /* authority, server, six clients */
+	assert_int_equal(made, 9); /* authority, server, seven clients */
 	auto_cleanup(auto_tls_peer_) struct tls_peer *server = NULL;
 	read_cert("apiserver/apiserver.crt", &server);
 	static const char *const names[] = { "kubernetes.default.svc.cluster.local", "kubernetes", "localhost" };
@@ -199,7 +199,7 @@ static void test_certificates(void **state)
 	assert_int_equal(cluster_certs_make(&l, &s, now_s + day_s, &made, &err), 0);
 	assert_int_equal(made, 1);
 	assert_int_equal(cluster_certs_make(&l, &s, now_s + 300 * day_s, &made, &err), 0);
-	assert_int_equal(made, 7);
+	assert_int_equal(made, 8);
 
 	/* The administrator's file is a kubeconfig whose certificate is this authority's and whose address is the cluster's. */
 	auto_arena struct arena a = {};

@@ -126,7 +126,8 @@ int cluster_logs_main(int argc, char **argv)
 	};
 	struct cluster_usage u = { .usage = "logs [flags] PART", .options = options, .n_options = ARRAY_LEN(options), .n_words = 1,
 		.words = &name,
-				   .about = "Prints the log of a part: server, engine, apiserver, controller-manager, scheduler, kubelet, proxy." };
+				   .about = "Prints the log of a part: server, engine, apiserver, controller-manager, scheduler, kubelet, "
+					    "proxy, dns." };
 	int rc = cluster_options_parse(&u, argc - 1, argv + 1, &err);
 	if (rc > 0)
 		return 0;

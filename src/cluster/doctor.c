@@ -192,7 +192,7 @@ static enum verdict look_ports(struct patient *p)
 	static const struct {
 		int port;
 		const char *part;
-	} fixed[] = { { 0, "API" }, { 10257, "controller-manager" }, { 10250, "kubelet" }, { 10256, "proxy" } };
+	} fixed[] = { { 0, "API" }, { 10257, "controller-manager" }, { 10250, "kubelet" }, { 10256, "proxy" }, { 10054, "dns" } };
 	if (p->running || !p->s->host_network) {
 		buf_str(&p->what, p->running ? "ports are its own" : "ports are those of a network of its own");
 		return WELL;
@@ -216,7 +216,7 @@ static enum verdict look_ports(struct patient *p)
 			return OBSTACLE;
 		}
 	}
-	buf_printf(&p->what, "ports %lld, 10250, 10256 and 10257 are free", (long long)p->s->api_port);
+	buf_printf(&p->what, "ports %lld, 10054, 10250, 10256 and 10257 are free", (long long)p->s->api_port);
 	return WELL;
 }
 

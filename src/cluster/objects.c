@@ -5,13 +5,15 @@
 
 #define RBAC "/apis/rbac.authorization.k8s.io/v1/"
 #define SIGN "system:certificates.k8s.io:certificatesigningrequests:"
+#define DNS_USER "system:kube-dns"
 #define RETRY_MS 500
-/* A group gets a role in the whole cluster. */
-#define BINDING(name, role, group)                                                                              \
-	{ RBAC "clusterrolebindings", name,                                                                      \
+/* Who (kind User or Group) gets a role: in the whole cluster, or that of a namespace there. */
+#define BOUND(path, name, role_kind, role, kind, who)                                                           \
+	{ path, name,                                                                                            \
 	  "{\"metadata\":{\"name\":\"" name "\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\","         \
-	  "\"kind\":\"ClusterRole\",\"name\":\"" role "\"},\"subjects\":[{"                                      \
-	  "\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"Group\",\"name\":\"" group "\"}]}" }
+	  "\"kind\":\"" role_kind "\",\"name\":\"" role "\"},\"subjects\":[{"                                    \
+	  "\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"" kind "\",\"name\":\"" who "\"}]}" }
+#define BINDING(name, role, group) BOUND(RBAC "clusterrolebindings", name, "ClusterRole", role, "Group", group)
 
 /* %s: the address of DNS. */
 static const struct row {
@@ -25,12 +27,25 @@ static const struct row {
 		"{\"metadata\":{\"name\":\"knarr:node-serving\"},\"rules\":[{\"apiGroups\":[\"certificates.k8s.io\"],"
 			       "\"resources\":[\"certificatesigningrequests/selfnodeserver\"],\"verbs\":[\"create\"]}]}" },
 	BINDING("knarr:node-approve-serving", "knarr:node-serving", "system:nodes"),
+	/* The name server: beside what system:kube-dns lets it read (services), slices, its own node, and writing slices where its
+	 * service is. Names of what is not there yet cannot be granted, so it is all slices of that namespace. */
+	BOUND(RBAC "clusterrolebindings", "knarr:kube-dns", "ClusterRole", "system:kube-dns", "User", DNS_USER),
+	{ RBAC "clusterroles", "knarr:dns",
+	  "{\"metadata\":{\"name\":\"knarr:dns\"},\"rules\":[{\"apiGroups\":[\"discovery.k8s.io\"],"
+	  "\"resources\":[\"endpointslices\"],\"verbs\":[\"list\",\"watch\"]},{\"apiGroups\":[\"\"],\"resources\":[\"nodes\"],"
+	  "\"verbs\":[\"get\",\"list\",\"watch\"]}]}" },
+	BOUND(RBAC "clusterrolebindings", "knarr:dns", "ClusterRole", "knarr:dns", "User", DNS_USER),
+	{ RBAC "namespaces/kube-system/roles", "knarr:dns",
+	  "{\"metadata\":{\"name\":\"knarr:dns\"},\"rules\":[{\"apiGroups\":[\"discovery.k8s.io\"],"
+	  "\"resources\":[\"endpointslices\"],\"verbs\":[\"create\",\"patch\"]}]}" },
+	BOUND(RBAC "namespaces/kube-system/rolebindings", "knarr:dns", "Role", "knarr:dns", "User", DNS_USER),
 	/* No selector: its endpoints are made by who answers there. */
 	{ "/api/v1/namespaces/kube-system/services", "kube-dns",
 	  "{\"metadata\":{\"name\":\"kube-dns\",\"labels\":{\"k8s-app\":\"kube-dns\",\"kubernetes.io/cluster-service\":\"true\","
 	  "\"kubernetes.io/name\":\"CoreDNS\"}},\"spec\":{\"clusterIP\":\"%s\",\"clusterIPs\":[\"%s\"],\"ports\":["
 	  "{\"name\":\"dns\",\"port\":53,\"protocol\":\"UDP\",\"targetPort\":53},"
-	  "{\"name\":\"dns-tcp\",\"port\":53,\"protocol\":\"TCP\",\"targetPort\":53}]}}" },
+	  "{\"name\":\"dns-tcp\",\"port\":53,\"protocol\":\"TCP\",\"targetPort\":53},"
+	  "{\"name\":\"metrics\",\"port\":9153,\"protocol\":\"TCP\",\"targetPort\":9153}]}}" },
 	/* The provisioner of that name makes folders on the node of the first pod. */
 	{ "/apis/storage.k8s.io/v1/storageclasses", "standard",
 	  "{\"metadata\":{\"name\":\"standard\",\"annotations\":{\"storageclass.kubernetes.io/is-default-class\":\"true\"}},"

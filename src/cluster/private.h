@@ -63,6 +63,7 @@ enum cluster_part {
 	CLUSTER_SCHEDULER,
 	CLUSTER_KUBELET,
 	CLUSTER_PROXY,
+	CLUSTER_DNS,
 	CLUSTER_PARTS
 };
 extern const char *const cluster_part_names[CLUSTER_PARTS];

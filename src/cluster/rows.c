@@ -12,6 +12,7 @@
 #define CONTROLLERS_PORT 10257
 #define KUBELET_PORT 10250
 #define PROXY_PORT 10256
+#define DNS_PORT 10054 /* of its health */
 
 void part_arg(struct part_args *a, const char *fmt, ...)
 {
@@ -184,6 +185,21 @@ static void proxy_probe(const struct server *s, struct part_probe *out)
 	*out = (struct part_probe){ .port = PROXY_PORT, .plain = true, .target = "/livez" };
 }
 
+/* ---- dns */
+
+static void dns_arguments(const struct server *s, struct part_args *a)
+{
+	part_arg(a, "--data-dir=%s", s->l.data.ptr);
+	part_arg(a, "--kubeconfig=%s/dns.kubeconfig", s->l.pki.ptr);
+	part_arg(a, "--hostname-override=%s", s->s.node_name.ptr);
+	part_arg(a, "--zone=%.*s", SPAN_ARG(s->s.domain));
+}
+
+static void dns_probe(const struct server *s, struct part_probe *out)
+{
+	*out = (struct part_probe){ .port = DNS_PORT, .plain = true, .target = "/readyz" };
+}
+
 const struct part_row part_rows[CLUSTER_PARTS] = {
 	[CLUSTER_ENGINE] = { "engine", SOCKET_BIT(SOCKET_DOCKER), 1, engine_arguments, engine_probe },
 	[CLUSTER_APISERVER] = { "apiserver", SOCKET_BIT(SOCKET_API) | SOCKET_BIT(SOCKET_API_HOST) | SOCKET_BIT(SOCKET_API_UNIX), 1,
@@ -192,4 +208,5 @@ const struct part_row part_rows[CLUSTER_PARTS] = {
 	[CLUSTER_SCHEDULER] = { "scheduler", 0, 0, scheduler_arguments, scheduler_probe },
 	[CLUSTER_KUBELET] = { "kubelet", 0, 0, kubelet_arguments, kubelet_probe },
 	[CLUSTER_PROXY] = { "proxy", 0, 0, proxy_arguments, proxy_probe },
+	[CLUSTER_DNS] = { "dns", 0, 0, dns_arguments, dns_probe },
 };

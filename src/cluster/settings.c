@@ -17,6 +17,7 @@ const char *const cluster_part_names[CLUSTER_PARTS] = {
 	[CLUSTER_SCHEDULER] = "scheduler",
 	[CLUSTER_KUBELET] = "kubelet",
 	[CLUSTER_PROXY] = "proxy",
+	[CLUSTER_DNS] = "dns",
 };
 
 enum kind { KIND_RANGE, KIND_ADDRESS, KIND_NAME, KIND_INT, KIND_PORTS, KIND_BOOL };

@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from harness import Checks  # noqa: E402,F401
 
 KNARR, KUBECTL = os.path.abspath(sys.argv[1]), sys.argv[2]
-PARTS = ["engine", "apiserver", "controller-manager", "scheduler", "kubelet", "proxy"]
+PARTS = ["engine", "apiserver", "controller-manager", "scheduler", "kubelet", "proxy", "dns"]
 
 
 def run(*cmd, env=None, timeout=120):
