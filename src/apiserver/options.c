@@ -3,6 +3,7 @@
 #include "apiserver/apiserver.h"
 #include "apiserver/gates.h"
 #include "apiserver/server.h"
+#include "base/flags.h"
 
 #include <unistd.h>
 
@@ -351,34 +352,17 @@ static int check(const struct apiserver_options *o, struct err *err)
 
 int apiserver_options_parse(struct apiserver_options *o, int argc, char **argv, bool *out_help, struct err *err)
 {
+	struct flags w = FLAGS_OF(argc, argv, flags, "unexpected argument:");
+	struct span value;
+	int rc;
 	*out_help = false;
-	for (int i = 0; i < argc; i++) {
-		struct span arg = span_of(argv[i]), name, value;
-		if (span_is(arg, "--help") || span_is(arg, "-h")) {
-			*out_help = true;
-			return 0;
-		}
-		if (!span_starts(arg, SPAN("--")))
-			return err_set(err, ERR_USAGE, "unexpected argument: %s", argv[i]);
-		bool has_value = span_split(span_from(arg, 2), '=', &name, &value);
-		const struct flag *f = NULL;
-		for (size_t k = 0; k < ARRAY_LEN(flags); k++)
-			if (span_is(name, flags[k].name))
-				f = &flags[k];
-		if (!f)
-			return err_set(err, ERR_USAGE, "unknown flag: --%.*s", SPAN_ARG(name));
-		if (!has_value && f->kind == FLAG_BOOL) {
-			value = SPAN("true");
-		} else if (!has_value) {
-			if (++i == argc)
-				return err_set(err, ERR_USAGE, "flag needs an argument: --%s", f->name);
-			value = span_of(argv[i]);
-		}
-		int rc = set_flag(o, f, value, err);
-		if (rc < 0)
+	while ((rc = flags_next(&w, err)) > 0) {
+		const struct flag *f = &flags[w.row];
+		if ((rc = flags_value(&w, f->kind == FLAG_BOOL, &value, err)) < 0 || (rc = set_flag(o, f, value, err)) < 0)
 			return rc;
 	}
-	return check(o, err);
+	*out_help = w.help;
+	return rc < 0 || w.help ? rc : check(o, err);
 }
 
 void apiserver_options_help(void)

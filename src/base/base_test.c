@@ -1,5 +1,6 @@
 /* Tests of base. Each piece has its own group of cases; the sanitizer builds run the same file. */
 #include "base/base.h"
+#include "base/flags.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -621,6 +622,67 @@ static void memory_may_fail(void **state)
 	assert_int_equal(errno, 7);
 }
 
+struct flag_row {
+	const char *name;
+	bool is_truth;
+};
+static const struct flag_row flag_rows[] = { { "port", false }, { NULL, true }, { "all", true }, { "v", false } };
+
+/* What a walk tells, in one line: flags with their values, help, or the complaint. */
+static void flags_tell(int argc, char **argv, const char *stray, struct buf *out)
+{
+	auto_err struct err err = ERR_INIT;
+	struct flags w = FLAGS_OF(argc, argv, flag_rows, stray);
+	struct span value;
+	int rc;
+	buf_trunc(out, 0);
+	while ((rc = flags_next(&w, &err)) > 0) {
+		if ((rc = flags_value(&w, flag_rows[w.row].is_truth, &value, &err)) < 0)
+			break;
+		assert_non_null(value.ptr);
+		assert_int_equal(value.ptr[value.len], 0);
+		buf_printf(out, "%s=[%s]", flag_rows[w.row].name, value.ptr);
+	}
+	if (w.help)
+		buf_str(out, "help");
+	if (rc < 0) {
+		assert_int_equal(rc, -ERR_USAGE);
+		buf_str(out, err_msg(&err));
+	}
+}
+
+static void flags_walk(void **state)
+{
+	static const struct {
+		const char *args[5];
+		const char *want;
+	} rows[] = {
+		{ { NULL }, "" },
+		{ { "--port=1", "--all", "-v=4" }, "port=[1]all=[true]v=[4]" },
+		{ { "--port", "1", "--all=false", "-v", "4" }, "port=[1]all=[false]v=[4]" },
+		{ { "--port=", "--v=a=b" }, "port=[]v=[a=b]" },
+		{ { "--port", "--all" }, "port=[--all]" }, /* what stands behind is its value, whatever it looks like */
+		{ { "--all", "--help", "--no" }, "all=[true]help" },
+		{ { "-h" }, "help" },
+		{ { "--port" }, "flag needs an argument: --port" },
+		{ { "-v" }, "flag needs an argument: --v" },
+		{ { "--all", "x" }, "all=[true]no flag: x" },
+		{ { "-p" }, "no flag: -p" },
+		{ { "" }, "no flag: " },
+		{ { "--no=1" }, "unknown flag: --no" },
+		{ { "--" }, "unknown flag: --" },
+		{ { "-vv" }, "unknown flag: --vv" },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		auto_buf struct buf got = {};
+		int n = 0;
+		while (n < 5 && rows[i].args[n])
+			n++;
+		flags_tell(n, (char **)rows[i].args, "no flag:", &got);
+		assert_string_equal(buf_cstr(&got), rows[i].want);
+	}
+}
+
 static void notices(void **state)
 {
 	struct sockaddr_un at = { .sun_family = AF_UNIX };
@@ -652,7 +714,7 @@ int main(void)
 		cmocka_unit_test(map_against_model), cmocka_unit_test(list_order),	  cmocka_unit_test(times),
 		cmocka_unit_test(clock_by_hand),   cmocka_unit_test(base64_rows),	  cmocka_unit_test(utf8_rows),
 		cmocka_unit_test(escapes),	   cmocka_unit_test(log_lines),		  cmocka_unit_test(failpoints),
-		cmocka_unit_test(notices),	   cmocka_unit_test(files),	   cmocka_unit_test(memory_may_fail),
+		cmocka_unit_test(flags_walk), cmocka_unit_test(notices),	   cmocka_unit_test(files),	   cmocka_unit_test(memory_may_fail),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 /* Flags, one row each: as kube-controller-manager spells them. A flag is obeyed or refused; none is taken and forgotten. */
 #include "api/api.h"
+#include "base/flags.h"
 #include "controllers/controllers.h"
 #include "controllers/frame.h"
 
@@ -159,35 +160,18 @@ static int check(const struct controllers_options *o, struct err *err)
 
 int controllers_options_parse(struct controllers_options *o, int argc, char **argv, bool *out_help, struct err *err)
 {
+	struct flags w = FLAGS_OF(argc, argv, flags, "unexpected argument:");
+	struct span value;
+	int rc;
 	*out_help = false;
-	for (int i = 0; i < argc; i++) {
-		struct span arg = span_of(argv[i]), name, value;
-		if (span_is(arg, "--help") || span_is(arg, "-h")) {
-			*out_help = true;
-			return 0;
-		}
-		size_t dashes = span_starts(arg, SPAN("--")) ? 2 : span_starts(arg, SPAN("-v")) ? 1 : 0;
-		if (!dashes)
-			return err_set(err, ERR_USAGE, "unexpected argument: %s", argv[i]);
-		bool has_value = span_split(span_from(arg, dashes), '=', &name, &value);
-		const struct flag *f = NULL;
-		for (size_t k = 0; k < ARRAY_LEN(flags); k++)
-			if (span_is(name, flags[k].name))
-				f = &flags[k];
-		if (!f)
-			return err_set(err, ERR_USAGE, "unknown flag: --%.*s", SPAN_ARG(name));
-		if (!has_value && (f->kind == FLAG_BOOL || f->kind == FLAG_FALSE)) {
-			value = SPAN("true");
-		} else if (!has_value) {
-			if (++i == argc)
-				return err_set(err, ERR_USAGE, "flag needs an argument: --%s", f->name);
-			value = span_of(argv[i]);
-		}
-		int rc = set_flag(o, f, value, err);
-		if (rc < 0)
+	while ((rc = flags_next(&w, err)) > 0) {
+		const struct flag *f = &flags[w.row];
+		bool is_truth = f->kind == FLAG_BOOL || f->kind == FLAG_FALSE;
+		if ((rc = flags_value(&w, is_truth, &value, err)) < 0 || (rc = set_flag(o, f, value, err)) < 0)
 			return rc;
 	}
-	return check(o, err);
+	*out_help = w.help;
+	return rc < 0 || w.help ? rc : check(o, err);
 }
 
 void controllers_options_help(void)

@@ -1,6 +1,7 @@
 /* Flags and KubeletConfiguration, one row each: as kubelet spells them. A flag is obeyed or refused; a field of the configuration
  * file that nobody here obeys is refused by name. Flags go over the file. */
 #include "api/api.h"
+#include "base/flags.h"
 #include "kubelet/frame.h"
 #include "yaml/yaml.h"
 
@@ -261,36 +262,20 @@ static int read_config(struct kl_options *o, const char *path, struct err *err)
 
 static int flags(struct kl_options *o, int argc, char **argv, bool only_config, bool *out_help, struct err *err)
 {
-	for (int i = 0; i < argc; i++) {
-		struct span arg = span_of(argv[i]), name, value;
-		if (span_is(arg, "--help") || span_is(arg, "-h")) {
-			*out_help = true;
-			return 0;
-		}
-		size_t dashes = span_starts(arg, SPAN("--")) ? 2 : span_starts(arg, SPAN("-v")) ? 1 : 0;
-		if (!dashes)
-			return err_set(err, ERR_USAGE, "unknown command %s", argv[i]);
-		bool has_value = span_split(span_from(arg, dashes), '=', &name, &value);
-		const struct row *r = NULL;
-		for (size_t k = 0; k < ARRAY_LEN(rows); k++)
-			if (rows[k].flag && span_is(name, rows[k].flag))
-				r = &rows[k];
-		if (!r)
-			return err_set(err, ERR_USAGE, "unknown flag: --%.*s", SPAN_ARG(name));
-		if (!has_value && r->kind == BOOL) {
-			value = SPAN("true");
-		} else if (!has_value) {
-			if (++i == argc)
-				return err_set(err, ERR_USAGE, "flag needs an argument: --%s", r->flag);
-			value = span_of(argv[i]);
-		}
+	struct flags w = FLAGS_OF(argc, argv, rows, "unknown command");
+	struct span value;
+	int rc;
+	while ((rc = flags_next(&w, err)) > 0) {
+		const struct row *r = &rows[w.row];
+		if ((rc = flags_value(&w, r->kind == BOOL, &value, err)) < 0)
+			return rc;
 		if (only_config && strcmp(r->flag, "config") != 0)
 			continue;
-		int rc = set(o, r, r->flag, value, err);
-		if (rc < 0)
+		if ((rc = set(o, r, r->flag, value, err)) < 0)
 			return rc;
 	}
-	return 0;
+	*out_help = w.help;
+	return rc;
 }
 
 /* As the kernel and certificates write them: whoever compares texts compares addresses. */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cni/cni.h"
+#include "base/flags.h"
 #include "proxy/health.h"
 #include "proxy/proxy.h"
 #include "proxy/watch.h"
@@ -143,34 +144,17 @@ static int set_flag(struct process *p, const struct flag *f, const char *value, 
 
 static int parse(struct process *p, int argc, char **argv, struct err *err)
 {
-	for (int i = 0; i < argc; i++) {
-		struct span arg = span_of(argv[i]), name, value;
-		const struct flag *f = NULL;
-		if (span_is(arg, "--help") || span_is(arg, "-h")) {
-			p->help = true;
-			return 0;
-		}
-		size_t dashes = span_starts(arg, SPAN("--")) ? 2 : span_starts(arg, SPAN("-v")) ? 1 : 0;
-		if (!dashes)
-			return err_set(err, ERR_USAGE, "unexpected argument: %s", argv[i]);
-		bool has_value = span_split(span_from(arg, dashes), '=', &name, &value);
-		for (size_t k = 0; k < ARRAY_LEN(flags); k++)
-			if (span_is(name, flags[k].name))
-				f = &flags[k];
-		if (!f)
-			return err_set(err, ERR_USAGE, "unknown flag: --%.*s", SPAN_ARG(name));
-		const char *text = value.ptr;
-		if (!has_value && (f->kind == FLAG_FALSE || f->kind == FLAG_CLEANUP))
-			text = "true";
-		else if (!has_value && ++i == argc)
-			return err_set(err, ERR_USAGE, "flag needs an argument: --%s", f->name);
-		else if (!has_value)
-			text = argv[i];
-		int rc = set_flag(p, f, text, err);
-		if (rc < 0)
+	struct flags w = FLAGS_OF(argc, argv, flags, "unexpected argument:");
+	struct span value;
+	int rc;
+	while ((rc = flags_next(&w, err)) > 0) {
+		const struct flag *f = &flags[w.row];
+		bool is_truth = f->kind == FLAG_FALSE || f->kind == FLAG_CLEANUP;
+		if ((rc = flags_value(&w, is_truth, &value, err)) < 0 || (rc = set_flag(p, f, value.ptr, err)) < 0)
 			return rc;
 	}
-	return 0;
+	p->help = w.help;
+	return rc;
 }
 
 static int names_set(struct process *p, struct err *err)

@@ -1,4 +1,5 @@
 /* The applet: flags, a client, a lease, and the scheduler while we lead. */
+#include "base/flags.h"
 #include "scheduler/queue.h"
 #include "scheduler/scheduler.h"
 
@@ -69,33 +70,17 @@ static int set_flag(struct process *p, const struct flag *f, const char *value, 
 
 static int parse(struct process *p, int argc, char **argv, struct err *err)
 {
-	for (int i = 0; i < argc; i++) {
-		struct span arg = span_of(argv[i]), name, value;
-		const struct flag *f = NULL;
-		if (span_is(arg, "--help") || span_is(arg, "-h")) {
-			p->help = true;
-			return 0;
-		}
-		size_t dashes = span_starts(arg, SPAN("--")) ? 2 : span_starts(arg, SPAN("-v")) ? 1 : 0;
-		if (!dashes)
-			return err_set(err, ERR_USAGE, "unexpected argument: %s", argv[i]);
-		bool has_value = span_split(span_from(arg, dashes), '=', &name, &value);
-		for (size_t k = 0; k < ARRAY_LEN(flags); k++)
-			if (span_is(name, flags[k].name))
-				f = &flags[k];
-		if (!f)
-			return err_set(err, ERR_USAGE, "unknown flag: --%.*s", SPAN_ARG(name));
-		const char *text = value.ptr;
-		if (!has_value && f->kind == FLAG_BOOL)
-			text = "true";
-		else if (!has_value && ++i == argc)
-			return err_set(err, ERR_USAGE, "flag needs an argument: --%s", f->name);
-		else if (!has_value)
-			text = argv[i];
-		int rc = set_flag(p, f, text, err);
-		if (rc < 0)
+	struct flags w = FLAGS_OF(argc, argv, flags, "unexpected argument:");
+	struct span value;
+	int rc;
+	while ((rc = flags_next(&w, err)) > 0) {
+		const struct flag *f = &flags[w.row];
+		if ((rc = flags_value(&w, f->kind == FLAG_BOOL, &value, err)) < 0 || (rc = set_flag(p, f, value.ptr, err)) < 0)
 			return rc;
 	}
+	p->help = w.help;
+	if (rc < 0 || w.help)
+		return rc;
 	if (p->lease_ms <= p->renew_ms)
 		return err_set(err, ERR_USAGE, "leaseDuration must be greater than renewDeadline");
 	if (p->renew_ms * 10 <= p->retry_ms * 12)
