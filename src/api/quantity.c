@@ -29,6 +29,8 @@ static bool mag_mul(uint64_t m[LIMBS], uint64_t by, uint64_t plus)
 {
 	unsigned __int128 carry = plus;
 	for (unsigned i = 0; i < LIMBS; i++) {
+		if (!(m[i] | (uint64_t)carry)) /* nearly all of nearly every quantity; what was carried is below 2^64 */
+			continue;
 		carry += (unsigned __int128)m[i] * by;
 		m[i] = (uint64_t)carry;
 		carry >>= 64;
@@ -38,13 +40,18 @@ static bool mag_mul(uint64_t m[LIMBS], uint64_t by, uint64_t plus)
 
 static uint64_t mag_div(uint64_t m[LIMBS], uint64_t by) /* returns the rest */
 {
-	unsigned __int128 rest = 0;
+	uint64_t rest = 0;
 	for (unsigned i = LIMBS; i-- > 0;) {
-		rest = rest << 64 | m[i];
-		m[i] = (uint64_t)(rest / by);
-		rest %= by;
+		if (!rest) { /* one machine division, or none, in place of a call for 128 bits */
+			rest = m[i] % by;
+			m[i] /= by;
+			continue;
+		}
+		unsigned __int128 part = (unsigned __int128)rest << 64 | m[i];
+		m[i] = (uint64_t)(part / by);
+		rest = (uint64_t)(part % by);
 	}
-	return (uint64_t)rest;
+	return rest;
 }
 
 static bool mag_zero(const uint64_t m[LIMBS])
@@ -86,10 +93,14 @@ static void mag_sub(uint64_t out[LIMBS], const uint64_t a[LIMBS], const uint64_t
 
 static uint64_t pow10_u64(unsigned n) /* n <= 19 */
 {
-	uint64_t p = 1;
-	while (n--)
-		p *= 10;
-	return p;
+	static const uint64_t powers[] = {
+		UINT64_C(1), UINT64_C(10), UINT64_C(100), UINT64_C(1000), UINT64_C(10000), UINT64_C(100000), UINT64_C(1000000),
+		UINT64_C(10000000), UINT64_C(100000000), UINT64_C(1000000000), UINT64_C(10000000000), UINT64_C(100000000000),
+		UINT64_C(1000000000000), UINT64_C(10000000000000), UINT64_C(100000000000000), UINT64_C(1000000000000000),
+		UINT64_C(10000000000000000), UINT64_C(100000000000000000), UINT64_C(1000000000000000000),
+		UINT64_C(10000000000000000000),
+	};
+	return powers[n];
 }
 
 static bool mag_mul10(uint64_t m[LIMBS], unsigned n)
@@ -169,7 +180,7 @@ static bool text_split(struct span in, struct text *t)
 }
 
 struct suffix {
-	const char *text;
+	char text[3];
 	int8_t base, exponent;
 };
 /* Printing counts on this order: decimal from n in steps of three, binary from Ki in steps of ten. */
@@ -183,8 +194,9 @@ static const struct suffix suffixes[] = {
 
 static bool suffix_read(struct span s, int *out_base, int *out_exponent, enum api_quantity_format *out_format)
 {
-	for (size_t i = 0; i < ARRAY_LEN(suffixes); i++)
-		if (span_is(s, suffixes[i].text)) {
+	char text[2] = { s.len ? s.ptr[0] : 0, s.len > 1 ? s.ptr[1] : 0 };
+	for (size_t i = 0; s.len <= 2 && i < ARRAY_LEN(suffixes); i++)
+		if (text[0] == suffixes[i].text[0] && text[1] == suffixes[i].text[1]) {
 			*out_base = suffixes[i].base;
 			*out_exponent = suffixes[i].exponent;
 			*out_format = suffixes[i].base == 2 ? API_QUANTITY_BINARY : API_QUANTITY_DECIMAL;
@@ -206,16 +218,25 @@ static char digit_of(const struct text *t, size_t i)
 	return i < t->num.len ? t->num.ptr[i] : t->denom.ptr[i - t->num.len];
 }
 
-/* True when the real parser keeps the text as the canonical form: the fast path of ParseQuantity, which reads small
- * numbers as (int64, scale) and takes the text over when neither a larger suffix nor a rounding is possible. */
-static bool text_kept(const struct text *t, int exponent, enum api_quantity_format format)
+#define SMALL_DIGITS 18 /* fit an int64_t */
+/* All digits as one number; false when they are more than SMALL_DIGITS. */
+static bool small_read(const struct text *t, int64_t *out)
 {
 	size_t n = t->num.len + t->denom.len;
-	if (n > 18)
-		return false;
 	int64_t value = 0;
+	if (n > SMALL_DIGITS)
+		return false;
 	for (size_t i = 0; i < n; i++)
 		value = value * 10 + (digit_of(t, i) - '0');
+	*out = value;
+	return true;
+}
+
+/* True when the real parser keeps the text as the canonical form: the fast path of ParseQuantity, which reads small
+ * numbers as (int64, scale) and takes the text over when neither a larger suffix nor a rounding is possible. value: all digits. */
+static bool text_kept(const struct text *t, int64_t value, int exponent, enum api_quantity_format format)
+{
+	size_t n = t->num.len + t->denom.len;
 	if (format == API_QUANTITY_BINARY) {
 		int64_t product;
 		if (t->denom.len || 15 - (int)n - exponent * 3 / 10 - 1 < 0)
@@ -267,6 +288,23 @@ static bool binary_read(const struct text *t, int exponent, uint64_t m[LIMBS])
 	return true;
 }
 
+/* The quantities of every day, "100m" or "64Mi": a number that two multiplications turn into nano units. False: any other. */
+static bool common_read(const struct text *t, int64_t value, int base, int exponent, uint64_t m[LIMBS])
+{
+	int64_t whole = value;
+	int tens = 9 - (int)t->denom.len;
+	if (base == 2 && __builtin_mul_overflow(value, (int64_t)1 << exponent, &whole))
+		return false;
+	if (base == 10)
+		tens += exponent;
+	if (tens < 0 || tens > 19)
+		return false;
+	unsigned __int128 nano = (unsigned __int128)whole * pow10_u64((unsigned)tens);
+	m[0] = (uint64_t)nano;
+	m[1] = (uint64_t)(nano >> 64);
+	return true;
+}
+
 /* *out_kept: the text is its own canonical form. */
 static int quantity_read(struct span in, struct api_quantity *out, bool *out_kept, struct err *err)
 {
@@ -277,9 +315,12 @@ static int quantity_read(struct span in, struct api_quantity *out, bool *out_kep
 		return err_set(err, ERR_INVALID_REQUEST, "%s", err_format);
 	if (!suffix_read(t.suffix, &base, &exponent, &format))
 		return err_set(err, ERR_INVALID_REQUEST, "%s", err_suffix);
-	*out_kept = text_kept(&t, exponent, format);
+	int64_t value;
+	bool small = small_read(&t, &value);
+	*out_kept = small && text_kept(&t, value, exponent, format);
 	struct api_quantity q = { .format = (uint8_t)format };
-	if (t.num.len + t.denom.len > DIGITS_MAX || !(base == 2 ? binary_read : decimal_read)(&t, exponent, q.nano))
+	if (!(small && common_read(&t, value, base, exponent, q.nano)) &&
+	    (t.num.len + t.denom.len > DIGITS_MAX || !(base == 2 ? binary_read : decimal_read)(&t, exponent, q.nano)))
 		return err_set(err, ERR_INVALID_REQUEST, "%s", err_numeric);
 	if (base == 2) {
 		uint64_t most[LIMBS], one[LIMBS] = { 1000000000 };
