@@ -5,6 +5,7 @@
 #include "api/fieldset.h"
 
 #include "api/gotext.h"
+#include "api/ssa_walk.h"
 
 const struct api_fieldset api_fieldset_empty;
 
@@ -124,7 +125,7 @@ static void reserve(struct arena *a, struct api_fieldset *s)
 	s->cap = cap;
 }
 
-static struct api_fieldset_entry *entry_at(struct arena *a, struct api_fieldset *s, const struct api_pe *pe)
+struct api_fieldset_entry *api_fieldset_entry(struct arena *a, struct api_fieldset *s, const struct api_pe *pe)
 {
 	bool found;
 	unsigned at = lower_bound(s, pe, &found);
@@ -141,7 +142,7 @@ static struct api_fieldset *set_of(struct arena *a, struct api_fieldset *s, cons
 {
 	if (!path)
 		return s;
-	struct api_fieldset_entry *e = entry_at(a, set_of(a, s, path->up), &path->pe);
+	struct api_fieldset_entry *e = api_fieldset_entry(a, set_of(a, s, path->up), &path->pe);
 	if (!e->below)
 		e->below = api_fieldset_new(a);
 	return (struct api_fieldset *)e->below; /* the builder's own */
@@ -150,7 +151,7 @@ static struct api_fieldset *set_of(struct arena *a, struct api_fieldset *s, cons
 void api_fieldset_insert(struct arena *a, struct api_fieldset *s, const struct api_path *path)
 {
 	if (path)
-		entry_at(a, set_of(a, s, path->up), &path->pe)->member = true;
+		api_fieldset_entry(a, set_of(a, s, path->up), &path->pe)->member = true;
 }
 
 static void append(struct arena *a, struct api_fieldset *s, const struct api_pe *pe, bool member, const struct api_fieldset *below)
@@ -360,7 +361,7 @@ static int set_parse(struct arena *a, const struct json *v, struct api_fieldset 
 		struct api_fieldset *below = api_fieldset_new(a);
 		if ((rc = set_parse(a, &m->value, below, &self, err)) < 0)
 			return rc;
-		struct api_fieldset_entry *e = entry_at(a, out, &pe);
+		struct api_fieldset_entry *e = api_fieldset_entry(a, out, &pe);
 		e->member |= self;
 		e->below = below->n ? below : e->below;
 	}

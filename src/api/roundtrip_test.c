@@ -5,10 +5,33 @@
  *     protobuf -> tree -> JSON   same bytes as the .json
  *     YAML -> tree -> JSON       same bytes as the .json
  *     tree -> YAML               same bytes as the .yaml
+ *     tree -> view               what parsing the JSON gives
  *     tree -> schema walk again  nothing found, nothing changed
  *
  * The JSON files are indented by the encoder that made them, so ours is written with the same indentation. */
 #include "api/fixture_test.h"
+#include "api/view.h"
+
+/* The view is the tree of the text, and has no container of v: emptying it leaves v as it was. */
+static void check_view(struct arena *a, const char *file, const struct api_type *t, const struct json *v)
+{
+	auto_buf struct buf text = {}, shown = {}, after = {};
+	struct json want, view = api_view(a, t, v);
+	api_encode_json(&text, t, v, 0);
+	assert_int_equal(json_parse(a, buf_span(&text), 0, NULL, &want, NULL), 0);
+	if (!json_equal(&view, &want)) {
+		json_write(&shown, &view, 0);
+		fail_msg("%s: view\n got: %s\nwant: %s", file, buf_cstr(&shown), buf_cstr(&text));
+	}
+	api_encode_json(&shown, t, &view, 0); /* and it encodes as the object does: its marks are right */
+	same(file, "JSON of the view", buf_span(&text), buf_span(&shown));
+	JSON_EACH_MEMBER(&view, m) {
+		while ((m->value.kind == JSON_OBJECT || m->value.kind == JSON_ARRAY) && m->value.n)
+			json_remove_at(&m->value, 0);
+	}
+	api_encode_json(&after, t, v, 0);
+	same(file, "JSON behind a view that was emptied", buf_span(&text), buf_span(&after));
+}
 
 static void one_fixture(const char *file)
 {
@@ -28,6 +51,7 @@ static void one_fixture(const char *file)
 		fail_msg("%s: %s", file, err_msg(&err));
 	api_encode_json(&out, t, &tree, JSON_PRETTY);
 	same(file, "JSON", buf_span(&json), buf_span(&out));
+	check_view(&a, file, t, &tree);
 
 	if (api_encode_proto(&out_pb, t, &tree, &err) < 0)
 		fail_msg("%s: %s", file, err_msg(&err));
@@ -73,9 +97,28 @@ static void every_fixture(void **state)
 	assert_int_equal(n, 92);
 }
 
+/* What text changes: numbers that it writes in another way, values of a kind that the type does not have, what is not there. */
+static void odd_views(void **state)
+{
+	static const char *const rows[] = {
+		"null", "{}", "{\"spec\":null}", "{\"spec\":{}}", "{\"spec\":7}", "{\"spec\":[1,{\"a\":2.0}]}", "{\"metadata\":{\"labels\":{}}}",
+		"{\"metadata\":{\"labels\":{\"b\":\"1\",\"a\":2,\"c\":{\"x\":1e2}},\"generation\":3.0}}", "{\"unknown\":1,\"kind\":\"Pod\"}",
+		"{\"spec\":{\"containers\":[{\"name\":\"a\",\"ports\":[{\"containerPort\":80}],\"resources\":{\"limits\":{\"cpu\":1.5,\"memory\":1}},"
+		"\"livenessProbe\":{\"httpGet\":{\"port\":\"web\"}}}],\"hostNetwork\":false,\"priority\":0}}",
+		"{\"metadata\":{\"managedFields\":[{\"fieldsV1\":{\"f:a\":{\".\":{},\"f:b\":1.50}}}]}}",
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		auto_arena struct arena a = {};
+		struct json tree;
+		assert_int_equal(json_parse(&a, span_of(rows[i]), 0, NULL, &tree, NULL), 0);
+		check_view(&a, rows[i], api_type_find(SPAN("core/v1.Pod")), &tree);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(odd_views),
 		cmocka_unit_test(every_fixture),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -14,6 +14,7 @@
 #include "api/gotext.h"
 #include "api/ssa_walk.h"
 #include "api/times.h"
+#include "api/view.h"
 
 #define UPDATERS_MAX 10
 #define LAST_APPLIED SPAN("kubectl.kubernetes.io/last-applied-configuration")
@@ -189,19 +190,19 @@ static void insert_path(struct arena *a, struct api_fieldset *s, struct span dot
 		api_fieldset_insert(a, s, &path);
 }
 
-/* What nobody manages. */
-static const struct api_fieldset *strip_set(struct arena *a)
-{
-	static const char *const paths[] = {
-		"apiVersion", "kind", "metadata", "metadata.name", "metadata.namespace", "metadata.creationTimestamp",
-		"metadata.selfLink", "metadata.uid", "metadata.clusterName", "metadata.generation", "metadata.managedFields",
-		"metadata.resourceVersion",
-	};
-	struct api_fieldset *s = api_fieldset_new(a);
-	for (size_t i = 0; i < ARRAY_LEN(paths); i++)
-		insert_path(a, s, span_of(paths[i]), NULL);
-	return s;
-}
+/* What nobody manages; sorted, as sets are. */
+#define FIELD(name) { .pe = { .kind = API_PE_FIELD, .field = SPAN_INIT(name) }, .member = true }
+static struct api_fieldset_entry strip_metadata_entries[] = {
+	FIELD("clusterName"), FIELD("creationTimestamp"), FIELD("generation"), FIELD("managedFields"), FIELD("name"),
+	FIELD("namespace"), FIELD("resourceVersion"), FIELD("selfLink"), FIELD("uid"),
+};
+static const struct api_fieldset strip_metadata = { .n = ARRAY_LEN(strip_metadata_entries), .entries = strip_metadata_entries };
+static struct api_fieldset_entry strip_entries[] = {
+	FIELD("apiVersion"), FIELD("kind"),
+	{ .pe = { .kind = API_PE_FIELD, .field = SPAN_INIT("metadata") }, .member = true, .below = &strip_metadata },
+};
+static const struct api_fieldset strip_set = { .n = ARRAY_LEN(strip_entries), .entries = strip_entries };
+#undef FIELD
 
 static const struct api_fieldset *without_reset(struct arena *a, const struct api_ssa *s, const struct api_fieldset *set)
 {
@@ -215,20 +216,10 @@ static const struct api_fieldset *without_reset(struct arena *a, const struct ap
 
 /* ---- typed views */
 
-#define OBJECT_GUESS 2000 /* bytes of a usual object: spares its buffer five moves */
-
 /* An object as upstream's typed value sees it: the members that Go always writes are there. */
 static struct json view_as(struct arena *a, const struct api_type *type, const struct json *object)
 {
-	struct json out;
-	if (api_type_flags(type) & API_TYPE_CUSTOM)
-		return *object;
-	auto_buf struct buf text = {};
-	buf_reserve(&text, OBJECT_GUESS);
-	api_encode_json(&text, type, object, 0);
-	if (json_parse(a, arena_span(a, buf_span(&text)), JSON_DUPLICATES_LAST, NULL, &out, NULL) < 0)
-		return *object;
-	return out;
+	return api_type_flags(type) & API_TYPE_CUSTOM ? *object : api_view(a, type, object);
 }
 
 static struct json typed_view(struct arena *a, const struct api_ssa *s, const struct json *object)
@@ -466,7 +457,7 @@ static void update_managers(struct arena *a, const struct api_ssa *s, const stru
 	reconcile(a, s, m);
 	(void)ownership_move(a, s, from, to, m, NULL, true, &diff, &none);
 	const struct api_fieldset *set = api_fieldset_union(a, diff.modified, diff.added);
-	set = api_fieldset_difference(a, set, strip_set(a), false);
+	set = api_fieldset_difference(a, set, &strip_set, false);
 	if (!api_fieldset_is_empty(set)) {
 		const struct manager *before = find(m, &self);
 		self.set = before ? api_fieldset_union(a, before->set, set) : set;
@@ -681,7 +672,7 @@ int api_ssa_apply(struct arena *a, const struct api_ssa *s, const struct json *l
 	managers_done(&conflicts.of);
 	struct manager *mine = find(&m, &self);
 	if (mine) {
-		mine->set = api_fieldset_difference(a, mine->set, strip_set(a), false);
+		mine->set = api_fieldset_difference(a, mine->set, &strip_set, false);
 		if (!json_equal(&view, &result))
 			mine->time = now_text(a, s);
 		drop_empty(&m);

@@ -507,15 +507,43 @@ struct json api_ssa_remove(struct arena *a, struct ssa_type t, const struct json
 }
 
 /* ---- comparing */
+enum outcome { REMOVED, MODIFIED, ADDED, OUTCOMES };
+
+/* A node on the way from the root. It remembers the sets below it, so that one element is looked up for a path that is told, and
+ * not all that lead to it: entries move when their set grows, the sets below them do not. */
+struct level {
+	struct level *up;
+	struct api_pe pe;
+	struct api_fieldset *below[OUTCOMES]; /* NULL: not looked up yet */
+};
 struct compare {
 	struct arena *arena;
-	struct api_fieldset *removed, *modified, *added;
+	struct api_fieldset *sets[OUTCOMES];
 };
 
-static void compare(struct compare *c, struct ssa_type t, const struct json *l, const struct json *r, const struct api_path *path);
+static void compare(struct compare *c, struct ssa_type t, const struct json *l, const struct json *r, struct level *at);
+
+static struct api_fieldset *set_below(struct compare *c, enum outcome what, struct level *at)
+{
+	if (!at)
+		return c->sets[what];
+	if (!at->below[what]) {
+		struct api_fieldset_entry *e = api_fieldset_entry(c->arena, set_below(c, what, at->up), &at->pe);
+		if (!e->below)
+			e->below = api_fieldset_new(c->arena);
+		at->below[what] = (struct api_fieldset *)e->below; /* ours, as all that the three sets are made of */
+	}
+	return at->below[what];
+}
+
+static void tell(struct compare *c, enum outcome what, struct level *at)
+{
+	if (at) /* the root is no member */
+		api_fieldset_entry(c->arena, set_below(c, what, at->up), &at->pe)->member = true;
+}
 
 static void compare_lists(struct compare *c, const struct shape *s, const struct json *l, const struct json *r,
-			  const struct api_path *path)
+			  struct level *at)
 {
 	struct item_index xl = index_of(c->arena, s, l), xr = index_of(c->arena, s, r);
 	for (uint32_t i = 0; i < xl.n + xr.n; i++) {
@@ -523,7 +551,7 @@ static void compare_lists(struct compare *c, const struct shape *s, const struct
 		const struct api_pe *pe = from_l ? &xl.pes[i] : &xr.pes[i - xl.n];
 		uint32_t at_l = 0, at_r = 0;
 		unsigned n_l = index_find(&xl, pe, &at_l), n_r = index_find(&xr, pe, &at_r);
-		struct api_path item = { path, *pe };
+		struct level item = { .up = at, .pe = *pe };
 		if (from_l ? at_l != i : n_l || at_r != i - xl.n)
 			continue; /* seen already */
 		const struct json *first_l = n_l ? &l->items[xl.first[at_l]] : NULL;
@@ -542,76 +570,80 @@ static void compare_lists(struct compare *c, const struct shape *s, const struct
 					same = json_equal(&l->items[xl.first[k_l++]], &r->items[xr.first[k_r++]]);
 			}
 			if (!same)
-				api_fieldset_insert(c->arena, c->modified, &item);
+				tell(c, MODIFIED, &item);
 		} else if (n_l >= 2) {
 			if (n_r)
 				compare(c, s->elem, NULL, first_r, &item);
-			api_fieldset_insert(c->arena, c->removed, &item);
+			tell(c, REMOVED, &item);
 		} else {
 			if (n_l)
 				compare(c, s->elem, first_l, NULL, &item);
-			api_fieldset_insert(c->arena, c->added, &item);
+			tell(c, ADDED, &item);
 		}
 	}
 }
 
-static void leaf(struct compare *c, const struct json *l, const struct json *r, const struct api_path *path)
+static void leaf(struct compare *c, const struct json *l, const struct json *r, struct level *at)
 {
 	if (!l)
-		api_fieldset_insert(c->arena, c->added, path);
+		tell(c, ADDED, at);
 	else if (!r)
-		api_fieldset_insert(c->arena, c->removed, path);
+		tell(c, REMOVED, at);
 	else if (!json_equal(l, r))
-		api_fieldset_insert(c->arena, c->modified, path);
+		tell(c, MODIFIED, at);
 }
 
 /* By one side's shape; the other side counts as nothing where its kind differs. True when it ended in a leaf. */
 static bool compare_shape(struct compare *c, const struct shape *s, const struct json *l, const struct json *r,
-			  const struct api_path *path)
+			  struct level *at)
 {
 	enum json_kind kind = s->kind == SHAPE_LIST ? JSON_ARRAY : JSON_OBJECT;
 	if (s->kind == SHAPE_SCALAR || s->atomic || (!has_any(l, kind) && !has_any(r, kind))) {
-		leaf(c, l, r, path);
+		leaf(c, l, r, at);
 		return true;
 	}
 	if (s->kind == SHAPE_LIST) {
-		compare_lists(c, s, json_is(l, kind) ? l : NULL, json_is(r, kind) ? r : NULL, path);
+		compare_lists(c, s, json_is(l, kind) ? l : NULL, json_is(r, kind) ? r : NULL, at);
 		return false;
 	}
 	JSON_EACH_MEMBER(l, m) {
-		struct api_path member = { path, field_pe(json_key(m)) };
+		struct level member = { .up = at, .pe = field_pe(json_key(m)) };
 		compare(c, member_type(s, json_key(m)), &m->value, json_get(r, json_key(m)), &member);
 	}
 	JSON_EACH_MEMBER(r, m) {
-		struct api_path member = { path, field_pe(json_key(m)) };
+		struct level member = { .up = at, .pe = field_pe(json_key(m)) };
 		if (!json_member(l, json_key(m)))
 			compare(c, member_type(s, json_key(m)), NULL, &m->value, &member);
 	}
 	return false;
 }
 
-static void compare(struct compare *c, struct ssa_type t, const struct json *l, const struct json *r, const struct api_path *path)
+static void compare(struct compare *c, struct ssa_type t, const struct json *l, const struct json *r, struct level *at)
 {
-	struct shape sl = shape_of(t, l), sr = shape_of(t, r);
+	struct shape sl = {}, sr = {}; /* a side that is not there has none, and nobody asks for it */
+	if (l)
+		sl = shape_of(t, l);
+	if (r)
+		sr = shape_of(t, r);
 	/* Null keeps the other side's shape: only a typed value has one of its own. */
 	if (r && r->kind == JSON_NULL && !sr.type && l)
 		sr = sl;
 	if (l && l->kind == JSON_NULL && !sl.type && r)
 		sl = sr;
 	if (l && r && sl.kind != sr.kind)
-		(void)compare_shape(c, &sl, l, r, path);
-	bool in_leaf = compare_shape(c, r ? &sr : &sl, l, r, path);
+		(void)compare_shape(c, &sl, l, r, at);
+	bool in_leaf = compare_shape(c, r ? &sr : &sl, l, r, at);
 	if (!in_leaf && !l)
-		api_fieldset_insert(c->arena, c->added, path);
+		tell(c, ADDED, at);
 	else if (!in_leaf && !r)
-		api_fieldset_insert(c->arena, c->removed, path);
+		tell(c, REMOVED, at);
 }
 
 void api_ssa_compare(struct arena *a, struct ssa_type t, const struct json *from, const struct json *to, struct ssa_difference *out)
 {
-	struct compare c = { a, api_fieldset_new(a), api_fieldset_new(a), api_fieldset_new(a) };
+	struct compare c = { a, { api_fieldset_new(a), api_fieldset_new(a), api_fieldset_new(a) } };
 	compare(&c, t, from, to, NULL);
-	*out = (struct ssa_difference){ c.removed, c.modified, c.added };
+	*out = (struct ssa_difference){ c.sets[REMOVED], c.sets[MODIFIED], c.sets[ADDED] };
 }
 
 /* ---- walks over sets */

@@ -32,3 +32,5 @@ void api_ssa_compare(struct arena *a, struct ssa_type t, const struct json *from
 const struct api_fieldset *api_ssa_name_fields(struct arena *a, struct ssa_type t, const struct api_fieldset *set);
 /* The set as it must be when lists and objects below have become atomic since it was stored. */
 const struct api_fieldset *api_ssa_reconcile(struct arena *a, struct ssa_type t, const struct api_fieldset *set);
+/* fieldset.c: the entry of s with that element, made if there is none; s is its builder's own. Valid until the next is made. */
+struct api_fieldset_entry *api_fieldset_entry(struct arena *a, struct api_fieldset *s, const struct api_pe *pe);
