@@ -185,7 +185,7 @@ static void fill_builtin(struct api_resource *r, uint32_t id, struct arena *a)
 	r->n_selectors = row->n_selectors;
 }
 
-/* ---- order */
+/* ---- order: what is looked for, by what tells rows apart soonest */
 
 static int cmp3(struct span a1, struct span a2, struct span a3, struct span b1, struct span b2, struct span b3)
 {
@@ -198,13 +198,13 @@ static int cmp3(struct span a1, struct span a2, struct span a3, struct span b1, 
 static int by_plural(const void *x, const void *y)
 {
 	const struct api_resource *a = *(struct api_resource *const *)x, *b = *(struct api_resource *const *)y;
-	return cmp3(a->group, a->version, a->plural, b->group, b->version, b->plural);
+	return cmp3(a->plural, a->group, a->version, b->plural, b->group, b->version);
 }
 
 static int by_kind(const void *x, const void *y)
 {
 	const struct api_resource *a = *(struct api_resource *const *)x, *b = *(struct api_resource *const *)y;
-	return cmp3(a->group, a->version, a->kind, b->group, b->version, b->kind);
+	return cmp3(a->kind, a->group, a->version, b->kind, b->group, b->version);
 }
 
 static unsigned group_rank(const struct api_resource *r)

@@ -5,6 +5,8 @@
 int span_cmp(struct span a, struct span b)
 {
 	size_t n = a.len < b.len ? a.len : b.len;
+	if (n && a.ptr[0] != b.ptr[0]) /* most names that are compared in a search differ here */
+		return (unsigned char)a.ptr[0] < (unsigned char)b.ptr[0] ? -1 : 1;
 	int c = n ? memcmp(a.ptr, b.ptr, n) : 0;
 	if (c)
 		return c;

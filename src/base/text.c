@@ -1,12 +1,13 @@
 #include "base/base.h"
 
+static const char hex_digits[] = "0123456789abcdef";
+
 void hex_add(struct buf *out, const void *data, size_t len)
 {
-	static const char digits[] = "0123456789abcdef";
 	const unsigned char *p = data;
 	for (size_t i = 0; i < len; i++) {
-		buf_chr(out, digits[p[i] >> 4]);
-		buf_chr(out, digits[p[i] & 15]);
+		buf_chr(out, hex_digits[p[i] >> 4]);
+		buf_chr(out, hex_digits[p[i] & 15]);
 	}
 }
 
@@ -40,8 +41,13 @@ void text_uuid(const uint8_t random[16], char out[37])
 	memcpy(b, random, 16);
 	b[6] = (uint8_t)((b[6] & 0x0f) | 0x40);
 	b[8] = (uint8_t)((b[8] & 0x3f) | 0x80);
-	(void)snprintf(out, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2], b[3],
-		       b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+	for (int i = 0; i < 16; i++) {
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			*out++ = '-';
+		*out++ = hex_digits[b[i] >> 4];
+		*out++ = hex_digits[b[i] & 15];
+	}
+	*out = 0;
 }
 
 static const char base64_alphabet[2][65] = {
