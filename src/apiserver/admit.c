@@ -110,16 +110,16 @@ static const struct json *look_list(void *arg, struct arena *a, struct span grou
 	const struct api_resource *r = resource_of(c, group, plural);
 	auto_buf struct buf prefix = {};
 	struct store_iter it;
-	const struct store_item *item;
 	if (!r)
 		return NULL;
 	object_key(&prefix, r, ns, SPAN_EMPTY);
-	if (!store_count(c->snap, buf_span(&prefix)) ||
-	    store_iter_init(&it, c->snap, buf_span(&prefix), SPAN_EMPTY, 0, &c->err) < 0)
+	if (store_iter_init(&it, c->snap, buf_span(&prefix), SPAN_EMPTY, 0, &c->err) < 0)
 		return NULL;
-	struct json *list = arena_new(a, struct json);
-	*list = json_array();
-	while ((item = store_iter_next(&it))) {
+	const struct store_item *item = store_iter_next(&it);
+	struct json *list = item ? arena_new(a, struct json) : NULL; /* nothing there, as most often: nothing is made */
+	if (list)
+		*list = json_array();
+	for (; item; item = store_iter_next(&it)) {
 		const struct json *tree = tree_of(c, a, r, item);
 		if (tree)
 			(void)json_push(a, list, *tree);

@@ -123,6 +123,21 @@ struct cached {
 	struct metrics_series *requests, *duration, *sli, *sizes;
 };
 
+enum { STORE_OPERATIONS = 3, STORE_SLOTS = 64 /* a power of two */ };
+static const char *const store_operations[STORE_OPERATIONS] = { "create", "update", "delete" };
+struct stored { /* what a commit is counted as, found in the same way */
+	uint64_t generation;
+	const struct api_resource *res;
+	struct {
+		struct metrics_series *requests, *duration; /* made when first needed */
+	} of[STORE_OPERATIONS];
+};
+
+/* Names of users are no labels; a few that every cluster has are, and two for all others. */
+static const char *const user_names[] = { "admin", "client", "kube_proxy", "kubelet", "system:serviceaccount:kube-system:default",
+					  "email_id", "other" };
+enum { USER_EMAIL = ARRAY_LEN(user_names) - 2, USER_OTHER };
+
 struct meter_worker {
 	struct metrics *m;
 	struct metrics_table *t;
@@ -132,6 +147,8 @@ struct meter_worker {
 	struct metrics_series *tokens[2], *token_time[2], *token_fetches[2];
 	struct metrics_series *admitted[OPERATIONS][2][2]; /* operation, pass, verdict; made when first needed */
 	struct metrics_series *(*plugins)[OPERATIONS][2][2]; /* by plugin; the same */
+	struct metrics_series *users[ARRAY_LEN(user_names)];
+	struct stored stored[STORE_SLOTS];
 	struct cached cache[CACHE_SLOTS];
 };
 
@@ -295,22 +312,25 @@ void meter_request(struct call *c)
 		metrics_observe(f->sizes, (double)c->answer_bytes);
 }
 
-/* Names of users are no labels; a few that every cluster has are. */
-static struct span user_label(struct span name)
+static unsigned user_label(struct span name)
 {
-	static const char *const known[] = { "admin", "client", "kube_proxy", "kubelet", "system:serviceaccount:kube-system:default" };
-	for (size_t i = 0; i < ARRAY_LEN(known); i++)
-		if (span_is(name, known[i]))
-			return span_of(known[i]);
-	return span_chr(name, '@') >= 0 ? SPAN("email_id") : SPAN("other");
+	for (unsigned i = 0; i < USER_EMAIL; i++)
+		if (span_is(name, user_names[i]))
+			return i;
+	return span_chr(name, '@') >= 0 ? USER_EMAIL : USER_OTHER;
 }
 
 void meter_authenticated(struct worker *w, enum meter_authn result, struct span user, int64_t took_ns)
 {
 	metrics_inc(w->meter->attempts[result]);
 	metrics_observe(w->meter->authentication[result], (double)took_ns / 1e9);
-	if (result == METER_AUTHN_SUCCESS)
-		metrics_inc(METRICS_SERIES(w->meter->t, USERS, user_label(user)));
+	if (result != METER_AUTHN_SUCCESS)
+		return;
+	unsigned label = user_label(user);
+	struct metrics_series **s = &w->meter->users[label];
+	if (!*s)
+		*s = METRICS_SERIES(w->meter->t, USERS, span_of(user_names[label]));
+	metrics_inc(*s);
 }
 
 void meter_authorized(struct worker *w, enum meter_authz result, int64_t took_ns)
@@ -405,15 +425,22 @@ void meter_plugin(struct worker *worker, unsigned plugin, enum admission_op op, 
 void meter_committed(struct call *c)
 {
 	struct meter_worker *w = c->w->meter;
-	auto_buf struct buf type = {};
 	enum route_verb v = c->route.verb;
-	bool removes = v == ROUTE_DELETE || v == ROUTE_DELETECOLLECTION;
-	struct span op = removes ? SPAN("delete") : v == ROUTE_CREATE ? SPAN("create") : SPAN("update");
-	if (c->res)
-		buf_printf(&type, "%.*s%s%.*s", SPAN_ARG(c->res->plural), c->res->group.len ? "." : "", SPAN_ARG(c->res->group));
-	metrics_inc(METRICS_SERIES(w->t, STORE_REQUESTS, op, buf_span(&type)));
-	metrics_observe(METRICS_SERIES(w->t, STORE_DURATION, op, buf_span(&type)),
-			(double)(clock_mono_ns(c->server->clock) - c->commit_ns) / 1e9);
+	unsigned op = v == ROUTE_DELETE || v == ROUTE_DELETECOLLECTION ? 2 : v == ROUTE_CREATE ? 0 : 1;
+	uint64_t generation = api_registry_generation(c->registry);
+	struct stored *s = &w->stored[((uint64_t)(uintptr_t)c->res * 0x9e3779b97f4a7c15u >> 40) & (STORE_SLOTS - 1)];
+	if (s->generation != generation || s->res != c->res)
+		*s = (struct stored){ .generation = generation, .res = c->res };
+	if (!s->of[op].requests) {
+		auto_buf struct buf type = {};
+		struct span name = span_of(store_operations[op]);
+		if (c->res)
+			buf_printf(&type, "%.*s%s%.*s", SPAN_ARG(c->res->plural), c->res->group.len ? "." : "", SPAN_ARG(c->res->group));
+		s->of[op].requests = METRICS_SERIES(w->t, STORE_REQUESTS, name, buf_span(&type));
+		s->of[op].duration = METRICS_SERIES(w->t, STORE_DURATION, name, buf_span(&type));
+	}
+	metrics_inc(s->of[op].requests);
+	metrics_observe(s->of[op].duration, (double)(clock_mono_ns(c->server->clock) - c->commit_ns) / 1e9);
 }
 
 /* ---- the page */

@@ -94,7 +94,8 @@ struct span write_now(struct call *c)
 
 void write_namespace_key(struct buf *out, struct span ns)
 {
-	buf_printf(out, "/registry/core/namespaces/%.*s", SPAN_ARG(ns));
+	buf_str(out, "/registry/core/namespaces/");
+	buf_span_add(out, ns);
 }
 
 static void new_uid(struct call *c, struct json *meta)
