@@ -71,10 +71,10 @@ static void leave(struct process *p)
 static void on_served(void *arg)
 {
 	struct process *p = arg;
-	/* A folder that is being removed has a worker that must not be waited for (a mount may hang); whoever comes next goes on
-	 * with it. Its structures are in use until then, so nothing is taken down: the kernel does that. */
-	if (p->k.folders_out) {
-		log_info("stopped while folders are being removed", kv_u64("folders", p->k.folders_out));
+	/* A folder that is being removed, or given to a group, has a worker that must not be waited for (a mount may hang);
+	 * whoever comes next goes on with it. Its structures are in use until then, so nothing is taken down: the kernel does that. */
+	if (p->k.folders_out || (p->k.volumes && kl_volumes_owning(p->k.volumes))) {
+		log_info("stopped while folders are being worked on", kv_u64("removals", p->k.folders_out));
 		exit(p->status);
 	}
 	leave(p);

@@ -12,13 +12,14 @@
 
 #include "kubelet/volume_impl.h"
 
-enum { RETRY_FIRST_MS = 500, RETRY_MAX_MS = 122000, PATIENCE_MS = 123000 };
+enum { PATIENCE_MS = 123000 };
 
 struct kl_volumes *kl_volumes_new(const struct kl_volumes_params *p)
 {
 	struct kl_volumes *v = mem_new(struct kl_volumes);
 	v->p = *p;
 	list_init(&v->removals);
+	list_init(&v->ownings);
 	return v;
 }
 
@@ -37,11 +38,6 @@ void kl_vol_wake(struct vol *v)
 static char *cstr(struct span s)
 {
 	return mem_dup(s.ptr, s.len);
-}
-
-static int64_t backoff_ms(unsigned failures)
-{
-	return failures < 8 ? RETRY_FIRST_MS << failures : RETRY_MAX_MS;
 }
 
 static void tell(struct vol *v, struct span message)
@@ -303,7 +299,7 @@ static int local_bind(struct vol *v, struct err *err)
 	const struct api_core_pod_security_context *ps = v->pod->object->pod.spec.security_context;
 	bool mismatch = ps && span_is(ps->fs_group_change_policy, "OnRootMismatch");
 	if (rc == 0 && fs_group(v) >= 0 && !v->readonly)
-		rc = kl_tree_own(buf_cstr(&path), fs_group(v), false, mismatch, err);
+		rc = kl_vol_own(v, buf_cstr(&path), fs_group(v), mismatch, err);
 	if (rc == 0)
 		place(v, buf_cstr(&path));
 	return rc;
@@ -402,7 +398,7 @@ static void vol_settle(struct vol *v)
 		v->retry_ms = 0;
 		buf_trunc(&v->told, 0);
 	} else if (rc != -ERR_UNAVAILABLE) {
-		v->retry_ms = loop_now_ms(v->pod->v->p.loop) + backoff_ms(v->failures++);
+		v->retry_ms = loop_now_ms(v->pod->v->p.loop) + kl_vol_backoff_ms(v->failures++);
 		say_failure(v, &err);
 	}
 }
@@ -670,71 +666,6 @@ unsigned kl_volumes_n(const struct kl_volumes_pod *p)
 
 /* ---- the end */
 
-/* A removal: on the worker, repeated until it is done. */
-struct removal {
-	struct list link;
-	struct loop_work work;
-	struct loop_timer again;
-	struct kl_volumes *v; /* NULL: forgotten while the worker had it */
-	char *dir[2]; /* owned */
-	unsigned failures;
-	struct err why;
-	void (*gone)(void *arg);
-	void *arg;
-};
-
-static void removal_run(struct loop_work *w)
-{
-	struct removal *r = container_of(w, struct removal, work);
-	for (int i = 0; i < 2 && r->dir[i] && !r->why.class; i++)
-		if (kl_tree_unmount(r->dir[i], &r->why) == 0)
-			(void)kl_tree_remove(r->dir[i], &r->why);
-}
-
-static void removal_free(struct removal *r)
-{
-	list_remove(&r->link);
-	err_done(&r->why);
-	free(r->dir[0]);
-	free(r->dir[1]);
-	free(r);
-}
-
-static void removal_done(struct loop_work *w)
-{
-	struct removal *r = container_of(w, struct removal, work);
-	if (!r->v)
-		return removal_free(r);
-	if (r->why.class) {
-		log_warn("volumes cannot be removed", kv_str("dir", r->dir[0]), kv_err(&r->why));
-		err_done(&r->why);
-		loop_timer_start(&r->again, backoff_ms(r->failures++));
-		return;
-	}
-	void (*gone)(void *) = r->gone;
-	void *arg = r->arg;
-	removal_free(r);
-	gone(arg);
-}
-
-static void removal_submit(struct loop_timer *t)
-{
-	struct removal *r = container_of(t, struct removal, again);
-	if (!r->v->pool && loop_pool_new(1, 100000, &r->v->pool, &r->why) < 0)
-		return removal_done(&r->work);
-	if (loop_work_submit(r->v->pool, r->v->p.loop, &r->work, "remove volumes", removal_run, removal_done) < 0)
-		loop_timer_start(&r->again, RETRY_FIRST_MS);
-}
-
-static void remove_begin(struct kl_volumes *v, char *dir, char *dir2, void (*gone)(void *arg), void *arg)
-{
-	struct removal *r = mem_new(struct removal);
-	*r = (struct removal){ .v = v, .dir = { dir, dir2 }, .gone = gone, .arg = arg };
-	list_push(&v->removals, &r->link);
-	loop_timer_init(&r->again, v->p.loop, "remove volumes", removal_submit);
-	loop_timer_start(&r->again, 0);
-}
-
 void kl_volumes_leave(struct kl_volumes_pod *p)
 {
 	loop_task_cancel(&p->settle);
@@ -743,6 +674,7 @@ void kl_volumes_leave(struct kl_volumes_pod *p)
 	for (unsigned i = 0; i < p->n_vols; i++) {
 		struct vol *v = &p->vols[i];
 		claim_forget(v);
+		kl_vol_own_leave(v);
 		kl_vol_tokens_done(v);
 		free(v->path);
 		buf_done(&v->told);
@@ -765,32 +697,20 @@ void kl_volumes_close(struct kl_volumes_pod *p, void (*gone)(void *arg), void *a
 	buf_printf(&subs, "%s/volume-subpaths", p->dir);
 	buf_printf(&volumes, "%s/volumes", p->dir);
 	kl_volumes_leave(p);
-	remove_begin(v, cstr(buf_span(&subs)), cstr(buf_span(&volumes)), gone, arg);
+	kl_vol_remove(v, cstr(buf_span(&subs)), cstr(buf_span(&volumes)), gone, arg);
 }
 
 void kl_volumes_purge(struct kl_volumes *v, struct span uid, void (*gone)(void *arg), void *arg)
 {
 	auto_buf struct buf dir = {};
 	buf_printf(&dir, "%.*s/pods/%.*s", SPAN_ARG(v->p.root_dir), SPAN_ARG(uid));
-	remove_begin(v, cstr(buf_span(&dir)), NULL, gone, arg);
+	kl_vol_remove(v, cstr(buf_span(&dir)), NULL, gone, arg);
 }
 
-/* Removals that are not through go on in the next life: whoever comes finds the folders. */
 void kl_volumes_free(struct kl_volumes *v)
 {
 	if (!v)
 		return;
-	LIST_EACH(&v->removals, r, struct removal, link) {
-		if (loop_timer_running(&r->again)) {
-			loop_timer_stop(&r->again);
-			removal_free(r);
-		} else if (loop_work_cancel(&r->work)) {
-			removal_free(r);
-		} else {
-			list_remove(&r->link);
-			r->v = NULL;
-		}
-	}
-	loop_pool_free(v->pool);
+	kl_vol_works_done(v);
 	free(v);
 }

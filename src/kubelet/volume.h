@@ -19,8 +19,8 @@
  *
  * Without an API server (client NULL) what needs one fails, and the rest works.
  *
- * One loop thread; trees are removed on a worker (a claim's volume is re-owned for fsGroup on the loop: OnRootMismatch spares
- * that). Callbacks never run inside the call that caused them. */
+ * One loop thread; trees are removed, and a claim's volume is given to fsGroup, on workers. Callbacks never run inside
+ * the call that caused them. */
 #pragma once
 
 #include "kubelet/env.h"
@@ -45,6 +45,8 @@ struct kl_volumes *kl_volumes_new(const struct kl_volumes_params *p);
 /* Pods are closed or left. Of removals that are not through nothing is told any more; the loop must turn until it has nothing
  * left. Accepts NULL. */
 void kl_volumes_free(struct kl_volumes *v);
+/* Is a volume being given to its group? kl_volumes_free would wait for that. */
+bool kl_volumes_owning(const struct kl_volumes *v);
 
 /* uid: as the folder of the pod is called; copied. owner: of the callbacks. */
 struct kl_volumes_pod *kl_volumes_open(struct kl_volumes *v, struct kl_object *o, struct span uid, void *owner);

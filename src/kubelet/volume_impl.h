@@ -31,12 +31,15 @@ struct vol {
 	struct span pv_type;      /* literal or in pv_path's allocation: hostPath's type */
 	bool pv_local, claim_known;
 	struct buf why;
+	struct vol_own *own;      /* its files are being given to fsGroup; NULL: no */
+	struct err own_why;       /* ... and could not be */
+	bool owned;
 };
 
 struct kl_volumes {
 	struct kl_volumes_params p;
-	struct loop_pool *pool; /* NULL until something is removed */
-	struct list removals;   /* under way */
+	struct loop_pool *pool; /* NULL until there is something for it to do */
+	struct list removals, ownings; /* under way */
 };
 
 struct kl_volumes_pod {
@@ -56,6 +59,16 @@ struct kl_volumes_pod {
 
 void kl_vol_wake(struct vol *v); /* to be looked at in this turn */
 int64_t kl_vol_now_ns(const struct vol *v);
+
+/* ---- volume_work.c */
+int64_t kl_vol_backoff_ms(unsigned failures);
+/* Unmounts and removes both folders (dir2 may be NULL); takes the texts. Again and again until it is done. */
+void kl_vol_remove(struct kl_volumes *v, char *dir, char *dir2, void (*gone)(void *arg), void *arg);
+/* kl_tree_own on a worker, once for each volume: 0 when it is done, -ERR_UNAVAILABLE while it is under way (kl_vol_wake comes), or
+ * why it failed. */
+int kl_vol_own(struct vol *v, const char *path, int64_t gid, bool mismatch, struct err *err);
+void kl_vol_own_leave(struct vol *v);
+void kl_vol_works_done(struct kl_volumes *v);
 
 /* The files of a configMap, secret, downwardAPI or projected volume, in the arena. -ERR_UNAVAILABLE: something is still being
  * asked for, and kl_vol_wake comes. */

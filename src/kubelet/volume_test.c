@@ -1,8 +1,10 @@
 /* Volumes and environments of a pod against an API server in the same loop, in a mount namespace of the test's own. */
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <sys/fanotify.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -68,6 +70,11 @@ static void world_init(struct world *w)
 	const struct kl_volumes_params p = { .loop = w->loop, .client = w->api.client, .objects = w->objects, .root_dir = span_of(w->root),
 					     .facts = facts, .wake = wake, .event = event };
 	w->volumes = kl_volumes_new(&p);
+}
+
+static void on_flag(void *arg)
+{
+	*(bool *)arg = true;
 }
 
 static void on_gone(void *arg)
@@ -512,6 +519,105 @@ static void never(void *arg)
 }
 
 /* The kubelet ends while volumes are removed: before the worker had them, and while it has them. */
+/* Opens of a folder are held until they are allowed: what a disk that does not answer looks like. */
+struct gate {
+	int fd;
+};
+
+static bool gate_open(struct gate *g, const char *path)
+{
+	g->fd = fanotify_init(FAN_CLASS_CONTENT | FAN_CLOEXEC | FAN_NONBLOCK, O_RDONLY | O_CLOEXEC);
+	if (g->fd < 0)
+		return false;
+	if (fanotify_mark(g->fd, FAN_MARK_ADD, FAN_OPEN_PERM | FAN_ONDIR, AT_FDCWD, path) == 0)
+		return true;
+	(void)close(g->fd);
+	return false;
+}
+
+static bool gate_held(const struct gate *g)
+{
+	struct pollfd p = { .fd = g->fd, .events = POLLIN };
+	return poll(&p, 1, 0) == 1;
+}
+
+/* What waits goes on, and nothing is held any more. */
+static void gate_end(struct gate *g)
+{
+	struct fanotify_event_metadata e[16];
+	ssize_t n = read(g->fd, e, sizeof(e));
+	for (ssize_t i = 0; i < n / (ssize_t)sizeof(e[0]); i++) {
+		const struct fanotify_response r = { .fd = e[i].fd, .response = FAN_ALLOW };
+		assert_int_equal(write(g->fd, &r, sizeof(r)), sizeof(r));
+		(void)close(e[i].fd);
+	}
+	(void)close(g->fd);
+}
+
+/* One removal that hangs holds no other one up. */
+static void test_removal_that_hangs(void **state)
+{
+	struct world w;
+	struct gate g;
+	char stuck[80], in[96];
+	bool stuck_gone = false;
+	world_init(&w);
+	(void)snprintf(stuck, sizeof(stuck), "%s/pods/stuck", w.root);
+	(void)snprintf(in, sizeof(in), "%s/x", stuck);
+	assert_int_equal(io_mkdirs(AT_FDCWD, in, 0755, NULL), 0);
+	(void)snprintf(in, sizeof(in), "%s/pods/free/x", w.root);
+	assert_int_equal(io_mkdirs(AT_FDCWD, in, 0755, NULL), 0);
+	bool gated = gate_open(&g, stuck);
+	if (!gated)
+		print_message("no fanotify here: nothing hangs\n");
+	kl_volumes_purge(w.volumes, SPAN("stuck"), on_flag, &stuck_gone);
+	until(&w, !gated || gate_held(&g));
+	kl_volumes_purge(w.volumes, SPAN("free"), on_gone, &w);
+	until(&w, w.gone);
+	if (gated) {
+		assert_false(stuck_gone);
+		gate_end(&g);
+	}
+	until(&w, stuck_gone);
+	world_done(&w);
+}
+
+/* The group of a claim's files is changed beside the loop. */
+static void test_claim_of_a_group(void **state)
+{
+	struct world w;
+	struct gate g;
+	struct stat st;
+	char local[64], file[80], text[400];
+	world_init(&w);
+	(void)snprintf(local, sizeof(local), "%s/disk", w.root);
+	(void)snprintf(file, sizeof(file), "%s/disk/f", w.root);
+	assert_int_equal(mkdir(local, 0755), 0);
+	assert_int_equal(io_write_file_lazy(AT_FDCWD, file, SPAN("x"), 0600, NULL), 0);
+	(void)snprintf(text, sizeof(text), "{\"metadata\":{\"name\":\"pv1\"},\"spec\":{\"local\":{\"path\":\"%s\"}}}", local);
+	fake_put(&w.api, "/api/v1/persistentvolumes/pv1", text);
+	fake_put(&w.api, "/api/v1/namespaces/d/persistentvolumeclaims/cl", "{\"metadata\":{\"name\":\"cl\",\"namespace\":\"d\"},"
+		"\"spec\":{\"volumeName\":\"pv1\"},\"status\":{\"phase\":\"Bound\"}}");
+	bool gated = gate_open(&g, local);
+	(void)alarm(30); /* on the loop it would wait for ever: for us */
+	pod_open(&w, POD("\"securityContext\":{\"fsGroup\":3000},\"containers\":[],\"volumes\":[{\"name\":\"v\","
+		"\"persistentVolumeClaim\":{\"claimName\":\"cl\"}}]"));
+	if (gated) {
+		until(&w, gate_held(&g));
+		int64_t end_ms = loop_now_ms(w.loop) + 100;
+		until(&w, loop_now_ms(w.loop) >= end_ms);
+		assert_false(kl_volumes_ready(w.pod));
+		gate_end(&g);
+	}
+	until(&w, kl_volumes_ready(w.pod));
+	(void)alarm(0);
+	assert_int_equal(stat(file, &st), 0);
+	assert_int_equal(st.st_gid, 3000);
+	assert_int_equal(st.st_mode & 07777, 0660);
+	assert_string_equal(buf_cstr(&w.events), "");
+	world_done(&w);
+}
+
 static void test_end_while_removing(void **state)
 {
 	for (int turns = 0; turns < 3; turns++) {
@@ -731,6 +837,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_token),
 		cmocka_unit_test(test_mounts),
 		cmocka_unit_test(test_claims),
+		cmocka_unit_test(test_removal_that_hangs),
+		cmocka_unit_test(test_claim_of_a_group),
 		cmocka_unit_test(test_end_while_removing),
 		cmocka_unit_test(test_env),
 		cmocka_unit_test(test_expand),
