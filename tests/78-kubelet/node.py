@@ -312,13 +312,13 @@ class Node(Server):
 
 
 def until(f, want=True, timeout=30):
-    """What f gives, as soon as it is `want`, else its last answer."""
+    """What f gives, as soon as it is `want` (or, where that is True, anything true), else its last answer."""
     end = time.time() + timeout
     while True:
         try:
             got = f()
         except Exception as e:  # the server restarts
             got = e
-        if got == want or time.time() > end:
+        if got == want or (want is True and got and not isinstance(got, Exception)) or time.time() > end:
             return got
         time.sleep(0.05)
