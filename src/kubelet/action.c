@@ -29,6 +29,14 @@ struct kl_action {
 	unsigned timeout_ms;
 	int status;
 	struct buf body;
+	/* of an HTTP request and of those that it leads to */
+	struct arena arena;
+	struct http_origin origin;
+	struct span target, location;
+	const struct http_field *fields;
+	size_t n_fields;
+	int64_t deadline_ms;
+	unsigned hops;          /* requests that were sent */
 };
 
 static void on_closed(struct loop_fd *f)
@@ -41,6 +49,7 @@ static void action_free(struct kl_action *a)
 	loop_timer_stop(&a->timer);
 	buf_done(&a->words);
 	buf_done(&a->body);
+	arena_done(&a->arena);
 	if (loop_fd_is_open(&a->fd)) {
 		loop_fd_close(&a->fd, on_closed);
 		fd_close(&a->sock);
@@ -103,9 +112,15 @@ static void on_exec(const struct err *why, const void *reply, void *arg)
 
 /* ---- HTTP */
 
+#define HOPS_MAX 10
+
+static void http_send(struct kl_action *a);
+
 static void on_head(struct http_call *c, void *arg)
 {
-	((struct kl_action *)arg)->status = http_call_status(c);
+	struct kl_action *a = arg;
+	a->status = http_call_status(c);
+	a->location = arena_span(&a->arena, http_call_header(c, "location"));
 }
 
 static void on_data(struct http_call *c, struct span data, void *arg)
@@ -113,6 +128,36 @@ static void on_data(struct http_call *c, struct span data, void *arg)
 	struct kl_action *a = arg;
 	if (a->body.len < OUTPUT_BYTES)
 		buf_span_add(&a->body, span_sub(data, 0, OUTPUT_BYTES - a->body.len));
+}
+
+/* Where the answer sends us, as far as that is the same host: upstream's RedirectChecker. */
+static bool redirected(struct kl_action *a)
+{
+	auto_err struct err err = ERR_INIT;
+	bool moved = a->status == 301 || a->status == 302 || a->status == 303 || a->status == 307 || a->status == 308;
+	struct span to = a->location, fragment, target;
+	struct http_origin origin;
+	if (!moved || !to.len)
+		return false;
+	(void)span_split(to, '#', &to, &fragment);
+	if (span_starts(to, SPAN("//")))
+		to = arena_printf(&a->arena, "%s:%.*s", a->origin.tls ? "https" : "http", SPAN_ARG(to));
+	if (span_starts(to, SPAN("http://")) || span_starts(to, SPAN("https://"))) {
+		if (http_url_parse(to, &a->arena, &origin, &target, &err) < 0 || strcasecmp(origin.host, a->origin.host) != 0)
+			return false;
+		if (origin.tls && !(origin.tls_ctx = kl_probe_tls(a->k, &err)))
+			return false;
+		a->origin = origin;
+		a->target = target;
+	} else if (to.len && to.ptr[0] == '/') {
+		a->target = to;
+	} else { /* beside what was asked for */
+		struct span path, query;
+		(void)span_split(a->target, '?', &path, &query);
+		ptrdiff_t slash = span_rchr(path, '/');
+		a->target = arena_printf(&a->arena, "%.*s%.*s", (int)(slash + 1), path.ptr, SPAN_ARG(to));
+	}
+	return true;
 }
 
 static void on_http(struct http_call *c, const struct err *why, void *arg)
@@ -131,13 +176,35 @@ static void on_http(struct http_call *c, const struct err *why, void *arg)
 		finish(a, KL_FAILURE, buf_span(&a->words));
 		return;
 	}
+	if (redirected(a)) {
+		if (a->hops < HOPS_MAX)
+			return http_send(a);
+		buf_str(&a->words, ": stopped after 10 redirects");
+		finish(a, KL_FAILURE, buf_span(&a->words));
+		return;
+	}
 	buf_trunc(&a->words, 0);
-	if (a->status >= 200 && a->status < 400) {
+	if (!a->probe || (a->status >= 200 && a->status < 400)) { /* a hook has done its work with any answer */
 		finish(a, KL_SUCCESS, buf_span(&a->body));
 		return;
 	}
 	buf_printf(&a->words, "HTTP probe failed with statuscode: %d", a->status);
 	finish(a, KL_FAILURE, buf_span(&a->words));
+}
+
+static void http_send(struct kl_action *a)
+{
+	static const struct http_call_ops ops = { .head = on_head, .data = on_data, .done = on_http };
+	auto_err struct err err = ERR_INIT;
+	int64_t left_ms = a->deadline_ms - loop_now_ms(a->k->loop);
+	struct http_call_params cp = { .origin = &a->origin, .method = "GET", .target = a->target, .headers = a->fields,
+				       .n_headers = a->n_fields, .total_ms = (unsigned)MAX(left_ms, 1), .ops = &ops, .arg = a };
+	a->hops++;
+	buf_trunc(&a->body, 0);
+	if (http_call_begin(a->k->http, &cp, &a->http, &err) < 0) {
+		buf_printf(&a->words, ": %s", err_msg(&err));
+		later(a, KL_FAILURE);
+	}
 }
 
 static int port_of(const struct api_int_or_string *port, const struct api_core_container *c)
@@ -159,9 +226,8 @@ static struct span host_of(const struct kl_action_params *p, struct span host)
 
 static void http_begin(struct kl_action *a, const struct kl_action_params *p)
 {
-	static const struct http_call_ops ops = { .head = on_head, .data = on_data, .done = on_http };
 	const struct api_core_http_get_action *get = p->http_get;
-	auto_arena struct arena ar = {};
+	struct arena *ar = &a->arena;
 	auto_err struct err err = ERR_INIT;
 	struct span host = host_of(p, get->host), path = get->path.len ? get->path : SPAN("/");
 	int port = port_of(&get->port, p->container);
@@ -171,13 +237,13 @@ static void http_begin(struct kl_action *a, const struct kl_action_params *p)
 		later(a, KL_UNKNOWN_RESULT);
 		return;
 	}
-	struct http_origin origin = { .tls = https, .host = arena_cstr(&ar, host), .port = (unsigned)port };
-	if (https && !(origin.tls_ctx = kl_probe_tls(a->k, &err))) {
+	a->origin = (struct http_origin){ .tls = https, .host = arena_cstr(ar, host), .port = (unsigned)port };
+	if (https && !(a->origin.tls_ctx = kl_probe_tls(a->k, &err))) {
 		buf_str(&a->words, err_msg(&err));
 		later(a, KL_UNKNOWN_RESULT);
 		return;
 	}
-	struct http_field *fields = arena_alloc_n(&ar, get->http_headers.n + 2, sizeof(*fields));
+	struct http_field *fields = arena_alloc_n(ar, get->http_headers.n + 2, sizeof(*fields));
 	size_t n = 0;
 	bool agent = false, accept = false;
 	for (uint32_t i = 0; i < get->http_headers.n; i++) {
@@ -185,7 +251,7 @@ static void http_begin(struct kl_action *a, const struct kl_action_params *p)
 		agent |= span_eq_nocase(name, SPAN("User-Agent"));
 		accept |= span_eq_nocase(name, SPAN("Accept"));
 		if (http_value_ok(value) && !span_eq_nocase(name, SPAN("Content-Length")) && !span_eq_nocase(name, SPAN("Connection")))
-			fields[n++] = (struct http_field){ name, value };
+			fields[n++] = (struct http_field){ arena_span(ar, name), arena_span(ar, value) };
 	}
 	if (!agent)
 		fields[n++] = (struct http_field){ SPAN("User-Agent"), a->probe ? SPAN("kube-probe/1.33") : SPAN("kube-lifecycle/1.33") };
@@ -195,13 +261,11 @@ static void http_begin(struct kl_action *a, const struct kl_action_params *p)
 	buf_printf(&a->words, "Get \"%s://%s%.*s%s:%d%s%.*s\"", https ? "https" : "http", v6 ? "[" : "", SPAN_ARG(host), v6 ? "]"
 		   : "", port,
 		   span_starts(path, SPAN("/")) ? "" : "/", SPAN_ARG(path));
-	struct span target = span_starts(path, SPAN("/")) ? path : arena_printf(&ar, "/%.*s", SPAN_ARG(path));
-	struct http_call_params cp = { .origin = &origin, .method = "GET", .target = target, .headers = fields, .n_headers = n,
-				       .total_ms = a->timeout_ms, .ops = &ops, .arg = a };
-	if (http_call_begin(a->k->http, &cp, &a->http, &err) < 0) {
-		buf_printf(&a->words, ": %s", err_msg(&err));
-		later(a, KL_FAILURE);
-	}
+	a->target = span_starts(path, SPAN("/")) ? arena_span(ar, path) : arena_printf(ar, "/%.*s", SPAN_ARG(path));
+	a->fields = fields;
+	a->n_fields = n;
+	a->deadline_ms = loop_now_ms(a->k->loop) + a->timeout_ms;
+	http_send(a);
 }
 
 /* ---- a connection */
@@ -295,9 +359,12 @@ static void grpc_begin(struct kl_action *a, const struct kl_action_params *p)
 	const struct http_field agent = { SPAN("user-agent"), SPAN("kube-probe/1.33") };
 	struct grpc_call_params gp = { .loop = a->k->loop, .client = a->k->http, .origin = &origin, .metadata = &agent, .n_metadata = 1,
 				       .method = "/grpc.health.v1.Health/Check", .timeout_ms = a->timeout_ms, .recv_bytes = 4096 };
-	if (service.len && service.len < 128) { /* HealthCheckRequest: field 1, the service */
+	if (service.len) { /* HealthCheckRequest: field 1, the service; its length as a varint */
 		buf_chr(&message, 0x0a);
-		buf_chr(&message, (char)service.len);
+		size_t left = service.len;
+		for (; left >= 0x80; left >>= 7)
+			buf_chr(&message, (char)(0x80 | (left & 0x7f)));
+		buf_chr(&message, (char)left);
 		buf_span_add(&message, service);
 	}
 	if (!host.len || grpc_unary(&gp, buf_span(&message), on_grpc, a, &err) < 0) {

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "kubelet/action.h"
 #include "kubelet/fake_api_test.h"
 #include "kubelet/fake_cri_test.h"
 #include "kubelet/files.h"
@@ -41,6 +42,8 @@ static void kubelet_begin(struct world *w)
 {
 	struct kl *k = &w->k;
 	*k = (struct kl){ .loop = w->k.loop, .o = &w->o, .cri = w->rt.cri, .node_name = SPAN("n1"), .node_uid = SPAN("n1") };
+	const struct http_client_params hp = { .loop = k->loop, .name = "probes", .idle_per_origin = 1 };
+	assert_int_equal(http_client_new(&hp, &k->http, NULL), 0);
 	k->objects = kl_objects_new(NULL);
 	const struct kl_volumes_params vp = { .loop = k->loop, .objects = k->objects, .root_dir = w->o.root_dir, .facts = kl_node_facts,
 					      .wake = on_wake, .event = on_event };
@@ -75,6 +78,7 @@ static void kubelet_end(struct world *w)
 	kl_volumes_free(k->volumes);
 	kl_objects_free(k->objects);
 	kl_node_free(k->node);
+	http_client_free(k->http);
 	map_done(&k->pods);
 	map_done(&k->pods_by_name);
 	map_done(&k->mirrors);
@@ -382,6 +386,147 @@ static void a_pod_is_kept_apart_as_it_says(void **state)
 	world_done(&w);
 }
 
+/* ---- what probes and hooks do, against servers in the loop */
+
+struct served {
+	struct world w;
+	struct http_server *http;
+	struct grpc_server *grpc;
+	struct buf log, said; /* targets; "RESULT message" */
+	unsigned port;
+	bool over, stopped;
+};
+
+static void serve_http(struct http_req *r, void *arg)
+{
+	static const struct {
+		const char *target;
+		int status;
+		const char *location;
+	} rows[] = {
+		{ "/a?x=1", 302, "/bad" },           { "/bad", 500, NULL },        { "/d/rel", 301, "good" },
+		{ "/d/good", 200, NULL },            { "/away", 307, "http://example.invalid/bad" }, { "/loop", 302, "/loop" },
+		{ "/nowhere", 302, NULL },
+	};
+	struct served *s = arg;
+	if (span_has(http_req_header(r, "content-type"), SPAN("grpc")))
+		return grpc_server_handle(r, s->grpc);
+	buf_printf(&s->log, "%.*s ", SPAN_ARG(http_req_target(r)));
+	if (span_is(http_req_target(r), "/full")) {
+		auto_buf struct buf to = {};
+		buf_printf(&to, "http://127.0.0.1:%u/bad#part", s->port);
+		http_reply_header(r, "location", buf_span(&to));
+		return http_reply_text(r, 308, "text/plain", SPAN(""));
+	}
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		if (span_is(http_req_target(r), rows[i].target)) {
+			if (rows[i].location)
+				http_reply_header(r, "location", span_of(rows[i].location));
+			return http_reply_text(r, rows[i].status, "text/plain", SPAN("words"));
+		}
+	http_reply_text(r, 404, "text/plain", SPAN(""));
+}
+
+static void health(struct grpc_req *r, struct span message, void *arg)
+{
+	struct served *s = arg;
+	buf_span_add(&s->log, message);
+	grpc_reply_send(r, SPAN("\x08\x01")); /* SERVING */
+	grpc_reply_end(r, GRPC_OK, NULL);
+}
+
+static void on_result(enum kl_result result, struct span message, void *arg)
+{
+	struct served *s = arg;
+	static const char *const names[] = { "success", "failure", "unknown" };
+	buf_printf(&s->said, "%s %.*s", names[result], SPAN_ARG(message));
+	s->over = true;
+}
+
+static void act(struct served *s, struct kl_action_params *p)
+{
+	struct kl_pod *pod_ = pod(&s->w, "a-n1");
+	buf_trunc(&s->log, 0);
+	buf_trunc(&s->said, 0);
+	s->over = false;
+	p->pod = pod_;
+	p->container = pod_->object->pod.spec.containers.ptr;
+	p->timeout_ms = 5000;
+	p->done = on_result;
+	p->arg = s;
+	(void)kl_action_begin(p);
+	until(&s->w, s->over);
+}
+
+static void served_stopped(struct http_server *h, void *arg)
+{
+	((struct served *)arg)->stopped = true;
+}
+
+static void probes_ask_as_they_should(void **state)
+{
+	static const struct {
+		const char *path;
+		bool hook;
+		const char *log, *said;
+	} rows[] = {
+		{ "/d/good", false, "/d/good ", "success words" },
+		{ "/bad", false, "/bad ", "failure HTTP probe failed with statuscode: 500" },
+		{ "/bad", true, "/bad ", "success words" },
+		{ "/a?x=1", false, "/a?x=1 /bad ", "failure HTTP probe failed with statuscode: 500" },
+		{ "/d/rel", false, "/d/rel /d/good ", "success words" },
+		{ "/full", false, "/full /bad ", "failure HTTP probe failed with statuscode: 500" },
+		{ "/away", false, "/away ", "success words" },
+		{ "/nowhere", false, "/nowhere ", "success words" },
+		{ "/loop", false, "/loop /loop /loop /loop /loop /loop /loop /loop /loop /loop ", "stopped after 10 redirects" },
+	};
+	static const struct grpc_method methods[] = { { "/grpc.health.v1.Health/Check", .unary = health } };
+	struct served s = {};
+	auto_err struct err err = ERR_INIT;
+	world_init(&s.w);
+	manifest(&s.w, "a", "a", "", "");
+	kubelet_begin(&s.w);
+	until(&s.w, running(&s.w) == 1);
+	s.w.k.node_ips[0] = SPAN("127.0.0.1");
+	s.w.k.n_node_ips = 1;
+	const struct grpc_server_params gp = { .loop = s.w.k.loop, .methods = methods, .n = ARRAY_LEN(methods), .arg = &s };
+	s.grpc = grpc_server_new(&gp);
+	const struct http_server_params hp = { .loop = s.w.k.loop, .name = "probed", .handle = serve_http, .arg = &s };
+	assert_int_equal(http_server_new(&hp, &s.http, NULL), 0);
+	int fd = http_listen_tcp("127.0.0.1", 0, 0, &err);
+	s.port = http_fd_port(fd);
+	assert_int_equal(http_server_listen(s.http, fd, 0, NULL), 0);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct api_core_http_get_action get = { .path = span_of(rows[i].path), .port = { .i = (int32_t)s.port } };
+		act(&s, &(struct kl_action_params){ .http_get = &get, .probe = !rows[i].hook });
+		if (strcmp(buf_cstr(&s.log), rows[i].log) != 0 || !strstr(buf_cstr(&s.said), rows[i].said))
+			fail_msg("%s: asked %s, said %s\n want: %s, %s", rows[i].path, buf_cstr(&s.log), buf_cstr(&s.said), rows[i].log, rows[i].said);
+	}
+	static const size_t lengths[] = { 0, 1, 127, 128, 200, 300, 20000 };
+	for (size_t i = 0; i < ARRAY_LEN(lengths); i++) {
+		auto_buf struct buf name = {}, want = {};
+		for (size_t k = 0; k < lengths[i]; k++)
+			buf_chr(&name, 's');
+		const struct api_core_grpc_action grpc = { .port = (int32_t)s.port, .service = buf_span(&name) };
+		act(&s, &(struct kl_action_params){ .grpc = &grpc, .probe = true });
+		assert_string_equal(buf_cstr(&s.said), "success service healthy");
+		/* protobuf: key of field 1, length as a varint, text; an empty text is not sent */
+		if (lengths[i])
+			buf_chr(&want, 0x0a);
+		for (size_t left = lengths[i]; left; left >>= 7)
+			buf_chr(&want, (char)((left & 0x7f) | (left > 0x7f ? 0x80 : 0)));
+		buf_span_add(&want, buf_span(&name));
+		assert_true(span_eq(buf_span(&s.log), buf_span(&want)));
+	}
+	http_server_stop(s.http, 0, served_stopped, &s);
+	until(&s.w, s.stopped);
+	http_server_free(s.http);
+	grpc_server_free(s.grpc);
+	buf_done(&s.log);
+	buf_done(&s.said);
+	world_done(&s.w);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc > 1) /* one of them alone */
@@ -396,6 +541,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_stop_without_an_answer_is_not_a_loop),
 		cmocka_unit_test(a_pod_may_wish_for_ever),
 		cmocka_unit_test(a_pod_is_kept_apart_as_it_says),
+		cmocka_unit_test(probes_ask_as_they_should),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
