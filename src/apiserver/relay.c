@@ -30,7 +30,7 @@ struct relay {
 	struct relay_target to;
 	struct http_origin origin;
 	struct http_call *call;	      /* NULL once over */
-	struct http_duplex *side[2];  /* client's, server's; NULL once over */
+	struct http_pair pair;	      /* client's, server's */
 	const char *upgrade;	      /* asked for by the client */
 	bool answering;		      /* the other's answer is passed on */
 	bool refused;		      /* RELAY_LOG: the body is an error's text */
@@ -199,7 +199,7 @@ static void answer_headers(struct relay *r, bool upgraded)
 static void over(struct relay *r)
 {
 	struct call *c = r->c;
-	if (!r->call && !r->side[0] && !r->side[1])
+	if (!r->call && !r->pair.side[0] && !r->pair.side[1])
 		list_remove(&r->link);
 	c->pending--;
 	call_release(c); /* r may be gone */
@@ -215,51 +215,10 @@ static void abort_answer(struct relay *r)
 
 /* ---- joined streams */
 
-static int side_index(const struct relay *r, const struct http_duplex *d)
+static void pair_closed(struct http_pair *pair)
 {
-	return d == r->side[1];
+	over(container_of(pair, struct relay, pair));
 }
-
-static void side_data(struct http_duplex *d, struct span data, void *arg)
-{
-	struct relay *r = arg;
-	struct http_duplex *other = r->side[!side_index(r, d)];
-	if (!other)
-		return;
-	http_duplex_write(other, http_copy(data));
-	if (http_duplex_queued(other) > QUEUE_BYTES)
-		http_duplex_pause(d);
-}
-
-static void side_drain(struct http_duplex *d, void *arg)
-{
-	struct relay *r = arg;
-	struct http_duplex *other = r->side[!side_index(r, d)];
-	if (other)
-		http_duplex_resume(other);
-}
-
-static void side_end(struct http_duplex *d, void *arg)
-{
-	struct relay *r = arg;
-	struct http_duplex *other = r->side[!side_index(r, d)];
-	if (other)
-		http_duplex_end(other);
-}
-
-static void side_closed(struct http_duplex *d, const struct err *why, void *arg)
-{
-	struct relay *r = arg;
-	int i = side_index(r, d);
-	r->side[i] = NULL;
-	if (r->side[!i])
-		http_duplex_close(r->side[!i]);
-	over(r);
-}
-
-static const struct http_duplex_ops side_ops = {
-	.data = side_data, .end = side_end, .drain = side_drain, .closed = side_closed
-};
 
 /* What the audit log and the metrics hear of an answer that others write. */
 static void begun(struct call *c, int code)
@@ -280,23 +239,20 @@ static void join(struct relay *r)
 		return;
 	}
 	c->pending++;
-	r->side[1] = far;
+	http_pair_set(&r->pair, 1, far);
 	/* The client's side: its request ends with this, and done forgets it. */
 	c->answered = r->ended = true;
 	begun(c, 101);
 	if (http_req_hijack(c->http, 101, &near, &c->err) < 0) {
 		log_error("a request could not be taken over", kv_err(&c->err));
 		http_reply_abort(c->http);
-		http_duplex_ops_set(far, &side_ops, r);
-		http_duplex_abort(far);
+		http_pair_abort(&r->pair);
 		return;
 	}
 	c->pending++;
-	r->side[0] = near;
 	list_remove(&r->link);
 	list_push(&c->w->relays->streams, &r->link);
-	http_duplex_ops_set(far, &side_ops, r);
-	http_duplex_ops_set(near, &side_ops, r);
+	http_pair_set(&r->pair, 0, near);
 }
 
 /* ---- the call */
@@ -455,6 +411,7 @@ void relay_begin(struct call *c, const struct relay_target *t)
 	struct relay_pool *pool = pool_of(c->w);
 	struct http_field headers[HEADERS_MAX + 2];
 	r->c = c;
+	r->pair.closed = pair_closed;
 	r->to = *t;
 	r->upgrade = t->kind == RELAY_LOG ? NULL : upgrade_of(c);
 	if (t->kind == RELAY_STREAM && !r->upgrade) {
@@ -501,11 +458,8 @@ void relay_end_all(struct worker *w)
 			http_call_cancel(r->call);
 		abort_answer(r);
 	}
-	LIST_EACH(&p->streams, r, struct relay, link) {
-		for (int i = 0; i < 2; i++)
-			if (r->side[i])
-				http_duplex_abort(r->side[i]);
-	}
+	LIST_EACH(&p->streams, r, struct relay, link)
+		http_pair_abort(&r->pair);
 }
 
 void relay_free(struct worker *w)

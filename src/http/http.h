@@ -284,6 +284,15 @@ bool http_req_wants_upgrade(const struct http_req *r, const char *protocol);
  * begins when ops are set. HTTP/2: -ERR_UNSUPPORTED. */
 int http_req_hijack(struct http_req *r, int status, struct http_duplex **out_duplex, struct err *err);
 
+/* Two of them joined: each gets what comes from the other, with its pauses and its half close, and goes when the other
+ * goes. Lies in its owner's memory, zero but for `closed`. Both are set in one turn, then nothing is lost. */
+struct http_pair {
+	struct http_duplex *side[2];            /* NULL: not set yet, or over */
+	void (*closed)(struct http_pair *p);    /* a side is over, and the other one was told to close; once for each side */
+};
+void http_pair_set(struct http_pair *p, int side, struct http_duplex *d);
+void http_pair_abort(struct http_pair *p); /* both sides, now; `closed` follows for each */
+
 /* ---- client ---- */
 
 struct http_client_params {

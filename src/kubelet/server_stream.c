@@ -13,59 +13,23 @@ struct pipe_ {
 	struct kl_server *s;
 	struct kl_request *q;      /* NULL once the request is over */
 	struct http_call *call;    /* NULL once over */
-	struct http_duplex *side[2];
+	struct http_pair pair;     /* client's, runtime's */
 	const char *upgrade;
 	bool answering;            /* the runtime's answer, which is no upgrade, is passed on */
 };
 
 static void pipe_over(struct pipe_ *p)
 {
-	if (p->q || p->call || p->side[0] || p->side[1])
+	if (p->q || p->call || p->pair.side[0] || p->pair.side[1])
 		return;
 	list_remove(&p->link);
 	free(p);
 }
 
-/* ---- joined */
-
-static void side_data(struct http_duplex *d, struct span data, void *arg)
+static void pair_closed(struct http_pair *pair)
 {
-	struct pipe_ *p = arg;
-	struct http_duplex *other = p->side[d != p->side[1]];
-	if (!other)
-		return;
-	http_duplex_write(other, http_copy(data));
-	if (http_duplex_queued(other) > QUEUE_BYTES)
-		http_duplex_pause(d);
+	pipe_over(container_of(pair, struct pipe_, pair));
 }
-
-static void side_drain(struct http_duplex *d, void *arg)
-{
-	struct pipe_ *p = arg;
-	struct http_duplex *other = p->side[d != p->side[1]];
-	if (other)
-		http_duplex_resume(other);
-}
-
-static void side_end(struct http_duplex *d, void *arg)
-{
-	struct pipe_ *p = arg;
-	struct http_duplex *other = p->side[d != p->side[1]];
-	if (other)
-		http_duplex_end(other);
-}
-
-static void side_closed(struct http_duplex *d, const struct err *why, void *arg)
-{
-	struct pipe_ *p = arg;
-	int i = d == p->side[1];
-	p->side[i] = NULL;
-	if (p->side[!i])
-		http_duplex_close(p->side[!i]);
-	pipe_over(p);
-}
-
-static const struct http_duplex_ops side_ops = { .data = side_data, .end = side_end, .drain = side_drain, .closed = side_closed };
 
 /* ---- headers: those of the connection are made anew (RFC 9110 section 7.6.1) */
 
@@ -105,16 +69,16 @@ static void call_head(struct http_call *call, void *arg)
 		http_reply_status(p->q->http, status);
 		return http_reply_begin(p->q->http);
 	}
-	if (http_call_hijack(call, &p->side[1], &err) < 0)
+	struct http_duplex *near, *far;
+	if (http_call_hijack(call, &far, &err) < 0)
 		return kl_request_text(p->q, 500, "%s\n", err_msg(&err));
-	/* Its ops are set first, so that whatever comes next finds both sides. */
-	http_duplex_ops_set(p->side[1], &side_ops, p);
-	if (http_req_hijack(p->q->http, 101, &p->side[0], &err) < 0) {
+	http_pair_set(&p->pair, 1, far);
+	if (http_req_hijack(p->q->http, 101, &near, &err) < 0) {
 		log_error("a stream could not be taken over", kv_err(&err));
 		http_reply_abort(p->q->http);
-		return http_duplex_abort(p->side[1]);
+		return http_pair_abort(&p->pair);
 	}
-	http_duplex_ops_set(p->side[0], &side_ops, p);
+	http_pair_set(&p->pair, 0, near);
 }
 
 static void call_data(struct http_call *call, struct span data, void *arg)
@@ -131,7 +95,7 @@ static void call_done(struct http_call *call, const struct err *why, void *arg)
 {
 	struct pipe_ *p = arg;
 	p->call = NULL;
-	if (p->q && p->q->http && !p->side[0]) {
+	if (p->q && p->q->http && !p->pair.side[0]) {
 		if (why && !p->answering)
 			kl_request_text(p->q, 500, "error dialing backend: %s\n", err_msg(why));
 		else if (why)
@@ -149,7 +113,7 @@ static void on_gone(struct kl_request *q)
 	struct pipe_ *p = q->state;
 	p->q = NULL;
 	/* Taken over: the call's connection has its own life. Otherwise the client went. */
-	if (p->call && !p->side[0])
+	if (p->call && !p->pair.side[0])
 		http_call_cancel(p->call);
 	pipe_over(p);
 }
@@ -175,7 +139,7 @@ static void pass_on(struct kl_request *q, struct span url)
 		if (!stays(in->items[i].name))
 			fields[n++] = in->items[i];
 	struct pipe_ *p = mem_new(struct pipe_);
-	*p = (struct pipe_){ .s = q->s, .q = q };
+	*p = (struct pipe_){ .s = q->s, .q = q, .pair = { .closed = pair_closed } };
 	if (http_req_wants_upgrade(q->http, "websocket"))
 		p->upgrade = "websocket";
 	else if (http_req_wants_upgrade(q->http, "SPDY/3.1"))
@@ -194,9 +158,7 @@ static void pass_on(struct kl_request *q, struct span url)
 void kl_streams_cut(struct kl_server *s)
 {
 	LIST_EACH(&s->pipes, p, struct pipe_, link)
-		for (int i = 0; i < 2; i++)
-			if (p->side[i])
-				http_duplex_abort(p->side[i]);
+		http_pair_abort(&p->pair);
 }
 
 /* ---- what is asked of the runtime */
