@@ -215,6 +215,13 @@ static void fake_run(struct fake_cri *f, struct grpc_req *r, enum kubelet_cri_me
 	case KUBELET_CRI_IMAGE_STATUS:
 		FAKE_ANSWER(r, IMAGE_STATUS, (struct api_cri_image_status_response){ .image = f->no_images ? NULL : &image });
 		break;
+	case KUBELET_CRI_LIST_IMAGES:
+		FAKE_ANSWER(r, LIST_IMAGES, (struct api_cri_list_images_response){ .images = { &image, !f->no_images } });
+		break;
+	case KUBELET_CRI_REMOVE_IMAGE:
+		f->no_images = true;
+		FAKE_ANSWER(r, REMOVE_IMAGE, (struct api_cri_remove_image_response){});
+		break;
 	case KUBELET_CRI_PULL_IMAGE: fake_pull(f, r, message); break;
 	case KUBELET_CRI_RUN_POD_SANDBOX:
 	case KUBELET_CRI_STOP_POD_SANDBOX:

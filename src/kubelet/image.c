@@ -531,7 +531,11 @@ static void on_image_fs(const struct err *why, const void *reply, void *arg)
 
 static void on_gc(struct loop_timer *t)
 {
-	struct kl_images *im = container_of(t, struct kl_images, gc);
+	kl_images_collect(container_of(t, struct kl_images, gc));
+}
+
+void kl_images_collect(struct kl_images *im)
+{
 	struct api_cri_image_fs_info_request q = {};
 	if (!im->gc_call)
 		im->gc_call = kubelet_cri_image_fs_info(im->k->cri, &q, on_image_fs, im);

@@ -32,3 +32,4 @@ bool kl_image_key_fits(struct arena *a, struct span key, struct span repository)
 struct kl_images *kl_images_new(struct kl *k);
 void kl_images_free(struct kl_images *im);
 void kl_images_begin(struct kl_images *im); /* the runtime is there: collection by disk thresholds begins */
+void kl_images_collect(struct kl_images *im); /* now; by itself every five minutes */

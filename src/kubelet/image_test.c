@@ -211,6 +211,29 @@ static void a_back_off_goes_with_its_pod(void **state)
 	world_done(&w);
 }
 
+/* An image that could not be removed, or that came again, is collected another time. */
+static void collection_tries_again(void **state)
+{
+	struct world w;
+	world_init(&w, "{\"containers\":[{\"name\":\"c\",\"image\":\"x\"}]}");
+	unsigned *removed = &w.rt.count[KUBELET_CRI_REMOVE_IMAGE];
+	w.o.root_dir = SPAN("/");
+	w.o.image_gc_high = w.o.image_gc_low = 0; /* any disk is too full */
+	w.o.image_min_age_ms = 0;
+	w.rt.fails[KUBELET_CRI_REMOVE_IMAGE] = GRPC_INTERNAL;
+	for (unsigned i = 1; i <= 2; i++) {
+		kl_images_collect(w.k.images);
+		until_in(w.k.loop, "", *removed == i);
+	}
+	w.rt.fails[KUBELET_CRI_REMOVE_IMAGE] = GRPC_OK;
+	for (unsigned i = 3; i <= 4; i++) {
+		w.rt.no_images = false;
+		kl_images_collect(w.k.images);
+		until_in(w.k.loop, "", *removed == i && w.rt.no_images);
+	}
+	world_done(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -218,6 +241,7 @@ int main(void)
 		cmocka_unit_test(credentials),
 		cmocka_unit_test(every_credential_is_tried),
 		cmocka_unit_test(a_back_off_goes_with_its_pod),
+		cmocka_unit_test(collection_tries_again),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
