@@ -19,6 +19,12 @@
 
 /* ---- what there is ---- */
 
+struct cri_rate { /* stats.c: of processor time, by the loop's clock */
+	uint64_t cpu_ns, nano_cores;
+	int64_t at_ms;            /* 0 = no reading yet */
+	bool known;
+};
+
 /* A sandbox: its pause container, and its network. */
 struct cri_pod {
 	struct cri *cri;
@@ -35,6 +41,7 @@ struct cri_pod {
 	struct span *ips;         /* in net_arena */
 	unsigned n_ips;
 	struct arena net_arena;
+	struct cri_rate cpu;      /* of its group */
 };
 
 struct cri_container {
@@ -50,10 +57,10 @@ struct cri_container {
 	bool starting;
 	struct list updates;      /* containers.c: struct update.link; the first is under way */
 	/* stats.c: the readings before */
-	uint64_t cpu_ns, nano_cores, layer_bytes, layer_inodes;
-	int64_t layer_ns;            /* since 1970; 0 = none yet, as the next */
-	int64_t cpu_at_ms, layer_at_ms; /* of the loop's clock */
-	bool has_rate;
+	struct cri_rate cpu;
+	uint64_t layer_bytes, layer_inodes;
+	int64_t layer_ns;         /* since 1970; 0 = none yet */
+	int64_t layer_at_ms;      /* of the loop's clock */
 };
 
 struct cri {

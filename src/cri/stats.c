@@ -5,10 +5,12 @@
  *     loop               the answer
  *
  * usage_nano_cores is a rate and needs two readings: it is that since the reading before, and absent at the first. A sandbox'
- * numbers are the sums of its containers' and its pause's. */
+ * numbers are the sums of its containers' and its pause's; but its processor time is its group's where it has one, as that of
+ * containers which have ended belongs to it, too: it must not go back. */
 #include <fcntl.h>
 
 #include "cri/private.h"
+#include "sys/sys.h"
 
 #define LAYER_FRESH_MS 60000
 #define RATE_LEAST_NS NS_PER_S
@@ -29,6 +31,9 @@ struct network {
 	pid_t pid;
 	struct api_cri_network_interface_usage *items;
 	uint32_t n;
+	const char *group;       /* of the sandbox; NULL = it has none of its own, or a name that only systemd knows */
+	bool has_cpu;
+	uint64_t cpu_ns;
 };
 
 struct stats {
@@ -88,6 +93,15 @@ static void on_reading(struct container_call *call, const struct err *err)
 	readings_over(r->s);
 }
 
+static void group_read(struct network *net, struct arena *a)
+{
+	auto_sys_cgroup struct sys_cgroup cg = {};
+	struct sys_cgroup_stats *s = arena_new(a, struct sys_cgroup_stats);
+	net->has_cpu = net->group && sys_cgroup_locate(a, net->group, false, "", &cg, NULL) == 0 && sys_cgroup_open(&cg, NULL) == 0 &&
+		       sys_cgroup_stats_read(&cg, s, NULL) == 0 && s->cpu_total_ns > 0;
+	net->cpu_ns = s->cpu_total_ns;
+}
+
 static int layers_run(struct cri_call *k, struct err *err)
 {
 	struct stats *s = k->state;
@@ -99,8 +113,10 @@ static int layers_run(struct cri_call *k, struct err *err)
 		r->layer_read = true;
 		r->layer_ns = clock_wall_ns(clock_real());
 	}
-	for (size_t i = 0; i < s->n_networks; i++)
+	for (size_t i = 0; i < s->n_networks; i++) {
 		s->networks[i].n = cri_interfaces_read(s->networks[i].pid, &k->arena, &s->networks[i].items);
+		group_read(&s->networks[i], &k->arena);
+	}
 	return 0;
 }
 
@@ -156,16 +172,15 @@ static uint64_t of_memory(const struct json *memory, const char *v1, const char 
 	return json_get(stats, span_of(v1)) ? num(stats, v1) : num(stats, v2);
 }
 
-/* By the clock that is never set. */
-static void rate_take(struct cri_container *one, uint64_t cpu_ns)
+static void rate_take(struct cri_rate *r, uint64_t cpu_ns, int64_t now_ms)
 {
-	int64_t now_ms = loop_now_ms(one->pod->cri->p.loop), passed = (now_ms - one->cpu_at_ms) * NS_PER_MS;
-	if (one->cpu_at_ms && passed < RATE_LEAST_NS)
+	int64_t passed = (now_ms - r->at_ms) * NS_PER_MS;
+	if (r->at_ms && passed < RATE_LEAST_NS)
 		return;
-	one->has_rate = one->cpu_at_ms && cpu_ns >= one->cpu_ns;
-	one->nano_cores = one->has_rate ? (uint64_t)((double)(cpu_ns - one->cpu_ns) * (double)NS_PER_S / (double)passed) : 0;
-	one->cpu_ns = cpu_ns;
-	one->cpu_at_ms = now_ms;
+	r->known = r->at_ms && cpu_ns >= r->cpu_ns;
+	r->nano_cores = r->known ? (uint64_t)((double)(cpu_ns - r->cpu_ns) * (double)NS_PER_S / (double)passed) : 0;
+	r->cpu_ns = cpu_ns;
+	r->at_ms = now_ms;
 }
 
 static struct api_cri_cpu_usage *show_cpu(struct cri_container *one, const struct json *doc, int64_t now, struct arena *a)
@@ -175,8 +190,8 @@ static struct api_cri_cpu_usage *show_cpu(struct cri_container *one, const struc
 	cpu->timestamp = now;
 	cpu->usage_core_nano_seconds = value(a, total);
 	if (one) {
-		rate_take(one, total);
-		cpu->usage_nano_cores = one->has_rate ? value(a, one->nano_cores) : NULL;
+		rate_take(&one->cpu, total, loop_now_ms(one->pod->cri->p.loop));
+		cpu->usage_nano_cores = one->cpu.known ? value(a, one->cpu.nano_cores) : NULL;
 	}
 	return cpu;
 }
@@ -301,6 +316,9 @@ static void pod_add(struct stats *s, struct cri_pod *pod)
 	memcpy(net->pod, pod->id, sizeof(net->pod));
 	if (!cri_spec_host_network(&pod->config) && container_state(pod->cri->containers, span_of(pod->id), &state, NULL) == 0)
 		net->pid = state.pid;
+	const struct api_cri_linux_pod_sandbox_config *l = pod->config.linux_;
+	if (l && span_starts(l->cgroup_parent, SPAN("/")) && l->cgroup_parent.len > 1)
+		net->group = arena_cstr(&s->k->arena, l->cgroup_parent);
 	add(s, pod->id);
 	LIST_EACH (&pod->containers, one, struct cri_container, of_pod)
 		if (cri_container_now(one, &state) == CRI_RUNNING)
@@ -326,6 +344,18 @@ static void pod_sum(struct api_cri_linux_pod_sandbox_stats *l, const struct api_
 	sum(&l->memory->page_faults, m->page_faults, a);
 	sum(&l->memory->major_page_faults, m->major_page_faults, a);
 	l->process->process_count->value += pids;
+}
+
+static void group_cpu(const struct stats *s, struct cri_pod *pod, struct api_cri_cpu_usage *cpu, struct arena *a)
+{
+	for (size_t i = 0; i < s->n_networks; i++) {
+		const struct network *net = &s->networks[i];
+		if (strcmp(net->pod, pod->id) != 0 || !net->has_cpu)
+			continue;
+		rate_take(&pod->cpu, net->cpu_ns, loop_now_ms(pod->cri->p.loop));
+		cpu->usage_core_nano_seconds = value(a, net->cpu_ns);
+		cpu->usage_nano_cores = pod->cpu.known ? value(a, pod->cpu.nano_cores) : NULL;
+	}
 }
 
 static void show_network(const struct stats *s, const struct cri_pod *pod, int64_t now, struct arena *a,
@@ -380,6 +410,7 @@ static void show_pod_stats(const struct stats *s, struct cri_pod *pod, struct ar
 		if (c->cpu)
 			pod_sum(l, c->cpu, c->memory, num(json_getl(&r->doc, "pids_stats"), "current"), a);
 	}
+	group_cpu(s, pod, l->cpu, a);
 }
 
 static void pod_then(struct cri_call *k)

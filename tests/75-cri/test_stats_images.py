@@ -85,6 +85,19 @@ def test_stats(k):
     k.RemovePodSandbox(pod_sandbox_id=p[0])
 
 
+def test_a_sandbox_keeps_the_time_of_what_has_ended(k):
+    p = k.run_pod()
+    c = k.run(p, "i=0; while [ $i -lt 600000 ]; do i=$((i+1)); done; sleep 1000")
+    until(lambda: k.PodSandboxStats(pod_sandbox_id=p[0]).stats.linux.cpu.usage_core_nano_seconds.value > 2 * 10**8, 60)
+    before = k.PodSandboxStats(pod_sandbox_id=p[0]).stats.linux.cpu.usage_core_nano_seconds.value
+    k.StopContainer(container_id=c)
+    k.RemoveContainer(container_id=c)
+    time.sleep(1.1)
+    after = k.PodSandboxStats(pod_sandbox_id=p[0]).stats.linux.cpu
+    assert after.usage_core_nano_seconds.value >= before and after.HasField("usage_nano_cores")
+    k.RemovePodSandbox(pod_sandbox_id=p[0])
+
+
 def test_pull(k, registry):
     name = f"{registry}/team/app:1"
     k.docker("tag", "busybox", name)
