@@ -133,7 +133,9 @@ static int profile_load(const struct container_engine *e, struct err *err)
 	int rc = io_write_file_lazy(AT_FDCWD, file, buf_span(&text), 0600, err);
 	rc = rc < 0 ? rc : parser_run(file, err);
 	(void)unlink(file); /* it is in the kernel, or of no use */
-	return rc < 0 ? err_note(err, "AppArmor enabled on system but the " CONTAINER_APPARMOR_DEFAULT " profile could not be loaded") : 0;
+	if (rc < 0)
+		return err_note(err, "AppArmor enabled on system but the " CONTAINER_APPARMOR_DEFAULT " profile could not be loaded");
+	return 0;
 }
 
 int container_apparmor_load(const struct container_engine *e, struct err *err)

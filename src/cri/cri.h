@@ -18,9 +18,10 @@
  *     RUN/cri/netns/ID           its network namespace, pinned
  *
  * Promises
- * - What was answered is on disk; a power cut may take back the last seconds' sandboxes with all that is in them. After SIGKILL at any instruction cri_open finds every sandbox and container again; those that
- *   were half made are gone, and their addresses are given back (CNI DEL): on a thread of its own, beside what is served. A DEL
- *   that fails is tried again with the next sandbox that gets a network and at the next start.
+ * - What was answered is on disk; a power cut may take back the last seconds' sandboxes with all that is in them. After SIGKILL at
+ *   any instruction cri_open finds every sandbox and container again; those that were half made are gone, and
+ *   their addresses are given back (CNI DEL): on a thread of its own, beside what is served. A DEL that fails is
+ *   tried again with the next sandbox that gets a network and at the next start.
  * - Errors have the status codes and the beginnings of words that the kubelet and crictl know from containerd.
  * - Nothing polls: the configuration of networks is watched, statistics are read when asked for.
  *

@@ -185,6 +185,7 @@ static void test_labels(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_rpcs), cmocka_unit_test(test_all_rpcs), cmocka_unit_test(test_labels),
-		cmocka_unit_test(test_plugin_config), cmocka_unit_test(test_ips), cmocka_unit_test(test_ip_ranges), cmocka_unit_test(test_interfaces), cmocka_unit_test(test_spec) };
+		cmocka_unit_test(test_plugin_config), cmocka_unit_test(test_ips), cmocka_unit_test(test_ip_ranges),
+		cmocka_unit_test(test_interfaces), cmocka_unit_test(test_spec) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

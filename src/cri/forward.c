@@ -3,7 +3,7 @@
  *
  *     client ══ data stream ══ forward ── socket in the sandbox' network namespace ── 127.0.0.1:port, else [::1]:port
  *
- * A client's connection is one for all its forwards: nothing is read from it while any of them has more to write than QUEUE_MAX. */
+ * A client's connection is one for all its forwards: nothing is read from it while one of them has QUEUE_MAX or more to write. */
 #include <netinet/in.h>
 #include <sys/socket.h>
 

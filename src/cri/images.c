@@ -340,7 +340,7 @@ void cri_pull_image(struct cri_call *k, const void *in)
 
 /* ---- RemoveImage */
 
-/* image_remove_params.used, asked under the store's lock: whoever uses it, stopped or not, keeps it, although force is asked for. */
+/* image_remove_params.used, asked under the store's lock: whoever uses it, stopped or not, keeps it, in spite of force. */
 static bool in_use(void *cri, const struct image_digest *id, bool only_running, char out_container[65], bool *out_running)
 {
 	const struct cri *c = cri;

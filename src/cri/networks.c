@@ -1,5 +1,5 @@
-/* Which network pods get: the first configuration in the folder, as libcni and containerd choose it. One that is broken is not passed
- * over, as the next may be another network.
+/* Which network pods get: the first configuration in the folder, as libcni and containerd choose it. One that is broken is not
+ * passed over, as the next may be another network.
  *
  * Files NAME.conflist, NAME.conf and NAME.json in the order of their names; a single plugin's .conf is a list of one. The folder is
  * watched; it is read again when somebody asks after it changed. */
@@ -50,7 +50,8 @@ static void on_change(struct loop_watch *w, uint32_t mask, uint32_t cookie, cons
 static void watch(struct cri_cni *n)
 {
 	auto_err struct err err = ERR_INIT;
-	const uint32_t mask = IN_CLOSE_WRITE | IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF | IN_ATTRIB;
+	const uint32_t mask = IN_CLOSE_WRITE | IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF |
+			      IN_ATTRIB;
 	if (n->state != UNWATCHED)
 		return;
 	n->stale = true;

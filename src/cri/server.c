@@ -69,7 +69,8 @@ static int containers_open(struct cri *c, struct err *err)
 	int rc = io_mkdirs(AT_FDCWD, dir, 0711, err);
 	rc = rc < 0 ? rc : io_mkdirs(AT_FDCWD, arena_printf(a, "%s/cri", c->p.run_dir).ptr, 0711, err);
 	c->paths = (struct cri_paths){ .sandboxes = arena_printf(a, "%s/sandboxes", dir).ptr,
-		.netns = arena_printf(a, "%s/cri/netns", c->p.run_dir).ptr, .bin = c->p.cni_bin_dir, .ending = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
+		.netns = arena_printf(a, "%s/cri/netns", c->p.run_dir).ptr,
+		.bin = c->p.cni_bin_dir, .ending = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
 	rc = rc == 0 && c->paths.ending < 0 ? err_sys(err, "eventfd") : rc;
 	rc = rc < 0 ? rc : io_mkdirs(AT_FDCWD, c->paths.sandboxes, 0700, err);
 	rc = rc < 0 ? rc : io_mkdirs(AT_FDCWD, c->paths.netns, 0755, err);
