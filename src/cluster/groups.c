@@ -1,5 +1,5 @@
-/* The control groups of a cluster, /knarr-ID in every hierarchy, under systemd /knarr_ID.slice: who is in them, how they end and go.
- * Needed where no runtime can be asked: what is in there was started for this cluster and nothing else is. */
+/* The control groups of a cluster, /knarr-ID in every hierarchy, under systemd /knarr_ID.slice: who is in them, how they end
+ * and go. Needed where no runtime can be asked: what is in there was started for this cluster and nothing else is. */
 #include "cluster/private.h"
 
 #include <dirent.h>

@@ -1,6 +1,7 @@
-/* Control groups of pods: /ROOT/kubepods[/burstable|/besteffort]/podUID, or what systemd calls that, kubepods-burstable-podUID.slice.
- * Who manages them is the runtime's word (CRI's RuntimeConfig), because what it puts below must be of the same kind; a runtime that
- * has none leaves it to --cgroup-driver. With systemd groups are made by systemd, on a thread of their own: it may take its time.
+/* Control groups of pods: /ROOT/kubepods[/burstable|/besteffort]/podUID, or what systemd calls that,
+ * kubepods-burstable-podUID.slice. Who manages them is the runtime's word (CRI's RuntimeConfig), because what it puts below must be
+ * of the same kind; a runtime that has none leaves it to --cgroup-driver. With systemd groups are made by systemd, on a thread of
+ * their own: it may take its time.
  *
  * As with the published kubelet, names come from the parts of the path: "-" in a part becomes "_", parts are joined by "-".
  *     cgroupfs  /knarr-0/kubepods/besteffort/pod1-2

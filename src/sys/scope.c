@@ -350,8 +350,8 @@ static int say(int sock, struct span what, struct err *err)
 	return 0;
 }
 
-/* The call waits for the answer to the greeting: of one that comes with it systemd reads what is in its first 256 bytes, and a short
- * call that ends there is looked at when more comes, which is never. */
+/* The call waits for the answer to the greeting: of one that comes with it systemd reads what is in its first 256 bytes, and a
+ * short call that ends there is looked at when more comes, which is never. */
 static int converse(int sock, struct span call, bool job_begun, struct err *err)
 {
 	/* "0" in hex: the kernel vouches that we are root */
