@@ -1,18 +1,21 @@
 #!/bin/bash
 # Builds Knarr, installs it, and starts a one-node cluster. Run as root on Debian 12.
-#   ./install.sh [--prefix DIR] [--no-start]
+#   ./install.sh [--prefix DIR] [--no-build] [--no-start]
 # Installs the packages of packages/run and packages/build, the programs under /usr/local (or DIR), a systemd unit where systemd runs;
 # starts the cluster, waits until it is ready, adds the context "knarr" to the kubeconfig of the person who called sudo, and
-# prints what to type next. --no-start: installs only. Running it again upgrades; containers go on.
+# prints what to type next. --no-build: the programs are under the prefix already (meson install --destdir on another machine).
+# --no-start: installs only. Running it again upgrades; containers go on.
 set -euo pipefail
 cd "$(dirname "$0")"
 prefix=/usr/local
 start=1
+build=1
 while [ $# -gt 0 ]; do
 	case $1 in
 	--prefix) prefix=${2:?--prefix needs a folder}; shift ;;
+	--no-build) build=0 ;;
 	--no-start) start=0 ;;
-	-h | --help) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 0 ;;
+	-h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
 	*) echo "install.sh: unknown option: $1 (see --help)" >&2; exit 2 ;;
 	esac
 	shift
@@ -21,21 +24,25 @@ say() { printf '%s\n' "$*"; }
 die() { printf 'install.sh: %s\n' "$*" >&2; exit 1; }
 
 [ "$(id -u)" = 0 ] || die "run as root: sudo ./install.sh"
-command -v apt-get >/dev/null || die "this script installs packages with apt-get; on another system install those of packages/run and packages/build, then: meson setup build -Dtests=false -Dbench=false && meson install -C build"
-steps=$((3 + 2 * start))
+steps=$((3 * build + 2 * start)) step=0
+title() { step=$((step + 1)); say "$step/$steps $*"; }
 
-say "1/$steps packages"
-tools/apt-install packages/run packages/build
+if [ $build = 1 ]; then
+	command -v apt-get >/dev/null || die "this script installs packages with apt-get; on another system install those of packages/run and packages/build, then: meson setup build -Dtests=false -Dbench=false && meson install -C build"
+	title packages
+	tools/apt-install packages/run packages/build
 
-say "2/$steps build"
-log=$(mktemp)
-build=$(mktemp -d)
-trap 'rm -rf "$log" "$build"' EXIT
-{ meson setup "$build" --prefix "$prefix" -Dtests=false -Dbench=false --strip && ninja -C "$build"; } >"$log" 2>&1 ||
-	{ tail -30 "$log" >&2; die "the build failed"; }
+	title build
+	log=$(mktemp)
+	build_dir=$(mktemp -d)
+	trap 'rm -rf "$log" "$build_dir"' EXIT
+	{ meson setup "$build_dir" --prefix "$prefix" -Dtests=false -Dbench=false --strip && ninja -C "$build_dir"; } >"$log" 2>&1 ||
+		{ tail -30 "$log" >&2; die "the build failed"; }
 
-say "3/$steps install under $prefix"
-meson install -C "$build" --no-rebuild >"$log" 2>&1 || { tail -30 "$log" >&2; die "installing failed"; }
+	title "install under $prefix"
+	meson install -C "$build_dir" --no-rebuild >"$log" 2>&1 || { tail -30 "$log" >&2; die "installing failed"; }
+fi
+[ -x "$prefix/bin/knarr" ] || die "there is no $prefix/bin/knarr"
 # The process that needs no privilege runs as this user; who is in this group may speak to the engine, which is root's right.
 getent passwd knarr >/dev/null || useradd --system --home-dir /var/lib/knarr --no-create-home --shell /usr/sbin/nologin knarr
 getent group docker >/dev/null || groupadd --system docker
@@ -50,7 +57,7 @@ if [ $start = 0 ]; then
 fi
 
 # In the foreground of a person: what stands in the way is told before anything is started.
-say "4/$steps start"
+title start
 if [ $systemd = 1 ]; then
 	# Under another prefix systemd does not look: a link tells it.
 	[ "$prefix" = /usr/local ] || ln -sfn "$prefix/lib/systemd/system/knarr.service" /etc/systemd/system/knarr.service
@@ -66,7 +73,7 @@ fi
 "$prefix/bin/knarr" up || die "the cluster did not start; what is above says why"
 
 say ""
-say "5/$steps for you"
+title "for you"
 who=${SUDO_USER:-root}
 home=$(getent passwd "$who" | cut -d: -f6)
 if [ -n "$home" ] && [ -d "$home" ]; then
