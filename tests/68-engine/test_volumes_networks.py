@@ -29,7 +29,7 @@ def test_volumes(tidy):
     assert (r.status, r.message) == (404, "get none: no such volume")
     r = d.api("POST", "/volumes/create", {"Name": "-bad/name"})
     assert r.status == 400 and 'includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed' in r.message
-    assert d.out("volume", "rm", "data") == "data" and "no such volume" in d.fails("volume", "rm", "data")
+    assert d.out("volume", "rm", "data") == "data" and "no such volume" in d.fails("volume", "rm", "data").lower()
     d.cli("volume", "rm", "-f", "data")
     df = d.api("GET", "/system/df").json["Volumes"]
     assert [x["Name"] for x in df] == [anonymous] and df[0]["UsageData"]["RefCount"] == 0
