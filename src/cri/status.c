@@ -1,7 +1,6 @@
 /* The runtime as a whole: version, conditions, configuration. */
 #include <sys/syscall.h>
 
-#include "api/names.h"
 #include "cri/private.h"
 
 void cri_version(struct cri_call *k, const void *in)
