@@ -114,6 +114,79 @@ static void test_question(void **state)
 	assert_int_equal(dnsmsg_parse(span_make(packet, len), &q), -1);
 }
 
+/* What is no question gets the code that it deserves, and no byte behind it is read. */
+static void test_bad_questions(void **state)
+{
+	static const char head[DNSMSG_HEAD] = { 0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0 };
+	uint8_t packet[600];
+	struct dnsmsg_question q;
+	struct dnsmsg_name n = name("web.mynet");
+	size_t len = dnsmsg_query(packet, 0x1234, &n, DNSMSG_A, false, false);
+	for (size_t i = 0; i < len; i++) {
+		auto_free char *exact = mem_dup(packet, i);
+		assert_int_not_equal(dnsmsg_parse(span_make(exact, i), &q), 0);
+	}
+	packet[2] |= 0x28; /* another opcode */
+	assert_int_equal(dnsmsg_parse(span_make(packet, len), &q), DNSMSG_NOTIMP);
+	assert_int_equal(q.id, 0x1234);
+	assert_int_equal(q.end, 0);
+	/* Two OPT records, or one that somebody owns (RFC 6891 section 6.1.1). */
+	len = dnsmsg_query(packet, 1, &n, DNSMSG_A, false, false);
+	memcpy(packet + len, packet + len - DNSMSG_OPT_LEN, DNSMSG_OPT_LEN);
+	packet[11] = 2;
+	assert_int_equal(dnsmsg_parse(span_make(packet, len + DNSMSG_OPT_LEN), &q), DNSMSG_FORMERR);
+	packet[11] = 1;
+	memmove(packet + len - DNSMSG_OPT_LEN + 2, packet + len - DNSMSG_OPT_LEN + 1, DNSMSG_OPT_LEN - 1);
+	memcpy(packet + len - DNSMSG_OPT_LEN, "\xc0\x0c", 2);
+	assert_int_equal(dnsmsg_parse(span_make(packet, len + 1), &q), DNSMSG_FORMERR);
+	/* 253 characters are the longest name, 254 are none; a pointer is none, for there is nothing before it; nor are labels without an
+	 * end. */
+	for (unsigned last = 61; last <= 62; last++) {
+		static const char label[] = "\77aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+		auto_buf struct buf wire = { 0 };
+		buf_add(&wire, head, sizeof(head));
+		for (int i = 0; i < 3; i++)
+			buf_add(&wire, label, 64);
+		buf_chr(&wire, (char)last);
+		buf_add(&wire, label + 1, last);
+		buf_add(&wire, "\0\0\1\0\1", 5);
+		assert_int_equal(dnsmsg_parse(buf_span(&wire), &q), last == 61 ? 0 : DNSMSG_FORMERR);
+	}
+	memcpy(packet, head, sizeof(head));
+	memcpy(packet + DNSMSG_HEAD, "\xc0\x0c\0\1\0\1", 6);
+	assert_int_equal(dnsmsg_parse(span_make(packet, DNSMSG_HEAD + 6), &q), DNSMSG_FORMERR);
+	memset(packet + DNSMSG_HEAD, 1, 300);
+	assert_int_equal(dnsmsg_parse(span_make(packet, DNSMSG_HEAD + 300), &q), DNSMSG_FORMERR);
+}
+
+/* An answer holds as many records as fit, and says that it lacks some. */
+static void test_room(void **state)
+{
+	uint8_t packet[600], out[512];
+	struct dnsmsg_question q;
+	struct dnsmsg_name n = name("web");
+	size_t len = dnsmsg_query(packet, 1, &n, DNSMSG_A, false, false) - DNSMSG_OPT_LEN;
+	unsigned fit = 0;
+	packet[11] = 0;
+	assert_int_equal(dnsmsg_parse(span_make(packet, len), &q), 0);
+	assert_int_equal(q.udp_max, 512);
+	struct dnsmsg_out o = { .ptr = out, .max = q.udp_max };
+	dnsmsg_begin(&o, span_make(packet, len), &q, 0, 0);
+	while (dnsmsg_record(&o, DNSMSG_ANSWER, DNSMSG_HEAD, DNSMSG_A, 600, "\12\1\2\3", 4))
+		fit++;
+	dnsmsg_end(&o, &q);
+	assert_int_equal(fit, (512 - 21) / 16);
+	assert_int_equal(out[7], fit);
+	assert_int_equal(out[2] & 2, 2);
+	static const char first[] = "\xc0\x0c\0\1\0\1\0\0\2\x58\0\4\12\1\2\3";
+	assert_memory_equal(out + q.end, first, sizeof(first) - 1);
+	/* What is only additional is left out without a word. */
+	o = (struct dnsmsg_out){ .ptr = out, .max = q.end + 15 };
+	dnsmsg_begin(&o, span_make(packet, len), &q, 0, 0);
+	assert_false(dnsmsg_record(&o, DNSMSG_ADDITIONAL, DNSMSG_HEAD, DNSMSG_A, 600, "\12\1\2\3", 4));
+	assert_int_equal(out[2] & 2, 0);
+}
+
 static void test_reply(void **state)
 {
 	static const char reply[] = "\0\x09\x81\x80\0\1\0\2\0\0\0\1" "\1a\1b\0\0\1\0\1"
@@ -169,8 +242,10 @@ static void test_pointers(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_names), cmocka_unit_test(test_names_as_text),
-					    cmocka_unit_test(test_question), cmocka_unit_test(test_reply),
-					    cmocka_unit_test(test_pointers) };
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_names), cmocka_unit_test(test_names_as_text), cmocka_unit_test(test_question),
+		cmocka_unit_test(test_bad_questions), cmocka_unit_test(test_room), cmocka_unit_test(test_reply),
+		cmocka_unit_test(test_pointers),
+	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,7 +10,7 @@
 #include <netinet/in.h>
 #include <strings.h>
 
-#include "network/dnsmsg.h"
+#include "dnsmsg/dnsmsg.h"
 #include "network/private.h"
 
 #define SERVERS_MAX 8
@@ -19,7 +19,8 @@
 #define CONNS_MAX 64		/* TCP clients of one container */
 #define CONN_IDLE_MS 10000
 #define QUERIES 32		/* a turn */
-#define MESSAGE_MAX 65535
+#define QUERY_MAX 4096
+#define TTL_S 600		/* as Docker's */
 #define RECORDS_MAX 512		/* addresses of one name */
 
 struct network_dns {
@@ -53,7 +54,7 @@ struct ask { /* a question that others answer */
 	int sock; /* owned; -1 between servers */
 	struct buf query, in;
 	size_t sent;
-	struct network_dns_question q;
+	struct dnsmsg_question q;
 	uint16_t id; /* ours */
 	struct network_resolver servers[SERVERS_MAX];
 	unsigned n_servers, next;
@@ -158,38 +159,56 @@ static bool look_up_reverse(const struct network_sandbox *box, const struct sys_
 	return false;
 }
 
-/* The answer from what we know; false: others must be asked. */
-static bool answer_here(struct network_dns *d, struct span packet, const struct network_dns_question *q, size_t max,
-	struct buf *out)
+/* A message with a response code and nothing else. */
+static struct span bare(struct dnsmsg_out *o, struct span packet, const struct dnsmsg_question *q, unsigned rcode)
+{
+	dnsmsg_begin(o, packet, q, rcode, 0);
+	dnsmsg_end(o, q);
+	return span_make(o->ptr, o->len);
+}
+
+/* One thread at a time writes an answer, and each is sent or copied before the next. */
+static struct dnsmsg_out room(size_t max)
+{
+	static _Thread_local uint8_t bytes[DNSMSG_MAX];
+	return (struct dnsmsg_out){ .ptr = bytes, .max = max };
+}
+
+/* The answer from what we know; false: others must be asked. name: the question's as text. */
+static bool answer_here(struct network_dns *d, struct span packet, const struct dnsmsg_question *q, const char *name,
+			struct dnsmsg_out *o)
 {
 	struct sys_addr a;
-	char name[520];
-	if (q->odd || q->class != 1)
+	struct dnsmsg_name target;
+	char text[520];
+	if (q->class != 1)
 		return false;
-	if (q->type == NETWORK_DNS_PTR) {
-		if (!network_dns_reverse(q->name, &a) || !look_up_reverse(d->box, &a, name))
+	if (q->type == DNSMSG_PTR) {
+		if (!dnsmsg_name_address(&q->name, &a) || !look_up_reverse(d->box, &a, text))
 			return false;
-		network_dns_answer_begin(out, packet, q, NETWORK_DNS_OK);
-		(void)network_dns_answer_name(out, name, max);
+		dnsmsg_begin(o, packet, q, DNSMSG_OK, 0);
+		if (dnsmsg_name_parse(span_of(text), &target)) /* else a container's name that no DNS name can be */
+			(void)dnsmsg_record(o, DNSMSG_ANSWER, DNSMSG_HEAD, DNSMSG_PTR, TTL_S, target.b, target.len);
+		dnsmsg_end(o, q);
 		return true;
 	}
 	struct found f;
 	f.n = 0;
 	f.known = false;
-	look_up(d->box, q->name, q->type == NETWORK_DNS_AAAA, &f);
+	look_up(d->box, name, q->type == DNSMSG_AAAA, &f);
 	if (!f.known)
 		return false;
-	network_dns_answer_begin(out, packet, q, NETWORK_DNS_OK);
-	if (q->type != NETWORK_DNS_A && q->type != NETWORK_DNS_AAAA)
-		return true; /* the name is ours, others know nothing of it */
-	for (unsigned i = f.n; i > 1; i--) { /* every order equally often: clients take the first */
+	dnsmsg_begin(o, packet, q, DNSMSG_OK, 0);
+	/* Of another type: the name is ours, others know nothing of it. */
+	for (unsigned i = q->type == DNSMSG_A || q->type == DNSMSG_AAAA ? f.n : 0; i > 0; i--) {
+		/* Every order equally often: clients take the first. */
 		unsigned k = (unsigned)rng_below(&d->rng, i);
-		a = f.list[i - 1];
-		f.list[i - 1] = f.list[k];
-		f.list[k] = a;
+		a = f.list[k];
+		f.list[k] = f.list[i - 1];
+		if (!dnsmsg_record(o, DNSMSG_ANSWER, DNSMSG_HEAD, q->type, TTL_S, a.b, sys_addr_len(&a)))
+			break;
 	}
-	for (unsigned i = 0; i < f.n && network_dns_answer_addr(out, &f.list[i], max); i++)
-		;
+	dnsmsg_end(o, q);
 	return true;
 }
 
@@ -243,9 +262,8 @@ static void ask_answer(struct ask *q, struct span packet)
 
 static void ask_give_up(struct ask *q)
 {
-	auto_buf struct buf out = { 0 };
-	network_dns_answer_begin(&out, buf_span(&q->query), &q->q, NETWORK_DNS_SERVFAIL);
-	ask_answer(q, buf_span(&out));
+	struct dnsmsg_out o = room(DNSMSG_UDP_MAX);
+	ask_answer(q, bare(&o, buf_span(&q->query), &q->q, DNSMSG_SERVFAIL));
 }
 
 /* This server did not help. */
@@ -263,11 +281,10 @@ static void ask_next(struct ask *q)
 
 static void ask_received(struct ask *q, struct span packet)
 {
-	int rcode = network_dns_rcode(packet, q->id);
+	int rcode = dnsmsg_rcode(packet, q->id);
 	if (rcode < 0)
 		return; /* not of this question: whoever sent it, the right one may come yet */
-	if ((rcode == NETWORK_DNS_SERVFAIL || rcode == NETWORK_DNS_REFUSED || rcode == NETWORK_DNS_NOTIMP) &&
-		q->next < q->n_servers) {
+	if ((rcode == DNSMSG_SERVFAIL || rcode == DNSMSG_REFUSED || rcode == DNSMSG_NOTIMP) && q->next < q->n_servers) {
 		ask_next(q);
 		return;
 	}
@@ -308,7 +325,7 @@ static void ask_tcp(struct ask *q)
 		if (want && q->in.len >= want) {
 			auto_buf struct buf whole = { 0 };
 			buf_add(&whole, q->in.ptr + 2, want - 2);
-			if (network_dns_rcode(buf_span(&whole), q->id) < 0)
+			if (dnsmsg_rcode(buf_span(&whole), q->id) < 0)
 				ask_next(q);
 			else
 				ask_received(q, buf_span(&whole));
@@ -324,7 +341,7 @@ static void on_ask(struct loop_fd *f, unsigned events)
 		ask_tcp(q);
 		return;
 	}
-	char data[MESSAGE_MAX];
+	char data[DNSMSG_MAX];
 	ssize_t n = recv(q->sock, data, sizeof(data), MSG_DONTWAIT);
 	if (n < 0 && errno != EAGAIN && errno != EINTR)
 		ask_next(q); /* nobody listens there */
@@ -384,23 +401,21 @@ static bool has_gateway(const struct network_sandbox *box)
 }
 
 static void ask_begin(struct network_dns *d, struct conn *c, const struct sockaddr_storage *from, socklen_t len,
-	struct span packet,
-		      const struct network_dns_question *q)
+	struct span packet, const struct dnsmsg_question *q)
 {
-	auto_buf struct buf out = { 0 };
+	struct dnsmsg_out o = room(DNSMSG_UDP_MAX);
 	struct network_resolver servers[SERVERS_MAX];
 	int ndots;
 	unsigned n = network_text_resolvers(d->box, servers, SERVERS_MAX, &ndots);
-	bool address = q->type == NETWORK_DNS_A || q->type == NETWORK_DNS_AAAA;
+	bool address = q->type == DNSMSG_A || q->type == DNSMSG_AAAA;
+	bool one_word = q->name.len <= 1 || q->name.b[0] + 2 == q->name.len;
 	/* As Docker: with ndots set, a name of one word is the search list's matter, not the root's. */
-	if (address && ndots > 0 && !strchr(q->name, '.')) {
-		network_dns_answer_begin(&out, packet, q, NETWORK_DNS_OK);
-		answer(d, c, from, len, buf_span(&out));
+	if (address && ndots > 0 && one_word) {
+		answer(d, c, from, len, bare(&o, packet, q, DNSMSG_OK));
 		return;
 	}
 	if (!has_gateway(d->box) || n == 0 || d->n_asks >= ASKING_MAX) {
-		network_dns_answer_begin(&out, packet, q, NETWORK_DNS_SERVFAIL);
-		answer(d, c, from, len, buf_span(&out));
+		answer(d, c, from, len, bare(&o, packet, q, DNSMSG_SERVFAIL));
 		return;
 	}
 	struct ask *a = mem_new(struct ask);
@@ -429,18 +444,18 @@ static void ask_begin(struct network_dns *d, struct conn *c, const struct sockad
 
 static void serve(struct network_dns *d, struct conn *c, const struct sockaddr_storage *from, socklen_t len, struct span packet)
 {
-	struct network_dns_question q;
-	auto_buf struct buf out = { 0 };
-	int rc = network_dns_parse(packet, &q);
+	struct dnsmsg_question q;
+	char name[DNSMSG_NAME_MAX];
+	int rc = dnsmsg_parse(packet, &q);
+	struct dnsmsg_out o = room(c ? (size_t)DNSMSG_MAX : q.udp_max);
 	if (rc < 0)
 		return;
 	if (rc > 0)
-		network_dns_answer_begin(&out, packet, &q, (unsigned)rc);
-	else if (!answer_here(d, packet, &q, c ? MESSAGE_MAX : q.answer_max, &out)) {
+		answer(d, c, from, len, bare(&o, packet, &q, (unsigned)rc));
+	else if (dnsmsg_name_text(&q.name, name) && answer_here(d, packet, &q, name, &o))
+		answer(d, c, from, len, span_make(o.ptr, o.len));
+	else
 		ask_begin(d, c, from, len, packet, &q);
-		return;
-	}
-	answer(d, c, from, len, buf_span(&out));
 }
 
 /* ---- clients */
@@ -448,7 +463,7 @@ static void serve(struct network_dns *d, struct conn *c, const struct sockaddr_s
 static void on_udp(struct loop_fd *f, unsigned events)
 {
 	struct network_dns *d = container_of(f, struct network_dns, fds[0]);
-	char data[NETWORK_DNS_QUERY_MAX + 1];
+	char data[QUERY_MAX + 1];
 	for (int i = 0; i < QUERIES && d->box; i++) {
 		struct sockaddr_storage from;
 		socklen_t len = sizeof(from);
@@ -513,7 +528,7 @@ static void conn_work(struct conn *c)
 {
 	while (!c->over && !c->ask && c->in.len >= 2) {
 		size_t want = (size_t)((uint8_t)c->in.ptr[0] << 8 | (uint8_t)c->in.ptr[1]);
-		if (want > NETWORK_DNS_QUERY_MAX) {
+		if (want > QUERY_MAX) {
 			conn_end(c);
 			return;
 		}

@@ -6,7 +6,6 @@
 #include <cmocka.h>
 
 #include "base/calls_test.h"
-#include "network/dnsmsg.h"
 #include "network/pool.h"
 #include "network/private.h"
 
@@ -179,108 +178,6 @@ static void supplies_in_dockers_order(void **state)
 	assert_false(network_supply_choose(network_supply_default, network_supply_default_n, AF_INET6, avoid, n, &got));
 }
 
-/* A question: flags 0x0100 (RD), one question, additional records as given. */
-static void ask(struct buf *out, const char *wire_name, size_t name_len, uint16_t type, const char *more, size_t more_len)
-{
-	static const char head[] = { 0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0 };
-	buf_trunc(out, 0);
-	buf_add(out, head, sizeof(head));
-	out->ptr[11] = more_len > 0;
-	buf_add(out, wire_name, name_len);
-	buf_chr(out, (char)(type >> 8));
-	buf_chr(out, (char)type);
-	buf_add(out, "\0\1", 2);
-	buf_add(out, more, more_len);
-}
-
-static void dns_questions(void **state)
-{
-	auto_buf struct buf b = { 0 };
-	struct network_dns_question q;
-	ask(&b, "\3WeB\5mynet\0", 11, NETWORK_DNS_A, "", 0);
-	assert_int_equal(network_dns_parse(buf_span(&b), &q), 0);
-	assert_string_equal(q.name, "web.mynet");
-	assert_int_equal(q.type, NETWORK_DNS_A);
-	assert_int_equal(q.id, 0x1234);
-	assert_int_equal(q.end, b.len);
-	assert_int_equal(q.answer_max, 512);
-	assert_false(q.odd);
-	ask(&b, "\3a.b\0", 5, NETWORK_DNS_A, "\0\0\51\x04\xd0\0\0\0\0\0\0", 11);
-	assert_int_equal(network_dns_parse(buf_span(&b), &q), 0);
-	assert_true(q.odd);
-	assert_int_equal(q.answer_max, 1232);
-	/* every cut of it is an error or no packet at all, never a read beyond */
-	for (size_t i = 0; i < 21; i++) {
-		char *exact = mem_dup(b.ptr, i);
-		assert_int_not_equal(network_dns_parse(span_make(exact, i), &q), 0);
-		free(exact);
-	}
-	ask(&b, "\300\14", 2, NETWORK_DNS_A, "", 0);
-	assert_int_equal(network_dns_parse(buf_span(&b), &q), NETWORK_DNS_FORMERR);
-	char name[260];
-	memset(name, 1, sizeof(name)); /* labels of one byte, without an end */
-	ask(&b, name, sizeof(name), NETWORK_DNS_A, "", 0);
-	assert_int_equal(network_dns_parse(buf_span(&b), &q), NETWORK_DNS_FORMERR);
-	/* 253 characters are the longest name, 254 are none */
-	for (unsigned last = 61; last <= 62; last++) {
-		auto_buf struct buf wire = { 0 };
-		static const char label[] = "\77aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
-		for (int i = 0; i < 3; i++)
-			buf_add(&wire, label, 64);
-		buf_chr(&wire, (char)last);
-		buf_add(&wire, label + 1, last);
-		buf_chr(&wire, 0);
-		ask(&b, wire.ptr, wire.len, NETWORK_DNS_A, "", 0);
-		assert_int_equal(network_dns_parse(buf_span(&b), &q), last == 61 ? 0 : NETWORK_DNS_FORMERR);
-		assert_int_equal(last == 61 ? strlen(q.name) : 253, 253);
-	}
-	ask(&b, "\0", 1, NETWORK_DNS_A, "", 0);
-	b.ptr[2] |= 0x28;
-	assert_int_equal(network_dns_parse(buf_span(&b), &q), NETWORK_DNS_NOTIMP);
-	b.ptr[2] = (char)0x80;
-	assert_int_equal(network_dns_parse(buf_span(&b), &q), -1);
-}
-
-static void dns_answers(void **state)
-{
-	auto_buf struct buf b = { 0 }, out = { 0 };
-	struct network_dns_question q;
-	struct sys_addr a = addr("10.1.2.3");
-	ask(&b, "\3web\0", 5, NETWORK_DNS_A, "", 0);
-	assert_int_equal(network_dns_parse(buf_span(&b), &q), 0);
-	network_dns_answer_begin(&out, buf_span(&b), &q, NETWORK_DNS_OK);
-	assert_true(network_dns_answer_addr(&out, &a, 512));
-	static const char want[] = "\x12\x34\x81\x80\0\1\0\1\0\0\0\0\3web\0\0\1\0\1\xc0\x0c\0\1\0\1\0\0\2\x58\0\4\xa\1\2\3";
-	assert_int_equal(out.len, sizeof(want) - 1);
-	assert_memory_equal(out.ptr, want, out.len);
-	assert_int_equal(network_dns_rcode(buf_span(&out), 0x1234), 0);
-	assert_int_equal(network_dns_rcode(buf_span(&out), 0x1235), -1);
-	unsigned n = 1;
-	while (network_dns_answer_addr(&out, &a, 512))
-		n++;
-	assert_int_equal(n, (512 - 21) / 16);
-	assert_int_equal(out.ptr[2] & 2, 2);
-	network_dns_answer_begin(&out, buf_span(&b), &q, NETWORK_DNS_NXDOMAIN);
-	assert_int_equal(network_dns_rcode(buf_span(&out), 0x1234), NETWORK_DNS_NXDOMAIN);
-	assert_true(network_dns_answer_name(&out, "web.net", 512));
-	assert_memory_equal(out.ptr + out.len - 9, "\3web\3net\0", 9);
-}
-
-static void dns_reverse(void **state)
-{
-	struct sys_addr a;
-	char text[SYS_ADDR_TEXT];
-	assert_true(network_dns_reverse("4.3.2.1.in-addr.arpa", &a));
-	assert_string_equal(sys_addr_text(&a, text), "1.2.3.4");
-	assert_true(network_dns_reverse("b.a.9.8.7.6.5.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa", &a));
-	assert_string_equal(sys_addr_text(&a, text), "2001:db8::567:89ab");
-	static const char *const bad[] = { "in-addr.arpa", "3.2.1.in-addr.arpa", "5.4.3.2.1.in-addr.arpa", "256.3.2.1.in-addr.arpa", "x.ip6.arpa",
-					   "..2.1.in-addr.arpa", "web" };
-	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
-		if (network_dns_reverse(bad[i], &a))
-			fail_msg("%s was taken for an address", bad[i]);
-}
-
 static void settings_are_checked(void **state)
 {
 	static const char *const bad[][2] = {
@@ -306,8 +203,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(addresses_as_text), cmocka_unit_test(prefixes_overlap), cmocka_unit_test(pools_give_the_lowest),
 		cmocka_unit_test(pools_keep_to_their_range), cmocka_unit_test(pools_against_a_model),
-		cmocka_unit_test(supplies_in_dockers_order), cmocka_unit_test(dns_questions), cmocka_unit_test(dns_answers),
-		cmocka_unit_test(dns_reverse), cmocka_unit_test(settings_are_checked),
+		cmocka_unit_test(supplies_in_dockers_order), cmocka_unit_test(settings_are_checked),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
