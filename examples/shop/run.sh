@@ -87,7 +87,7 @@ build() { # image, folder, archive=name in the context..., then options of docke
 	done
 	[ $# = 0 ] || shift
 	t=$(now)
-	tar -C "$folder" -c . -C "$archives" "${words[@]}" | docker build -q -t "$image" "$@" - >/dev/null || die "docker build of $image failed"
+	tar -C "$folder" -c . -C "$archives" "${words[@]}" | docker build -q -t "$image" "$@" - >"$tmp/out" 2>&1 || { cat "$tmp/out"; die "docker build of $image failed"; }
 	say "$image  $(docker image inspect -f '{{.Size}}' "$image" | awk '{ printf "%d MB", $1 / 1e6 }')  $(($(now) - t)) ms"
 }
 build shop/web:1 web nginx.tar=rootfs.tar -- --build-arg VERSION=1
