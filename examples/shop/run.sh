@@ -24,7 +24,10 @@ bold=$(tput bold 2>/dev/null || true) plain=$(tput sgr0 2>/dev/null || true)
 [ -t 1 ] || bold='' plain=''
 step() { printf '\n%s== %s%s\n' "$bold" "$*" "$plain"; }
 say() { printf '   %s\n' "$*"; }
-shown() { printf '   $ %s\n' "$*"; "$@" 2>&1 | sed 's/^/   /'; }
+shown() { # as a person types it
+	printf '   $ %s\n' "$(sed 's/^k /kubectl -n shop /' <<<"$*")"
+	"$@" 2>&1 | sed 's/^/   /'
+}
 die() { printf 'run.sh: %s\n' "$*" >&2; exit 1; }
 now() { date +%s%3N; }
 
@@ -147,7 +150,8 @@ load_end
 [[ "$(get "$url/")" = *"version 2"* ]] || die "version 2 does not answer"
 
 step "a container is killed"
-pod=$(k get pods -l app=web -o 'jsonpath={.items[0].metadata.name}')
+# The newest: those of the old version may still be on their way out.
+pod=$(k get pods -l app=web --sort-by=.metadata.creationTimestamp -o 'jsonpath={.items[-1:].metadata.name}')
 id=$(k get pod "$pod" -o 'jsonpath={.status.containerStatuses[0].containerID}')
 group=$(find /sys/fs/cgroup -type d -name "*${id#*://}*" | head -1)
 [ -n "$group" ] || die "no control group of container $id"
