@@ -116,9 +116,11 @@ static int addresses(struct process *p, struct err *err)
 		return 0;
 	auto_arena struct arena a = {};
 	struct http_origin origin;
-	bool found = kl_machine_address("192.0.2.1", false, p->ips[0]) || kl_machine_address("2001:db8::1", true, p->ips[0]);
-	if (!found && k->client && http_url_parse(p->config.server, &a, &origin, &host, NULL) == 0)
-		found = kl_machine_address(origin.host, false, p->ips[0]) || kl_machine_address(origin.host, true, p->ips[0]);
+	bool six = span_chr(p->o.address, ':') >= 0; /* an address where our port does not listen is of no use to those who call it */
+	bool api = k->client && http_url_parse(p->config.server, &a, &origin, &host, NULL) == 0;
+	bool found = kl_machine_address("192.0.2.1", false, p->ips[0]) || (six && kl_machine_address("2001:db8::1", true, p->ips[0])) ||
+		     (api && kl_machine_address(origin.host, false, p->ips[0])) || kl_machine_address("2001:db8::1", true, p->ips[0]) ||
+		     (api && kl_machine_address(origin.host, true, p->ips[0]));
 	if (!found)
 		return err_set(err, ERR_USAGE, "the node has no address that leads anywhere: give --node-ip");
 	k->node_ips[k->n_node_ips++] = span_of(p->ips[0]);
