@@ -17,6 +17,7 @@
 #include "sys/sys.h"
 
 enum verdict { WELL, NOTE, OBSTACLE };
+#define NOTHING_TO_DO "nothing to do" /* how a remedy begins that `up` keeps to itself */
 
 struct patient {
 	const struct cluster_layout *l;
@@ -137,29 +138,30 @@ static enum verdict look_overlay(struct patient *p)
 
 static enum verdict look_nftables(struct patient *p)
 {
-	auto_buf struct buf notes = {};
+	auto_buf struct buf notes = {}, others = {};
 	auto_err struct err err = ERR_INIT;
 	if (geteuid() != 0)
 		return WELL;
-	if (network_forward_notes(&notes, &err) < 0) {
+	if (network_forward_notes(&notes, &others, &err) < 0) {
 		buf_printf(&p->what, "nftables do not answer: %s", err_msg(&err));
 		buf_str(&p->remedy, "modprobe nf_tables; the kernel needs CONFIG_NF_TABLES, CONFIG_NFT_NAT, CONFIG_NFT_MASQ");
 		return OBSTACLE;
 	}
-	if (!notes.len) {
+	if (!notes.len && !others.len) {
 		buf_str(&p->what, "nftables; no firewall of others drops forwarded packets");
 		return WELL;
 	}
-	struct span text = span_trim(buf_span(&notes)), first, rest;
+	struct span text = span_trim(buf_span(others.len ? &others : &notes)), first, rest;
 	(void)span_split(text, '\n', &first, &rest);
 	buf_printf(&p->what, "%.*s", SPAN_ARG(first));
-	if (p->s->host_network)
-		buf_str(&p->remedy,
-			"nothing to do: the engine puts two rules a bridge into the chain meant for it, 'knarr reset' takes them out");
+	if (!others.len)
+		buf_str(&p->remedy, NOTHING_TO_DO ": two rules for each way of ours go into the chain meant for it, 'knarr reset' takes "
+				    "them out");
+	else if (p->s->host_network)
+		buf_printf(&p->remedy, "let pods and containers pass there: what comes from and goes to interfaces k%s-*, br%s-* and "
+			   "docker0", p->l->id, p->l->id);
 	else
-		buf_printf(&p->remedy,
-			"let the cluster's cable pass: iptables -I DOCKER-USER -i kh-%s -j ACCEPT; iptables -I DOCKER-USER -o kh-%s -j ACCEPT",
-			   p->l->id, p->l->id);
+		buf_printf(&p->remedy, "let the cluster's cable pass there: what comes from and goes to interface kh-%s", p->l->id);
 	return NOTE;
 }
 
@@ -168,7 +170,7 @@ static enum verdict look_forwarding(struct patient *p)
 	int64_t on = 1;
 	if (file_int("/proc/sys/net/ipv4/ip_forward", &on) && on == 0) {
 		buf_str(&p->what, "net.ipv4.ip_forward is 0");
-		buf_str(&p->remedy, "nothing to do: it is set to 1 at the start, as every container engine does");
+		buf_str(&p->remedy, NOTHING_TO_DO ": it is set to 1 at the start, as every container engine does");
 		return NOTE;
 	}
 	buf_str(&p->what, "net.ipv4.ip_forward is 1");
@@ -357,7 +359,8 @@ unsigned cluster_doctor(const struct cluster_layout *l, const struct cluster_set
 		enum verdict v = rows[i].look(&p);
 		if (v == OBSTACLE && bad++ == 0)
 			(void)err_set(err, ERR_UNAVAILABLE, "%s: %s. What helps: %s", rows[i].name, buf_cstr(&p.what), buf_cstr(&p.remedy));
-		if (out && p.what.len && (all || v != WELL)) {
+		bool told = all || (v == NOTE && !span_starts(buf_span(&p.remedy), SPAN(NOTHING_TO_DO)));
+		if (out && p.what.len && told) {
 			(void)fprintf(out, "%-8s %-15s %s\n", words[v], rows[i].name, buf_cstr(&p.what));
 			if (p.remedy.len)
 				(void)fprintf(out, "%24s -> %s\n", "", buf_cstr(&p.remedy));

@@ -8,12 +8,14 @@ static struct network_cable cable_of(const struct cluster_layout *l)
 	return (struct network_cable){ .id = l->id, .pin = l->pin.ptr };
 }
 
-int cluster_network_enter(const struct cluster_layout *l, struct cluster_settings *s, struct err *err)
+int cluster_network_enter(const struct cluster_layout *l, struct cluster_settings *s, struct network_passage **out, struct err *err)
 {
 	struct network_cable c = cable_of(l);
 	char address[NETWORK_CABLE_ADDRESS];
 	c.address = s->address.len ? s->address.ptr : NULL;
-	int rc = network_cable_enter(&c, address, err);
+	int rc = network_passage_open(&c, out, err);
+	if (rc == 0)
+		rc = network_cable_enter(&c, address, err);
 	if (rc == 0)
 		s->address = arena_span(&s->arena, span_of(address));
 	return rc;

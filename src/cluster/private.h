@@ -148,8 +148,8 @@ void cluster_view_done(struct cluster_view *v);
 
 /* ---- doctor.c */
 
-/* Looks at everything; prints a line each to `out` (NULL: nowhere). Returns how many things stand in the way. The first of them
- * goes into err (with its remedy). all: what is well too. */
+/* Looks at everything; prints a line each to `out`. Returns how many things stand in the way. The first of them goes into err
+ * (with its remedy). all: what is well too; else the notes alone that a person should do something about. */
 unsigned cluster_doctor(const struct cluster_layout *l, const struct cluster_settings *s, bool running, bool all, FILE *out,
 			struct err *err);
 

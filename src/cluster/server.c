@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "network/network.h"
 #include "sys/sys.h"
 #include "tls/tls.h"
 
@@ -207,7 +208,7 @@ static int steps(struct server *s, bool host_network, struct err *err)
 	s->remedy = "'knarr doctor' says what the kernel lacks; --host-network does without a network of its own";
 	sockets_host(s);
 	if (!s->s.host_network) {
-		if ((rc = cluster_network_enter(&s->l, &s->s, err)) < 0)
+		if ((rc = cluster_network_enter(&s->l, &s->s, &s->passage, err)) < 0)
 			return rc;
 		server_step(s, "network", "of its own, at %s", s->s.address.ptr);
 	} else {
@@ -314,6 +315,8 @@ static void finish(struct server *s)
 	node_free(s->node);
 	s->node = NULL;
 	notices_close(&s->notices);
+	network_passage_free(s->passage);
+	s->passage = NULL;
 	for (unsigned i = 0; i < CLUSTER_PARTS; i++)
 		part_done(&s->parts[i]);
 	http_client_free(s->http);
@@ -405,7 +408,8 @@ static int run(struct server *s, struct err *err)
 	    (rc = loop_signal_open(&s->term, l, "SIGTERM", SIGTERM, on_signal, err)) < 0 ||
 	    (rc = loop_signal_open(&s->interrupt, l, "SIGINT", SIGINT, on_signal, err)) < 0 ||
 	    (rc = loop_signal_open(&s->usr1, l, "SIGUSR1", SIGUSR1, on_signal, err)) < 0 ||
-	    (rc = notices_open(&s->notices, s, err)) < 0)
+	    (rc = notices_open(&s->notices, s, err)) < 0 ||
+	    (s->passage && (rc = network_passage_watch(s->passage, s->s.address.ptr, l, err)) < 0))
 		return rc; /* the process ends with it */
 	objects_init(&s->objects, s);
 	for (unsigned i = 0; i < CLUSTER_PARTS; i++)

@@ -7,6 +7,7 @@
 #include "proc/proc.h"
 
 struct server;
+struct network_passage;
 struct part;
 
 /* ---- rows.c */
@@ -114,9 +115,10 @@ void ending_start(struct ending *e, struct server *s, void (*done)(struct server
 
 /* ---- network.c */
 
-/* The namespace of a cluster with a network of its own, made or found again, with its cable; the calling thread is inside it
- * afterwards. s->address is settled. */
-int cluster_network_enter(const struct cluster_layout *l, struct cluster_settings *s, struct err *err);
+/* The namespace of a cluster with a network of its own, made or found again, with its cable and the cable's way through
+ * firewalls of others; the calling thread is inside it afterwards. s->address is settled. */
+int cluster_network_enter(const struct cluster_layout *l, struct cluster_settings *s, struct network_passage **out,
+			  struct err *err);
 /* The calling thread enters what is there. NOT_FOUND. */
 int cluster_network_join(const struct cluster_layout *l, struct err *err);
 /* Cable, rules and namespace go. */
@@ -145,6 +147,7 @@ struct server {
 	struct part parts[CLUSTER_PARTS];
 	struct notices notices;
 	struct objects objects;
+	struct network_passage *passage; /* owned; NULL on the host's network */
 	struct node *node; /* owned; NULL: not watched (any more) */
 	bool node_ready;
 	struct ending ending;

@@ -289,7 +289,7 @@ static int begin(struct up *u, int64_t wait_s, struct err *err)
 	bool stopping = false;
 	int rc = cluster_settings_read(&u->l, u->host_network, &s, err);
 	bool running = rc == 0 && follow(u);
-	unsigned obstacles = rc == 0 ? cluster_doctor(&u->l, &s, running, false, NULL, err) : 0;
+	unsigned obstacles = rc == 0 ? cluster_doctor(&u->l, &s, running, false, stdout, err) : 0;
 	cluster_settings_done(&s);
 	if (rc < 0)
 		return rc;

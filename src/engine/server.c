@@ -93,7 +93,7 @@ static int parts_open(struct engine *e, struct err *err)
 	short_id(e->o->data_dir, id);
 	const struct network_opts no = { .loop = e->loop, .dir = arena_printf(a, "%.*s/network", SPAN_ARG(e->o->data_dir)).ptr,
 		.run_dir = arena_printf(a, "%.*s/network", SPAN_ARG(e->o->run_dir)).ptr, .id = arena_cstr(a, span_of(id)),
-		.settings = &e->o->settings, .event = engine_network_event, .event_arg = e };
+		.settings = &e->o->settings, .pods = e->o->cri_host.len > 0, .event = engine_network_event, .event_arg = e };
 	int rc = network_engine_open(&no, &e->networks, err);
 	if (rc < 0)
 		return err_note(err, "networks");

@@ -74,7 +74,7 @@ static uint32_t seed_of(const char *id)
 	return (uint32_t)(v % SLOTS);
 }
 
-static void name_of(const struct network_cable *c, char out[IFNAMSIZ])
+void network_cable_name(const struct network_cable *c, char out[16])
 {
 	snprintf(out, IFNAMSIZ, "kh-%s", c->id);
 }
@@ -99,6 +99,17 @@ static int pin_make(const char *pin, struct err *err)
 		: 0;
 }
 
+int network_cable_table(int filter, const char *id, const struct sys_prefix *all, struct err *err)
+{
+	struct sys_nft nft;
+	network_nft_init(&nft, filter, id);
+	network_nft_table_add(&nft);
+	network_nft_subnet(&nft, true, all);
+	int rc = sys_nft_commit(&nft, "masquerading a cluster", err);
+	sys_nft_done(&nft);
+	return rc;
+}
+
 /* The host's half, in the host's namespace: cable, address, forwarding, masquerading. */
 static int host_side(const struct network_cable *c, int route, int inside, uint32_t slot, struct err *err)
 {
@@ -106,7 +117,7 @@ static int host_side(const struct network_cable *c, int route, int inside, uint3
 	auto_nl_batch struct sys_nl_batch b = { 0 };
 	struct sys_link l;
 	char name[IFNAMSIZ];
-	name_of(c, name);
+	network_cable_name(c, name);
 	if (sys_link_get(route, name, 0, &l, NULL) < 0) {
 		struct sys_veth v = { .name = name, .peer = "eth0", .netns_fd = inside, .mtu = 1500, .peer_mac = { 0x02, 0x42 } };
 		rng_secret(v.peer_mac + 2, 4);
@@ -128,13 +139,7 @@ static int host_side(const struct network_cable *c, int route, int inside, uint3
 	auto_fd int filter = sys_nl_open(NETLINK_NETFILTER, err);
 	if (filter < 0)
 		return -(int)(err ? err->class : ERR_IO);
-	struct sys_nft nft;
-	network_nft_init(&nft, filter, c->id);
-	network_nft_table_add(&nft);
-	network_nft_subnet(&nft, true, &all);
-	rc = sys_nft_commit(&nft, "masquerading a cluster", err);
-	sys_nft_done(&nft);
-	return rc;
+	return network_cable_table(filter, c->id, &all, err);
 }
 
 /* Inside: loopback, address, the way out. */
@@ -164,7 +169,7 @@ int network_cable_enter(const struct network_cable *c, char out_address[INET_ADD
 	uint32_t slot = seed_of(c->id);
 	char name[IFNAMSIZ], text[SYS_ADDR_TEXT];
 	struct in_addr had;
-	name_of(c, name);
+	network_cable_name(c, name);
 	auto_fd int route = sys_nl_open(NETLINK_ROUTE, err), host = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
 	if (route < 0)
 		return -(int)(err ? err->class : ERR_IO);
@@ -215,10 +220,11 @@ int network_cable_remove(const struct network_cable *c, struct err *err)
 	static const int none[] = { ENODEV, ENOENT, 0 };
 	auto_nl_batch struct sys_nl_batch b = { 0 };
 	char name[IFNAMSIZ];
-	name_of(c, name);
+	network_cable_name(c, name);
 	auto_fd int route = sys_nl_open(NETLINK_ROUTE, err), filter = route < 0 ? -1 : sys_nl_open(NETLINK_NETFILTER, err);
 	if (route < 0 || filter < 0)
 		return -(int)(err ? err->class : ERR_IO);
+	network_passage_clear(c);
 	sys_link_delete_add(&b, name);
 	int rc = sys_nl_commit(route, &b, none, "removing a cluster's cable", err);
 	if (rc < 0)

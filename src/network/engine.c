@@ -150,6 +150,18 @@ int network_nft_apply(struct network_engine *e, const char *what, struct err *er
 	return sys_nft_commit(&e->nft, what, err);
 }
 
+void network_nft_check(struct network_engine *e)
+{
+	char comment[64];
+	auto_err struct err err = ERR_INIT;
+	if (e->dead || sys_nft_table_comment(e->filter, e->nft.family, e->nft.table, comment, &err) != -ERR_NOT_FOUND)
+		return;
+	err_done(&err);
+	table_again(e);
+	if (sys_nft_commit(&e->nft, "writing the nftables table again", &err) < 0)
+		network_note(e, "%s", err_msg(&err));
+}
+
 /* ---- open */
 
 static int id_check(const char *id, struct err *err)

@@ -1,9 +1,11 @@
 /* Firewalls of others whose forward policy is drop. What we accept in our own table does not help against them: a drop is
  * final.
  *
- * The exceptions (and no other): two accept rules per bridge in the chain that each of them keeps for exactly this purpose,
- * DOCKER-USER of Docker and ufw-user-forward of ufw (what `ufw route allow` writes). Each carries a comment with our ID, by
- * which it is found and taken back. Everything else that drops is told in the notes and left alone. */
+ * The exceptions (and no other): two accept rules for each way of ours (a bridge, the interfaces of pods, a cluster's cable) in
+ * the chain that each of them keeps for exactly this purpose, DOCKER-USER of Docker and ufw-user-forward of ufw (what `ufw route
+ * allow` writes). Each carries a comment with our ID, by which it is found and taken back. Everything else that drops is told in
+ * the notes and left alone; firewalld too, whose chain has no policy that drops but ends in a rule that rejects. */
+#include <net/if.h>
 #include <netinet/in.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
@@ -26,7 +28,7 @@ static const struct row {
 
 struct seen {
 	const char *own; /* our table */
-	bool there[ARRAY_LEN(rows)], drops[ARRAY_LEN(rows)];
+	bool there[ARRAY_LEN(rows)], drops[ARRAY_LEN(rows)], firewalld;
 	struct buf others; /* lines for the notes */
 };
 
@@ -53,6 +55,11 @@ static int on_chain(void *arg, const struct nlmsghdr *m)
 			s->drops[i] = known = true;
 	}
 	bool ip = g->nfgen_family == NFPROTO_IPV4 || g->nfgen_family == NFPROTO_IPV6 || g->nfgen_family == NFPROTO_INET;
+	if (forward && !drop && !s->firewalld && span_is(table, "firewalld") && span_is(name, "filter_FORWARD")) {
+		s->firewalld = true;
+		buf_str(&s->others, "firewalld rejects forwarded packets of interfaces that are in no zone that lets them pass: containers "
+				    "reach nothing beyond this host until their interfaces are in zone trusted\n");
+	}
 	if (forward && drop && !known && ip && !span_is(table, s->own))
 		buf_printf(&s->others,
 			"nftables table %.*s, chain %.*s drops forwarded packets by policy: containers reach nothing beyond "
@@ -98,66 +105,92 @@ static int look(int filter, struct seen *s, struct err *err)
 	return sys_nl_ask(filter, &b, on_chain, s, "listing nftables chains", err);
 }
 
-/* Ours out, and in again for every bridge where `add`. */
-static int rewrite(struct network_engine *e, const struct row *r, bool add, unsigned *out_added, struct err *err)
+/* Whose packets are let through, in the namespace of the socket. */
+struct firewall {
+	const char *id;
+	int filter;
+	const struct network_engine *engine; /* its bridges, and the interfaces of pods; NULL: none */
+	const char *cable;		     /* NULL: none */
+};
+
+static void accept_add(const struct firewall *f, struct sys_nl_batch *b, const struct row *r, const char *name, bool prefix,
+		       unsigned *added)
+{
+	char comment[64];
+	int len = snprintf(comment, sizeof(comment), "knarr:%s:%s", f->id, name);
+	for (int out = 0; out < 2; out++)
+		network_nft_accept_add(b, r->family, r->table, r->chain, out, name, prefix, span_make(comment, (size_t)len));
+	*added += 2;
+}
+
+/* Ours out, and in again for every way where `add`. */
+static int rewrite(const struct firewall *f, const struct row *r, bool add, unsigned *out_added, struct err *err)
 {
 	auto_nl_batch struct sys_nl_batch ask = { 0 }, b = { 0 };
 	struct ours o = { .batch = &b, .row = r };
-	snprintf(o.mark, sizeof(o.mark), "knarr:%s:", e->id);
+	snprintf(o.mark, sizeof(o.mark), "knarr:%s:", f->id);
 	sys_nft_batch_begin(&b);
 	size_t m = sys_nft_message(&ask, NFT_MSG_GETRULE, NLM_F_DUMP, r->family);
 	sys_nl_str(&ask, NFTA_RULE_TABLE, r->table);
 	sys_nl_str(&ask, NFTA_RULE_CHAIN, r->chain);
 	sys_nl_end(&ask, m);
-	int rc = sys_nl_ask(e->filter, &ask, on_rule, &o, "listing nftables rules", err);
+	int rc = sys_nl_ask(f->filter, &ask, on_rule, &o, "listing nftables rules", err);
 	if (rc < 0)
 		return rc;
-	LIST_EACH(&e->networks, n, struct network, link) {
-		char comment[64];
-		if (!add || n->driver != NETWORK_BRIDGE)
-			continue;
-		int len = snprintf(comment, sizeof(comment), "knarr:%s:%s", e->id, n->bridge);
-		for (int out = 0; out < 2; out++)
-			network_nft_accept_add(&b, r->family, r->table, r->chain, out, n->bridge, span_make(comment, (size_t)len));
-		*out_added += 2;
+	if (add && f->cable)
+		accept_add(f, &b, r, f->cable, false, out_added);
+	if (add && f->engine) {
+		LIST_EACH(&f->engine->networks, n, struct network, link)
+			if (n->driver == NETWORK_BRIDGE)
+				accept_add(f, &b, r, n->bridge, false, out_added);
+		if (f->engine->opts.pods) {
+			char pods[IFNAMSIZ];
+			snprintf(pods, sizeof(pods), "k%s-", f->id);
+			accept_add(f, &b, r, pods, true, out_added);
+		}
 	}
 	if (o.n == 0 && *out_added == 0)
 		return 0;
 	sys_nft_batch_end(&b);
-	return sys_nl_commit(e->filter, &b, NULL, "exceptions in another firewall", err);
+	return sys_nl_commit(f->filter, &b, NULL, "exceptions in another firewall", err);
 }
 
-static void settle(struct network_engine *e, bool wanted)
+static void settle(const struct firewall *f, const char *own, bool wanted, bool leave, struct buf *out_notes)
 {
 	auto_err struct err err = ERR_INIT;
-	struct seen s = { .own = e->nft.table };
-	auto_buf struct buf notes = { 0 };
-	int rc = look(e->filter, &s, &err);
+	struct seen s = { .own = own };
+	int rc = look(f->filter, &s, &err);
 	for (size_t i = 0; i < ARRAY_LEN(rows) && rc == 0; i++) {
 		unsigned added = 0;
 		const char *family = rows[i].family == NFPROTO_IPV4 ? "IPv4" : "IPv6";
 		if (!s.there[i])
 			continue;
-		rc = rewrite(e, &rows[i], wanted && s.drops[i] && !e->opts.firewall_leave, &added, &err);
+		rc = rewrite(f, &rows[i], wanted && s.drops[i] && !leave, &added, &err);
 		if (added)
-			buf_printf(&notes, "%s drops forwarded %s packets: %u accept rules for our bridges stand in its chain %s\n",
-				rows[i].who, family,
-				   added, rows[i].chain);
+			buf_printf(out_notes, "%s drops forwarded %s packets: %u accept rules for our bridges stand in its chain %s\n",
+				   rows[i].who, family, added, rows[i].chain);
 		else if (wanted && s.drops[i])
-			buf_printf(&notes,
-				"%s drops forwarded %s packets: containers reach nothing beyond this host until chain %s accepts their "
+			buf_printf(out_notes,
+				   "%s drops forwarded %s packets: containers reach nothing beyond this host until chain %s accepts their "
 				   "bridges\n", rows[i].who, family, rows[i].chain);
 	}
 	if (rc < 0)
-		buf_printf(&notes, "firewalls of others: %s\n", err_msg(&err));
-	buf_span_add(&notes, buf_span(&s.others));
+		buf_printf(out_notes, "firewalls of others: %s\n", err_msg(&err));
+	buf_span_add(out_notes, buf_span(&s.others));
 	buf_done(&s.others);
+}
+
+static void engine_settle(struct network_engine *e, bool wanted)
+{
+	const struct firewall f = { .id = e->id, .filter = e->filter, .engine = e };
+	auto_buf struct buf notes = { 0 };
+	settle(&f, e->nft.table, wanted, e->opts.firewall_leave, &notes);
 	buf_trunc(&e->firewall_notes, 0);
 	if (wanted)
 		buf_span_add(&e->firewall_notes, buf_span(&notes));
 }
 
-int network_forward_notes(struct buf *out, struct err *err)
+int network_forward_notes(struct buf *out, struct buf *others, struct err *err)
 {
 	struct seen s = { .own = "" };
 	auto_fd int filter = sys_nl_open(NETLINK_NETFILTER, err);
@@ -168,25 +201,26 @@ int network_forward_notes(struct buf *out, struct err *err)
 		if (s.there[i] && s.drops[i])
 			buf_printf(out, "%s drops forwarded %s packets unless its chain %s accepts them\n", rows[i].who,
 				   rows[i].family == NFPROTO_IPV4 ? "IPv4" : "IPv6", rows[i].chain);
-	buf_span_add(out, buf_span(&s.others));
+	buf_span_add(others, buf_span(&s.others));
 	buf_done(&s.others);
 	return rc;
 }
 
 void network_firewall_settle(struct network_engine *e)
 {
-	settle(e, true);
+	engine_settle(e, true);
 }
 
 void network_firewall_clear(struct network_engine *e)
 {
-	settle(e, false);
+	engine_settle(e, false);
 }
 
 /* ---- changes by others */
 
 struct network_watch {
-	struct network_engine *engine; /* NULL = closing */
+	void (*fn)(void *arg); /* NULL = closing */
+	void *arg;
 	int sock;
 	uint32_t own; /* port of the socket that we change nftables by: what it did is no news */
 	struct loop_fd fd;
@@ -195,13 +229,14 @@ struct network_watch {
 
 static void on_quiet(struct loop_timer *t)
 {
-	network_firewall_settle(container_of(t, struct network_watch, timer)->engine);
+	struct network_watch *w = container_of(t, struct network_watch, timer);
+	w->fn(w->arg);
 }
 
 static void on_change(struct loop_fd *f, unsigned events)
 {
 	struct network_watch *w = container_of(f, struct network_watch, fd);
-	char data[16384];
+	_Alignas(struct nlmsghdr) char data[16384];
 	bool news = false;
 	while (true) {
 		ssize_t n = recv(w->sock, data, sizeof(data), MSG_DONTWAIT);
@@ -218,32 +253,45 @@ static void on_change(struct loop_fd *f, unsigned events)
 		loop_timer_start(&w->timer, SETTLE_MS);
 }
 
-int network_watch_open(struct network_engine *e, struct err *err)
+static int listen_open(struct err *err)
 {
-	auto_fd int s = sys_nl_open(NETLINK_NETFILTER, err);
-	struct sockaddr_nl me;
-	socklen_t len = sizeof(me);
-	int group = NFNLGRP_NFTABLES;
-	if (s < 0)
-		return -(int)(err ? err->class : ERR_IO);
-	if (setsockopt(s, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof(group)) < 0 ||
-	    getsockname(e->filter, (struct sockaddr *)&me, &len) < 0)
-		return err_sys(err, "listening to changes of nftables");
+	static const int groups[] = { NFNLGRP_NFTABLES, 0 };
+	return sys_nl_listen(NETLINK_NETFILTER, groups, err);
+}
+
+/* Takes the socket over. */
+static int watch_open(struct loop *l, int sock, uint32_t own, void (*fn)(void *arg), void *arg, struct network_watch **out,
+		      struct err *err)
+{
 	struct network_watch *w = mem_new(struct network_watch);
-	w->engine = e;
-	w->own = me.nl_pid;
-	loop_timer_init(&w->timer, e->opts.loop, "firewalls of others", on_quiet);
+	w->fn = fn;
+	w->arg = arg;
+	w->own = own;
+	w->sock = sock;
+	loop_timer_init(&w->timer, l, "firewalls of others", on_quiet);
 	w->timer.background = true;
-	int rc = loop_fd_open(&w->fd, e->opts.loop, "changes of nftables", s, on_change, err);
+	int rc = loop_fd_open(&w->fd, l, "changes of nftables", sock, on_change, err);
 	if (rc < 0) {
+		fd_close(&w->sock);
 		free(w);
 		return rc;
 	}
-	w->sock = take_fd(&s);
 	loop_fd_background(&w->fd, true);
 	loop_fd_want(&w->fd, LOOP_READ);
-	e->watch = w;
+	*out = w;
 	return 0;
+}
+
+static void on_engine_news(void *arg)
+{
+	network_nft_check(arg);
+	network_firewall_settle(arg);
+}
+
+int network_watch_open(struct network_engine *e, struct err *err)
+{
+	int s = listen_open(err);
+	return s < 0 ? s : watch_open(e->opts.loop, s, sys_nl_port(e->filter), on_engine_news, e, &e->watch, err);
 }
 
 static void watch_closed(struct loop_fd *f)
@@ -255,8 +303,76 @@ void network_watch_close(struct network_watch *w)
 {
 	if (!w)
 		return;
-	w->engine = NULL;
+	w->fn = NULL;
 	loop_timer_stop(&w->timer);
 	loop_fd_close(&w->fd, watch_closed);
 	fd_close(&w->sock);
+}
+
+/* ---- a cluster's cable */
+
+struct network_passage {
+	char id[9], name[IFNAMSIZ];
+	struct sys_prefix cable; /* its addresses; family 0: not known yet */
+	int filter, news; /* in the host's namespace, wherever the process is by now */
+	struct network_watch *watch;
+};
+
+static void passage_settle(void *arg)
+{
+	struct network_passage *p = arg;
+	const struct firewall f = { .id = p->id, .filter = p->filter, .cable = p->name };
+	auto_buf struct buf notes = { 0 };
+	auto_err struct err err = ERR_INIT;
+	char table[32], comment[64];
+	snprintf(table, sizeof(table), "knarr_net_%s", p->id);
+	if (p->cable.addr.family && sys_nft_table_comment(p->filter, NFPROTO_INET, table, comment, &err) == -ERR_NOT_FOUND) {
+		err_done(&err);
+		if (network_cable_table(p->filter, p->id, &p->cable, &err) < 0)
+			log_warn("a cluster's masquerading could not be written again", kv_err(&err));
+	}
+	settle(&f, "", true, false, &notes); /* what stands in the way is doctor's to tell */
+}
+
+int network_passage_open(const struct network_cable *c, struct network_passage **out, struct err *err)
+{
+	auto_fd int filter = sys_nl_open(NETLINK_NETFILTER, err), news = filter < 0 ? -1 : listen_open(err);
+	if (news < 0)
+		return -(int)(err ? err->class : ERR_IO);
+	struct network_passage *p = mem_new(struct network_passage);
+	snprintf(p->id, sizeof(p->id), "%s", c->id);
+	network_cable_name(c, p->name);
+	p->filter = take_fd(&filter);
+	p->news = take_fd(&news);
+	passage_settle(p);
+	*out = p;
+	return 0;
+}
+
+int network_passage_watch(struct network_passage *p, const char *address, struct loop *l, struct err *err)
+{
+	p->cable.bits = 30;
+	if (sys_addr_parse(span_of(address), &p->cable.addr))
+		p->cable = sys_prefix_mask(p->cable);
+	return watch_open(l, take_fd(&p->news), sys_nl_port(p->filter), passage_settle, p, &p->watch, err);
+}
+
+void network_passage_free(struct network_passage *p)
+{
+	if (!p)
+		return;
+	network_watch_close(p->watch);
+	fd_close(&p->filter);
+	fd_close(&p->news);
+	free(p);
+}
+
+void network_passage_clear(const struct network_cable *c)
+{
+	const struct firewall f = { .id = c->id, .filter = sys_nl_open(NETLINK_NETFILTER, NULL) };
+	auto_buf struct buf notes = { 0 };
+	int filter = f.filter;
+	if (filter >= 0)
+		settle(&f, "", false, false, &notes);
+	fd_close(&filter);
 }

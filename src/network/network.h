@@ -69,6 +69,7 @@ struct network_opts {
 	const struct json *settings;
 	/* Leave firewalls of others alone even when they drop what we forward (--firewall=leave). */
 	bool firewall_leave;
+	bool pods; /* what a firewall of others drops lets the interfaces of the pod network (kID-*) pass too */
 	void (*event)(void *arg, const struct network_event *ev); /* may be NULL */
 	void *event_arg;
 };
@@ -221,5 +222,16 @@ int network_cable_enter(const struct network_cable *c, char out_address[NETWORK_
 int network_cable_join(const char *pin, struct err *err);
 /* Cable, table, pin. From the host's namespace. Harmless where nothing is. */
 int network_cable_remove(const struct network_cable *c, struct err *err);
-/* Which firewalls of others drop what this host forwards, a line each; appended. Changes nothing. */
-int network_forward_notes(struct buf *out, struct err *err);
+/* Which firewalls of others drop what this host forwards, a line each; appended. out: those that keep a chain for exceptions, which
+ * the engine and network_passage write; others: what a person must do something about. Changes nothing. */
+int network_forward_notes(struct buf *out, struct buf *others, struct err *err);
+
+/* A cable's passage through firewalls of others (Docker, ufw): two accept rules in the chain that is meant for them, as long as
+ * they drop. open: from the host's namespace; the object works there wherever the thread goes. watch: from now on changes by others
+ * are answered, and the cable's own table (of the address that network_cable_enter gave) is written again when somebody removed
+ * it. */
+struct network_passage;
+int network_passage_open(const struct network_cable *c, struct network_passage **out, struct err *err);
+int network_passage_watch(struct network_passage *p, const char *address, struct loop *l, struct err *err);
+/* The rules stay, like the cable (network_cable_remove takes both). Accepts NULL. */
+void network_passage_free(struct network_passage *p);

@@ -352,7 +352,7 @@ int network_nft_dns(int sock, bool again, uint16_t udp_port, uint16_t tcp_port, 
 
 /* User data of a rule as libnftnl keeps it: type 0 = comment, length with the 0 byte, text. */
 void network_nft_accept_add(struct sys_nl_batch *b, uint8_t family, const char *table, const char *chain_name, bool out,
-			    const char *name, struct span comment)
+			    const char *name, bool prefix, struct span comment)
 {
 	char data[128];
 	size_t len = MIN(comment.len, sizeof(data) - 3);
@@ -363,7 +363,8 @@ void network_nft_accept_add(struct sys_nl_batch *b, uint8_t family, const char *
 	size_t list = sys_nl_nest(b, NFTA_RULE_EXPRESSIONS);
 	name_into(key, name);
 	sys_nft_meta(b, out ? NFT_META_OIFNAME : NFT_META_IIFNAME, NFT_REG_1);
-	sys_nft_cmp(b, NFT_CMP_EQ, NFT_REG_1, key, strlen(name) + 1); /* with its 0 byte: what iptables makes of `-i name` */
+	/* With its 0 byte: what iptables makes of `-i name`; without it, of `-i name+`. */
+	sys_nft_cmp(b, NFT_CMP_EQ, NFT_REG_1, key, strlen(name) + !prefix);
 	sys_nft_verdict(b, NF_ACCEPT, NULL);
 	sys_nl_nest_end(b, list);
 	data[0] = 0;

@@ -42,7 +42,7 @@ void network_nft_routed(struct sys_nft *n, bool add, const struct sys_addr *to, 
 int network_nft_dns(int sock, bool again, uint16_t udp_port, uint16_t tcp_port, struct err *err);
 
 /* ---- pieces of rules, for who looks after others' firewalls (firewall.c) */
-/* `iifname name accept` (out: oifname) at the top of a chain, with a comment (user data) that tells whose it is. */
+/* `iifname name accept` (out: oifname; prefix: every name that begins so) at the top of a chain, with a comment (user data) that
+ * tells whose it is. */
 void network_nft_accept_add(struct sys_nl_batch *b, uint8_t family, const char *table, const char *chain, bool out,
-	const char *name,
-			    struct span comment);
+			    const char *name, bool prefix, struct span comment);

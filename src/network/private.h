@@ -131,6 +131,7 @@ void network_note(struct network_engine *e, const char *fmt, ...) __attribute__(
 /* Elements changed: to the kernel; when it does not know what we know (somebody flushed the ruleset) the table is written
  * anew. */
 int network_nft_apply(struct network_engine *e, const char *what, struct err *err);
+void network_nft_check(struct network_engine *e); /* is the table there? else it is written anew */
 
 /* ---- settings.c */
 int network_settings_read(struct network_settings *s, const struct json *tree, struct err *err);
@@ -236,3 +237,9 @@ void network_firewall_clear(struct network_engine *e);
 /* Looks again whenever somebody else has changed nftables: Docker or ufw that start after us. */
 int network_watch_open(struct network_engine *e, struct err *err);
 void network_watch_close(struct network_watch *w); /* accepts NULL */
+void network_passage_clear(const struct network_cable *c); /* the rules go; from the host's namespace */
+
+/* ---- cable.c */
+void network_cable_name(const struct network_cable *c, char out[16]); /* IFNAMSIZ */
+/* The table that masquerades what comes out of a cable. */
+int network_cable_table(int filter, const char *id, const struct sys_prefix *all, struct err *err);

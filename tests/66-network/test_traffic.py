@@ -280,6 +280,9 @@ def test_ruleset_flushed_by_somebody(host, engine):
     c = engine.start("c", ports={"80/tcp": [{"HostPort": "8000"}]})
     Tcp(c.got["netns"], "c", 80), Tcp(host.path(host.world), "world", 80)
     host.exec("nft", "flush", "ruleset")
+    assert until(lambda: "knarr_net_0" in host.exec("nft", "list", "tables").stdout)  # nothing else happens
+    assert who(host.path(host.world), "198.51.100.1", 8000)[0] == "c"
+    host.exec("nft", "flush", "ruleset")
     d = engine.start("d", ports={"80/tcp": [{"HostPort": "8001"}]})
     Tcp(d.got["netns"], "d", 80)
     world = host.path(host.world)
