@@ -28,7 +28,8 @@ int client_new(const struct client_params *p, struct client **out_client, struct
 	const struct client_config *f = p->config;
 	uint64_t seed;
 	rng_secret(&seed, sizeof(seed));
-	*c = (struct client){ .loop = p->loop, .config = f, .user_agent = p->user_agent, .retries = p->retries ? p->retries : RETRIES };
+	*c = (struct client){ .loop = p->loop, .config = f, .user_agent = p->user_agent, .retries = p->retries ? p->retries : RETRIES,
+			      .warned = p->warned, .warned_arg = p->warned_arg };
 	rng_init(&c->rng, seed);
 	list_init(&c->calls);
 	list_init(&c->streams);
@@ -228,6 +229,36 @@ static int64_t retry_after_ms(struct http_call *h)
 	return span_to_u64(http_call_header(h, "retry-after"), &s) && s < 3600 ? (int64_t)s * 1000 : -1;
 }
 
+/* Warning: 299 - "text" (RFC 7234 section 5.5), as client-go's net.ParseWarningHeaders takes it: a code, an agent, a
+ * quoted text, and
+ * several of them by commas. */
+static void tell_warnings(struct client *c, struct http_call *h)
+{
+	const struct http_fields *f = http_call_headers(h);
+	for (unsigned i = 0; c->warned && f && i < f->n; i++) {
+		struct span rest = f->items[i].value, code, agent;
+		if (!span_eq_nocase(f->items[i].name, SPAN("warning")))
+			continue;
+		while (span_split(rest, ' ', &code, &rest) && span_split(rest, ' ', &agent, &rest) && rest.len && rest.ptr[0] == '"') {
+			auto_buf struct buf text = {};
+			size_t k = 1;
+			for (; k < rest.len && rest.ptr[k] != '"'; k++) {
+				if (rest.ptr[k] == '\\' && k + 1 < rest.len)
+					k++;
+				buf_chr(&text, rest.ptr[k]);
+			}
+			if (k == rest.len)
+				break; /* no end */
+			if (span_is(code, "299"))
+				c->warned(buf_span(&text), c->warned_arg);
+			rest = span_trim(span_from(rest, k + 1));
+			if (!rest.len || rest.ptr[0] != ',')
+				break;
+			rest = span_trim(span_from(rest, 1));
+		}
+	}
+}
+
 /* ---- one answer */
 
 struct client_call {
@@ -290,6 +321,8 @@ static void on_done(struct http_call *h, const struct err *why, void *arg)
 		call_free(c);
 		return;
 	}
+	if (!why)
+		tell_warnings(cl, h);
 	if (buf_overflowed(&c->body)) {
 		err_set(&c->err, ERR_TOO_LARGE, "the answer to %s %.*s is larger than %u bytes", c->r.method,
 			SPAN_ARG(c->r.path), BODY_MAX);
@@ -407,6 +440,8 @@ static void on_stream_head(struct http_call *h, void *arg)
 {
 	struct client_stream *s = arg;
 	s->good = http_call_status(h) < 300;
+	if (!s->closed)
+		tell_warnings(s->client, h);
 	if (s->good && s->p.begin && !s->closed)
 		s->p.begin(h, s->p.arg);
 }

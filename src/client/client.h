@@ -66,6 +66,10 @@ struct client_params {
 	const struct client_config *config; /* borrowed: must outlive the client */
 	const char *user_agent;             /* "knarr-scheduler"; borrowed for ever */
 	unsigned retries;                   /* answers 429 and 503 with Retry-After are asked again; 0 = 10 */
+	/* What the server warns of in the answer to a request or stream (a Warning header of code 299: a version that is going away, an
+	 * unknown field), unquoted; lives for the call. Optional. */
+	void (*warned)(struct span text, void *arg);
+	void *warned_arg;
 };
 int client_new(const struct client_params *p, struct client **out_client, struct err *err);
 /* Calls that are still out are forgotten (nothing is told); informers, streams, elections and recorders must be gone. */

@@ -8,6 +8,8 @@ struct client {
 	const struct client_config *config;
 	const char *user_agent;
 	unsigned retries;
+	void (*warned)(struct span text, void *arg); /* may be NULL */
+	void *warned_arg;
 	struct http_client *http;
 	struct http_origin origin;
 	struct tls_ctx *tls;
