@@ -33,6 +33,7 @@ int client_new(const struct client_params *p, struct client **out_client, struct
 	rng_init(&c->rng, seed);
 	list_init(&c->calls);
 	list_init(&c->streams);
+	list_init(&c->upgrades);
 	struct span url = f->server;
 	if (span_find(url, SPAN("://")) < 0)
 		url = arena_printf(&c->arena, "http://%.*s", SPAN_ARG(url)); /* as client-go takes a bare host */
@@ -535,7 +536,7 @@ void client_free(struct client *c)
 {
 	if (!c)
 		return;
-	assert(list_empty(&c->streams));
+	assert(list_empty(&c->streams) && list_empty(&c->upgrades));
 	LIST_EACH(&c->calls, call, struct client_call, link)
 		client_cancel(call);
 	http_client_free(c->http);

@@ -126,6 +126,26 @@ void client_stream_close(struct client_stream *s); /* nothing is told any more; 
 void client_stream_pause(struct client_stream *s);
 void client_stream_resume(struct client_stream *s);
 
+/* ---- upgrades ---- */
+
+/* Asks the server to speak another protocol: "websocket" or "SPDY/3.1", with the client's rights and the fields that the protocol
+ * wants besides. switched: the server agreed (101); join here (http_ws_join, http_spdy_join), the connection is the
+ * owner's from then
+ * on; a negative answer, with err set, ends it. done is the last word, once: why NULL = switched was called and joined; else the
+ * server's Status, or that no server answered. Never again after a failure: a command is not run twice. */
+struct client_upgrade;
+struct client_upgrade_params {
+	const char *method, *protocol;
+	struct span path;
+	const struct http_field *fields; /* at most 8 */
+	unsigned n_fields;
+	int (*switched)(struct http_call *c, void *arg, struct err *err);
+	void (*done)(const struct err *why, void *arg);
+	void *arg;
+};
+struct client_upgrade *client_upgrade_open(struct client *c, const struct client_upgrade_params *p);
+void client_upgrade_cancel(struct client_upgrade *u); /* nothing is told any more; not after done */
+
 /* ---- informers ---- */
 
 struct client_informer;

@@ -19,6 +19,7 @@ struct client {
 	int64_t token_read_ms; /* when token_file was read last; 0 = never */
 	struct list calls;   /* client_call.link */
 	struct list streams; /* client_stream.link */
+	struct list upgrades; /* client_upgrade.link */
 	struct rng rng;
 };
 
