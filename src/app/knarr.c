@@ -6,6 +6,7 @@
 #include "cluster/cluster.h"
 #include "controllers/controllers.h"
 #include "dns/dns.h"
+#include "front/front.h"
 #include "kubelet/kubelet.h"
 #include "proxy/proxy.h"
 #include "scheduler/scheduler.h"

@@ -1,0 +1,11 @@
+/* kubectl: the command line of a Kubernetes cluster, any cluster. The seam of src/front, which the program alone uses.
+ *
+ *     knarr kubectl get pods -A          or by the name kubectl, through a link
+ *
+ * Words, columns and exit statuses are those of kubectl 1.33: what people and scripts know. The cluster is found as kubectl
+ * finds it (--kubeconfig, $KUBECONFIG, ~/.kube/config, a service account). One process, one thread, one loop; a
+ * command asks, turns the loop until it is answered, prints, and ends. */
+#pragma once
+
+/* argv[0] is "kubectl". Returns the exit status: 0, 1 for every failure (as kubectl), what an executed command returned. */
+int front_kubectl_main(int argc, char **argv);
