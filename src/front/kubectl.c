@@ -9,8 +9,10 @@ static const struct front_verb verbs[] = {
 	{ "create", front_create_main, "create the objects of files" },
 	{ "delete", front_delete_main, "delete objects" },
 	{ "describe", front_describe_main, "show objects for people to read, with their events" },
+	{ "exec", front_exec_main, "run a command in a container" },
 	{ "get", front_get_main, "show objects" },
 	{ "logs", front_logs_main, "print what a container wrote" },
+	{ "port-forward", front_port_forward_main, "lead ports of this machine to a pod" },
 	{ "rollout", front_rollout_main, "watch and steer the rollout of a workload" },
 	{ "scale", front_scale_main, "set the number of replicas" },
 };
