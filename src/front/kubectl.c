@@ -6,6 +6,8 @@ static const struct front_verb verbs[] = {
 	{ "api-resources", front_api_resources_main, "list the kinds of objects that the server has" },
 	{ "api-versions", front_api_versions_main, "list the versions of the groups that the server has" },
 	{ "apply", front_apply_main, "make objects be as files say" },
+	{ "cluster-info", front_cluster_info_main, "show where the control plane and its services are" },
+	{ "config", front_config_main, "look at and change the kubeconfig" },
 	{ "create", front_create_main, "create the objects of files" },
 	{ "delete", front_delete_main, "delete objects" },
 	{ "describe", front_describe_main, "show objects for people to read, with their events" },
@@ -15,6 +17,7 @@ static const struct front_verb verbs[] = {
 	{ "port-forward", front_port_forward_main, "lead ports of this machine to a pod" },
 	{ "rollout", front_rollout_main, "watch and steer the rollout of a workload" },
 	{ "scale", front_scale_main, "set the number of replicas" },
+	{ "version", front_version_main, "show the versions of client and server" },
 };
 
 /* A flag may stand before the verb too, so both tables are read with the same rows. */
