@@ -263,7 +263,7 @@ static bool received(struct ask *a, struct span packet)
 
 static void on_udp(struct ask *a)
 {
-	static _Thread_local char data[DNSMSG_MAX];
+	char data[DNSMSG_MAX];
 	/* A few that are not ours (forged, late) do not end the wait. */
 	for (unsigned i = 0; i < 16; i++) {
 		ssize_t n = recv(a->sock, data, sizeof(data), MSG_DONTWAIT);

@@ -167,13 +167,6 @@ static struct span bare(struct dnsmsg_out *o, struct span packet, const struct d
 	return span_make(o->ptr, o->len);
 }
 
-/* One thread at a time writes an answer, and each is sent or copied before the next. */
-static struct dnsmsg_out room(size_t max)
-{
-	static _Thread_local uint8_t bytes[DNSMSG_MAX];
-	return (struct dnsmsg_out){ .ptr = bytes, .max = max };
-}
-
 /* The answer from what we know; false: others must be asked. name: the question's as text. */
 static bool answer_here(struct network_dns *d, struct span packet, const struct dnsmsg_question *q, const char *name,
 			struct dnsmsg_out *o)
@@ -262,7 +255,8 @@ static void ask_answer(struct ask *q, struct span packet)
 
 static void ask_give_up(struct ask *q)
 {
-	struct dnsmsg_out o = room(DNSMSG_UDP_MAX);
+	uint8_t bytes[DNSMSG_UDP_MAX];
+	struct dnsmsg_out o = { .ptr = bytes, .max = sizeof(bytes) };
 	ask_answer(q, bare(&o, buf_span(&q->query), &q->q, DNSMSG_SERVFAIL));
 }
 
@@ -403,7 +397,8 @@ static bool has_gateway(const struct network_sandbox *box)
 static void ask_begin(struct network_dns *d, struct conn *c, const struct sockaddr_storage *from, socklen_t len,
 	struct span packet, const struct dnsmsg_question *q)
 {
-	struct dnsmsg_out o = room(DNSMSG_UDP_MAX);
+	uint8_t bytes[DNSMSG_UDP_MAX];
+	struct dnsmsg_out o = { .ptr = bytes, .max = sizeof(bytes) };
 	struct network_resolver servers[SERVERS_MAX];
 	int ndots;
 	unsigned n = network_text_resolvers(d->box, servers, SERVERS_MAX, &ndots);
@@ -447,7 +442,8 @@ static void serve(struct network_dns *d, struct conn *c, const struct sockaddr_s
 	struct dnsmsg_question q;
 	char name[DNSMSG_NAME_MAX];
 	int rc = dnsmsg_parse(packet, &q);
-	struct dnsmsg_out o = room(c ? (size_t)DNSMSG_MAX : q.udp_max);
+	uint8_t bytes[DNSMSG_MAX];
+	struct dnsmsg_out o = { .ptr = bytes, .max = c ? sizeof(bytes) : q.udp_max };
 	if (rc < 0)
 		return;
 	if (rc > 0)
