@@ -2,7 +2,6 @@
 schema. With KNARR_TEST_LONG=1 Debian's containerd stands beside it: the same tour runs against both."""
 import ctypes
 import importlib
-import io
 import json
 import os
 import pathlib
@@ -11,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tarfile
 import tempfile
 import threading
 import time
@@ -19,11 +17,9 @@ import time
 import grpc
 import pytest
 
-REPO = pathlib.Path(__file__).resolve().parent.parent.parent
-BUILD = REPO / os.environ.get("KNARR_BUILD", "build")
-KNARR = BUILD / "src/app/knarr"
-LONG = os.environ.get("KNARR_TEST_LONG") == "1"
-ENV = {k: v for k, v in os.environ.items() if k.lower() not in ("http_proxy", "https_proxy", "no_proxy", "docker_host", "docker_context")}
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
+from engine_parts import BUILD, BUSYBOX, ENV, KNARR, LONG, REPO, docker_registry, import_words, rootfs, until  # noqa: E402,F401
+
 PLUGINS = "/usr/lib/cni"  # containernetworking-plugins
 
 # Bridges, rules and ports of ours meet nobody's: everything here lives in a network namespace of its own.
@@ -66,15 +62,6 @@ try:
     m, RPCS = make_messages(_messages)
 finally:
     shutil.rmtree(_messages)
-
-
-def until(what, seconds=20):
-    end = time.time() + seconds
-    while time.time() < end:
-        if what():
-            return
-        time.sleep(0.02)
-    assert what()
 
 
 class Refused(Exception):
@@ -213,8 +200,7 @@ class Knarr(Runtime):
         return status
 
     def load(self, name="busybox:latest", *changes):
-        words = [w for c in ('CMD ["sh"]', "ENV PATH=/bin:/usr/bin", *changes) for w in ("-c", c)]
-        return self.docker("import", *words, "-", name, stdin=BUSYBOX)
+        return self.docker(*import_words(name, *changes), stdin=BUSYBOX)
 
     def left(self):
         """What nobody accounts for when there is no pod: namespaces, mounts, groups, processes, addresses, interfaces, folders."""
@@ -261,32 +247,6 @@ def bridge(version="1.0.0"):
         {"type": "bridge", "bridge": "knarr75", "isGateway": True, "ipMasq": False, "hairpinMode": True,
          "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.88.0.0/16"}]], "routes": [{"dst": "0.0.0.0/0"}]}},
         {"type": "portmap", "capabilities": {"portMappings": True}}]}
-
-
-def rootfs(**files):
-    """busybox-static and a few names, as a tar archive."""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as t:
-        def add(name, data=None, kind=None, mode=0o755, link=""):
-            i = tarfile.TarInfo(name)
-            i.type, i.mode, i.mtime, i.linkname = kind or (tarfile.REGTYPE if data is not None else tarfile.DIRTYPE), mode, 1700000000, link
-            i.size = len(data or b"")
-            t.addfile(i, io.BytesIO(data or b""))
-        for d in ("bin", "etc", "proc", "sys", "dev", "root", "data", "var"):
-            add(d)
-        add("tmp", mode=0o1777)
-        add("bin/busybox", pathlib.Path("/bin/busybox").read_bytes())
-        for name in subprocess.run(["/bin/busybox", "--list"], capture_output=True, text=True, check=True).stdout.split():
-            if name != "busybox":
-                add(f"bin/{name}", kind=tarfile.SYMTYPE, link="busybox")
-        add("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/tmp:/bin/sh\n", mode=0o644)
-        add("etc/group", b"root:x:0:\nuser:x:1000:\nextra:x:2000:user\n", mode=0o644)
-        for name, data in files.items():
-            add(name.replace("__", "/"), data.encode(), mode=0o644)
-    return out.getvalue()
-
-
-BUSYBOX = rootfs()
 
 
 def make_engine(**kw):

@@ -2,14 +2,13 @@
 import base64
 import json
 import shutil
-import socket
 import subprocess
 import threading
 import time
 
 import pytest
 
-from conftest import ENV, Refused, bridge, m, make_engine, until
+from conftest import ENV, Refused, bridge, docker_registry, m, make_engine, until
 from test_pods import refused
 
 
@@ -28,22 +27,7 @@ def k():
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory):
-    d = tmp_path_factory.mktemp("registry")
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    (d / "config.yml").write_text(f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {d}/data}}, delete: {{enabled: true}}}}\n"
-                                  f"http: {{addr: '127.0.0.1:{port}'}}\n")
-    with open(d / "log", "w") as log:
-        p = subprocess.Popen(["docker-registry", "serve", d / "config.yml"], stdout=log, stderr=log)
-
-    def up():
-        with socket.socket() as s:
-            return s.connect_ex(("127.0.0.1", port)) == 0
-    until(up)
-    yield f"127.0.0.1:{port}"
-    p.terminate()
-    p.wait()
+    yield from docker_registry(tmp_path_factory.mktemp("registry"))
 
 
 def test_stats(k):
