@@ -196,9 +196,9 @@ static void http_send(struct kl_action *a)
 {
 	static const struct http_call_ops ops = { .head = on_head, .data = on_data, .done = on_http };
 	auto_err struct err err = ERR_INIT;
-	int64_t left_ms = a->deadline_ms - loop_now_ms(a->k->loop);
+	int64_t left_ms = MAX(a->deadline_ms - loop_now_ms(a->k->loop), 1);
 	struct http_call_params cp = { .origin = &a->origin, .method = "GET", .target = a->target, .headers = a->fields,
-				       .n_headers = a->n_fields, .total_ms = (unsigned)MAX(left_ms, 1), .ops = &ops, .arg = a };
+				       .n_headers = a->n_fields, .total_ms = (unsigned)left_ms, .ops = &ops, .arg = a };
 	a->hops++;
 	buf_trunc(&a->body, 0);
 	if (http_call_begin(a->k->http, &cp, &a->http, &err) < 0) {
