@@ -68,10 +68,27 @@ static void own(struct proxy_nodes *n, const struct json *o)
 		n->leaving |= span_is(json_span(json_getl(t, "key")), "ToBeDeletedByClusterAutoscaler");
 }
 
+/* Another node's word about which addresses are its pods' is believed within the cluster's own range only: a route to everything,
+ * or to this machine's own network, would cut it off, and whoever may make a Node could say so. */
+static void range_take(const struct proxy_nodes *n, struct span name, struct span text, struct node *out)
+{
+	struct sys_prefix p;
+	if (!sys_prefix_parse(text, &p))
+		return;
+	/* Its own makes no route. Without --cluster-cidr there is nothing to compare with. */
+	bool fits = span_eq(name, n->p.name) || (!n->p.n_pods && p.bits);
+	for (unsigned i = 0; i < n->p.n_pods; i++)
+		fits |= sys_prefix_has(&n->p.pods[i], &p.addr) && p.bits >= n->p.pods[i].bits;
+	if (fits)
+		out->pods[p.addr.family == AF_INET ? V4 : V6] = sys_prefix_mask(p);
+	else
+		log_warn("a node's pod range is not within the cluster's; no route leads there", kv_span("node", name),
+			 kv_span("range", text));
+}
+
 bool proxy_nodes_put(struct proxy_nodes *n, struct span name, const struct json *o)
 {
 	struct node now = { 0 }, *x = map_get(&n->by_name, name);
-	struct sys_prefix p;
 	struct sys_addr a;
 	bool mine = span_eq(name, n->p.name);
 	if (!o) {
@@ -86,11 +103,10 @@ bool proxy_nodes_put(struct proxy_nodes *n, struct span name, const struct json 
 	if (mine)
 		own(n, o);
 	const struct json *spec = json_getl(o, "spec"), *ranges = json_getl(spec, "podCIDRs");
-	if (sys_prefix_parse(json_span(json_getl(spec, "podCIDR")), &p))
-		now.pods[p.addr.family == AF_INET ? V4 : V6] = sys_prefix_mask(p);
+	if (!json_is(ranges, JSON_ARRAY))
+		range_take(n, name, json_span(json_getl(spec, "podCIDR")), &now); /* else it is the first of them */
 	JSON_EACH_ITEM(ranges, r)
-		if (sys_prefix_parse(json_span(r), &p))
-			now.pods[p.addr.family == AF_INET ? V4 : V6] = sys_prefix_mask(p);
+		range_take(n, name, json_span(r), &now);
 	JSON_EACH_ITEM(json_path(o, "status", "addresses", NULL), item)
 		if (span_is(json_span(json_getl(item, "type")), "InternalIP") &&
 		    sys_addr_parse(json_span(json_getl(item, "address")), &a) && !now.address[a.family == AF_INET ? V4 : V6].family)

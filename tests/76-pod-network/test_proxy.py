@@ -212,6 +212,20 @@ def test_node(cluster, pods):
     assert until(lambda: "10.244.3.0/24" not in one.ip("route"))
 
 
+def test_a_node_that_claims_too_much(cluster, pods):
+    """Whoever may make a Node does not lead this machine's own network, or everything, elsewhere."""
+    one = cluster.hosts[0]
+    before = one.ip("route")
+    for i, claim in enumerate(["0.0.0.0/0", "203.0.113.0/24", "10.0.0.0/8"]):
+        cluster.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": f"bad{i}"}, "spec": {"podCIDR": claim, "podCIDRs": [claim]}})
+        cluster.kubectl("patch", "node", f"bad{i}", "--subresource=status", "--type=merge", "-p", json.dumps({"status": {"addresses": [
+            {"type": "InternalIP", "address": "198.51.100.77"}]}}))
+        assert until(lambda: f"range={claim}" in cluster.log(one) or f'range="{claim}"' in cluster.log(one)), cluster.log(one)
+    cluster.settle()
+    assert one.ip("route") == before
+    cluster.kubectl("delete", "node", "bad0", "bad1", "bad2")
+
+
 def test_cluster_address(cluster, pods):
     one, two = cluster.hosts
     a, b, c = pods
