@@ -324,13 +324,19 @@ static void finish(struct server *s)
 	loop_release(s->loop);
 }
 
-/* Those of the engine have ended; pods' are in groups of the cluster. Waits here: nobody needs us meanwhile. */
-static void on_containers_ended(struct server *s)
+/* Waits here: nobody needs us meanwhile. */
+static void groups_end(struct server *s)
 {
 	unsigned left = cluster_groups_end(&s->l, GRACE_MS);
 	if (left)
 		log_warn("processes of containers do not end", kv_u64("processes", left));
 	s->stop_containers = false;
+}
+
+/* Those of the engine have ended; pods' are in groups of the cluster. */
+static void on_containers_ended(struct server *s)
+{
+	groups_end(s);
 	stage_begin(s);
 }
 
@@ -349,6 +355,9 @@ static void stage_begin(struct server *s)
 			return;
 		}
 	}
+	/* The engine could not be asked: it was starting, or in its pause. It is gone now, so nobody starts again what ends here. */
+	if (s->stop_containers)
+		groups_end(s);
 	finish(s);
 }
 
