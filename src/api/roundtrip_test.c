@@ -103,8 +103,9 @@ static void odd_views(void **state)
 	static const char *const rows[] = {
 		"null", "{}", "{\"spec\":null}", "{\"spec\":{}}", "{\"spec\":7}", "{\"spec\":[1,{\"a\":2.0}]}", "{\"metadata\":{\"labels\":{}}}",
 		"{\"metadata\":{\"labels\":{\"b\":\"1\",\"a\":2,\"c\":{\"x\":1e2}},\"generation\":3.0}}", "{\"unknown\":1,\"kind\":\"Pod\"}",
-		"{\"spec\":{\"containers\":[{\"name\":\"a\",\"ports\":[{\"containerPort\":80}],\"resources\":{\"limits\":{\"cpu\":1.5,\"memory\":1}},"
-		"\"livenessProbe\":{\"httpGet\":{\"port\":\"web\"}}}],\"hostNetwork\":false,\"priority\":0}}",
+		/* in brackets: one text of two lines */
+		("{\"spec\":{\"containers\":[{\"name\":\"a\",\"ports\":[{\"containerPort\":80}],\"resources\":{\"limits\":{\"cpu\":1.5,\"memory\":1}},"
+		"\"livenessProbe\":{\"httpGet\":{\"port\":\"web\"}}}],\"hostNetwork\":false,\"priority\":0}}"),
 		"{\"metadata\":{\"managedFields\":[{\"fieldsV1\":{\"f:a\":{\".\":{},\"f:b\":1.50}}}]}}",
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
