@@ -72,6 +72,17 @@ static int links_remove(const char *id, const struct sys_prefix *pods, unsigned 
 	return rc;
 }
 
+/* Whoever else forwards here found forwarding on, perhaps by our doing, and needs it: bridges of container engines and virtual
+ * machines, tunnels, cables of other clusters. */
+static int on_forwarder(void *arg, const struct sys_link *l)
+{
+	char *name = arg;
+	bool tunnel = strcmp(l->kind, "bridge") == 0 || strcmp(l->kind, "wireguard") == 0 || strcmp(l->kind, "tun") == 0;
+	if (!name[0] && (tunnel || strncmp(l->name, "kh-", 3) == 0))
+		memcpy(name, l->name, IFNAMSIZ);
+	return 0;
+}
+
 /* Each line "net/...=value": only below net/, and only digits, whoever wrote the file. */
 static int forwarding_back(const char *data_dir, struct err *err)
 {
@@ -81,6 +92,15 @@ static int forwarding_back(const char *data_dir, struct err *err)
 	int rc = io_read_file(AT_FDCWD, buf_cstr(&path), &text, 65536, &why);
 	if (rc < 0)
 		return rc == -ERR_NOT_FOUND ? 0 : err ? err_move(err, &why) : rc;
+	char other[IFNAMSIZ] = "";
+	auto_fd int sock = sys_nl_open(NETLINK_ROUTE, err);
+	rc = sock < 0 ? sock : sys_link_each(sock, on_forwarder, other, err);
+	if (rc < 0)
+		return rc;
+	if (other[0]) {
+		printf("Forwarding stays on: interface %s is there, and whoever it belongs to may need it.\n", other);
+		return 0;
+	}
 	struct span rest = buf_span(&text), line, name, value;
 	while (span_cut(&rest, '\n', &line)) {
 		char file[160];

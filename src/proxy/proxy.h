@@ -18,5 +18,6 @@ struct sys_prefix;
 int proxy_main(int argc, char **argv);
 /* Takes back what proxies and CNI plugins of this data directory made in the calling thread's network namespace: their tables, the
  * interfaces of pods, routes to other nodes in these ranges (none given: all that carry our protocol number), and forwarding, which
- * becomes what DATA/proxy/sysctl says it was. Nobody of them may run. All of it is tried; the first failure is told. */
+ * becomes what DATA/proxy/sysctl says it was, unless somebody else's interface needs it (told on stdout). Nobody of them may run.
+ * All of it is tried; the first failure is told. */
 int proxy_cleanup(const char *data_dir, const char *id, const struct sys_prefix *pods, unsigned n_pods, struct err *err);

@@ -589,6 +589,11 @@ def test_zz_cleanup(cluster):
     assert "10.244.1.0/24 via" in two.ip("route") and pod.outside in two.links()
     two.ip("route", "add", "10.244.99.0/24", "via", "198.51.100.1", "proto", "static")
     cluster.kill(two)
+    # Somebody else forwards, who came after us and found it on.
+    two.ip("link", "add", "virbr0", "type", "bridge")
+    told = run("nsenter", f"--net={two.path}", KNARR, "proxy", "--cleanup", "--data-dir", two.folder, "--cluster-cidr", PODS).stdout
+    assert "virbr0" in told and two.exec("sysctl", "-n", "net.ipv4.ip_forward").stdout.strip() == "1"
+    two.ip("link", "del", "virbr0")
     for _ in range(2):
         run("nsenter", f"--net={two.path}", KNARR, "proxy", "--cleanup", "--data-dir", two.folder, "--cluster-cidr", PODS)
         assert "knarr_" not in two.exec("nft", "list", "ruleset").stdout
