@@ -247,10 +247,14 @@ int apiserver_start(const struct apiserver_options *o, struct apiserver **out_se
 	for (unsigned i = 0; i < s->n_workers && rc == 0; i++) {
 		struct worker *w = &s->workers[i];
 		int e = pthread_create(&w->thread, NULL, worker_main, w);
-		if (e)
+		if (e) {
 			rc = err_sys_num(err, e, "starting a thread");
-		else
-			w->started = true;
+			continue;
+		}
+		char name[16];
+		(void)snprintf(name, sizeof(name), "loop %u", i);
+		(void)pthread_setname_np(w->thread, name); /* for people who look */
+		w->started = true;
 	}
 	if (rc < 0) {
 		/* A start that fails ends the process: what is half open goes with it, and nothing acknowledged is lost. */
