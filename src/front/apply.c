@@ -27,6 +27,7 @@ struct apply {
 	struct span dry_text, manager, validate;
 	struct span output; /* name, yaml, json */
 	bool server_side, force_conflicts, recursive, save_config;
+	struct front_generator generator; /* of create */
 	enum dry dry;
 	unsigned shown;   /* documents of -o yaml */
 	const char *verb; /* "apply", "create" */
@@ -255,12 +256,42 @@ static int one(struct apply *p, const struct front_target *t, struct buf *note, 
 	return post(p, t, &saved, "kubectl-create", err);
 }
 
+static int generated(struct apply *p, const struct front_args *args, struct err *err)
+{
+	struct front_target t = {};
+	struct front_generator *g = &p->generator;
+	struct front *f = p->f;
+	if (args->dash >= 0)
+		g->command = (struct front_words){ args->words.items + args->dash, args->words.n - (unsigned)args->dash };
+	int rc = front_generate(f, g, &args->words, &t.object, err);
+	if (rc == 0)
+		rc = front_discover(f, err);
+	if (rc < 0)
+		return rc;
+	struct span kind = json_span(json_getl(&t.object, "kind"));
+	t.resource = front_discovery_kind(&f->discovery, json_span(json_getl(&t.object, "apiVersion")), kind);
+	if (!t.resource)
+		return err_set(err, ERR_NOT_FOUND, "the server has no kind %.*s", SPAN_ARG(kind));
+	t.ns = t.resource->namespaced ? f->ns : SPAN_EMPTY;
+	t.name = json_span(json_path(&t.object, "metadata", "name", NULL));
+	struct json saved = p->save_config ? with_last_applied(&f->arena, &t.object) : t.object;
+	rc = post(p, &t, &saved, "kubectl-create", err);
+	if (rc < 0 && f->said.answered && t.resource->namespaced) { /* in the generators' own words */
+		const char *why = arena_cstr(&f->arena, span_of(err_msg(err)));
+		f->said.answered = false;
+		return err_set(err, (enum err_class)-rc, "failed to create %s %s", span_is(kind, "ConfigMap") ? "configmap:" :
+			       span_is(kind, "Secret") ? "secret" : "deployment:", why);
+	}
+	return rc;
+}
+
 static int run(struct apply *p, const struct front_args *args, struct front_targets *targets, struct err *err)
 {
-	if (args->words.n)
+	bool generate = strcmp(p->verb, "create") == 0 && args->words.n && !p->files.n;
+	if (args->words.n && !generate)
 		return err_set(err, ERR_USAGE, "Unexpected args: [%.*s]\nSee 'kubectl %s -h' for help and examples",
 			       SPAN_ARG(args->words.items[0]), p->verb);
-	if (!p->files.n)
+	if (!p->files.n && !generate)
 		return err_set(err, ERR_USAGE, "must specify one of -f and -k");
 	if (span_is(p->dry_text, "client"))
 		p->dry = DRY_CLIENT;
@@ -273,6 +304,8 @@ static int run(struct apply *p, const struct front_args *args, struct front_targ
 		return err_set(err, ERR_USAGE, "--dry-run=client doesn't work with --server-side (did you mean --dry-run=server instead?)");
 	if (p->force_conflicts && !p->server_side)
 		return err_set(err, ERR_USAGE, "--force-conflicts only works with --server-side");
+	if (generate)
+		return generated(p, args, err);
 	int rc = front_discover(p->f, err);
 	if (rc == 0)
 		rc = front_targets_files(p->f, &p->files, p->recursive, false, targets, err);
@@ -324,11 +357,17 @@ int front_apply_main(struct front *f, int argc, char **argv)
 
 int front_create_main(struct front *f, int argc, char **argv)
 {
-	struct apply p = { .f = f, .verb = "create" };
+	struct apply p = { .f = f, .verb = "create", .generator = { .replicas = 1, .port = -1 } };
 	const struct front_flag flags[] = {
 		COMMON_FLAGS(&p),
+		{ "from-literal", 0, FRONT_FLAG_EACH, &p.generator.literals, NULL, "configmap, secret: a key and its value, KEY=VALUE" },
+		{ "from-file", 0, FRONT_FLAG_EACH, &p.generator.files, NULL, "configmap, secret: a key and its file, [KEY=]FILE" },
+		{ "image", 0, FRONT_FLAG_LIST, &p.generator.images, NULL, "deployment: what its containers run" },
+		{ "replicas", 'r', FRONT_FLAG_NUMBER, &p.generator.replicas, NULL, "deployment: how many pods" },
+		{ "port", 0, FRONT_FLAG_NUMBER, &p.generator.port, NULL, "deployment: the port of its container" },
 		{ "save-config", 0, FRONT_FLAG_BOOL, &p.save_config, NULL, "remember the file for a later apply" },
 		{},
 	};
-	return main_of(&p, flags, "Creates the objects of files.", argc, argv);
+	return main_of(&p, flags,
+		"Creates the objects of files, or one of a configmap, deployment, namespace, secret generic by flags.", argc, argv);
 }

@@ -71,6 +71,9 @@ static int flag_set(struct arena *a, const struct front_flag *f, struct span v, 
 	case FRONT_FLAG_TEXT:
 		*(struct span *)f->value = v;
 		return 0;
+	case FRONT_FLAG_EACH:
+		front_words_add(a, f->value, v);
+		return 0;
 	case FRONT_FLAG_LIST:
 		while (span_cut(&rest, ',', &one))
 			front_words_add(a, f->value, one);

@@ -21,6 +21,7 @@
 enum front_flag_kind {
 	FRONT_FLAG_BOOL,     /* bool: --x, --x=false */
 	FRONT_FLAG_TEXT,     /* struct span */
+	FRONT_FLAG_EACH,     /* struct front_words: each time one more, whole */
 	FRONT_FLAG_LIST,     /* struct front_words: each time one more; values with commas are divided */
 	FRONT_FLAG_NUMBER,   /* int64_t */
 	FRONT_FLAG_DURATION, /* int64_t, in ns; a number alone counts seconds where kubectl allows that ("0") */
@@ -189,6 +190,17 @@ int front_pod_of(struct front *f, const struct front_target *t, struct json *out
 int front_pods_list(struct front *f, struct span ns, struct span selector, struct json *out, struct err *err);
 /* Which container is meant when none is named: the annotation's, else the first, which is said when there are several. */
 int front_pod_container(const struct json *pod, bool quiet, struct span *out, struct err *err);
+
+/* ---- create.c */
+
+/* What `create TYPE NAME` was given by flags. */
+struct front_generator {
+	struct front_words literals, files, images, command; /* command: what stood behind "--" */
+	int64_t replicas, port;                              /* port -1: none */
+};
+/* The object that the words mean: configmap, deployment, namespace, secret generic. USAGE: another, or no name. */
+int front_generate(struct front *f, const struct front_generator *g, const struct front_words *words, struct json *out,
+		   struct err *err);
 
 /* ---- verbs */
 
