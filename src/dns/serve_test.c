@@ -20,14 +20,18 @@ static struct fixture {
 	char file[64];
 } x;
 
+/* Of UDP and TCP: a connection of somebody else's that has just ended may hold the one and not the other. */
 static uint16_t free_port(void)
 {
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	socklen_t len = sizeof(a);
-	auto_fd int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	assert_int_equal(bind(s, (struct sockaddr *)&a, len), 0);
-	assert_int_equal(getsockname(s, (struct sockaddr *)&a, &len), 0);
-	return ntohs(a.sin_port);
+	for (;;) {
+		struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+		socklen_t len = sizeof(a);
+		auto_fd int udp = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), tcp = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		assert_int_equal(bind(udp, (struct sockaddr *)&a, len), 0);
+		assert_int_equal(getsockname(udp, (struct sockaddr *)&a, &len), 0);
+		if (bind(tcp, (struct sockaddr *)&a, len) == 0)
+			return ntohs(a.sin_port);
+	}
 }
 
 /* text: of resolv.conf, NULL: it is not there; its servers listen on server_port. */
