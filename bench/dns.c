@@ -135,8 +135,8 @@ static void dnsmasq(uint16_t port)
 	buf_printf(&file, "--addn-hosts=%s/hosts", dir);
 	snprintf(at, sizeof(at), "--port=%u", port);
 	execl("/usr/sbin/dnsmasq", "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts",
-	      "--user=root", "--listen-address=127.0.0.1", "--bind-interfaces", "--pid-file=", "--log-facility=/dev/null", "--local-ttl=5",
-	      buf_cstr(&file), at, (char *)NULL);
+	      "--user=root", "--listen-address=127.0.0.1", "--bind-interfaces", "--pid-file=", "--log-facility=/dev/null",
+	      "--local-ttl=5", buf_cstr(&file), at, (char *)NULL);
 	exit(127);
 }
 
@@ -331,8 +331,8 @@ static double measure(const char *title, void (*server)(uint16_t port))
 	(void)waitpid(pid, NULL, 0);
 	for (unsigned i = 0; i < SOCKETS; i++)
 		close(lanes[i].sock);
-	printf("%-8s %8.0f answers/s   processor: server %.2f us, client %.2f us each   one at a time p50 %.1f us, p99 %.1f us\n", title,
-	       (double)answers / s, cpu, own, (double)took[LATENCIES / 2] / 1e3, (double)took[LATENCIES * 99 / 100] / 1e3);
+	printf("%-8s %8.0f answers/s   processor: server %.2f us, client %.2f us each   one at a time p50 %.1f us, p99 %.1f us\n",
+	       title, (double)answers / s, cpu, own, (double)took[LATENCIES / 2] / 1e3, (double)took[LATENCIES * 99 / 100] / 1e3);
 	return (double)answers / s;
 }
 

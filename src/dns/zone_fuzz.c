@@ -1,5 +1,5 @@
-/* Questions to a zone with services of each kind: any bytes. An answer keeps within its room, belongs to its question, and reads as an
- * answer to it; the same question with less room is the same or cut. */
+/* Questions to a zone with services of each kind: any bytes. An answer keeps within its room and reads as an answer to its
+ * question; with less room it is the same or cut. */
 #include "dns/zone.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -13,8 +13,9 @@ static struct dns_zone *zone_make(void)
 		{ "d/in", "{\"spec\":{\"type\":\"ExternalName\",\"externalName\":\"db.d.svc.z\"}}" },
 		{ "d/round", "{\"spec\":{\"type\":\"ExternalName\",\"externalName\":\"round.d.svc.z\"}}" },
 	};
-	static const char slice[] = "{\"addressType\":\"IPv4\",\"ports\":[{\"name\":\"sql\",\"protocol\":\"TCP\",\"port\":5432}],\"endpoints\":["
-		"{\"addresses\":[\"10.1.0.1\"],\"hostname\":\"a\"},{\"addresses\":[\"10.1.0.2\"]},{\"addresses\":[\"10.1.0.3\"]}]}";
+	static const char slice[] = "{\"addressType\":\"IPv4\",\"ports\":[{\"name\":\"sql\",\"protocol\":\"TCP\",\"port\":5432}],"
+		"\"endpoints\":[{\"addresses\":[\"10.1.0.1\"],\"hostname\":\"a\"},"
+		"{\"addresses\":[\"10.1.0.2\"]},{\"addresses\":[\"10.1.0.3\"]}]}";
 	const struct sys_addr own = { AF_INET, { 10, 1, 0, 1 } };
 	auto_arena struct arena a = { 0 };
 	struct dns_zone *z = NULL;
