@@ -172,8 +172,8 @@ static void describe_target(struct buf *out, const struct front_target *t)
 {
 	const struct front_resource *r = t->resource;
 	buf_printf(out, "Resource: \"%.*s/%.*s, Resource=%.*s\", GroupVersionKind: \"%.*s/%.*s, Kind=%.*s\"\n"
-		   "Name: \"%.*s\", Namespace: \"%.*s\"\n", SPAN_ARG(r->group), SPAN_ARG(r->version), SPAN_ARG(r->plural), SPAN_ARG(r->group),
-		   SPAN_ARG(r->version), SPAN_ARG(r->kind), SPAN_ARG(t->name), SPAN_ARG(t->ns));
+		   "Name: \"%.*s\", Namespace: \"%.*s\"\n", SPAN_ARG(r->group), SPAN_ARG(r->version), SPAN_ARG(r->plural),
+		   SPAN_ARG(r->group), SPAN_ARG(r->version), SPAN_ARG(r->kind), SPAN_ARG(t->name), SPAN_ARG(t->ns));
 }
 
 /* note: what goes before the server's message when it fails. */
