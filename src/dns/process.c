@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/stat.h>
 
+#include "base/flags.h"
 #include "dns/about.h"
 #include "dns/announce.h"
 #include "dns/dns.h"
@@ -100,29 +101,14 @@ static int set_flag(struct process *p, const struct flag *f, const char *value, 
 
 static int parse(struct process *p, int argc, char **argv, struct err *err)
 {
-	for (int i = 0; i < argc; i++) {
-		struct span arg = span_of(argv[i]), name, value;
-		const struct flag *f = NULL;
-		if (span_is(arg, "--help") || span_is(arg, "-h")) {
-			p->help = true;
-			return 0;
-		}
-		size_t dashes = span_starts(arg, SPAN("--")) ? 2 : span_starts(arg, SPAN("-v")) ? 1 : 0;
-		if (!dashes)
-			return err_set(err, ERR_USAGE, "unexpected argument: %s", argv[i]);
-		bool has_value = span_split(span_from(arg, dashes), '=', &name, &value);
-		for (size_t k = 0; k < ARRAY_LEN(flags); k++)
-			if (span_is(name, flags[k].name))
-				f = &flags[k];
-		if (!f)
-			return err_set(err, ERR_USAGE, "unknown flag: --%.*s", SPAN_ARG(name));
-		if (!has_value && ++i == argc)
-			return err_set(err, ERR_USAGE, "flag needs an argument: --%s", f->name);
-		int rc = set_flag(p, f, has_value ? value.ptr : argv[i], err);
-		if (rc < 0)
+	struct flags w = FLAGS_OF(argc, argv, flags, "unexpected argument:");
+	struct span value;
+	int rc;
+	while ((rc = flags_next(&w, err)) > 0)
+		if ((rc = flags_value(&w, false, &value, err)) < 0 || (rc = set_flag(p, &flags[w.row], value.ptr, err)) < 0)
 			return rc;
-	}
-	return 0;
+	p->help = w.help;
+	return rc;
 }
 
 /* ---- leaving */
