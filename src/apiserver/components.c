@@ -151,7 +151,7 @@ static void probe_done(struct http_call *call, const struct err *why, void *arg)
 	if (why) {
 		buf_trunc(&item->text, 0);
 		buf_printf(&item->text, "Get \"https://127.0.0.1:%u/healthz\": ", item->port);
-		relay_error_text(&item->text, SPAN("127.0.0.1"), item->port, why);
+		http_dial_words(&item->text, SPAN("127.0.0.1"), item->port, why);
 	}
 	arrived(item->of);
 	c->pending--;

@@ -9,7 +9,6 @@
 
 #include "apiserver/hop.h"
 
-#include <ctype.h>
 
 #include "apiserver/audit.h"
 #include "apiserver/sub.h"
@@ -60,21 +59,6 @@ struct http_client *relay_client(struct worker *w)
 
 /* ---- words */
 
-void relay_error_text(struct buf *out, struct span host, unsigned port, const struct err *why)
-{
-	bool v6 = span_chr(host, ':') >= 0;
-	auto_buf struct buf at = {};
-	buf_printf(&at, "dial tcp %s%.*s%s:%u", v6 ? "[" : "", SPAN_ARG(host), v6 ? "]" : "", port);
-	const char *text = why->errnum ? strerrordesc_np(why->errnum) : NULL;
-	if (why->class == ERR_UNAVAILABLE && text) {
-		buf_printf(out, "%s: connect: %c%s", buf_cstr(&at), tolower((unsigned char)text[0]), text + 1);
-	} else if (why->class == ERR_TIMEOUT) {
-		buf_printf(out, "%s: i/o timeout", buf_cstr(&at));
-	} else {
-		buf_str(out, err_msg(why));
-	}
-}
-
 static unsigned port_of(const struct relay *r)
 {
 	return r->to.port ? r->to.port : r->to.tls ? 443 : 80;
@@ -86,7 +70,7 @@ static void unreachable(struct relay *r, const struct err *why)
 	struct call *c = r->c;
 	auto_buf struct buf text = {};
 	bool v6 = span_chr(r->to.host, ':') >= 0;
-	relay_error_text(&text, r->to.host, port_of(r), why);
+	http_dial_words(&text, r->to.host, port_of(r), why);
 	if (r->to.kind == RELAY_LOG) {
 		err_set(&c->err, ERR_INTERNAL, "Get \"https://%s%.*s%s:%u%.*s\": %s", v6 ? "[" : "", SPAN_ARG(r->to.host),
 			v6 ? "]" : "", port_of(r), SPAN_ARG(r->to.path), buf_cstr(&text));

@@ -35,5 +35,3 @@ struct http_client *relay_client(struct worker *w);
 void relay_end_all(struct worker *w);
 /* After the last request: the client and its connections. */
 void relay_free(struct worker *w);
-/* An HTTP client's error in Go's words, as net.Dial has them: dial tcp 10.0.0.1:10250: connect: connection refused */
-void relay_error_text(struct buf *out, struct span host, unsigned port, const struct err *why);

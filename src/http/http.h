@@ -367,6 +367,9 @@ size_t http_call_queued(const struct http_call *c);
 void http_call_pause(struct http_call *c);
 void http_call_resume(struct http_call *c);
 void http_call_cancel(struct http_call *c); /* `done` follows with CANCELLED */
+/* Why a call ended, in the words that Go's net.Dial has where no connection came about, which is what people search for:
+ * "dial tcp 10.0.0.1:10250: connect: connection refused", "dial tcp ...: i/o timeout"; any other error as it is. */
+void http_dial_words(struct buf *out, struct span host, unsigned port, const struct err *why);
 int http_call_status(const struct http_call *c);
 const struct http_fields *http_call_headers(const struct http_call *c);
 struct span http_call_header(const struct http_call *c, const char *name);

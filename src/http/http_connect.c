@@ -7,6 +7,7 @@
 #include "http/http_client.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <netinet/in.h>
 
@@ -391,4 +392,20 @@ struct http_cconn *http_cconn_new(struct http_pool *p)
 	p->n_conns++;
 	p->n_connecting++;
 	return c;
+}
+
+void http_dial_words(struct buf *out, struct span host, unsigned port, const struct err *why)
+{
+	bool v6 = span_chr(host, ':') >= 0;
+	const char *text = why->errnum ? strerrordesc_np(why->errnum) : NULL;
+	bool refused = why->class == ERR_UNAVAILABLE && text;
+	if (!refused && why->class != ERR_TIMEOUT) {
+		buf_str(out, err_msg(why));
+		return;
+	}
+	buf_printf(out, "dial tcp %s%.*s%s:%u: ", v6 ? "[" : "", SPAN_ARG(host), v6 ? "]" : "", port);
+	if (refused)
+		buf_printf(out, "connect: %c%s", tolower((unsigned char)text[0]), text + 1);
+	else
+		buf_str(out, "i/o timeout");
 }

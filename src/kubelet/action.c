@@ -169,10 +169,11 @@ static void on_http(struct http_call *c, const struct err *why, void *arg)
 		return;
 	}
 	if (why) {
+		buf_str(&a->words, ": ");
 		if (why->class == ERR_TIMEOUT)
-			buf_str(&a->words, ": context deadline exceeded (Client.Timeout exceeded while awaiting headers)");
+			buf_str(&a->words, "context deadline exceeded (Client.Timeout exceeded while awaiting headers)");
 		else
-			buf_printf(&a->words, ": %s", err_msg(why));
+			http_dial_words(&a->words, span_of(a->origin.host), a->origin.port, why);
 		finish(a, KL_FAILURE, buf_span(&a->words));
 		return;
 	}

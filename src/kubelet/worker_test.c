@@ -502,6 +502,15 @@ static void probes_ask_as_they_should(void **state)
 		if (strcmp(buf_cstr(&s.log), rows[i].log) != 0 || !strstr(buf_cstr(&s.said), rows[i].said))
 			fail_msg("%s: asked %s, said %s\n want: %s, %s", rows[i].path, buf_cstr(&s.log), buf_cstr(&s.said), rows[i].log, rows[i].said);
 	}
+	/* Nobody listens: the words are Go's. */
+	auto_buf struct buf want_words = {};
+	int gone = http_listen_tcp("127.0.0.1", 0, 0, &err);
+	unsigned gone_port = http_fd_port(gone);
+	close(gone);
+	const struct api_core_http_get_action nobody = { .path = SPAN("/x"), .port = { .i = (int32_t)gone_port } };
+	act(&s, &(struct kl_action_params){ .http_get = &nobody, .probe = true });
+	buf_printf(&want_words, "failure Get \"http://127.0.0.1:%u/x\": dial tcp 127.0.0.1:%u: connect: connection refused", gone_port, gone_port);
+	assert_string_equal(buf_cstr(&s.said), buf_cstr(&want_words));
 	static const size_t lengths[] = { 0, 1, 127, 128, 200, 300, 20000 };
 	for (size_t i = 0; i < ARRAY_LEN(lengths); i++) {
 		auto_buf struct buf name = {}, want = {};
