@@ -8,7 +8,9 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/file.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "container/private.h"
@@ -16,6 +18,7 @@
 #include "runtime/runtime.h"
 
 #define ID_LEN 64
+#define GONE_WAIT_MS 5000
 
 bool container_is_running(const struct container *c)
 {
@@ -278,13 +281,29 @@ static void freezer_agree(struct container *c)
 		container_warn(c->e, "a container may be frozen or not", c->id, &err);
 }
 
+/* Until a monitor that was told to kill has ended: it closes the connection. In vain after GONE_WAIT_MS. */
+static void gone_wait(int sock)
+{
+	char packet[512]; /* what it says meanwhile, cut: nobody asked */
+	const int64_t until = clock_mono_ms(clock_real()) + GONE_WAIT_MS;
+	for (int64_t left; (left = until - clock_mono_ms(clock_real())) > 0;) {
+		struct pollfd p = { .fd = sock, .events = POLLIN };
+		int n = poll(&p, 1, (int)left);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0 || recv(sock, packet, sizeof(packet), MSG_DONTWAIT) <= 0)
+			return;
+	}
+}
+
 /* Alive: watched again, unless its start was cut off before the program ran. */
 static int alive(struct container *c, int sock, struct err *err)
 {
 	struct monitor_state state;
 	int rc = container_monitor_state(sock, &state, err);
 	if (rc == 0 && (state.phase == MONITOR_BUILDING || state.phase == MONITOR_CREATED)) {
-		(void)monitor_call(sock, MONITOR_KILL, 9, 0, NULL, NULL); /* what is left is cleared away by the caller */
+		(void)monitor_call(sock, MONITOR_KILL, 9, 0, NULL, NULL); /* what is left is cleared away by the caller, */
+		gone_wait(sock); /* ... who would otherwise meet a container that is still being made */
 		close(sock);
 		if (container_is_running(c))
 			c->status = STATUS_EXITED;

@@ -47,7 +47,7 @@ def test_exec_privileged(engine, box):
 
 
 def test_exec_input_and_streams(engine, box):
-    x = engine.call("exec_create", name="box", config={"Cmd": ["/bin/ct", "read"], "AttachStdin": True, "AttachStdout": True, "AttachStderr": True})
+    x = engine.call("exec_create", name="box", config={"Cmd": ["/bin/streams", "cat"], "AttachStdin": True, "AttachStdout": True, "AttachStderr": True})
     n = engine.send("exec_start", name=x, stdin=True)
     engine.answer(n)
     engine.call("input", stream=n, data="hello\n")
@@ -107,7 +107,7 @@ def test_attach_before_start(engine):
 
 
 def test_attach_input(engine):
-    id = engine.create("read", OpenStdin=True, StdinOnce=True)
+    id = engine.create("exec", "/bin/streams", "cat", OpenStdin=True, StdinOnce=True)
     n = engine.send("attach", name=id, stdin=True)
     engine.answer(n)
     engine.start(id)
