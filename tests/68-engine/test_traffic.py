@@ -80,8 +80,9 @@ def test_addresses_are_the_lowest_free_and_their_hardware_addresses_follow(bridg
         assert "1 packets received" in d.out("exec", "m2", "ping", "-c", "1", "-W", "2", "10.88.0.2")
         up(d, "m4", "--ip", "10.88.0.77", "busybox", "sleep", "100", net="mac")
         assert place("m4") == "10.88.0.77"
-        up(d, "m5", "--mac-address", "02:00:00:00:00:05", "busybox", "sleep", "100", net="mac")
-        assert d.out("exec", "m5", "cat", "/sys/class/net/eth0/address") == "02:00:00:00:00:05"
+        if d.name == "knarr":  # a client of today does not ask Debian's dockerd (API 1.41) for it
+            up(d, "m5", "--mac-address", "02:00:00:00:00:05", "busybox", "sleep", "100", net="mac")
+            assert d.out("exec", "m5", "cat", "/sys/class/net/eth0/address") == "02:00:00:00:00:05"
     finally:
         d.cli("rm", "-f", *d.out("ps", "-aq").split(), check=None)
         d.cli("network", "rm", "mac", check=None)
