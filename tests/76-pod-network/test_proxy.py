@@ -109,15 +109,20 @@ class Cluster:
                                    "conditions": conditions or {"ready": True}} for p in pods or []]})
 
     def settle(self):
-        """Until both proxies have seen what was applied: a service of its own, made afterwards, is there."""
+        """Until both proxies have seen what was applied: a service of its own, made afterwards, has come and gone."""
         self.n_settled = getattr(self, "n_settled", 0) + 1
         address = f"10.96.250.{self.n_settled % 250 + 1}"
+
+        def seen(there):
+            for h in self.hosts:
+                if h.proxy.poll() is None:
+                    assert until(lambda: there == (address in h.exec("nft", "list", "table", "inet", f"knarr_proxy_{h.conf['id']}").stdout), 20), \
+                        self.log(h)
         self.apply({"apiVersion": "v1", "kind": "Service", "metadata": {"name": f"mark-{self.n_settled}"}, "spec": {
             "clusterIP": address, "ports": [{"port": 1}]}})
-        for h in self.hosts:
-            if h.proxy.poll() is None:
-                assert until(lambda: address in h.exec("nft", "list", "table", "inet", f"knarr_proxy_{h.conf['id']}").stdout, 20), self.log(h)
+        seen(True)
         self.kubectl("delete", "service", f"mark-{self.n_settled}", "--wait=false")
+        seen(False)
 
     def forget(self, *names):
         for name in names:
