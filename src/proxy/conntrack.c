@@ -88,7 +88,8 @@ int proxy_conntrack_flush(const struct proxy_stale *stale, size_t n, unsigned *o
 	auto_fd int sock = sys_nl_open(NETLINK_NETFILTER, err);
 	int rc = sock < 0 ? sock : 0;
 	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(families); i++) {
-		auto_nl_batch struct sys_nl_batch b = { 0 };
+		/* May be long, and a flow that it lacks is a flow of somebody who goes on asking: the next change finds it. */
+		auto_nl_batch struct sys_nl_batch b = { .torn_ok = true };
 		struct nfgenmsg g = { .nfgen_family = families[i], .version = NFNETLINK_V0 };
 		sys_nl_end(&b, sys_nl_begin(&b, NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET, NLM_F_DUMP, &g, sizeof(g)));
 		rc = sys_nl_ask(sock, &b, on_flow, &f, "listing connections", err);

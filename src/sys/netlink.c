@@ -5,6 +5,8 @@
 #include "sys/netlink.h"
 
 #define ANSWER_MAX 65536 /* the kernel's dumps come in pieces of at most 32 KB */
+#define KEPT_MAX (256 << 20)
+#define TORN_MAX 20 /* so often a dump is asked for again */
 
 void sys_nl_batch_done(struct sys_nl_batch *b)
 {
@@ -216,26 +218,86 @@ int sys_nl_commit(int sock, struct sys_nl_batch *b, const int *ignore, const cha
 	return rc;
 }
 
+/* A number that no other question has: what is left of an answer that was not read to its end is not taken for the next one's. */
+static uint32_t number_anew(struct sys_nl_batch *b)
+{
+	static _Atomic uint32_t last;
+	uint32_t seq = ++last;
+	memcpy(b->out.ptr + offsetof(struct nlmsghdr, nlmsg_seq), &seq, 4);
+	return seq;
+}
+
+struct asked {
+	int (*fn)(void *arg, const struct nlmsghdr *m);
+	void *arg;
+	struct buf kept; /* of a dump: its messages, until it is known to be whole */
+	bool stop, torn;
+};
+
+static void tell(struct asked *q, const struct nlmsghdr *m)
+{
+	if (!q->stop && q->fn(q->arg, m) != 0)
+		q->stop = true;
+}
+
+/* Reads to the end of the answer to message seq. */
+static int read_answer(int sock, struct asked *q, uint32_t seq, bool keep, const char *what, struct err *err)
+{
+	auto_free char *data = mem_alloc(ANSWER_MAX);
+	while (true) {
+		ssize_t n = answer(sock, data, 0); /* a dump goes on as its pieces are read */
+		if (n <= 0)
+			return n < 0 ? err_sys(err, "%s: reading the kernel's answers", what)
+				     : err_set(err, ERR_INTERNAL, "%s: the kernel's answer has no end", what);
+		for (struct nlmsghdr *m = (struct nlmsghdr *)(void *)data; NLMSG_OK(m, (size_t)n); m = NLMSG_NEXT(m, n)) {
+			if (m->nlmsg_seq != seq)
+				continue;
+			q->torn |= (m->nlmsg_flags & NLM_F_DUMP_INTR) != 0;
+			if (m->nlmsg_type == NLMSG_DONE)
+				return 0;
+			if (m->nlmsg_type == NLMSG_ERROR && m->nlmsg_len >= NLMSG_LENGTH(sizeof(struct nlmsgerr)))
+				return ((struct nlmsgerr *)NLMSG_DATA(m))->error ? failure(m, what, err) : 0;
+			if (!keep) {
+				tell(q, m);
+				continue;
+			}
+			if (q->kept.len > KEPT_MAX)
+				return err_set(err, ERR_TOO_LARGE, "%s: more than %d MB", what, KEPT_MAX >> 20);
+			buf_add(&q->kept, m, m->nlmsg_len);
+			pad(&q->kept);
+		}
+	}
+}
+
 int sys_nl_ask(int sock, struct sys_nl_batch *b, int (*fn)(void *arg, const struct nlmsghdr *m), void *arg,
 	const char *what,
 		   struct err *err)
 {
-	int rc = send_all(sock, b, what, err);
-	if (rc < 0)
-		return rc;
-	auto_free char *data = mem_alloc(ANSWER_MAX);
-	bool stop = false;
-	while (true) {
-		ssize_t n = answer(sock, data, 0); /* a dump goes on as its pieces are read */
-		if (n <= 0)
-			return err_sys(err, "%s: reading the kernel's answers", what);
-		for (struct nlmsghdr *m = (struct nlmsghdr *)(void *)data; NLMSG_OK(m, (size_t)n); m = NLMSG_NEXT(m, n)) {
-			if (m->nlmsg_type == NLMSG_DONE)
-				return rc;
-			if (m->nlmsg_type == NLMSG_ERROR && m->nlmsg_len >= NLMSG_LENGTH(sizeof(struct nlmsgerr)))
-				return ((struct nlmsgerr *)NLMSG_DATA(m))->error && rc == 0 ? failure(m, what, err) : rc;
-			if (!stop && fn(arg, m) != 0)
-				stop = true;
+	auto_buf struct buf question = {};
+	struct nlmsghdr head;
+	memcpy(&head, b->out.ptr, sizeof(head));
+	bool keep = (head.nlmsg_flags & NLM_F_DUMP) == NLM_F_DUMP && !b->torn_ok;
+	struct asked q = { .fn = fn, .arg = arg };
+	buf_span_add(&question, buf_span(&b->out));
+	int rc;
+	for (unsigned i = 0;; i++) {
+		q.torn = false;
+		uint32_t seq = number_anew(b);
+		rc = send_all(sock, b, what, err);
+		if (rc == 0)
+			rc = read_answer(sock, &q, seq, keep, what, err);
+		if (rc < 0 || !keep || !q.torn)
+			break;
+		buf_trunc(&q.kept, 0);
+		if (i == TORN_MAX) {
+			rc = err_set(err, ERR_STALE, "%s: others changed it each of the %d times that it was read", what, TORN_MAX + 1);
+			break;
 		}
+		buf_span_add(&b->out, buf_span(&question));
 	}
+	size_t left = rc < 0 ? 0 : q.kept.len;
+	for (struct nlmsghdr *m = (struct nlmsghdr *)(void *)q.kept.ptr; left && NLMSG_OK(m, left); m = NLMSG_NEXT(m, left))
+		tell(&q, m);
+	buf_done(&q.kept);
+	return rc;
 }

@@ -14,10 +14,12 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "sys/netlink.h"
 #include "sys/sys.h"
 
 /* ---- options */
@@ -483,6 +485,81 @@ static void messages_carry_descriptors(void **state)
 	assert_int_equal(errno, EPIPE);
 }
 
+/* ---- netlink: a kernel that answers what the test wants */
+
+/* A socket of packets ignores whom sendto(2) names. The child answers each question with two pieces and an end; the first `torn`
+ * times one of them says that the list has changed, and what it carries is wrong. A message of another question is always there. */
+static pid_t fake_kernel(const int pair[2], unsigned torn, bool torn_at_end)
+{
+	pid_t pid = fork();
+	if (pid)
+		return pid;
+	int sock = pair[1];
+	struct nlmsghdr q[64];
+	close(pair[0]);
+	for (unsigned i = 0; recv(sock, q, sizeof(q), 0) > 0; i++) {
+		bool bad = i < torn;
+		for (unsigned k = 0; k < 4; k++) {
+			struct {
+				struct nlmsghdr h;
+				uint32_t value;
+			} m = { { .nlmsg_len = sizeof(m), .nlmsg_type = k == 3 ? NLMSG_DONE : 77, .nlmsg_flags = NLM_F_MULTI,
+				  .nlmsg_seq = q[0].nlmsg_seq }, bad ? 666 : k };
+			if (k == 2) { /* somebody else's */
+				m.h.nlmsg_seq--;
+				m.value = 999;
+			}
+			if (bad && k == (torn_at_end ? 3 : 1))
+				m.h.nlmsg_flags |= NLM_F_DUMP_INTR;
+			if (k == 3)
+				m.value = 0;
+			if (send(sock, &m, sizeof(m), 0) != sizeof(m))
+				_exit(1);
+		}
+	}
+	_exit(0);
+}
+
+static int on_piece(void *arg, const struct nlmsghdr *m)
+{
+	uint32_t value;
+	memcpy(&value, NLMSG_DATA(m), 4);
+	buf_printf(arg, "%u ", value);
+	return 0;
+}
+
+static void torn_dumps_are_asked_for_again(void **state)
+{
+	static const struct {
+		unsigned torn;
+		bool at_end, torn_ok;
+		int rc;
+		const char *seen;
+	} rows[] = {
+		{ 0, false, false, 0, "0 1 " },	      { 1, false, false, 0, "0 1 " },
+		{ 3, true, false, 0, "0 1 " },	      { 20, false, false, 0, "0 1 " },
+		{ 21, false, false, -ERR_STALE, "" }, { 1, false, true, 0, "666 666 " },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		auto_nl_batch struct sys_nl_batch b = { .torn_ok = rows[i].torn_ok };
+		auto_err struct err err = ERR_INIT;
+		auto_buf struct buf seen = {};
+		int pair[2];
+		assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+		pid_t pid = fake_kernel(pair, rows[i].torn, rows[i].at_end);
+		assert_true(pid > 0);
+		close(pair[1]);
+		sys_nl_end(&b, sys_nl_begin(&b, 76, NLM_F_DUMP, "", 0));
+		int rc = sys_nl_ask(pair[0], &b, on_piece, &seen, "asking", &err);
+		close(pair[0]);
+		int status = 0;
+		(void)waitpid(pid, &status, 0);
+		if (rc != rows[i].rc || strcmp(buf_cstr(&seen), rows[i].seen) != 0)
+			fail_msg("row %zu: %d %s \"%s\"", i, rc, err_msg(&err), buf_cstr(&seen));
+		assert_int_equal(b.out.len, 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -498,6 +575,7 @@ int main(void)
 		cmocka_unit_test(systemd_paths),
 		cmocka_unit_test(processes_are_known),
 		cmocka_unit_test(messages_carry_descriptors),
+		cmocka_unit_test(torn_dumps_are_asked_for_again),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
