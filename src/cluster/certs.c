@@ -22,6 +22,8 @@
 #define RENEW_S (120 * DAY_S)
 #define FILE_MAX (64 << 10)
 #define IPS_MAX 64
+#define CA_REMEDY "put back the one that belongs to the other; with both moved away a new authority is made, which kubeconfigs handed " \
+		  "out before do not believe"
 #define NAMES_MAX (CLUSTER_SANS_MAX + 8)
 
 static const struct client_row {
@@ -69,7 +71,15 @@ static int authority_open(struct authority *ca, struct err *err)
 	auto_buf struct buf path = {};
 	auto_err struct err why = ERR_INIT;
 	auto_cleanup(auto_tls_peer_) struct tls_peer *cert = NULL;
+	auto_cleanup(auto_tls_key_) struct tls_key *of = NULL;
 	buf_printf(&path, "%s/ca.key", ca->dir);
+	/* A new key beside the old certificate would sign what nobody believes: none is made then. */
+	if (access(buf_cstr(&path), F_OK) < 0 && errno == ENOENT) {
+		auto_buf struct buf crt = {};
+		buf_printf(&crt, "%s/ca.crt", ca->dir);
+		if (access(buf_cstr(&crt), F_OK) == 0)
+			return err_set(err, ERR_CORRUPT, "%s is missing, and %s is there: " CA_REMEDY, buf_cstr(&path), buf_cstr(&crt));
+	}
 	int rc = key_keep(buf_cstr(&path), &ca->key, err);
 	if (rc < 0)
 		return rc;
@@ -88,6 +98,10 @@ static int authority_open(struct authority *ca, struct err *err)
 	}
 	if (rc == 0)
 		rc = tls_cert_read(buf_span(&ca->pem), buf_cstr(&path), &cert, err);
+	if (rc == 0)
+		rc = tls_key_read(buf_span(&ca->pem), buf_cstr(&path), &of, err);
+	if (rc == 0 && !tls_key_same(of, ca->key))
+		return err_set(err, ERR_CORRUPT, "%s is not the certificate of %s/ca.key: " CA_REMEDY, buf_cstr(&path), ca->dir);
 	if (rc == 0)
 		ca->born_s = cert->not_before_s;
 	return rc;

@@ -218,6 +218,46 @@ static void test_certificates(void **state)
 	cluster_layout_done(&l);
 }
 
+/* The authority's key and certificate belong together, and are made together or not at all. */
+static void test_authority(void **state)
+{
+	static const int64_t now_s = 1800000000;
+	static const struct {
+		const char *gone, *said; /* moved away or exchanged */
+	} rows[] = { { "ca.key", "/pki/ca.key is missing, and " }, { NULL, "/pki/ca.crt is not the certificate of " } };
+	auto_err struct err err = ERR_INIT;
+	auto_buf struct buf path = {}, other = {};
+	auto_cleanup(auto_tls_key_) struct tls_key *key = NULL;
+	struct cluster_settings s;
+	struct cluster_layout l;
+	unsigned made;
+	layout(&l);
+	assert_int_equal(cluster_layout_make(&l, &err), 0);
+	assert_int_equal(cluster_settings_read(&l, false, &s, &err), 0);
+	assert_int_equal(cluster_certs_make(&l, &s, now_s, &made, &err), 0);
+	buf_printf(&path, "%s/pki/ca.key", top);
+	assert_int_equal(unlink(buf_cstr(&path)), 0);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		if (!rows[i].gone) {
+			assert_int_equal(tls_key_new(TLS_ES256, &key, &err), 0);
+			assert_int_equal(tls_key_save(key, AT_FDCWD, buf_cstr(&path), &err), 0);
+		}
+		assert_int_equal(cluster_certs_make(&l, &s, now_s, &made, &err), -ERR_CORRUPT);
+		if (!span_has(span_of(err_msg(&err)), span_of(rows[i].said)))
+			fail_msg("\"%s\" lacks \"%s\"", err_msg(&err), rows[i].said);
+		err_done(&err);
+		assert_int_equal(access(buf_cstr(&path), F_OK), rows[i].gone ? -1 : 0);
+	}
+	/* Both away: a new authority, and everything of the old one is made anew. */
+	buf_printf(&other, "%s/pki/ca.crt", top);
+	assert_int_equal(unlink(buf_cstr(&path)), 0);
+	assert_int_equal(unlink(buf_cstr(&other)), 0);
+	assert_int_equal(cluster_certs_make(&l, &s, now_s + 1000, &made, &err), 0);
+	assert_int_equal(made, 9);
+	cluster_settings_done(&s);
+	cluster_layout_done(&l);
+}
+
 /* Into an empty file, into one with others, and again over itself. */
 static void test_merge(void **state)
 {
@@ -321,6 +361,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_settled, setup, teardown),
 		cmocka_unit_test(test_ranges),
 		cmocka_unit_test_setup_teardown(test_certificates, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_authority, setup, teardown),
 		cmocka_unit_test(test_merge),
 		cmocka_unit_test(test_mount_points),
 		cmocka_unit_test_setup_teardown(test_state, setup, teardown),

@@ -218,7 +218,7 @@ static int steps(struct server *s, bool host_network, struct err *err)
 		return rc;
 
 	s->failed_step = "certificates";
-	s->remedy = "make room on the disk, or move a damaged file away: a missing one is made anew";
+	s->remedy = "make room on the disk, or move a damaged file away: a missing one is made anew (ca.key and ca.crt together)";
 	if ((rc = cluster_certs_make(&s->l, &s->s, clock_wall_ns(clock_real()) / NS_PER_S, &made, err)) < 0)
 		return rc;
 	server_step(s, "certificates", made ? "%u made" : "there already", made);
