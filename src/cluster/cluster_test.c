@@ -122,13 +122,16 @@ static void test_settled(void **state)
 	layout(&l);
 	assert_int_equal(cluster_settings_read(&l, true, &s, &err), 0);
 	assert_true(s.host_network);
+	assert_int_equal(s.objects_made, 0);
 	s.address = SPAN("198.19.0.2");
+	s.objects_made = 7;
 	assert_int_equal(cluster_settings_save(&l, &s, &err), 0);
 	cluster_settings_done(&s);
 
 	assert_int_equal(cluster_settings_read(&l, false, &s, &err), 0);
 	assert_true(s.host_network); /* without the flag, as at the first start */
 	assert_string_equal(s.address.ptr, "198.19.0.2");
+	assert_int_equal(s.objects_made, 7);
 	cluster_settings_done(&s);
 
 	assert_int_equal(io_write_file(AT_FDCWD, l.config.ptr, SPAN("podCIDR: 10.100.0.0/16\n"), 0644, &err), 0);

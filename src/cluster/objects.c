@@ -1,12 +1,14 @@
 /* What a new cluster holds besides what the API server makes by itself (namespaces, default roles, priority classes, the service
- * `kubernetes`): the rights by which nodes get certificates, the name of the DNS service, a default storage class. Made when they
- * are not there and never changed afterwards: from then on they are the cluster's owner's. */
+ * `kubernetes`): the rights by which nodes get certificates, the name of the DNS service, a default storage class. Made once:
+ * cluster.json says how many of the rows were, and from then on they are the cluster's owner's, to change and to delete. A row that
+ * a later version brings stands at the end. */
 #include "cluster/server.h"
 
 #define RBAC "/apis/rbac.authorization.k8s.io/v1/"
 #define SIGN "system:certificates.k8s.io:certificatesigningrequests:"
 #define DNS_USER "system:kube-dns"
-#define RETRY_MS 500
+#define RETRY_FIRST_MS 500
+#define RETRY_MAX_MS 60000
 /* Who (kind User or Group) gets a role: in the whole cluster, or that of a namespace there. */
 #define BOUND(path, name, role_kind, role, kind, who)                                                           \
 	{ path, name,                                                                                            \
@@ -64,14 +66,24 @@ static void ask(struct creation *cr);
 
 static void finished(struct objects *o)
 {
-	if (o->out || o->server->stopping)
+	struct server *s = o->server;
+	auto_err struct err err = ERR_INIT;
+	if (o->out || s->stopping)
 		return;
 	if (o->failed) {
-		loop_timer_start(&o->again, RETRY_MS);
+		int64_t wait_ms = (int64_t)RETRY_FIRST_MS << MIN(o->rounds, 16U);
+		o->rounds++;
+		loop_timer_start(&o->again, MIN(wait_ms, (int64_t)RETRY_MAX_MS));
 		return;
 	}
-	o->done = true;
-	server_step(o->server, "objects", "%zu of every cluster", ARRAY_LEN(rows));
+	if (o->refused) {
+		server_step(s, "objects", "%u refused; 'knarr logs server' says why", o->refused);
+		return; /* unmarked: the next start tries again, when somebody has put it right */
+	}
+	s->s.objects_made = (int64_t)ARRAY_LEN(rows);
+	if (cluster_settings_save(&s->l, &s->s, &err) < 0)
+		log_warn("that the cluster's objects are made could not be noted", kv_err(&err));
+	server_step(s, "objects", "%zu of every cluster", ARRAY_LEN(rows));
 }
 
 static void end(struct creation *cr)
@@ -99,8 +111,13 @@ static void on_done(struct http_call *c, const struct err *why, void *arg)
 		ask(cr);
 		return;
 	}
-	/* 409: it has come meanwhile. */
-	if (why ? why->class != ERR_CANCELLED : status / 100 != 2 && status != 409) {
+	/* 409: it has come meanwhile. Rights and load may be others in a moment, and so may a 404: a namespace that is still to come. */
+	if (cr->sent && status / 100 == 4 && status != 401 && status != 403 && status != 404 && status != 408 && status != 409 &&
+	    status != 429) {
+		cr->objects->refused++;
+		log_error("an object of every cluster is refused", kv_str("path", cr->row->path), kv_str("name", cr->row->name),
+			  kv_i64("status", status), kv_span("answer", span_sub(buf_span(&cr->body), 0, 300)));
+	} else if (why ? why->class != ERR_CANCELLED : status / 100 != 2 && status != 409) {
 		auto_err struct err none = ERR_INIT;
 		cr->objects->failed = true;
 		log_warn("an object of every cluster was not made", kv_str("path", cr->row->path), kv_i64("status", status),
@@ -138,8 +155,9 @@ static void ask(struct creation *cr)
 static void round_start(struct objects *o)
 {
 	o->failed = false;
+	o->refused = 0;
 	o->out++; /* so that no answer finds itself the last */
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+	for (size_t i = (size_t)MAX(o->server->s.objects_made, 0); i < ARRAY_LEN(rows); i++) {
 		struct creation *cr = mem_new(struct creation);
 		*cr = (struct creation){ .objects = o, .row = &rows[i], .body = { .limit = 4096 } };
 		o->out++;

@@ -81,6 +81,7 @@ struct cluster_settings {
 		unsigned n;
 	} args[CLUSTER_PARTS]; /* further arguments */
 	struct span address;   /* cluster.json: the cluster's own, in its namespace; empty: the host's network */
+	int64_t objects_made;  /* cluster.json: so many of the rows in objects.c are its owner's by now */
 };
 /* Defaults, then config.yaml (which need not be there), then what cluster.json fixed at the first start; a fixed setting that
  * differs now is IN_USE with the remedy. want_host_network: --host-network. */

@@ -87,8 +87,10 @@ void notices_close(struct notices *n);
 
 struct objects {
 	struct server *server;
-	unsigned next, out;
-	bool begun, done, failed;
+	unsigned out;
+	unsigned rounds;  /* that failed, in a row: the back-off's exponent */
+	unsigned refused; /* of this round: the same would be said again */
+	bool begun, failed;
 	struct loop_timer again;
 };
 void objects_init(struct objects *o, struct server *s);

@@ -293,6 +293,7 @@ static int fixed_read(const struct cluster_layout *l, struct cluster_settings *s
 				       "'knarr reset' and start anew", r->name, l->config.ptr);
 	}
 	was.address = arena_span(&was.arena, json_span(json_getl(&tree, "address")));
+	was.objects_made = json_i64(json_getl(&tree, "objectsMade"), 0);
 	*s = was;
 	return 0;
 }
@@ -350,6 +351,7 @@ int cluster_settings_save(const struct cluster_layout *l, const struct cluster_s
 			json_out_span(&o, *(const struct span *)place);
 	}
 	json_out_kspan(&o, "address", s->address);
+	json_out_ki64(&o, "objectsMade", s->objects_made);
 	json_out_end(&o);
 	buf_chr(&b, '\n');
 	if (io_read_file(AT_FDCWD, l->cluster.ptr, &was, FILE_MAX, NULL) == 0 && span_eq(buf_span(&was), buf_span(&b)))
