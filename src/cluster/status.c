@@ -183,16 +183,42 @@ static void print_json(const struct cluster_layout *l, const struct cluster_view
 	printf("%s\n", buf_cstr(&b));
 }
 
+/* As much as is known of one that does not run. */
+static void print_stopped(const struct cluster_layout *l, const struct cluster_view *v)
+{
+	auto_buf struct buf b = {};
+	struct json_out o = { .buf = &b };
+	json_out_begin(&o);
+	json_out_kspan(&o, "dataDir", l->data);
+	json_out_kspan(&o, "id", span_of(l->id));
+	json_out_kspan(&o, "phase", v && v->failure.step.len ? SPAN("failed") : SPAN("stopped"));
+	if (v && v->failure.step.len) {
+		json_out_key(&o, SPAN("failure"));
+		json_out_begin(&o);
+		json_out_kspan(&o, "step", v->failure.step);
+		json_out_kspan(&o, "reason", v->failure.reason);
+		json_out_kspan(&o, "remedy", v->failure.remedy);
+		json_out_end(&o);
+	}
+	json_out_end(&o);
+	printf("%s\n", buf_cstr(&b));
+}
+
 static int show(const struct cluster_layout *l, bool as_json)
 {
 	struct cluster_view v;
 	struct counts c = {};
 	bool well = false;
 	if (cluster_view_read(l, &v, NULL) < 0) {
-		printf("No cluster runs in %s.\n", l->data.ptr);
+		if (as_json)
+			print_stopped(l, NULL);
+		else
+			printf("No cluster runs in %s.\n", l->data.ptr);
 		return NOT_RUNNING;
 	}
-	if (!v.alive) {
+	if (!v.alive && as_json) {
+		print_stopped(l, &v);
+	} else if (!v.alive) {
 		printf("No cluster runs in %s.%s%s%s%s\n", l->data.ptr, v.failure.step.len ? " Its last start failed at "
 			: " It was not stopped, it ended.",
 		       v.failure.step.len ? v.failure.step.ptr : "", v.failure.step.len ? ": " : "", v.failure.step.len ?
