@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "cluster/private.h"
 #include "snapshot/snapshot.h"
@@ -304,6 +305,51 @@ static void test_mount_points(void **state)
 	assert_false(cluster_mount_point(SPAN("36 35"), &out));
 }
 
+/* Each child forks the next one and ends: whoever is looked at is gone, and has left one more. Ends by itself after 4 s. */
+static void chain(const char *procs)
+{
+	int64_t until = clock_mono_ms(clock_real()) + 4000;
+	auto_fd int fd = open(procs, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, "0", 1) != 1)
+		_exit(1);
+	while (clock_mono_ms(clock_real()) < until)
+		if (fork() > 0)
+			_exit(0);
+	_exit(0);
+}
+
+static void test_groups_end(void **state)
+{
+	auto_buf struct buf group = {}, procs = {}, left = {};
+	auto_err struct err err = ERR_INIT;
+	struct cluster_layout l;
+	layout(&l);
+	bool v2 = access("/sys/fs/cgroup/cgroup.controllers", F_OK) == 0;
+	buf_printf(&group, "/sys/fs/cgroup/%sknarr-%s", v2 ? "" : "pids/", l.id);
+	if (mkdir(buf_cstr(&group), 0755) < 0) {
+		cluster_layout_done(&l);
+		skip(); /* not root, or none of ours */
+	}
+	buf_printf(&procs, "%s/cgroup.procs", buf_cstr(&group));
+	for (int i = 0; i < 3; i++) {
+		int status;
+		pid_t pid = fork();
+		if (pid == 0)
+			chain(buf_cstr(&procs));
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, 0);
+	}
+	int64_t began_ms = clock_mono_ms(clock_real());
+	assert_int_equal(cluster_groups_end(&l, 0), 0);
+	int64_t took_ms = clock_mono_ms(clock_real()) - began_ms;
+	assert_int_equal(io_read_file(AT_FDCWD, buf_cstr(&procs), &left, 1 << 16, &err), 0);
+	assert_string_equal(buf_cstr(&left), "");
+	if (v2 && took_ms >= 3000)
+		fail_msg("took %lld ms", (long long)took_ms);
+	assert_int_equal(rmdir(buf_cstr(&group)), 0);
+	cluster_layout_done(&l);
+}
+
 static void test_state(void **state)
 {
 	auto_err struct err err = ERR_INIT;
@@ -367,6 +413,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_authority, setup, teardown),
 		cmocka_unit_test(test_merge),
 		cmocka_unit_test(test_mount_points),
+		cmocka_unit_test_setup_teardown(test_groups_end, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_state, setup, teardown),
 		cmocka_unit_test(test_options),
 	};

@@ -131,13 +131,15 @@ static bool is_first(pid_t pid)
 	return false;
 }
 
-/* Sends signum (to the first ones alone, or all) and waits for the end of each it went to. How many are left. */
-static unsigned end_members(const char *name, int signum, bool first_only, int64_t wait_ms)
+/* Sends signum (to the first ones alone, or all) and waits for the end of each it went to. How many are left;
+ * *seen: how many were in the groups at first. */
+static unsigned end_members(const char *name, int signum, bool first_only, int64_t wait_ms, unsigned *seen)
 {
 	struct members m = { .name = name };
 	int64_t until = clock_mono_ms(clock_real()) + wait_ms;
 	unsigned left = 0;
 	each_hierarchy(collect_here, &m);
+	*seen = (unsigned)m.n;
 	for (size_t i = 0; i < m.n; i++) {
 		int fd = (int)syscall(SYS_pidfd_open, m.pids[i], 0);
 		/* The number may be somebody else's by now: it is asked once more, with the process held. */
@@ -160,13 +162,36 @@ static unsigned end_members(const char *name, int signum, bool first_only, int64
 	return left;
 }
 
+static void kill_here(int top, const char *path, void *arg)
+{
+	char slice[SLICE_NAME];
+	slice_name(arg, slice);
+	const char *const names[] = { arg, slice };
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		auto_fd int group = openat(top, names[i], O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		auto_fd int fd = group < 0 ? -1 : openat(group, "cgroup.kill", O_WRONLY | O_CLOEXEC);
+		if (fd >= 0)
+			(void)!write(fd, "1", 1); /* refused: they are ended one by one */
+	}
+}
+
 unsigned cluster_groups_end(const struct cluster_layout *l, int64_t grace_ms)
 {
 	char name[32];
 	snprintf(name, sizeof(name), "knarr-%s", l->id);
 	if (grace_ms > 0)
-		(void)end_members(name, SIGTERM, true, grace_ms);
-	return end_members(name, SIGKILL, false, KILL_MS);
+		(void)end_members(name, SIGTERM, true, grace_ms, &(unsigned){ 0 });
+	/* Whoever forks between our look and our signal leaves a child that nobody has seen. Version 2 kills a group at once, forks
+	 * included (cgroup.kill, Linux 5.14); the others are looked at until a look finds nobody. */
+	int64_t until = clock_mono_ms(clock_real()) + KILL_MS;
+	each_hierarchy(kill_here, name);
+	for (;;) {
+		int64_t wait = until - clock_mono_ms(clock_real());
+		unsigned seen;
+		(void)end_members(name, SIGKILL, false, MAX(wait, (int64_t)0), &seen);
+		if (!seen || wait <= 0)
+			return seen;
+	}
 }
 
 /* ---- removing them */
