@@ -142,6 +142,37 @@ static void test_settled(void **state)
 	cluster_layout_done(&l);
 }
 
+/* The default cluster has no other network, and says so; its files are this test's here. */
+static void test_host_network(void **state)
+{
+	static const struct {
+		bool is_default;
+		const char *text;
+		int rc;
+		bool host_network;
+	} rows[] = {
+		{ true, "hostNetwork: false\n", -ERR_INVALID, false },	 { true, "hostNetwork: true\n", 0, true },
+		{ true, "apiPort: 7443\n", 0, true },		 { false, "hostNetwork: false\n", 0, false },
+		{ false, "hostNetwork: true\n", 0, true },
+	};
+	auto_err struct err err = ERR_INIT;
+	struct cluster_settings s;
+	struct cluster_layout l;
+	layout(&l);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		l.is_default = rows[i].is_default;
+		assert_int_equal(io_write_file(AT_FDCWD, l.config.ptr, span_of(rows[i].text), 0644, &err), 0);
+		int rc = cluster_settings_read(&l, false, &s, &err);
+		if (rc != rows[i].rc || (rc == 0 && s.host_network != rows[i].host_network))
+			fail_msg("%s is %d, %s", rows[i].text, rc, err_msg(&err));
+		if (rc < 0 && !span_has(span_of(err_msg(&err)), SPAN("--data-dir D")))
+			fail_msg("\"%s\" names no remedy", err_msg(&err));
+		err_done(&err);
+		cluster_settings_done(&s);
+	}
+	cluster_layout_done(&l);
+}
+
 static void test_ranges(void **state)
 {
 	auto_arena struct arena a = {};
@@ -408,6 +439,7 @@ int main(void)
 		cmocka_unit_test(test_layout),
 		cmocka_unit_test_setup_teardown(test_settings, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_settled, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_host_network, setup, teardown),
 		cmocka_unit_test(test_ranges),
 		cmocka_unit_test_setup_teardown(test_certificates, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_authority, setup, teardown),

@@ -328,8 +328,10 @@ int cluster_settings_read(const struct cluster_layout *l, bool want_host_network
 		for (size_t i = 0; i < ARRAY_LEN(rows); i++)
 			wished |= rows[i].at == AT(host_network) ? UINT64_C(1) << i : 0;
 	}
-	if (l->is_default)
-		s->host_network = true;
+	/* Its parts listen where everybody looks for them. */
+	if (l->is_default && !s->host_network)
+		return err_set(err, ERR_INVALID, "%s: hostNetwork: false: the default cluster is on the host's network; one with a network "
+			       "of its own has a folder of its own: knarr up --data-dir D", l->config.ptr);
 	return fixed_read(l, s, wished, err);
 }
 
