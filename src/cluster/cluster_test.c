@@ -69,6 +69,34 @@ static void test_layout(void **state)
 	cluster_layout_done(&l);
 }
 
+/* Folders that somebody else made beforehand are not taken. */
+static void test_owner(void **state)
+{
+	auto_err struct err err = ERR_INIT;
+	struct cluster_layout l;
+	if (geteuid() != 0)
+		skip();
+	layout(&l);
+	unsetenv("SUDO_UID");
+	assert_int_equal(cluster_layout_make(&l, &err), 0);
+	const char *const places[] = { l.data.ptr, l.pki.ptr };
+	for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+		assert_int_equal(chown(places[i], 4711, 4711), 0);
+		assert_int_equal(cluster_layout_make(&l, &err), -ERR_FORBIDDEN);
+		if (!span_has(span_of(err_msg(&err)), SPAN("belongs to user 4711")))
+			fail_msg("%s", err_msg(&err));
+		err_done(&err);
+		setenv("SUDO_UID", "4711", 1);
+		assert_int_equal(cluster_layout_make(&l, &err), 0);
+		setenv("SUDO_UID", "4712", 1);
+		assert_int_equal(cluster_layout_make(&l, &err), -ERR_FORBIDDEN);
+		err_done(&err);
+		unsetenv("SUDO_UID");
+		assert_int_equal(chown(places[i], 0, 0), 0);
+	}
+	cluster_layout_done(&l);
+}
+
 static void test_settings(void **state)
 {
 	static const struct {
@@ -439,6 +467,7 @@ int main(void)
 		cmocka_unit_test(test_layout),
 		cmocka_unit_test_setup_teardown(test_settings, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_settled, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_owner, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_host_network, setup, teardown),
 		cmocka_unit_test(test_ranges),
 		cmocka_unit_test_setup_teardown(test_certificates, setup, teardown),

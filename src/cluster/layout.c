@@ -136,11 +136,32 @@ int cluster_layout_plugin(const struct cluster_layout *l, struct err *err)
 	return err_set(err, ERR_NOT_FOUND, "knarr-run is neither beside %s nor in ../libexec/knarr", l->program.ptr);
 }
 
+/* A folder that somebody else made beforehand may hold an authority whose key he has. Root's own is fine, and that of the person who
+ * called sudo; D may be a link. */
+static int owned(const char *path, struct err *err)
+{
+	const char *told = getenv("SUDO_UID");
+	int64_t caller = -1;
+	struct stat st;
+	if (stat(path, &st) < 0)
+		return errno == ENOENT ? 0 : err_sys(err, "%s", path);
+	if (told && !span_to_i64(span_of(told), &caller))
+		caller = -1;
+	if (st.st_uid == geteuid() || st.st_uid == 0 || (geteuid() == 0 && (int64_t)st.st_uid == caller))
+		return 0;
+	return err_set(err, ERR_FORBIDDEN, "%s belongs to user %u: what lies in it may be somebody else's. If it is yours, give it to "
+		       "root (chown root %s), else name another folder with --data-dir", path, st.st_uid, path);
+}
+
 int cluster_layout_make(const struct cluster_layout *l, struct err *err)
 {
 	auto_buf struct buf link = {};
 	char there[4096];
-	int rc = folder(l->data.ptr, 0711, err);
+	int rc = owned(l->data.ptr, err);
+	if (rc == 0)
+		rc = owned(l->pki.ptr, err);
+	if (rc == 0)
+		rc = folder(l->data.ptr, 0711, err);
 	if (rc == 0)
 		rc = folder(l->run.ptr, 0711, err);
 	if (rc == 0)
