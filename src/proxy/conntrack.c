@@ -9,6 +9,10 @@
 
 #include "proxy/kernel.h"
 
+#define BATCH_MAX 500 /* deletions at once: some 50 KB of them, and their acknowledgements fit into a socket that was given no more room */
+
+static const int gone[] = { ENOENT, 0 };
+
 struct flow {
 	struct sys_addr src, dst;
 	uint16_t dport, sport;
@@ -45,9 +49,18 @@ static bool tuple_read(const struct nlattr *t, struct flow *out)
 struct flush {
 	const struct proxy_stale *stale;
 	size_t n;
-	struct sys_nl_batch batch; /* of deletions */
+	int sock; /* for deletions: the list is still being read from the other one */
+	struct sys_nl_batch batch;
 	unsigned found;
+	int rc; /* the first failure, which err tells */
+	struct err *err;
 };
+
+static void forget(struct flush *f)
+{
+	if (f->batch.n && f->rc == 0)
+		f->rc = sys_nl_commit(f->sock, &f->batch, gone, "forgetting UDP flows", f->err);
+}
 
 static int on_flow(void *arg, const struct nlmsghdr *m)
 {
@@ -75,27 +88,31 @@ static int on_flow(void *arg, const struct nlmsghdr *m)
 			sys_nl_put(&f->batch, CTA_ID, sys_nl_data(a[CTA_ID]), sys_nl_len(a[CTA_ID]));
 		sys_nl_end(&f->batch, msg);
 		f->found++;
+		if (f->batch.n >= BATCH_MAX)
+			forget(f);
 		break;
 	}
-	return 0;
+	return f->rc; /* after a failure no further flow is asked for */
 }
 
 int proxy_conntrack_flush(const struct proxy_stale *stale, size_t n, unsigned *out_flows, struct err *err)
 {
-	static const int gone[] = { ENOENT, 0 };
 	static const uint8_t families[] = { AF_INET, AF_INET6 };
-	struct flush f = { .stale = stale, .n = n };
 	auto_fd int sock = sys_nl_open(NETLINK_NETFILTER, err);
-	int rc = sock < 0 ? sock : 0;
+	auto_fd int out = sock < 0 ? sock : sys_nl_open(NETLINK_NETFILTER, err);
+	struct flush f = { .stale = stale, .n = n, .sock = out, .err = err };
+	int rc = out < 0 ? out : 0;
 	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(families); i++) {
 		/* May be long, and a flow that it lacks is a flow of somebody who goes on asking: the next change finds it. */
 		auto_nl_batch struct sys_nl_batch b = { .torn_ok = true };
 		struct nfgenmsg g = { .nfgen_family = families[i], .version = NFNETLINK_V0 };
 		sys_nl_end(&b, sys_nl_begin(&b, NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET, NLM_F_DUMP, &g, sizeof(g)));
 		rc = sys_nl_ask(sock, &b, on_flow, &f, "listing connections", err);
+		if (rc == 0) {
+			forget(&f);
+			rc = f.rc;
+		}
 	}
-	if (rc == 0 && f.found)
-		rc = sys_nl_commit(sock, &f.batch, gone, "forgetting UDP flows", err);
 	sys_nl_batch_done(&f.batch);
 	if (rc == 0 && out_flows)
 		*out_flows = f.found;

@@ -300,9 +300,12 @@ static void stale_flush(struct proxy_state *s)
 	unsigned flows = 0;
 	if (!s->n_stale)
 		return;
-	if (proxy_conntrack_flush(s->stale, s->n_stale, &flows, &err) < 0)
+	/* Kept then, for the next change: a flow that leads nowhere has no end of its own while its client goes on. */
+	if (proxy_conntrack_flush(s->stale, s->n_stale, &flows, &err) < 0) {
 		log_warn("UDP flows to endpoints that are gone could not be forgotten", kv_err(&err));
-	else if (flows)
+		return;
+	}
+	if (flows)
 		log_debug("forgot UDP flows", kv_u64("flows", flows));
 	s->n_stale = 0;
 }

@@ -432,6 +432,42 @@ def test_udp(cluster, pods):
     cluster.forget("dns")
 
 
+def test_many_udp_flows(cluster, pods):
+    """More than one batch of deletions forgets; each of them is led elsewhere, and nothing is warned of."""
+    a, b, c = pods
+    ip = cluster.service("dns", [b], port=53, target=5353, protocol="UDP")["clusterIP"]
+    kept = []
+    with Inside(c.path):
+        for i in range(5000):
+            s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            s.bind(("", 20000 + i))
+            s.sendto(b"x", (ip, 53))
+            if i % 1000 == 999:
+                s.settimeout(2)
+                kept.append(s)
+            else:
+                s.close()
+
+    def reached(s, who):  # the server may have lost one of that many
+        for _ in range(10):
+            s.sendto(b"x", (ip, 53))
+            try:
+                if s.recv(99).decode().split()[0] == who:
+                    return True
+            except OSError:
+                pass
+        return False
+
+    assert [reached(s, "b") for s in kept] == [True] * 5
+    cluster.slice("dns", [a], 5353, "UDP")
+    cluster.settle()
+    assert [reached(s, "a") for s in kept] == [True] * 5
+    for s in kept:
+        s.close()
+    cluster.forget("dns")
+    assert not [h for h in cluster.hosts if h.proxy and "could not be forgotten" in cluster.log(h)]
+
+
 def test_ending_endpoints_serve_when_nobody_else_does(cluster, pods):
     a, b, c = pods
     ip = cluster.service("last", [a])["clusterIP"]
