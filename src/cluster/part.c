@@ -41,22 +41,38 @@ static int64_t back_off(int64_t first_ms, int64_t most_ms, unsigned n)
 
 /* ---- its log */
 
+/* All of it; false and errno: not. Not every file system copies inside the kernel. */
+static bool copy_all(int from, int to)
+{
+	char b[16384];
+	off_t at = 0;
+	ssize_t n;
+	while ((n = copy_file_range(from, &at, to, NULL, 1 << 20, 0)) > 0)
+		;
+	if (n == 0 && at > 0)
+		return true;
+	while ((n = pread(from, b, sizeof(b), at)) > 0) {
+		if (write(to, b, (size_t)n) != n)
+			return false;
+		at += n;
+	}
+	return n == 0;
+}
+
 /* The older one is replaced, the file itself is emptied and not exchanged: the part goes on writing at its end (O_APPEND). A line
- * written between the last copied byte and the cut is lost; nothing is waited for. */
+ * written between the last copied byte and the cut is lost; nothing is waited for. What could not be copied is kept: a log that is
+ * too long is better than none. */
 static void log_rotate(const struct server *s, const char *name, int fd)
 {
 	auto_buf struct buf old = {};
 	struct stat st;
-	off_t at = 0;
 	if (fstat(fd, &st) < 0 || st.st_size < LOG_MAX)
 		return;
 	buf_printf(&old, "%s/%s.log.1", s->l.log.ptr, name);
 	auto_fd int to = open(buf_cstr(&old), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (to < 0)
 		return;
-	while (copy_file_range(fd, &at, to, NULL, 1 << 20, 0) > 0)
-		;
-	if (ftruncate(fd, 0) < 0)
+	if (!copy_all(fd, to) || ftruncate(fd, 0) < 0)
 		log_warn("rotating a log", kv_str("part", name), kv_i64("errno", errno));
 }
 
@@ -269,7 +285,6 @@ void part_look(struct part *p)
 	if (p->state != CLUSTER_PART_READY || p->call || loop_timer_running(&p->timer))
 		return;
 	probe(p);
-	part_log_look(p->server, p->name);
 }
 
 /* ---- */

@@ -21,6 +21,7 @@
 #include "tls/tls.h"
 
 #define STAGE_MS 10000
+#define LOGS_MS 60000 /* however seldom parts are asked how they are */
 #define LEFTOVER_MS 5000
 #define GRACE_MS 30000 /* of a pod, unless it says otherwise (terminationGracePeriodSeconds) */
 
@@ -288,8 +289,16 @@ static void on_minute(struct loop_timer *t)
 	struct server *s = container_of(t, struct server, minute);
 	for (unsigned i = 0; i < CLUSTER_PARTS; i++)
 		part_look(&s->parts[i]);
-	part_log_look(s, "server");
 	loop_timer_start(&s->minute, s->s.health_s * 1000);
+}
+
+static void on_logs(struct loop_timer *t)
+{
+	struct server *s = container_of(t, struct server, logs);
+	for (unsigned i = 0; i < CLUSTER_PARTS; i++)
+		part_log_look(s, s->parts[i].name);
+	part_log_look(s, "server");
+	loop_timer_start(&s->logs, LOGS_MS);
 }
 
 /* ---- stop */
@@ -307,6 +316,7 @@ static bool stage_over(const struct server *s)
 static void finish(struct server *s)
 {
 	loop_timer_stop(&s->minute);
+	loop_timer_stop(&s->logs);
 	loop_timer_stop(&s->deadline);
 	loop_signal_close(&s->term, NULL);
 	loop_signal_close(&s->interrupt, NULL);
@@ -411,6 +421,7 @@ static int run(struct server *s, struct err *err)
 	loop_hold(l);
 	loop_task_init(&s->changed, on_changed);
 	loop_timer_init(&s->minute, l, "look at the parts", on_minute);
+	loop_timer_init(&s->logs, l, "look at the logs", on_logs);
 	loop_timer_init(&s->deadline, l, "stopping", on_deadline);
 	const struct http_client_params hp = { .loop = l, .name = "supervisor", .idle_ms = 1000 };
 	if ((rc = tls_client_new(&tp, &s->any_tls, err)) < 0 || (rc = http_client_new(&hp, &s->http, err)) < 0 ||
@@ -426,6 +437,7 @@ static int run(struct server *s, struct err *err)
 	for (unsigned i = 0; i < CLUSTER_PARTS; i++)
 		part_start(&s->parts[i]);
 	loop_timer_start(&s->minute, s->s.health_s * 1000);
+	loop_timer_start(&s->logs, LOGS_MS);
 	loop_run(l);
 	loop_free(l);
 	s->loop = NULL;

@@ -156,7 +156,7 @@ struct server {
 	struct http_client *http;
 	struct tls_ctx *any_tls; /* believes whatever listens at 127.0.0.1 of our own ports */
 	struct loop_task changed;
-	struct loop_timer minute, deadline;
+	struct loop_timer minute, logs, deadline;
 	struct loop_signal term, interrupt, usr1;
 	const char *systemd; /* its NOTIFY_SOCKET; NULL: none */
 	bool stopping, stop_containers;
