@@ -159,7 +159,7 @@ struct server {
 	struct loop_timer minute, logs, deadline;
 	struct loop_signal term, interrupt, usr1;
 	const char *systemd; /* its NOTIFY_SOCKET; NULL: none */
-	bool stopping, stop_containers;
+	bool stopping, stop_containers, finishing;
 	unsigned stage;
 };
 void server_step(struct server *s, const char *name, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
