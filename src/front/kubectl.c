@@ -12,6 +12,7 @@ static const struct front_verb verbs[] = {
 	{ "delete", front_delete_main, "delete objects" },
 	{ "describe", front_describe_main, "show objects for people to read, with their events" },
 	{ "exec", front_exec_main, "run a command in a container" },
+	{ "explain", front_explain_main, "describe the fields of a kind of objects" },
 	{ "get", front_get_main, "show objects" },
 	{ "logs", front_logs_main, "print what a container wrote" },
 	{ "port-forward", front_port_forward_main, "lead ports of this machine to a pod" },

@@ -129,9 +129,10 @@ struct front {
 	int64_t timeout_ms; /* of a request; 0 = any */
 	unsigned complaints;
 	struct front_words warned; /* what the server warned of; told once each */
-	/* Of the last request that failed, until it was complained about: did the server itself refuse it, and why. */
+	/* Of what failed last, until it was complained about: did the server itself refuse it, and why. */
 	struct {
 		bool answered, misconfigured;
+		bool bare; /* told without "error: " */
 		struct span reason;
 	} said;
 };
@@ -213,6 +214,7 @@ int front_config_main(struct front *f, int argc, char **argv);
 int front_version_main(struct front *f, int argc, char **argv);
 int front_cluster_info_main(struct front *f, int argc, char **argv);
 int front_exec_main(struct front *f, int argc, char **argv);
+int front_explain_main(struct front *f, int argc, char **argv);
 int front_port_forward_main(struct front *f, int argc, char **argv);
 int front_get_main(struct front *f, int argc, char **argv);
 int front_apply_main(struct front *f, int argc, char **argv);

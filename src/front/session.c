@@ -309,7 +309,7 @@ int front_complain(struct front *f, struct err *err, const char *note)
 	else if (f->said.misconfigured)
 		buf_printf(&out, "Error in configuration: %s\n", err_msg(err));
 	else if (!f->said.answered)
-		buf_printf(&out, "error: %s%s%s\n", note, gap, err_msg(err));
+		buf_printf(&out, "%s%s%s%s\n", f->said.bare ? "" : "error: ", note, gap, err_msg(err));
 	else if (class == ERR_INVALID) /* whatever was done: kubectl forgets its note here */
 		complain_invalid(&out, err);
 	else if (class == ERR_UNAUTHORIZED)
@@ -318,7 +318,7 @@ int front_complain(struct front *f, struct err *err, const char *note)
 		buf_printf(&out, "Error from server (%.*s): %s%s%s\n", SPAN_ARG(f->said.reason), note, gap, err_msg(err));
 	else
 		buf_printf(&out, "Error from server: %s%s%s\n", note, gap, err_msg(err));
-	f->said.answered = false;
+	f->said.answered = f->said.bare = false;
 	f->complaints++;
 	/* Answers come out before the complaint that followed them. A failure to write either has nowhere to be told. */
 	(void)front_flush(f, NULL);
