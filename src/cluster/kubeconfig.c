@@ -3,6 +3,7 @@
 #include "cluster/private.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <sys/stat.h>
 
 #include "yaml/yaml.h"
@@ -48,9 +49,11 @@ int cluster_kubeconfig_merge(struct arena *a, const struct json *from, struct js
 	return 0;
 }
 
-/* The file keeps its owner and mode; a new one is its reader's alone and belongs to whom its folder belongs. */
-static int merge_into(const char *path, struct span text, struct err *err)
+/* The file keeps its owner and mode, and a link to it (of who keeps such files elsewhere) stays one; a new one is its reader's alone and belongs to whom its folder belongs. */
+static int merge_into(const char *given, struct span text, struct err *err)
 {
+	char real[PATH_MAX];
+	const char *path = realpath(given, real) ? real : given;
 	auto_arena struct arena a = {};
 	auto_buf struct buf was = {}, out = {};
 	auto_err struct err why = ERR_INIT;
