@@ -184,8 +184,16 @@ int cni_detach(struct cni_call *c, const char *host)
 		return 0;
 	}
 	struct sys_link l;
-	if (sys_link_get(c->route, host, 0, &l, &err) < 0)
+	int rc = sys_link_get(c->route, host, 0, &l, &err);
+	if (rc == -ERR_NOT_FOUND)
 		return 0;
+	/* What could not be asked about may be there, and its address is not to be given again. */
+	if (rc < 0) {
+		if (c->code != CNI_OK)
+			return 0;
+		err_move(&c->err, &err);
+		return cni_fail_with(c, CNI_IO);
+	}
 	sys_link_delete_add(&b, host);
 	if (sys_nl_commit(c->route, &b, gone, "removing the pair of interfaces", &err) < 0 && c->code == CNI_OK) {
 		err_move(&c->err, &err);
