@@ -14,6 +14,9 @@
 #include <sys/wait.h>
 
 #include "network/network.h"
+#include "sys/addr.h"
+#include "sys/link.h"
+#include "sys/netlink.h"
 #include "sys/sys.h"
 
 enum verdict { WELL, NOTE, OBSTACLE };
@@ -339,6 +342,83 @@ static enum verdict look_watches(struct patient *p)
 	return NOTE;
 }
 
+/* ---- ranges */
+
+#define ROUTE_OF_PROXY 75 /* rtm_protocol of its ways to other nodes (src/proxy/nodes.c) */
+
+struct meeting {
+	struct patient *p;
+	struct sys_prefix pods, services;
+	bool found;
+};
+
+/* Have ours and that one addresses in common? The first that do are told. */
+static void meet(struct meeting *m, const struct sys_prefix *other, const char *what)
+{
+	char text[SYS_ADDR_TEXT];
+	bool pods = sys_prefix_overlaps(&m->pods, other);
+	if (m->found || (!pods && !sys_prefix_overlaps(&m->services, other)))
+		return;
+	m->found = true;
+	const char *name = pods ? "podCIDR" : "serviceCIDR";
+	struct span range = pods ? m->p->s->pod_cidr : m->p->s->service_cidr;
+	buf_printf(&m->p->what, "%s %.*s has addresses that are somebody's: %s %s", name, SPAN_ARG(range), what, sys_prefix_text(other, text));
+	buf_printf(&m->p->remedy, "%s in %s: a range that nobody uses here (it is settled by the first start)", name, m->p->l->config.ptr);
+}
+
+/* Pods and containers that run on without a supervisor have ways of their own, and so have other nodes' ranges. */
+static int on_way(void *arg, const struct sys_route *r)
+{
+	struct meeting *m = arg;
+	char name[IF_NAMESIZE] = "", own[3][20];
+	if (r->to.bits == 0 || r->local || r->protocol == ROUTE_OF_PROXY)
+		return 0;
+	(void)if_indextoname((unsigned)r->index, name);
+	snprintf(own[0], sizeof(own[0]), "k%s-", m->p->l->id);
+	snprintf(own[1], sizeof(own[1]), "br%s-", m->p->l->id);
+	snprintf(own[2], sizeof(own[2]), "kh-%s", m->p->l->id);
+	for (size_t i = 0; i < ARRAY_LEN(own); i++)
+		if (span_starts(span_of(name), span_of(own[i])))
+			return 0;
+	meet(m, &r->to, "a route to");
+	return 0;
+}
+
+static void meet_servers(struct meeting *m)
+{
+	auto_buf struct buf text = {};
+	struct span rest, line;
+	struct sys_prefix at;
+	if (sys_file_read(AT_FDCWD, "/etc/resolv.conf", &text, 1 << 16) < 0)
+		return;
+	rest = buf_span(&text);
+	while (span_cut(&rest, '\n', &line)) {
+		line = span_trim(line);
+		if (span_starts(line, SPAN("nameserver")) && sys_addr_parse(span_trim(span_from(line, 10)), &at.addr) &&
+		    at.addr.family == AF_INET) {
+			at.bits = 32;
+			meet(m, &at, "name server");
+		}
+	}
+}
+
+/* With the host's network, its own connections into the services' range would be refused, and its ways into the pods' be shadowed; in
+ * a network of its own the cluster alone does not reach what is there. */
+static enum verdict look_ranges(struct patient *p)
+{
+	struct meeting m = { .p = p };
+	auto_fd int sock = p->running ? -1 : sys_nl_open(NETLINK_ROUTE, NULL);
+	if (sock < 0 || !sys_prefix_parse(p->s->pod_cidr, &m.pods) || !sys_prefix_parse(p->s->service_cidr, &m.services))
+		return WELL;
+	meet_servers(&m);
+	int rc = sys_route_list(sock, AF_INET, on_way, &m, NULL);
+	if (m.found)
+		return p->s->host_network ? OBSTACLE : NOTE;
+	if (rc == 0)
+		buf_printf(&p->what, "nobody here has addresses of %.*s and %.*s", SPAN_ARG(p->s->pod_cidr), SPAN_ARG(p->s->service_cidr));
+	return WELL;
+}
+
 static const struct {
 	const char *name;
 	enum verdict (*look)(struct patient *p);
@@ -347,6 +427,7 @@ static const struct {
 	{ "layers", look_overlay },	{ "firewall", look_nftables }, { "forwarding", look_forwarding }, { "bridges", look_bridge_filter },
 	{ "ports", look_ports },	{ "disk", look_disk },	     { "memory", look_memory },		{ "time", look_time },
 	{ "names", look_names },	{ "resolver", look_resolver }, { "watches", look_watches },
+	{ "ranges", look_ranges },
 };
 
 unsigned cluster_doctor(const struct cluster_layout *l, const struct cluster_settings *s, bool running, bool all, FILE *out,
