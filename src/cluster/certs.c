@@ -22,8 +22,9 @@
 #define RENEW_S (120 * DAY_S)
 #define FILE_MAX (64 << 10)
 #define IPS_MAX 64
-#define CA_REMEDY "put back the one that belongs to the other; with both moved away a new authority is made, which kubeconfigs handed " \
-		  "out before do not believe"
+#define CA_REMEDY                                                                                            \
+	"put back the one that belongs to the other; with both moved away a new authority is made, which kubeconfigs " \
+	"handed out before do not believe"
 #define NAMES_MAX (CLUSTER_SANS_MAX + 8)
 
 static const struct client_row {

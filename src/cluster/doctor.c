@@ -362,8 +362,10 @@ static void meet(struct meeting *m, const struct sys_prefix *other, const char *
 	m->found = true;
 	const char *name = pods ? "podCIDR" : "serviceCIDR";
 	struct span range = pods ? m->p->s->pod_cidr : m->p->s->service_cidr;
-	buf_printf(&m->p->what, "%s %.*s has addresses that are somebody's: %s %s", name, SPAN_ARG(range), what, sys_prefix_text(other, text));
-	buf_printf(&m->p->remedy, "%s in %s: a range that nobody uses here (it is settled by the first start)", name, m->p->l->config.ptr);
+	buf_printf(&m->p->what, "%s %.*s has addresses that are somebody's: %s %s", name, SPAN_ARG(range), what,
+		   sys_prefix_text(other, text));
+	buf_printf(&m->p->remedy, "%s in %s: a range that nobody uses here (it is settled by the first start)", name,
+		   m->p->l->config.ptr);
 }
 
 /* Pods and containers that run on without a supervisor have ways of their own, and so have other nodes' ranges. */
@@ -402,8 +404,8 @@ static void meet_servers(struct meeting *m)
 	}
 }
 
-/* With the host's network, its own connections into the services' range would be refused, and its ways into the pods' be shadowed; in
- * a network of its own the cluster alone does not reach what is there. */
+/* With the host's network, its own connections into the services' range would be refused, and its ways into the pods' be shadowed;
+ * in a network of its own the cluster alone does not reach what is there. */
 static enum verdict look_ranges(struct patient *p)
 {
 	struct meeting m = { .p = p };
@@ -415,7 +417,8 @@ static enum verdict look_ranges(struct patient *p)
 	if (m.found)
 		return p->s->host_network ? OBSTACLE : NOTE;
 	if (rc == 0)
-		buf_printf(&p->what, "nobody here has addresses of %.*s and %.*s", SPAN_ARG(p->s->pod_cidr), SPAN_ARG(p->s->service_cidr));
+		buf_printf(&p->what, "nobody here has addresses of %.*s and %.*s", SPAN_ARG(p->s->pod_cidr),
+			   SPAN_ARG(p->s->service_cidr));
 	return WELL;
 }
 

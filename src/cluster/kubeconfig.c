@@ -49,7 +49,8 @@ int cluster_kubeconfig_merge(struct arena *a, const struct json *from, struct js
 	return 0;
 }
 
-/* The file keeps its owner and mode, and a link to it (of who keeps such files elsewhere) stays one; a new one is its reader's alone and belongs to whom its folder belongs. */
+/* The file keeps its owner and mode, and a link to it (of who keeps such files elsewhere) stays one; a new one is its reader's
+ * alone and belongs to whom its folder belongs. */
 static int merge_into(const char *given, struct span text, struct err *err)
 {
 	char real[PATH_MAX];

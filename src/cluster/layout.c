@@ -136,8 +136,8 @@ int cluster_layout_plugin(const struct cluster_layout *l, struct err *err)
 	return err_set(err, ERR_NOT_FOUND, "knarr-run is neither beside %s nor in ../libexec/knarr", l->program.ptr);
 }
 
-/* A folder that somebody else made beforehand may hold an authority whose key he has. Root's own is fine, and that of the person who
- * called sudo; D may be a link. */
+/* A folder that somebody else made beforehand may hold an authority whose key he has. Root's own is fine, and that of the person
+ * who called sudo; D may be a link. */
 static int owned(const char *path, struct err *err)
 {
 	const char *told = getenv("SUDO_UID");

@@ -111,7 +111,7 @@ static void on_done(struct http_call *c, const struct err *why, void *arg)
 		ask(cr);
 		return;
 	}
-	/* 409: it has come meanwhile. Rights and load may be others in a moment, and so may a 404: a namespace that is still to come. */
+	/* 409: it has come meanwhile. Rights and load may be others in a moment, and so may a 404: a namespace is still to come. */
 	if (cr->sent && status / 100 == 4 && status != 401 && status != 403 && status != 404 && status != 408 && status != 409 &&
 	    status != 429) {
 		cr->objects->refused++;

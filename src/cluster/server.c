@@ -313,7 +313,8 @@ static bool stage_over(const struct server *s)
 	return true;
 }
 
-/* Calls that are still out are cancelled by the end of their client, and say so; what then finds everything ended comes here again. */
+/* Calls that are still out are cancelled by the end of their client, and say so; what then finds everything ended comes here
+ * again. */
 static void finish(struct server *s)
 {
 	if (s->finishing)

@@ -9,7 +9,8 @@
 
 #include "proxy/kernel.h"
 
-#define BATCH_MAX 500 /* deletions at once: some 50 KB of them, and their acknowledgements fit into a socket that was given no more room */
+/* Deletions at once: some 50 KB of them, and their acknowledgements fit into a socket that was given no more room. */
+#define BATCH_MAX 500
 
 static const int gone[] = { ENOENT, 0 };
 

@@ -56,9 +56,9 @@ void sys_nl_nest_end(struct sys_nl_batch *b, size_t nest);
 int sys_nl_commit(int sock, struct sys_nl_batch *b, const int *ignore, const char *what, struct err *err);
 /* Sends one message that is answered with data; each answer goes to fn until the end. fn returns 0 to go on. A message with
  * NLM_F_DUMP ends with NLMSG_DONE, another with its acknowledgement.
- * The kernel marks a dump that others changed between two of its pieces (NLM_F_DUMP_INTR): it may lack what did not change, too. Such
- * a dump is asked for again, and fn sees one that is whole or none; ERR_STALE after 21 torn ones in a row. It is therefore kept in
- * memory (at most 256 MB) until its end, unless torn_ok says that fn may have it piece by piece, as it comes. */
+ * The kernel marks a dump that others changed between two of its pieces (NLM_F_DUMP_INTR): it may lack what did not change, too.
+ * Such a dump is asked for again, and fn sees one that is whole or none; ERR_STALE after 21 torn ones in a row. It is therefore
+ * kept in memory (at most 256 MB) until its end, unless torn_ok says that fn may have it piece by piece, as it comes. */
 int sys_nl_ask(int sock, struct sys_nl_batch *b, int (*fn)(void *arg, const struct nlmsghdr *m), void *arg,
 	const char *what,
 		   struct err *err);
