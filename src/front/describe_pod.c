@@ -283,7 +283,8 @@ static const char *resource_value(struct describe *d, const struct json *ref, co
 		? api_quantity_milli(&unit) : api_quantity_value(&unit);
 	if (n == 0 && span_is(kind, "limits") && (cpu || span_is(name, "memory")))
 		return "node allocatable";
-	return by > 0 ? arena_printf(&d->f->arena, "%lld", (long long)(n / by + (n % by > 0))).ptr : "";
+	int64_t whole = by > 0 ? n / by + (n % by > 0) : 0;
+	return by > 0 ? arena_printf(&d->f->arena, "%lld", (long long)whole).ptr : "";
 }
 
 static void environment(struct describe *d, const struct place *at, const struct json *container)

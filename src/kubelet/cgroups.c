@@ -309,7 +309,8 @@ static void on_config(const struct err *why, const void *reply, void *arg)
 	struct kl_cgroups *c = arg;
 	c->call = NULL;
 	if (why && why->class != ERR_UNSUPPORTED) {
-		unsigned times = MIN(c->tries++, 8u);
+		unsigned times = MIN(c->tries, 8u);
+		c->tries++;
 		loop_timer_start(&c->again, MIN(ASK_FIRST_MS << times, ASK_LAST_MS));
 		c->p.away(why, c->p.arg);
 		return;
