@@ -302,6 +302,8 @@ def test_a_slow_reader_loses_nothing(docker, kind):
 @pytest.mark.parametrize("words", [["stop", "-t", "1"], ["rm", "-f"], ["restart", "-t", "0"], ["stop", "-s", "KILL", "-t", "300"]])
 def test_a_stop_that_waits_is_overtaken(docker, words):
     d = docker
+    if "-s" in words and (d.name == "dockerd" or "--signal" not in d.out("stop", "--help")):
+        pytest.skip("stop --signal came with API 1.42")
     d.cli("run", "-d", "--name", "deaf", *NET, "busybox", "sh", "-c", "trap '' TERM; while :; do sleep 1; done")
     time.sleep(0.3)
     for first in (["stop", "-t", "600"], ["stop", "-t", "-1"]):
