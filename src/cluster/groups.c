@@ -53,8 +53,19 @@ static void each_hierarchy(void (*fn)(int top, const char *path, void *arg), voi
 
 /* ---- who is in them */
 
+/* What they are called: by their makers, and by systemd, for which a "-" would be a slice above. */
+struct names {
+	char of[2][48];
+};
+
+static void names_make(struct names *n, const struct cluster_layout *l)
+{
+	(void)snprintf(n->of[0], sizeof(n->of[0]), "knarr-%s", l->id);
+	(void)snprintf(n->of[1], sizeof(n->of[1]), "knarr_%s.slice", l->id);
+}
+
 struct members {
-	const char *name;
+	const struct names *names;
 	pid_t *pids; /* owned; each once */
 	size_t n, cap;
 };
@@ -94,25 +105,11 @@ static void collect(struct members *m, int parent, const char *name, unsigned de
 		closedir(d);
 }
 
-#define SLICE_NAME 48
-
-/* "knarr_0.slice" of "knarr-0": systemd's "-" would be a slice above. */
-static void slice_name(const char *name, char out[static SLICE_NAME])
-{
-	char *dash;
-	(void)snprintf(out, SLICE_NAME, "%s.slice", name);
-	dash = strchr(out, '-');
-	if (dash)
-		*dash = '_';
-}
-
 static void collect_here(int top, const char *path, void *arg)
 {
 	struct members *m = arg;
-	char slice[SLICE_NAME];
-	slice_name(m->name, slice);
-	collect(m, top, m->name, DEPTH);
-	collect(m, top, slice, DEPTH);
+	for (size_t i = 0; i < ARRAY_LEN(m->names->of); i++)
+		collect(m, top, m->names->of[i], DEPTH);
 }
 
 /* The first of its PID namespace: the one that a stop signal is meant for; the others are its to end. */
@@ -133,9 +130,9 @@ static bool is_first(pid_t pid)
 
 /* Sends signum (to the first ones alone, or all) and waits for the end of each it went to. How many are left;
  * *seen: how many were in the groups at first. */
-static unsigned end_members(const char *name, int signum, bool first_only, int64_t wait_ms, unsigned *seen)
+static unsigned end_members(const struct names *names, int signum, bool first_only, int64_t wait_ms, unsigned *seen)
 {
-	struct members m = { .name = name };
+	struct members m = { .names = names };
 	int64_t until = clock_mono_ms(clock_real()) + wait_ms;
 	unsigned left = 0;
 	each_hierarchy(collect_here, &m);
@@ -164,11 +161,9 @@ static unsigned end_members(const char *name, int signum, bool first_only, int64
 
 static void kill_here(int top, const char *path, void *arg)
 {
-	char slice[SLICE_NAME];
-	slice_name(arg, slice);
-	const char *const names[] = { arg, slice };
-	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		auto_fd int group = openat(top, names[i], O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	const struct names *n = arg;
+	for (size_t i = 0; i < ARRAY_LEN(n->of); i++) {
+		auto_fd int group = openat(top, n->of[i], O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		auto_fd int fd = group < 0 ? -1 : openat(group, "cgroup.kill", O_WRONLY | O_CLOEXEC);
 		if (fd >= 0)
 			(void)!write(fd, "1", 1); /* refused: they are ended one by one */
@@ -177,18 +172,18 @@ static void kill_here(int top, const char *path, void *arg)
 
 unsigned cluster_groups_end(const struct cluster_layout *l, int64_t grace_ms)
 {
-	char name[32];
-	snprintf(name, sizeof(name), "knarr-%s", l->id);
+	struct names names = {};
+	names_make(&names, l);
 	if (grace_ms > 0)
-		(void)end_members(name, SIGTERM, true, grace_ms, &(unsigned){ 0 });
+		(void)end_members(&names, SIGTERM, true, grace_ms, &(unsigned){ 0 });
 	/* Whoever forks between our look and our signal leaves a child that nobody has seen. Version 2 kills a group at once, forks
 	 * included (cgroup.kill, Linux 5.14); the others are looked at until a look finds nobody. */
 	int64_t until = clock_mono_ms(clock_real()) + KILL_MS;
-	each_hierarchy(kill_here, name);
+	each_hierarchy(kill_here, &names);
 	for (;;) {
 		int64_t wait = until - clock_mono_ms(clock_real());
 		unsigned seen;
-		(void)end_members(name, SIGKILL, false, MAX(wait, (int64_t)0), &seen);
+		(void)end_members(&names, SIGKILL, false, MAX(wait, (int64_t)0), &seen);
 		if (!seen || wait <= 0)
 			return seen;
 	}
@@ -197,7 +192,7 @@ unsigned cluster_groups_end(const struct cluster_layout *l, int64_t grace_ms)
 /* ---- removing them */
 
 struct removal {
-	const char *name;
+	const struct names *names;
 	struct err *err;
 	unsigned failed;
 };
@@ -229,23 +224,18 @@ static int remove_one(int parent, const char *name, unsigned depth, int64_t unti
 static void remove_here(int top, const char *path, void *arg)
 {
 	struct removal *r = arg;
-	char slice[SLICE_NAME];
-	slice_name(r->name, slice);
-	const char *const names[] = { r->name, slice };
-	for (size_t i = 0; i < ARRAY_LEN(names); i++)
-		if (remove_one(top, names[i], DEPTH, clock_mono_ms(clock_real()) + REMOVE_MS) < 0 && r->failed++ == 0)
-			(void)err_sys(r->err, "%s/%s", path, names[i]);
+	for (size_t i = 0; i < ARRAY_LEN(r->names->of); i++)
+		if (remove_one(top, r->names->of[i], DEPTH, clock_mono_ms(clock_real()) + REMOVE_MS) < 0 && r->failed++ == 0)
+			(void)err_sys(r->err, "%s/%s", path, r->names->of[i]);
 }
 
 int cluster_groups_remove(const struct cluster_layout *l, struct err *err)
 {
-	char name[32];
-	snprintf(name, sizeof(name), "knarr-%s", l->id);
-	struct removal r = { .name = name, .err = err };
-	char slice[SLICE_NAME];
-	slice_name(name, slice);
+	struct names names = {};
+	names_make(&names, l);
+	struct removal r = { .names = &names, .err = err };
 	/* Its slices below end with it, and systemd forgets them. What is left then it did not know. */
-	if (sys_slice_possible() && sys_slice_stop(slice, err) < 0)
+	if (sys_slice_possible() && sys_slice_stop(names.of[1], err) < 0)
 		r.failed++;
 	each_hierarchy(remove_here, &r);
 	return r.failed ? -(int)(err ? err->class : ERR_IO) : 0;
