@@ -323,9 +323,8 @@ static void finish(struct server *s)
 	loop_timer_stop(&s->minute);
 	loop_timer_stop(&s->logs);
 	loop_timer_stop(&s->deadline);
-	loop_signal_close(&s->term, NULL);
-	loop_signal_close(&s->interrupt, NULL);
-	loop_signal_close(&s->usr1, NULL);
+	loop_ending_close(&s->asked);
+	loop_signal_close(&s->asked_all, NULL);
 	objects_done(&s->objects);
 	node_free(s->node);
 	s->node = NULL;
@@ -405,12 +404,14 @@ static void stop(struct server *s, bool containers)
 	stage_begin(s);
 }
 
-static void on_signal(struct loop_signal *sig)
+static void on_asked(struct loop_ending *e, int signum)
 {
-	struct server *s = sig->signum == SIGTERM  ? container_of(sig, struct server, term)
-			   : sig->signum == SIGINT ? container_of(sig, struct server, interrupt)
-						   : container_of(sig, struct server, usr1);
-	stop(s, sig->signum == SIGUSR1);
+	stop(container_of(e, struct server, asked), false);
+}
+
+static void on_asked_all(struct loop_signal *sig)
+{
+	stop(container_of(sig, struct server, asked_all), true);
 }
 
 /* ---- */
@@ -430,9 +431,8 @@ static int run(struct server *s, struct err *err)
 	loop_timer_init(&s->deadline, l, "stopping", on_deadline);
 	const struct http_client_params hp = { .loop = l, .name = "supervisor", .idle_ms = 1000 };
 	if ((rc = tls_client_new(&tp, &s->any_tls, err)) < 0 || (rc = http_client_new(&hp, &s->http, err)) < 0 ||
-	    (rc = loop_signal_open(&s->term, l, "SIGTERM", SIGTERM, on_signal, err)) < 0 ||
-	    (rc = loop_signal_open(&s->interrupt, l, "SIGINT", SIGINT, on_signal, err)) < 0 ||
-	    (rc = loop_signal_open(&s->usr1, l, "SIGUSR1", SIGUSR1, on_signal, err)) < 0 ||
+	    (rc = loop_ending_open(&s->asked, l, on_asked, err)) < 0 ||
+	    (rc = loop_signal_open(&s->asked_all, l, "SIGUSR1", SIGUSR1, on_asked_all, err)) < 0 ||
 	    (rc = notices_open(&s->notices, s, err)) < 0 ||
 	    (s->passage && (rc = network_passage_watch(s->passage, s->s.address.ptr, l, err)) < 0))
 		return rc; /* the process ends with it */
