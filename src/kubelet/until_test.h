@@ -1,4 +1,5 @@
-/* Waiting in a test: the loop turns until a condition holds, ten seconds at most. words: what else to say when it never does. */
+/* Waiting in a test: the loop turns until a condition holds, forty seconds at most (an emulated processor needs more than ten seconds
+ * for 65 MB over TLS). words: what else to say when it never does. */
 #pragma once
 
 #include "loop/loop.h"
@@ -10,7 +11,7 @@ static void until_tick(struct loop_timer *t)
 
 #define until_in(l, words, condition)                                                                                    \
 	do {                                                                                                             \
-		int64_t end_ = loop_now_ms(l) + 10000;                                                                   \
+		int64_t end_ = loop_now_ms(l) + 40000;                                                                   \
 		struct loop_timer tick_;                                                                                 \
 		loop_timer_init(&tick_, (l), "tick", until_tick);                                                        \
 		while (!(condition) && loop_now_ms(l) < end_) {                                                          \
