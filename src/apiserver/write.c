@@ -7,6 +7,7 @@
 #include "apiserver/delete.h"
 #include "apiserver/meter.h"
 #include "apiserver/guard.h"
+#include "apiserver/heartbeat.h"
 #include "apiserver/server.h"
 #include "apiserver/custom.h"
 #include "apiserver/service.h"
@@ -46,10 +47,12 @@ void write_commit(struct call *c, struct store_txn *txn)
 	store_commit(c->server->store, txn, c->w->port, on_commit, c);
 }
 
-void write_put(struct call *c, struct span key, int64_t seen_rev)
+static void put(struct call *c, struct span key, int64_t seen_rev, const struct store_item *old)
 {
 	struct store_txn *t = store_txn_new();
 	store_txn_if(t, key, STORE_REV, STORE_EQUAL, seen_rev);
+	if (!c->also && heartbeat_is(c, old)) /* what rides along (a quota's counters) is durable, so this is, too */
+		store_txn_volatile(t);
 	also_add(c, t);
 	if (!seen_rev && c->res->namespaced && admit_has(c->server, "NamespaceLifecycle")) {
 		/* Nothing is born in a namespace that went meanwhile. */
@@ -65,6 +68,11 @@ void write_put(struct call *c, struct span key, int64_t seen_rev)
 	}
 	store_txn_put(t, STORE_THEN, key, c->value, 0);
 	write_commit(c, t);
+}
+
+void write_put(struct call *c, struct span key, int64_t seen_rev)
+{
+	put(c, key, seen_rev, NULL);
 }
 
 void write_answer(struct call *c, int64_t rev)
@@ -464,7 +472,7 @@ void write_change(struct call *c, struct span key, const struct store_item *it, 
 		write_commit(c, t);
 		return;
 	}
-	write_put(c, key, it->rev);
+	put(c, key, it->rev, it);
 }
 
 static void update_try(struct call *c)

@@ -2,6 +2,7 @@
  * of RBAC, what actions share, objects of the server's own. */
 #include "apiserver/admit.h"
 #include "apiserver/guard.h"
+#include "apiserver/heartbeat.h"
 #include "apiserver/seed.h"
 #include "apiserver/sub.h"
 #include "apiserver/write.h"
@@ -290,13 +291,55 @@ static void parts_come_back(void **state)
 	store_port_close(b->worker.port);
 }
 
+/* ---- heartbeat.c */
+
+#define LEASE(holder, renewed, managed)                                                                                       \
+	"{\"kind\":\"Lease\",\"apiVersion\":\"coordination.k8s.io/v1\",\"metadata\":{\"name\":\"x\",\"namespace\":\"d\",\"managedFields\":[{"   \
+	"\"manager\":\"m\",\"time\":\"" managed "\"}]},\"spec\":{\"holderIdentity\":\"" holder "\",\"leaseDurationSeconds\":15,\"renewTime\":"  \
+	"\"" renewed "\"}}"
+#define NODE(ready, beat, kubelet)                                                                                            \
+	"{\"kind\":\"Node\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"x\"},\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"" \
+	ready "\",\"lastHeartbeatTime\":\"" beat "\"}],\"nodeInfo\":{\"kubeletVersion\":\"" kubelet "\"}}}"
+#define T0 "2026-11-21T10:00:00.000000Z"
+#define T1 "2026-11-21T10:00:02.000000Z"
+
+static void only_heartbeats_are_kept_in_memory(void **state)
+{
+	struct bench *b = *state;
+	static const struct {
+		const char *group, *plural, *sub, *old, *new;
+		bool yes;
+	} rows[] = {
+		{ "coordination.k8s.io", "leases", "", LEASE("a", T0, T0), LEASE("a", T1, T1), true },
+		{ "coordination.k8s.io", "leases", "", LEASE("a", T0, T0), LEASE("b", T1, T1), false },
+		{ "coordination.k8s.io", "leases", "", NULL, LEASE("a", T0, T0), false },
+		{ "", "nodes", "status", NODE("True", T0, "1"), NODE("True", T1, "1"), true },
+		{ "", "nodes", "status", NODE("True", T0, "1"), NODE("False", T1, "1"), false },
+		{ "", "nodes", "status", NODE("True", T0, "1"), NODE("True", T1, "2"), false },
+		{ "", "nodes", "", NODE("True", T0, "1"), NODE("True", T1, "1"), false }, /* no way to write a status */
+		{ "", "events", "", NULL, "{}", true },
+		{ "events.k8s.io", "events", "", "{}", "{'count':2}", true },
+		{ "", "configmaps", "", "{}", "{}", false },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct call *c = call_begin(b, rows[i].group, rows[i].plural, rows[i].sub, "d", "x");
+		auto_bytes struct bytes *was = bytes_of(span_of(rows[i].old ? rows[i].old : "{}"));
+		const struct store_item old = { .value = was };
+		c->value = bytes_of(span_of(rows[i].new));
+		if (heartbeat_is(c, rows[i].old ? &old : NULL) != rows[i].yes)
+			fail_msg("row %zu: %s -> %s is%s a heartbeat", i, rows[i].old, rows[i].new, rows[i].yes ? " not" : "");
+		bytes_unref(c->value);
+		call_end(c);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 		TEST(riders), TEST(riders_hold_or_fall_with_the_write), TEST(plugins_note_and_refuse), TEST(quotas_are_charged),
 		TEST(rights_are_not_grown), TEST(actions_agree), TEST(conditions_are_set), TEST(views), TEST(own_objects),
-		TEST(parts_come_back),
+		TEST(parts_come_back), TEST(only_heartbeats_are_kept_in_memory),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -561,6 +561,47 @@ static void flush_by_time(void **state)
 	do_close(s);
 }
 
+/* Bytes that this process has handed to write(2) and its like. */
+static int64_t written_so_far(void)
+{
+	auto_buf struct buf io = {};
+	assert_int_equal(io_read_file(AT_FDCWD, "/proc/self/io", &io, 4096, NULL), 0);
+	const char *at = strstr(buf_cstr(&io), "wchar: ");
+	assert_non_null(at);
+	return strtoll(at + 7, NULL, 10);
+}
+
+/* A cluster at rest: two leaders renew every other second, a node every ten, for a day. GOALS row 16: at most 1 MB. */
+static void a_day_of_renewals(void **state)
+{
+	struct test_clock clock;
+	test_clock_init(&clock, 1000 * NS_PER_S, INT64_C(1700000000) * NS_PER_S);
+	struct store *s = do_open(&(struct store_options){ .dir = dir, .clock = &clock.clock });
+	char value[701];
+	memset(value, 'v', 700);
+	value[700] = 0;
+	for (int i = 0; i < 300; i++) { /* what a cluster holds */
+		char key[40];
+		snprintf(key, sizeof(key), "/registry/object/%d", i);
+		assert_true(do_put(s, key, value) > 0);
+	}
+	static const char *const leases[] = { "/registry/lease/cm", "/registry/lease/scheduler", "/registry/lease/node" };
+	for (size_t i = 0; i < ARRAY_LEN(leases); i++)
+		assert_true(do_put(s, leases[i], value) > 0);
+	int64_t before = written_so_far();
+	for (int t = 0; t < 86400; t += 2) {
+		test_clock_advance(&clock, 2 * NS_PER_S);
+		assert_true(do_put_flags(s, leases[0], value, true, 0) > 0);
+		assert_true(do_put_flags(s, leases[1], value, true, 0) > 0);
+		if (t % 10 == 0)
+			assert_true(do_put_flags(s, leases[2], value, true, 0) > 0);
+	}
+	int64_t bytes = written_so_far() - before;
+	print_message("a day of renewals: %lld bytes written\n", (long long)bytes);
+	assert_in_range(bytes, 1, 1000000);
+	do_close(s);
+}
+
 static void history(void **state)
 {
 	struct test_clock clock;
@@ -904,7 +945,7 @@ int main(void)
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(revisions), T(transactions), T(limits), T(ranges), T(watches), T(watch_falls_off), T(calls_through_port),
-		T(leases), T(volatile_writes), T(flush_by_time), T(history), T(history_thins), T(backup_and_restore),
+		T(leases), T(volatile_writes), T(flush_by_time), T(a_day_of_renewals), T(history), T(history_thins), T(backup_and_restore),
 		T(damage_is_named), T(one_process), T(quota), T(shrinks), T(inspectable), T(attaching),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
