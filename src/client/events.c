@@ -14,25 +14,36 @@
 
 static const struct client_kind events_kind = { SPAN_INIT(""), SPAN_INIT("v1"), SPAN_INIT("events"), true };
 
-/* A thing that is remembered by its key, the least recently used forgotten first. */
+/* What is remembered by a key, the least recently used forgotten first. A process that runs pods remembers thousands of these for
+ * good, so the key is kept as its hash (keyed, 64 bits: two of 4,096 keys are taken for one in a million million processes) and
+ * what an entry holds is one allocation. */
 struct memory {
 	struct list link;
-	struct span key;
-	/* flood filter */
+	uint64_t id;
+};
+
+struct flood { /* of a source about an object */
+	struct memory memory;
 	double tokens;
 	int64_t tokens_ms;
-	/* similar events */
-	struct map messages; /* key: an arena's */
-	struct arena arena;
+};
+
+struct group { /* of events that differ only in their message */
+	struct memory memory;
 	int64_t since_ms;
-	/* an event that exists */
+	unsigned n;
+	uint64_t messages[SIMILAR]; /* hashes */
+};
+
+struct known { /* an event that exists */
+	struct memory memory;
 	int64_t count, first_s;
-	struct span ns, name;
+	struct span ns, name; /* in text */
 	char text[];
 };
 
 struct memories {
-	struct map map;
+	struct map map;    /* key: memory.id */
 	struct list order; /* oldest first */
 };
 
@@ -40,8 +51,9 @@ struct outgoing {
 	struct list link;
 	bool patch;
 	unsigned tries;
-	struct span ns, name, body, key; /* in arena */
-	struct arena arena;
+	uint64_t id;                /* of the event in `known` */
+	struct span ns, name, body; /* in text */
+	char text[];
 };
 
 struct client_recorder {
@@ -58,32 +70,30 @@ struct client_recorder {
 
 /* ---- what is remembered */
 
-static void memory_free(struct memory *m)
+static struct span id_span(const uint64_t *id)
 {
-	map_done(&m->messages);
-	arena_done(&m->arena);
-	free(m);
+	return span_make(id, sizeof(*id));
 }
 
 static void forget(struct memories *ms, struct memory *m)
 {
-	map_remove(&ms->map, m->key);
+	(void)map_remove(&ms->map, id_span(&m->id));
 	list_remove(&m->link);
-	memory_free(m);
+	free(m);
 }
 
-static struct memory *remember(struct memories *ms, struct span key, bool *out_new)
+/* size: of a new one, which is zero but for its key. */
+static void *remember(struct memories *ms, uint64_t id, size_t size, bool *out_new)
 {
-	struct memory *m = map_get(&ms->map, key);
+	struct memory *m = map_get(&ms->map, id_span(&id));
 	*out_new = !m;
 	if (!m) {
 		if (ms->map.n >= REMEMBER)
 			forget(ms, LIST_FIRST(&ms->order, struct memory, link));
-		m = mem_zalloc(sizeof(*m) + key.len + 1);
-		memcpy(m->text, key.ptr, key.len);
-		m->key = span_make(m->text, key.len);
+		m = mem_zalloc(size);
+		m->id = id;
 		list_init(&m->link);
-		map_put(&ms->map, m->key, m);
+		(void)map_put(&ms->map, id_span(&m->id), m);
 	}
 	list_remove(&m->link);
 	list_push(&ms->order, &m->link);
@@ -93,8 +103,16 @@ static struct memory *remember(struct memories *ms, struct span key, bool *out_n
 static void memories_done(struct memories *ms)
 {
 	MAP_EACH(&ms->map, e)
-		memory_free(e->value);
+		free(e->value);
 	map_done(&ms->map);
+}
+
+/* Copies to *at and steps over it. */
+static struct span text_put(char **at, struct span s)
+{
+	struct span copy = span_make(memcpy(*at, s.ptr, s.len), s.len);
+	*at += s.len;
+	return copy;
 }
 
 /* ---- sending */
@@ -105,7 +123,6 @@ static void outgoing_free(struct client_recorder *r, struct outgoing *o)
 {
 	list_remove(&o->link);
 	r->n_out--;
-	arena_done(&o->arena);
 	free(o);
 }
 
@@ -121,7 +138,7 @@ static void on_sent(struct client_call *c, const struct err *why, int status, st
 	r->call = NULL;
 	if (why && why->class == ERR_NOT_FOUND && o->patch) {
 		/* The event to count up has expired: the next one is a first one again. */
-		struct memory *m = map_get(&r->known.map, o->key);
+		struct memory *m = map_get(&r->known.map, id_span(&o->id));
 		if (m)
 			forget(&r->known, m);
 	} else if (why && (err_may_retry(why->class) || status >= 500) && ++o->tries < TRIES_MAX) {
@@ -150,18 +167,21 @@ static void send_first(struct client_recorder *r)
 	r->call = client_send(r->client, &q);
 }
 
-static struct outgoing *outgoing_new(struct client_recorder *r)
+static void outgoing_push(struct client_recorder *r, const struct known *k, bool patch, struct span body)
 {
 	if (r->n_out >= QUEUE_MAX) {
 		/* The oldest that is not on its way says the least about now. */
 		outgoing_free(r, r->call ? LIST_ENTRY(r->out.next->next, struct outgoing, link)
 					 : LIST_POP(&r->out, struct outgoing, link));
 	}
-	struct outgoing *o = mem_new(struct outgoing);
-	*o = (struct outgoing){};
+	struct outgoing *o = mem_alloc(sizeof(*o) + k->ns.len + k->name.len + body.len);
+	char *at = o->text;
+	*o = (struct outgoing){ .patch = patch, .id = k->memory.id };
+	o->ns = text_put(&at, k->ns);
+	o->name = text_put(&at, k->name);
+	o->body = text_put(&at, body);
 	list_push(&r->out, &o->link);
 	r->n_out++;
-	return o;
 }
 
 /* ---- the correlator */
@@ -171,7 +191,7 @@ static bool flood_passes(struct client_recorder *r, struct span key)
 {
 	bool fresh;
 	int64_t now = loop_now_ms(r->client->loop);
-	struct memory *m = remember(&r->floods, key, &fresh);
+	struct flood *m = remember(&r->floods, span_hash(key), sizeof(*m), &fresh);
 	if (fresh) {
 		m->tokens = BURST;
 		m->tokens_ms = now;
@@ -191,15 +211,17 @@ static bool is_one_of_many(struct client_recorder *r, struct span key, struct sp
 {
 	bool fresh;
 	int64_t now = loop_now_ms(r->client->loop);
-	struct memory *m = remember(&r->groups, key, &fresh);
-	if (fresh || now - m->since_ms > SIMILAR_MS) {
-		map_clear(&m->messages);
-		arena_reset(&m->arena);
-	}
-	m->since_ms = now;
-	if (m->messages.n < SIMILAR && !map_get(&m->messages, message))
-		map_put(&m->messages, arena_span(&m->arena, message), m);
-	return m->messages.n >= SIMILAR;
+	struct group *g = remember(&r->groups, span_hash(key), sizeof(*g), &fresh);
+	uint64_t id = span_hash(message);
+	if (now - g->since_ms > SIMILAR_MS)
+		g->n = 0;
+	g->since_ms = now;
+	for (unsigned i = 0; i < g->n; i++)
+		if (g->messages[i] == id)
+			return g->n >= SIMILAR;
+	if (g->n < SIMILAR)
+		g->messages[g->n++] = id;
+	return g->n >= SIMILAR;
 }
 
 static struct span ref_key(struct arena *a, const struct client_object_ref *o)
@@ -238,24 +260,23 @@ void client_event(struct client_recorder *r, const struct client_object_ref *ref
 		key = arena_printf(&a, "%.*s\n%.*s", SPAN_ARG(group), SPAN_ARG(message));
 	}
 	message = span_sub(message, 0, 1024); /* the longest that the API takes */
-	struct memory *m = remember(&r->known, key, &fresh);
+	struct span ns = ref->ns.len ? ref->ns : SPAN("default");
+	struct span name = arena_printf(&a, "%.*s.%llx", SPAN_ARG(ref->name), (unsigned long long)wall + r->serial);
+	struct known *m = remember(&r->known, span_hash(key), sizeof(*m) + ns.len + name.len, &fresh);
 	time_format(now_text, now_s, 0, 0);
-	struct outgoing *o = outgoing_new(r);
 	auto_buf struct buf body = {};
 	struct json e = json_object();
 	if (fresh) {
+		char *at = m->text;
 		m->count = 1;
 		m->first_s = now_s;
-		m->ns = arena_span(&m->arena, ref->ns.len ? ref->ns : SPAN("default"));
-		m->name = arena_printf(&m->arena, "%.*s.%llx", SPAN_ARG(ref->name), (unsigned long long)wall + r->serial++);
+		m->ns = text_put(&at, ns);
+		m->name = text_put(&at, name);
+		r->serial++;
 	} else {
 		m->count++;
 	}
 	time_format(first_text, m->first_s, 0, 0);
-	o->patch = !fresh;
-	o->ns = arena_span(&o->arena, m->ns);
-	o->name = arena_span(&o->arena, m->name);
-	o->key = arena_span(&o->arena, key);
 	if (fresh) {
 		struct json meta = json_object(), source = json_object();
 		(void)json_setl(&a, &meta, "name", json_str(m->name));
@@ -280,7 +301,7 @@ void client_event(struct client_recorder *r, const struct client_object_ref *ref
 		(void)json_setl(&a, &e, "message", json_str(message));
 	}
 	json_write(&body, &e, 0);
-	o->body = arena_span(&o->arena, buf_span(&body));
+	outgoing_push(r, m, !fresh, buf_span(&body));
 	if (!loop_timer_running(&r->wait))
 		send_first(r);
 }
