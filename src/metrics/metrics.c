@@ -2,10 +2,11 @@
  *
  *     registry -> tables -> families -> slots: hash of the label values -> series (atomic pointers)
  *
- * A family's slot array has a fixed size, twice its bound on series, so it never moves: readers probe it without a
- * lock, a writer puts a new series into the first empty slot under the registry's mutex (release), and nothing is ever
+ * A family's slot array begins small (most families have a handful of series, and each thread of the API server has its own) and
+ * doubles: the larger one takes its place with all that it holds, the smaller ones stay until the end. Readers probe without a
+ * lock; a writer puts a new series into the first empty slot under the registry's mutex (release), and nothing is ever
  * taken out. Invariants:
- *  1. A slot changes once, from NULL to a series.
+ *  1. A slot changes once, from NULL to a series; an array that was replaced does not change.
  *  2. A series' labels never change after it can be seen.
  *  3. The series "other" of a family is made with the first label value beyond the bound. */
 #include <assert.h>
@@ -13,6 +14,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include "metrics/metrics.h"
+
+enum { SLOTS_FIRST = 16 };
 
 const double metrics_bounds_seconds[] = { .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, INFINITY };
 
@@ -27,12 +30,19 @@ struct metrics_series {
 	_Atomic uint64_t buckets[];   /* histogram: n_bounds, not cumulated */
 };
 
+/* Open addressing by hash, at most half full. Readers probe without a lock; whoever adds holds the mutex, and what has become too
+ * small stays for those who still look there: all of them together are as large as the last. */
+struct slots {
+	struct slots *older; /* owned */
+	size_t n;            /* a power of two */
+	_Atomic(struct metrics_series *) at[];
+};
+
 struct family {
 	const struct metrics_family *row;
 	unsigned n_labels, n_bounds;
 	unsigned n_series, max_series; /* n_series: under the mutex */
-	size_t n_slots;                /* a power of two */
-	_Atomic(struct metrics_series *) *slots; /* owned */
+	_Atomic(struct slots *) slots; /* owned; NULL: no series yet */
 	_Atomic(struct metrics_series *) other;  /* owned; also the only one of a family without labels */
 };
 
@@ -86,10 +96,14 @@ void metrics_free(struct metrics *m)
 	for (struct metrics_table *t = m->tables, *next; t; t = next) {
 		next = t->next;
 		for (unsigned i = 0; i < t->n; i++) {
-			for (size_t k = 0; k < t->families[i].n_slots; k++)
-				series_free(t->families[i].slots[k]);
+			struct slots *slots = t->families[i].slots;
+			for (size_t k = 0; slots && k < slots->n; k++)
+				series_free(slots->at[k]);
 			series_free(t->families[i].other);
-			free(t->families[i].slots);
+			for (struct slots *older; slots; slots = older) {
+				older = slots->older;
+				free(slots);
+			}
 		}
 		free(t);
 	}
@@ -168,14 +182,8 @@ static void family_init(struct family *f, const struct metrics_family *row)
 		f->n_bounds++;
 	}
 	f->max_series = row->max_series ? row->max_series : METRICS_SERIES_DEFAULT;
-	if (f->n_labels == 0) {
+	if (f->n_labels == 0)
 		f->other = series_new(f, NULL, 0);
-		return;
-	}
-	f->n_slots = 16;
-	while (f->n_slots < (size_t)f->max_series * 2)
-		f->n_slots *= 2;
-	f->slots = mem_zalloc(f->n_slots * sizeof(*f->slots));
 }
 
 struct metrics_table *metrics_register(struct metrics *m, const struct metrics_family *rows, unsigned n)
@@ -227,16 +235,41 @@ static bool series_is(const struct metrics_series *s, uint64_t hash, const struc
 	return true;
 }
 
-/* The series, or NULL and the slot where it would go. */
-static struct metrics_series *family_probe(struct family *f, uint64_t hash, const struct span *values, size_t *out_slot)
+/* The series, or NULL and the slot where it would go (NULL: nowhere yet). */
+static struct metrics_series *family_probe(struct family *f, uint64_t hash, const struct span *values,
+					   _Atomic(struct metrics_series *) **out_slot)
 {
-	size_t i = hash & (f->n_slots - 1);
-	for (;; i = (i + 1) & (f->n_slots - 1)) {
-		struct metrics_series *s = atomic_load_explicit(&f->slots[i], memory_order_acquire);
-		*out_slot = i;
+	struct slots *slots = atomic_load_explicit(&f->slots, memory_order_acquire);
+	*out_slot = NULL;
+	if (!slots)
+		return NULL;
+	for (size_t i = hash & (slots->n - 1);; i = (i + 1) & (slots->n - 1)) {
+		struct metrics_series *s = atomic_load_explicit(&slots->at[i], memory_order_acquire);
+		*out_slot = &slots->at[i];
 		if (!s || series_is(s, hash, values, f->n_labels))
 			return s;
 	}
+}
+
+/* Under the mutex: room for one more. */
+static void family_grow(struct family *f)
+{
+	struct slots *old = f->slots;
+	if (old && (f->n_series + 1) * 2 <= old->n)
+		return;
+	size_t n = old ? old->n * 2 : SLOTS_FIRST;
+	struct slots *new = mem_zalloc(sizeof(*new) + n * sizeof(new->at[0]));
+	new->older = old;
+	new->n = n;
+	for (size_t k = 0; old && k < old->n; k++) {
+		struct metrics_series *s = old->at[k];
+		size_t i = s ? s->hash & (n - 1) : 0;
+		while (s && new->at[i])
+			i = (i + 1) & (n - 1);
+		if (s)
+			new->at[i] = s;
+	}
+	atomic_store_explicit(&f->slots, new, memory_order_release);
 }
 
 static struct metrics_series *family_other(struct family *f)
@@ -255,7 +288,7 @@ static struct metrics_series *family_other(struct family *f)
 static struct metrics_series *family_find(struct metrics *m, struct family *f, const struct span *values)
 {
 	uint64_t hash = values_hash(values, f->n_labels);
-	size_t slot;
+	_Atomic(struct metrics_series *) *slot;
 	struct metrics_series *s = family_probe(f, hash, values, &slot);
 	if (s)
 		return s;
@@ -264,9 +297,11 @@ static struct metrics_series *family_find(struct metrics *m, struct family *f, c
 	if (!s && f->n_series >= f->max_series) {
 		s = family_other(f);
 	} else if (!s) {
+		family_grow(f);
+		(void)family_probe(f, hash, values, &slot);
 		s = series_new(f, values, hash);
 		f->n_series++;
-		atomic_store_explicit(&f->slots[slot], s, memory_order_release);
+		atomic_store_explicit(slot, s, memory_order_release);
 	}
 	pthread_mutex_unlock(&m->lock);
 	return s;
@@ -503,12 +538,13 @@ static int series_cmp(const void *a, const void *b, void *arg)
 static void family_write(struct metrics_writer *w, struct family *const *same, unsigned n)
 {
 	const struct family *f = same[0];
-	/* Twice max_series slots each, so this never is too small. */
-	auto_free struct metrics_series **all = mem_realloc_n(NULL, (f->n_slots + 1) * n, sizeof(*all));
+	/* A family has no more series than that, and its sum of all others. */
+	auto_free struct metrics_series **all = mem_realloc_n(NULL, ((size_t)f->max_series + 1) * n, sizeof(*all));
 	size_t count = 0;
 	for (unsigned k = 0; k < n; k++) {
-		for (size_t i = 0; i < f->n_slots; i++) {
-			struct metrics_series *s = atomic_load_explicit(&same[k]->slots[i], memory_order_acquire);
+		struct slots *slots = atomic_load_explicit(&same[k]->slots, memory_order_acquire);
+		for (size_t i = 0; slots && i < slots->n; i++) {
+			struct metrics_series *s = atomic_load_explicit(&slots->at[i], memory_order_acquire);
 			if (s)
 				all[count++] = s;
 		}
