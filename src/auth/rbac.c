@@ -121,6 +121,7 @@ static struct subject *subject_get(struct auth_rbac *r, struct span ns, char typ
 static void binding_put(struct auth_rbac *r, bool cluster, const struct json *object)
 {
 	struct arena a = {};
+	arena_small(&a);
 	struct binding *b = arena_new(&a, struct binding);
 	const struct json *meta = json_getl(object, "metadata");
 	const struct json *ref = json_getl(object, "roleRef");
@@ -164,6 +165,7 @@ static void binding_put(struct auth_rbac *r, bool cluster, const struct json *ob
 static void role_put(struct auth_rbac *r, bool cluster, const struct json *object)
 {
 	struct arena a = {};
+	arena_small(&a);
 	struct role *role = arena_new(&a, struct role);
 	const struct json *meta = json_getl(object, "metadata");
 	struct span ns = cluster ? SPAN("") : json_span(json_getl(meta, "namespace"));

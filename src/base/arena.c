@@ -2,12 +2,14 @@
  *
  *     | next | size | pieces ... pos ->      <- end |
  *
- * The first chunk of an arena has CHUNK_FIRST bytes, each further one doubles up to CHUNK_MAX; a piece larger than a
- * quarter of the next chunk gets a chunk of its own, behind the current one, so that the room left there stays in use.
+ * The first chunk of an arena has CHUNK_FIRST bytes (CHUNK_SMALL after arena_small), each further one doubles up to CHUNK_MAX; a
+ * piece larger than a quarter of the next chunk gets a chunk of its own, behind the current one, so that the room left there stays
+ * in use.
  * Chunks of CHUNK_FIRST bytes go to a per-thread cache of at most CACHE_MAX when an arena ends. */
 #include "base/base.h"
 
 #define CHUNK_FIRST ((size_t)4096)
+#define CHUNK_SMALL ((size_t)504) /* with malloc's word: 512 */
 #define CHUNK_MAX ((size_t)256 * 1024)
 #define CACHE_MAX 16
 
@@ -43,6 +45,11 @@ void *arena_alloc_slow_(struct arena *a, size_t size)
 static void chunk_free(struct arena_chunk *c)
 {
 	free(c);
+}
+
+void arena_small(struct arena *a)
+{
+	assert(!a->chunks); /* and there is nothing to save: each piece is as large as it is */
 }
 
 #else
@@ -103,11 +110,27 @@ static void chunk_free(struct arena_chunk *c)
 	cache.n++;
 }
 
+static void chunk_push(struct arena *a, size_t size)
+{
+	struct arena_chunk *c = chunk_new(size);
+	c->next = a->chunks;
+	a->chunks = c;
+	a->total += size;
+	a->pos = (char *)(c + 1);
+	a->end = (char *)c + size;
+}
+
+void arena_small(struct arena *a)
+{
+	assert(!a->chunks);
+	chunk_push(a, CHUNK_SMALL);
+}
+
 void *arena_alloc_slow_(struct arena *a, size_t size)
 {
 	assert(size < SIZE_MAX / 2);
 	size_t need = (size + 7) & ~(size_t)7;
-	size_t next = a->chunks ? MIN(CHUNK_MAX, MAX(CHUNK_FIRST, a->total)) : CHUNK_FIRST;
+	size_t next = a->chunks ? MIN(CHUNK_MAX, a->total) : CHUNK_FIRST;
 
 	if (need > (next - sizeof(struct arena_chunk)) / 4 && a->chunks) {
 		struct arena_chunk *own = chunk_new(sizeof(*own) + need);
@@ -118,12 +141,7 @@ void *arena_alloc_slow_(struct arena *a, size_t size)
 	}
 	while (next < sizeof(struct arena_chunk) + need)
 		next *= 2;
-	struct arena_chunk *c = chunk_new(next);
-	c->next = a->chunks;
-	a->chunks = c;
-	a->total += next;
-	a->pos = (char *)(c + 1);
-	a->end = (char *)c + next;
+	chunk_push(a, next);
 	void *p = a->pos;
 	a->pos += need;
 	return p;

@@ -219,6 +219,17 @@ static void arena_holds(void **state)
 	arena_done(&a);
 	assert_non_null(arena_alloc(&a, 0)); /* also the first thing in an empty one */
 	arena_done(&a);
+	arena_small(&a);
+	assert_true(a.total <= 512);
+	for (size_t i = 0; i < ARRAY_LEN(pieces); i++) {
+		size_t size = i * 7 % 300;
+		pieces[i] = arena_alloc(&a, size);
+		memset(pieces[i], (int)(i & 0xff), size);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(pieces); i++)
+		for (size_t k = 0; k < i * 7 % 300; k++)
+			assert_int_equal((unsigned char)pieces[i][k], i & 0xff);
+	arena_done(&a);
 }
 
 /* ---- err */

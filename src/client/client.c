@@ -382,6 +382,7 @@ struct client_call *client_send(struct client *cl, const struct client_request *
 {
 	struct client_call *c = mem_new(struct client_call);
 	*c = (struct client_call){ .client = cl, .r = *r, .body = { .limit = BODY_MAX }, .err = ERR_INIT };
+	arena_small(&c->arena);
 	c->r.path = arena_span(&c->arena, r->path);
 	c->r.body = arena_span(&c->arena, r->body);
 	c->until_ms = loop_now_ms(cl->loop) + (r->timeout_ms ? r->timeout_ms : TIMEOUT_MS);

@@ -431,6 +431,7 @@ struct client_informer *client_informer_new(const struct client_informer_params 
 {
 	struct client_informer *inf = mem_new(struct client_informer);
 	*inf = (struct client_informer){ .client = p->client, .p = *p, .err = ERR_INIT };
+	arena_small(&inf->arena);
 	inf->p.ns = arena_span(&inf->arena, p->ns);
 	inf->p.label_selector = arena_span(&inf->arena, p->label_selector);
 	inf->p.field_selector = arena_span(&inf->arena, p->field_selector);

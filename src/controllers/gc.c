@@ -287,6 +287,7 @@ static void kind_new(struct gc *gc, const struct served *s)
 {
 	struct gc_kind *k = mem_new(struct gc_kind);
 	*k = (struct gc_kind){ .gc = gc, .still_served = true };
+	arena_small(&k->arena);
 	k->key = arena_span(&k->arena, s->key);
 	k->name = arena_span(&k->arena, s->name);
 	k->resource = (struct client_kind){ arena_span(&k->arena, s->kind.group), arena_span(&k->arena, s->kind.version),

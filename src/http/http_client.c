@@ -451,6 +451,7 @@ int http_call_begin(struct http_client *client, const struct http_call_params *p
 	list_init(&call->link);
 	loop_task_init(&call->task, call_task);
 	loop_timer_init(&call->timer, client->loop, client->p.name, call_timeout);
+	arena_small(&call->arena); /* a watch keeps it for hours */
 	call->method = arena_span(&call->arena, span_of(p->method));
 	call->target = arena_span(&call->arena, p->target);
 	call->fields = arena_alloc_n(&call->arena, p->n_headers + 1, sizeof(*call->fields));
