@@ -416,6 +416,7 @@ static bool idle_step(struct store *s)
 		s->idle_work = false;
 		more = false;
 		code = err.class ? -(int)err.class : 0;
+		store_disk_rest(&s->disk);
 	}
 	s->idle_retry_ms = 0;
 	status_update(s);

@@ -419,6 +419,7 @@ int store_disk_open(struct store *s, struct err *err)
 	s->st.rev = rev;
 	store_state_commit(&s->st, rev, 0);
 	store_disk_measure(d);
+	store_disk_rest(d);
 	code = load_leases(s, &own);
 	if (code < 0)
 		return err ? err_move(err, &own) : code;
@@ -576,6 +577,11 @@ int store_disk_checkpoint(struct disk *d, bool truncate, struct err *err)
 	if (rc == SQLITE_OK && in_log == moved)
 		d->wal_pages = 0;
 	return 0;
+}
+
+void store_disk_rest(struct disk *d)
+{
+	(void)sqlite3_db_release_memory(d->db); /* what it cannot give back it keeps */
 }
 
 int store_disk_row_read(struct disk *d, int64_t row, struct store_version *out, struct err *err)

@@ -257,6 +257,7 @@ int store_disk_commit(struct disk *d, const struct disk_batch *b, struct err *er
 /* Removes records; ids that are 0 are skipped. */
 int store_disk_remove(struct disk *d, const int64_t *rows, size_t n, int64_t rev, struct err *err);
 bool store_disk_shrink(struct disk *d, struct err *err); /* one step; true = there may be more */
+void store_disk_rest(struct disk *d); /* gives SQLite's page cache back: the file's right edge is all that comes again */
 int store_disk_checkpoint(struct disk *d, bool truncate, struct err *err);
 void store_disk_measure(struct disk *d);
 int store_disk_row_read(struct disk *d, int64_t row, struct store_version *out, struct err *err); /* owns key and value */
