@@ -42,6 +42,8 @@ static void port_wake(void *arg)
 static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
+	if (w->index == 0)
+		loop_trim_at_rest(w->loop);
 	loop_run(w->loop);
 	return NULL;
 }

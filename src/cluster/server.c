@@ -443,6 +443,7 @@ static int run(struct server *s, struct err *err)
 		part_start(&s->parts[i]);
 	loop_timer_start(&s->minute, s->s.health_s * 1000);
 	loop_timer_start(&s->logs, LOGS_MS);
+	loop_trim_at_rest(l);
 	loop_run(l);
 	loop_free(l);
 	s->loop = NULL;

@@ -145,8 +145,10 @@ int controllers_main(int argc, char **argv)
 		(void)fprintf(stderr, "Error: %s\n", err_msg(&err));
 		p.status = 1;
 	}
-	if (p.loop)
+	if (p.loop) {
+		loop_trim_at_rest(p.loop);
 		loop_run(p.loop);
+	}
 	health_free(p.health);
 	loop_free(p.loop);
 	metrics_free(p.metrics);

@@ -367,8 +367,10 @@ int dns_main(int argc, char **argv)
 		(void)fprintf(stderr, "Error: %s\n", err_msg(&err));
 		p.status = 1;
 	}
-	if (p.loop)
+	if (p.loop) {
+		loop_trim_at_rest(p.loop);
 		loop_run(p.loop);
+	}
 	dns_about_free(p.about);
 	dns_serve_free(p.serve);
 	dns_forward_free(p.forward);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <malloc.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -414,6 +415,7 @@ int engine_run(const struct engine_options *o, struct err *err)
 			log_warn("the pid file", kv_str("path", pidfile));
 		log_info("serving", kv_str("api", ENGINE_API_TEXT), kv_str("storage",
 			snapshot_backend_name(snapshot_backend(e.snapshots))));
+		loop_trim_at_rest(e.loop);
 		loop_run(e.loop);
 		if (pidfile)
 			(void)unlink(pidfile);
@@ -453,6 +455,8 @@ int engine_main(int argc, char **argv)
 	log_open(2, o.debug ? LOG_DEBUG : level, "engine");
 	(void)signal(SIGPIPE, SIG_IGN);
 	descriptors_raise();
+	/* Its threads hash, inflate and wait; with an arena each, nine kept what their busiest moment needed: 4 MB after 100 pods. */
+	(void)mallopt(M_ARENA_MAX, 1);
 	int rc = engine_run(&o, &err);
 	if (rc < 0)
 		(void)fprintf(stderr, "failed to start the engine: %s\n", err_msg(&err));

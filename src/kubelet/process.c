@@ -15,6 +15,7 @@
 #include "kubelet/worker.h"
 #include "tls/tls.h"
 
+#include <malloc.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <fcntl.h>
@@ -244,6 +245,7 @@ int kubelet_main(int argc, char **argv)
 	bool help = false;
 	kl_options_default(&p->o);
 	log_open(2, LOG_INFO, "kubelet");
+	(void)mallopt(M_ARENA_MAX, 1); /* its few workers hardly allocate, and an arena each keeps what a burst needed */
 	int rc = kl_options_parse(&p->o, argc - 1, argv + 1, &help, &err);
 	if (rc == 0 && help) {
 		kl_options_help();
@@ -263,8 +265,10 @@ int kubelet_main(int argc, char **argv)
 		(void)fprintf(stderr, "Error: %s\n", err_msg(&err));
 		p->status = 1;
 	}
-	if (p->k.loop)
+	if (p->k.loop) {
+		loop_trim_at_rest(p->k.loop);
 		loop_run(p->k.loop);
+	}
 	loop_free(p->k.loop);
 	client_config_done(&p->config);
 	kl_options_done(&p->o);

@@ -22,6 +22,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
+
+enum { REST_MUCH = 300, REST_FEW = 100, REST_MS = 3000 }; /* callbacks worth a trim; in REST_MS: fewer is rest */
 
 int64_t loop_clock_ms(const struct loop *l)
 {
@@ -112,6 +115,7 @@ void loop_free(struct loop *l)
 	if (!l)
 		return;
 	loop_watches_done(l);
+	loop_timer_stop(&l->rest);
 	/* What was closed in the last turn still gets its `closed`. */
 	while (!list_empty(&l->closings))
 		closings_run(l);
@@ -149,6 +153,30 @@ static void closings_run(struct loop *l)
 	l->stats.closings += tasks_run(&l->closings, l->budget);
 }
 
+static uint64_t callbacks(const struct loop *l)
+{
+	return l->stats.timers + l->stats.ios;
+}
+
+static void on_rest(struct loop_timer *t)
+{
+	struct loop *l = container_of(t, struct loop, rest);
+	uint64_t ran = callbacks(l) - l->rest_ran;
+	l->rest_ran = callbacks(l);
+	if (ran >= REST_FEW)
+		loop_timer_start(t, REST_MS);
+	else
+		(void)malloc_trim(0); /* whether there was any does not matter */
+}
+
+void loop_trim_at_rest(struct loop *l)
+{
+	loop_timer_init(&l->rest, l, "memory at rest", on_rest);
+	l->rest.background = true;
+	/* What a start needs is more than what is needed from then on. */
+	loop_timer_start(&l->rest, REST_MS);
+}
+
 bool loop_turn(struct loop *l, bool wait)
 {
 	l->thread = pthread_self();
@@ -179,6 +207,10 @@ bool loop_turn(struct loop *l, bool wait)
 	l->stats.deferred += tasks_run(&l->tasks, l->budget);
 	l->stats.commits += tasks_run(&l->commits, l->budget);
 	closings_run(l);
+	if (l->rest.name && !loop_timer_running(&l->rest) && callbacks(l) - l->rest_ran >= REST_MUCH) {
+		l->rest_ran = callbacks(l);
+		loop_timer_start(&l->rest, REST_MS);
+	}
 	return l->foreground || !list_empty(&l->tasks) || !list_empty(&l->commits) || !list_empty(&l->closings) ||
 		atomic_load_explicit(&l->inbox, memory_order_relaxed);
 }

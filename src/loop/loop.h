@@ -74,6 +74,11 @@ struct loop_stats {
 };
 struct loop_stats loop_stats(const struct loop *l);
 
+/* From now on memory that malloc holds free goes back to the kernel when much has run and then hardly anything for three seconds
+ * (malloc_trim: of all threads). Costs a timer after work, and nothing while nothing happens. For the loop of a process that
+ * rests for hours between bursts; ends with the loop. */
+void loop_trim_at_rest(struct loop *l);
+
 /* Keeps loop_run going although no source is open: a thread that only waits for messages. */
 void loop_hold(struct loop *l);
 void loop_release(struct loop *l);

@@ -33,6 +33,8 @@ struct loop {
 	struct loop_fd inotify;
 	int inotify_fd;          /* owned, -1 = none yet */
 	struct loop_stats stats;
+	struct loop_timer rest;  /* loop_trim_at_rest; no name: not asked for */
+	uint64_t rest_ran;       /* callbacks when it was last looked at */
 };
 
 int64_t loop_clock_ms(const struct loop *l);

@@ -310,6 +310,55 @@ static void test_idle_loop_sleeps(void **state)
 	close(p[1]);
 }
 
+/* ---- memory at rest ---- */
+
+static void nothing(struct loop_timer *t)
+{
+	(void)t;
+}
+
+static bool waits_for_rest(const struct loop *l)
+{
+	auto_buf struct buf dump = {};
+	loop_dump(l, &dump);
+	return strstr(buf_cstr(&dump), "memory at rest") != NULL;
+}
+
+static void many(struct loop *l, struct clock_fake *clock, int n)
+{
+	struct loop_timer t;
+	loop_timer_init(&t, l, "work", nothing);
+	for (int i = 0; i < n; i++) {
+		loop_timer_start(&t, 0);
+		loop_turn(l, false);
+	}
+}
+
+static void test_memory_goes_back_at_rest(void **state)
+{
+	struct clock_fake clock;
+	clock_fake_init(&clock, 1000 * NS_PER_MS, 0);
+	struct loop *l = loop_make(&clock.clock);
+	loop_trim_at_rest(l);
+	assert_true(waits_for_rest(l)); /* what the start needed */
+	assert_false(loop_turn(l, false)); /* it keeps nobody alive */
+	clock_fake_advance(&clock, 3001 * NS_PER_MS);
+	loop_turn(l, false);
+	assert_false(waits_for_rest(l));
+	many(l, &clock, 200);
+	assert_false(waits_for_rest(l)); /* not worth it */
+	many(l, &clock, 200);
+	assert_true(waits_for_rest(l));
+	many(l, &clock, 200);
+	clock_fake_advance(&clock, 3001 * NS_PER_MS);
+	loop_turn(l, false);
+	assert_true(waits_for_rest(l)); /* much ran meanwhile: later */
+	clock_fake_advance(&clock, 3001 * NS_PER_MS);
+	loop_turn(l, false);
+	assert_false(waits_for_rest(l));
+	loop_free(l);
+}
+
 /* ---- descriptors ---- */
 
 struct both {
@@ -738,6 +787,7 @@ int main(void)
 		cmocka_unit_test(test_signal), cmocka_unit_test(test_ending),
 		cmocka_unit_test(test_children),
 		cmocka_unit_test(test_watches_share_a_folder),
+		cmocka_unit_test(test_memory_goes_back_at_rest),
 		cmocka_unit_test(test_messages_from_threads),
 		cmocka_unit_test(test_stop_and_call_from_thread),
 		cmocka_unit_test(test_workers),

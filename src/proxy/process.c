@@ -509,8 +509,10 @@ int proxy_main(int argc, char **argv)
 		(void)fprintf(stderr, "Error: %s\n", err_msg(&err));
 		p.status = 1;
 	}
-	if (p.loop)
+	if (p.loop) {
+		loop_trim_at_rest(p.loop);
 		loop_run(p.loop);
+	}
 	proxy_health_free(p.health);
 	loop_free(p.loop);
 	if (p.kernel_open)

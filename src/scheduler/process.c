@@ -191,8 +191,10 @@ int scheduler_main(int argc, char **argv)
 		(void)fprintf(stderr, "Error: %s\n", err_msg(&err));
 		p.status = 1;
 	}
-	if (p.loop)
+	if (p.loop) {
+		loop_trim_at_rest(p.loop);
 		loop_run(p.loop);
+	}
 	loop_free(p.loop);
 	client_config_done(&p.config);
 	return p.status;
