@@ -1,5 +1,8 @@
 /* A datagram socket at RUN/notify.sock where parts say that they serve (sd_notify(3)). Who says it is known from the kernel
- * (SCM_CREDENTIALS), not from what is said. */
+ * (SCM_CREDENTIALS), not from what is said.
+ *
+ * `knarr up` asks there whether anybody is at home: a socket comes with the question (SCM_RIGHTS), and a byte goes back on it. A
+ * process that was killed is in every list of the kernel's until it is gone, but answers nothing any more (decision 0796). */
 #include "cluster/server.h"
 
 #include <sys/socket.h>
@@ -7,13 +10,32 @@
 
 #define NOTICES_A_TURN 64
 
+/* What came beside the text. Descriptors are ours from here on: out_fd is the first, others are closed. */
+static void beside(struct msghdr *m, struct ucred *out_who, int *out_fd)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+		if (c->cmsg_level != SOL_SOCKET)
+			continue;
+		if (c->cmsg_type == SCM_CREDENTIALS && c->cmsg_len == CMSG_LEN(sizeof(*out_who)))
+			memcpy(out_who, CMSG_DATA(c), sizeof(*out_who));
+		for (size_t at = 0; c->cmsg_type == SCM_RIGHTS && CMSG_LEN(at + sizeof(int)) <= c->cmsg_len; at += sizeof(int)) {
+			int fd;
+			memcpy(&fd, CMSG_DATA(c) + at, sizeof(fd));
+			if (*out_fd < 0)
+				*out_fd = fd;
+			else
+				close(fd);
+		}
+	}
+}
+
 static void on_notice(struct loop_fd *f, unsigned events)
 {
 	struct notices *n = container_of(f, struct notices, fd);
 	for (int i = 0; i < NOTICES_A_TURN; i++) {
 		char text[256];
 		union {
-			char room[CMSG_SPACE(sizeof(struct ucred))];
+			char room[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(sizeof(int))];
 			struct cmsghdr align;
 		} control;
 		struct iovec iov = { .iov_base = text, .iov_len = sizeof(text) };
@@ -23,14 +45,16 @@ static void on_notice(struct loop_fd *f, unsigned events)
 			continue;
 		if (len < 0)
 			return;
-		struct cmsghdr *c = CMSG_FIRSTHDR(&m);
 		struct span rest = span_make(text, (size_t)len), line;
 		struct ucred who = {};
-		if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_CREDENTIALS && c->cmsg_len == CMSG_LEN(sizeof(who)))
-			memcpy(&who, CMSG_DATA(c), sizeof(who));
-		while (who.pid && span_cut(&rest, '\n', &line))
+		auto_fd int back = -1;
+		beside(&m, &who, &back);
+		while (who.pid && span_cut(&rest, '\n', &line)) {
 			if (span_is(line, "READY=1"))
 				server_notice(n->server, who.pid);
+			else if (span_is(line, NOTICE_ASK) && back >= 0)
+				(void)send(back, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL); /* who does not wait any more does not mind */
+		}
 	}
 }
 

@@ -147,6 +147,9 @@ struct cluster_view {
 int cluster_view_read(const struct cluster_layout *l, struct cluster_view *v, struct err *err);
 void cluster_view_done(struct cluster_view *v);
 
+/* RUN/notify.sock, in the supervisor: this line and a socket beside it are answered by a byte on that socket. */
+#define NOTICE_ASK "X_KNARR_ASK=1"
+
 /* ---- doctor.c */
 
 /* Looks at everything; prints a line each to `out`. Returns how many things stand in the way. The first of them goes into err

@@ -1,9 +1,15 @@
 /* `knarr up`: looks for obstacles, starts the supervisor, and tells what it does while it does it. A supervisor that is there
- * already is followed instead; when it ends meanwhile (it was being stopped, or was killed a moment ago), one is started then. */
+ * already is followed instead; when it ends meanwhile (it was being stopped, or was killed a moment ago), one is started then.
+ *
+ * What a supervisor before ours has left in state.json is believed only after it has answered a question asked since: one that
+ * was killed a moment ago looks alive from outside, its file says "running", and a "ready" by that word would be a lie (decision
+ * 0796). */
 #include "cluster/private.h"
 
 #include <fcntl.h>
 #include <sys/inotify.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 
 #include "loop/loop.h"
@@ -13,6 +19,7 @@
 #define WAIT_S 120
 #define ENDS_MAX 3 /* a part that ended that often without getting well will not get well by waiting */
 #define TAIL_LINES 8
+#define AGAIN_MS 20
 
 struct up {
 	struct loop *loop;
@@ -21,7 +28,11 @@ struct up {
 	struct loop_timer limit;
 	struct proc server;
 	struct loop_child former; /* a supervisor that ran already */
-	int64_t stale_pid, stale_ticks; /* who wrote a state.json that says nothing of this start */
+	int64_t former_pid, former_ticks; /* who wrote the state.json that was there; 0: nobody */
+	struct loop_fd answer;	  /* of the former one */
+	struct loop_timer again;  /* it could not be asked */
+	int answer_fd;		  /* -1: nothing is asked */
+	bool answering;		  /* `answer` is in use, until its close is over */
 	struct loop_task leave;
 	bool started;	    /* by us: a failure takes it away again */
 	bool terminal, done, watching, following, host_network, wait;
@@ -80,6 +91,19 @@ static void pending_show(struct up *u, const struct cluster_view *v)
 
 /* ---- the end of it */
 
+static void on_answer_closed(struct loop_fd *f)
+{
+	container_of(f, struct up, answer)->answering = false;
+}
+
+static void ask_end(struct up *u)
+{
+	loop_timer_stop(&u->again);
+	if (u->answer_fd >= 0)
+		loop_fd_close(&u->answer, on_answer_closed);
+	fd_close(&u->answer_fd);
+}
+
 static void leave(struct up *u)
 {
 	u->done = true;
@@ -99,6 +123,7 @@ static void on_leave(struct loop_task *t)
 	if (u->following)
 		loop_child_close(&u->former, NULL);
 	u->following = false;
+	ask_end(u);
 }
 
 /* Step, reason, what the part said last, remedy. */
@@ -114,6 +139,12 @@ static void give_up(struct up *u, const char *step, const char *reason, const ch
 		(void)fprintf(stderr, "The last lines of %s/%s.log:\n%s", u->l.log.ptr, part, buf_cstr(&tail));
 	(void)fprintf(stderr, "What helps: %s\n", remedy);
 	u->status = 1;
+	leave(u);
+}
+
+static void started(struct up *u)
+{
+	printf("Started. 'knarr status' says how it is.\n");
 	leave(u);
 }
 
@@ -146,35 +177,100 @@ static void look_part(struct up *u, const struct cluster_part_view *p, unsigned 
 	}
 }
 
-static void look(struct up *u)
+static void look_at(struct up *u, const struct cluster_view *v)
+{
+	if (v->failure.step.len) {
+		give_up(u, v->failure.step.ptr, v->failure.reason.ptr, NULL, v->failure.remedy.ptr);
+		return;
+	}
+	if (!u->wait) {
+		if (!span_is(v->phase, "stopping"))
+			started(u);
+		return;
+	}
+	for (; u->n_steps < v->n_steps; u->n_steps++)
+		line(u, v->steps[u->n_steps].name.ptr, "%s", v->steps[u->n_steps].detail.ptr);
+	bool all = v->n_parts > 0 && span_is(v->phase, "running");
+	for (unsigned i = 0; i < v->n_parts && !u->done; i++) {
+		look_part(u, &v->parts[i], i);
+		all &= span_is(v->parts[i].state, "ready");
+	}
+	if (!u->done && all)
+		ready(u, v);
+	else if (!u->done)
+		pending_show(u, v);
+}
+
+static void on_answer(struct loop_fd *f, unsigned events);
+
+/* Asks the former supervisor whether it is at home. False: not possible now, as before it has its socket. */
+static bool ask(struct up *u)
+{
+	auto_buf struct buf path = {};
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	union {
+		char room[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = {};
+	char word[] = NOTICE_ASK;
+	struct iovec iov = { .iov_base = word, .iov_len = sizeof(word) - 1 };
+	struct msghdr m = { .msg_name = &at, .msg_namelen = sizeof(at), .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room,
+			    .msg_controllen = sizeof(control.room) };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+	int pair[2];
+	if (u->answer_fd >= 0)
+		return true;
+	if (u->answering || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
+		return false;
+	auto_fd int theirs = pair[1], ours = pair[0], sock = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	buf_printf(&path, "%s/notify.sock", u->l.run.ptr);
+	memcpy(at.sun_path, path.ptr, path.len + 1); /* RUN is short enough for sockets: layout.c */
+	*c = (struct cmsghdr){ .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int)) };
+	memcpy(CMSG_DATA(c), &theirs, sizeof(int));
+	if (sock < 0 || sendmsg(sock, &m, MSG_NOSIGNAL) < 0 || loop_fd_open(&u->answer, u->loop, "answer", ours, on_answer, NULL) < 0)
+		return false;
+	u->answer_fd = take_fd(&ours);
+	u->answering = true;
+	loop_fd_want(&u->answer, LOOP_READ);
+	return true;
+}
+
+/* said: the former supervisor, if it is that one's file, has spoken since it was last looked at. */
+static void look(struct up *u, bool said)
 {
 	struct cluster_view v;
 	if (u->done || cluster_view_read(&u->l, &v, NULL) < 0)
 		return;
-	/* What a supervisor before this one left there says nothing of this start. */
-	bool fresh = v.alive || v.pid != u->stale_pid || v.start_ticks != u->stale_ticks;
-	if (fresh && v.failure.step.len) {
-		give_up(u, v.failure.step.ptr, v.failure.reason.ptr, NULL, v.failure.remedy.ptr);
-	} else if (fresh) {
-		for (; u->n_steps < v.n_steps; u->n_steps++)
-			line(u, v.steps[u->n_steps].name.ptr, "%s", v.steps[u->n_steps].detail.ptr);
-		bool all = v.n_parts > 0 && span_is(v.phase, "running");
-		for (unsigned i = 0; i < v.n_parts && !u->done; i++) {
-			look_part(u, &v.parts[i], i);
-			all &= span_is(v.parts[i].state, "ready");
-		}
-		if (!u->done && all)
-			ready(u, &v);
-		else if (!u->done)
-			pending_show(u, &v);
-	}
+	bool former = v.pid == u->former_pid && v.start_ticks == u->former_ticks;
+	if (!former || said)
+		look_at(u, &v);
+	else if (u->following && !ask(u))
+		loop_timer_start(&u->again, AGAIN_MS);
 	cluster_view_done(&v);
+}
+
+static void on_again(struct loop_timer *t)
+{
+	look(container_of(t, struct up, again), false);
+}
+
+/* A byte; or the end, when it went without an answer: that it is gone is told by its descriptor. */
+static void on_answer(struct loop_fd *f, unsigned events)
+{
+	struct up *u = container_of(f, struct up, answer);
+	char byte;
+	ssize_t n = read(u->answer_fd, &byte, 1);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	ask_end(u);
+	if (n == 1)
+		look(u, true);
 }
 
 static void on_file(struct loop_watch *w, uint32_t mask, uint32_t cookie, const char *file)
 {
 	if (strcmp(file, "state.json") == 0 || mask & IN_Q_OVERFLOW)
-		look(container_of(w, struct up, watch));
+		look(container_of(w, struct up, watch), false);
 }
 
 static bool follow(struct up *u);
@@ -184,9 +280,13 @@ static void on_server_ended(struct proc *p, int status, const struct rusage *use
 	struct up *u = container_of(p, struct up, server);
 	auto_buf struct buf how = {};
 	u->started = false;
-	look(u);
-	if (u->done || follow(u)) /* somebody else's `up` was faster: just as good */
+	look(u, false);
+	if (u->done)
 		return;
+	if (follow(u)) { /* somebody else's `up` was faster: just as good */
+		look(u, false);
+		return;
+	}
 	proc_status_text(&how, status);
 	give_up(u, "supervisor", buf_cstr(&how), "server", "correct what the lines above name, then 'knarr up' again");
 }
@@ -199,6 +299,12 @@ static void on_limit(struct loop_timer *t)
 	auto_buf struct buf reason = {};
 	if (cluster_view_read(&u->l, &v, NULL) < 0) {
 		give_up(u, "supervisor", "says nothing", "server", "look at its log");
+		return;
+	}
+	if (u->following && (u->answer_fd >= 0 || loop_timer_running(&u->again))) {
+		buf_printf(&reason, "process %lld does not answer", (long long)u->former_pid);
+		give_up(u, "supervisor", buf_cstr(&reason), "server", "end it (kill -9), then 'knarr up' again");
+		cluster_view_done(&v);
 		return;
 	}
 	for (unsigned i = 0; i < v.n_parts && !part; i++)
@@ -217,7 +323,7 @@ static void on_systemctl(struct proc *p, int status, const struct rusage *used)
 {
 	struct up *u = container_of(p, struct up, server);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-		look(u);
+		look(u, false);
 	else
 		give_up(u, "systemd", "systemctl start knarr.service failed", NULL, "journalctl -u knarr.service says why");
 }
@@ -247,8 +353,7 @@ static int start_and_wait(struct up *u, struct err *err)
 	if (rc < 0 || u->wait)
 		return rc;
 	u->started = false;
-	printf("Started. 'knarr status' says how it is.\n");
-	leave(u);
+	started(u);
 	return 0;
 }
 
@@ -257,6 +362,7 @@ static void on_former_ended(struct loop_child *c, int status, const struct rusag
 	struct up *u = container_of(c, struct up, former);
 	auto_err struct err err = ERR_INIT;
 	u->following = false;
+	ask_end(u);
 	if (u->done)
 		return;
 	u->n_steps = 0;
@@ -273,20 +379,18 @@ static bool follow(struct up *u)
 	struct cluster_view v;
 	if (cluster_view_read(&u->l, &v, NULL) < 0)
 		return false;
-	u->stale_pid = v.pid;
-	u->stale_ticks = v.start_ticks;
+	u->former_pid = v.pid;
+	u->former_ticks = v.start_ticks;
 	int fd = v.pid > 0 ? sys_process_open((pid_t)v.pid, (uint64_t)v.start_ticks) : -1;
 	cluster_view_done(&v);
 	u->following = fd >= 0 &&
-		       loop_child_open(&u->former, u->loop, "supervisor", (pid_t)u->stale_pid, fd, on_former_ended, NULL) == 0;
+		       loop_child_open(&u->former, u->loop, "supervisor", (pid_t)u->former_pid, fd, on_former_ended, NULL) == 0;
 	return u->following;
 }
 
 static int begin(struct up *u, int64_t wait_s, struct err *err)
 {
 	struct cluster_settings s;
-	struct cluster_view v;
-	bool stopping = false;
 	int rc = cluster_settings_read(&u->l, u->host_network, &s, err);
 	bool running = rc == 0 && follow(u);
 	unsigned obstacles = rc == 0 ? cluster_doctor(&u->l, &s, running, false, stdout, err) : 0;
@@ -298,6 +402,7 @@ static int begin(struct up *u, int64_t wait_s, struct err *err)
 	if (obstacles)
 		return -(int)err->class;
 	printf("Knarr " KNARR_VERSION " in %s%s\n\n", u->l.data.ptr, running ? " (runs already)" : "");
+	(void)fflush(stdout);
 	rc = cluster_layout_make(&u->l, err);
 	if (rc == 0)
 		rc = loop_watch_open(&u->watch, u->loop, "state.json", u->l.run.ptr, IN_MOVED_TO | IN_CLOSE_WRITE, on_file, err);
@@ -306,18 +411,10 @@ static int begin(struct up *u, int64_t wait_s, struct err *err)
 	u->watching = true;
 	if (!running && (rc = start_and_wait(u, err)) < 0)
 		return rc;
-	if (running && cluster_view_read(&u->l, &v, NULL) == 0) {
-		stopping = span_is(v.phase, "stopping");
-		cluster_view_done(&v);
-	}
-	if (!u->wait && running && !stopping) {
-		printf("Started. 'knarr status' says how it is.\n");
-		leave(u);
-	}
 	if (u->done)
 		return 0;
 	loop_timer_start(&u->limit, wait_s * 1000);
-	look(u);
+	look(u, false);
 	return 0;
 }
 
@@ -336,7 +433,7 @@ int cluster_up_main(int argc, char **argv)
 	struct cluster_usage usage = { .usage = "up [flags]", .about =
 		"Starts a cluster in the background and waits until it is ready.",
 				       .options = options, .n_options = ARRAY_LEN(options) };
-	struct up u = { .terminal = isatty(1), .began_ms = clock_mono_ms(clock_real()) };
+	struct up u = { .answer_fd = -1, .terminal = isatty(1), .began_ms = clock_mono_ms(clock_real()) };
 	int rc = cluster_options_parse(&usage, argc - 1, argv + 1, &err);
 	if (rc > 0)
 		return 0;
@@ -348,6 +445,7 @@ int cluster_up_main(int argc, char **argv)
 		return cluster_fail("up", &err);
 	loop_task_init(&u.leave, on_leave);
 	loop_timer_init(&u.limit, u.loop, "patience", on_limit);
+	loop_timer_init(&u.again, u.loop, "ask again", on_again);
 	u.host_network = host_network;
 	u.wait = !no_wait;
 	rc = begin(&u, MIN(wait_s, (int64_t)86400), &err);

@@ -91,7 +91,7 @@ class Cluster:
 
     def well(self):
         s = self.status()
-        return s if s and all(p["state"] == "ready" for p in s["parts"]) else None
+        return s if s.get("parts") and all(p["state"] == "ready" for p in s["parts"]) else None
 
     def image(self):
         """An image of busybox alone, called box."""
