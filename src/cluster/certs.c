@@ -11,8 +11,6 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
-#include <ifaddrs.h>
-#include <net/if.h>
 #include <sys/stat.h>
 
 #include "tls/tls.h"
@@ -159,51 +157,6 @@ static int pair_keep(struct authority *ca, const char *file, struct tls_cert_par
 		ca->made++;
 	}
 	return rc == 0 && key_pem ? tls_key_private_pem(key, key_pem, err) : rc;
-}
-
-/* ---- addresses */
-
-struct span cluster_outward_address(struct arena *a)
-{
-	/* A datagram socket that is connected sends nothing, but has chosen its address (TEST-NET-1, RFC 5737). */
-	auto_fd int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(9) }, from;
-	socklen_t len = sizeof(from);
-	char text[INET_ADDRSTRLEN];
-	to.sin_addr.s_addr = htonl(0xc0000201);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0 || getsockname(fd, (struct sockaddr *)&from, &len) < 0 ||
-	    from.sin_addr.s_addr == htonl(INADDR_ANY))
-		return SPAN_EMPTY;
-	return arena_span(a, span_of(inet_ntop(AF_INET, &from.sin_addr, text, sizeof(text))));
-}
-
-unsigned cluster_addresses(struct arena *a, const char **out, unsigned cap)
-{
-	struct ifaddrs *list, *i;
-	unsigned n = 0;
-	struct span first = cluster_outward_address(a);
-	if (first.len && n < cap)
-		out[n++] = first.ptr;
-	if (getifaddrs(&list) < 0)
-		return n;
-	for (i = list; i && n < cap; i = i->ifa_next) {
-		char text[INET6_ADDRSTRLEN];
-		if (!i->ifa_addr || !(i->ifa_flags & IFF_UP) || i->ifa_flags & IFF_LOOPBACK)
-			continue;
-		int family = i->ifa_addr->sa_family;
-		const void *at = family == AF_INET	? (void *)&((struct sockaddr_in *)(void *)i->ifa_addr)->sin_addr
-				 : family == AF_INET6 ? (void *)&((struct sockaddr_in6 *)(void *)i->ifa_addr)->sin6_addr
-						      : NULL;
-		/* Bridges of engines and pods come and go, and nobody calls the API server by their addresses. */
-		if (!at || (family == AF_INET6 && IN6_IS_ADDR_LINKLOCAL((const struct in6_addr *)at)) ||
-		    span_starts(span_of(i->ifa_name), SPAN("br")) || span_starts(span_of(i->ifa_name), SPAN("docker")) ||
-		    span_starts(span_of(i->ifa_name), SPAN("v")))
-			continue;
-		if (inet_ntop(family, at, text, sizeof(text)) && !has(out, n, text))
-			out[n++] = arena_span(a, span_of(text)).ptr;
-	}
-	freeifaddrs(list);
-	return n;
 }
 
 static int serving(struct authority *ca, const struct cluster_settings *s, struct arena *a, struct err *err)

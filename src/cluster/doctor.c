@@ -302,6 +302,56 @@ static enum verdict look_names(struct patient *p)
 	return NOTE;
 }
 
+/* What others know the node by: kubelet and API server tell it to the cluster. */
+static enum verdict look_address(struct patient *p)
+{
+	auto_arena struct arena a = {};
+	const char *of = NULL;
+	if (!p->s->host_network || p->s->advertise_address.len) {
+		buf_str(&p->what, p->s->host_network ? "the node's address is advertiseAddress of config.yaml"
+						     : "the node's address is that of a network of its own");
+		return WELL;
+	}
+	struct span at = cluster_outward_address(&a, &of);
+	if (at.len && !of) {
+		buf_printf(&p->what, "the node's address is %s", at.ptr);
+		return WELL;
+	}
+	if (at.len) {
+		buf_printf(&p->what, "there is no default route: the node's address is %s, the first that there is (%s)", at.ptr, of);
+		buf_str(&p->remedy, "pods reach services; this machine itself does only with a route, one that leads nowhere will do");
+		return NOTE;
+	}
+	buf_str(&p->what, "no interface that is up has an IPv4 address: the node's will be 127.0.0.1, which nobody else reaches");
+	buf_printf(&p->remedy, "give one an address before the start, or set advertiseAddress in %s", p->l->config.ptr);
+	return NOTE;
+}
+
+/* The cluster's name server has an address of its own, which a socket bound to every address takes part of. */
+static enum verdict look_names_port(struct patient *p)
+{
+	static const int types[] = { SOCK_DGRAM, SOCK_STREAM };
+	struct sys_prefix pods;
+	struct sockaddr_storage at;
+	if (p->running || !p->s->host_network || !sys_prefix_parse(p->s->pod_cidr, &pods))
+		return WELL;
+	struct sys_addr own = sys_prefix_at(&pods, 1);
+	socklen_t len = sys_addr_sock(&own, 53, &at);
+	for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+		int on = 1;
+		auto_fd int fd = socket(at.ss_family, types[i] | SOCK_CLOEXEC, 0);
+		(void)setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &on, sizeof(on));
+		if (fd >= 0 && bind(fd, (struct sockaddr *)&at, len) < 0 && errno == EADDRINUSE) {
+			buf_str(&p->what, "somebody answers names at port 53 of every address (ss -lnp 'sport = :53' says who)");
+			buf_str(&p->remedy, NOTHING_TO_DO ": the cluster's name server takes port 10053 of its own address, behind its "
+				"service");
+			return NOTE;
+		}
+	}
+	buf_str(&p->what, "port 53 is free at the address of the cluster's name server");
+	return WELL;
+}
+
 static enum verdict look_resolver(struct patient *p)
 {
 	auto_buf struct buf text = {};
@@ -429,8 +479,8 @@ static const struct {
 	{ "rights", look_root },	{ "kernel", look_kernel },   { "namespaces", look_namespaces }, { "control groups", look_cgroups },
 	{ "layers", look_overlay },	{ "firewall", look_nftables }, { "forwarding", look_forwarding }, { "bridges", look_bridge_filter },
 	{ "ports", look_ports },	{ "disk", look_disk },	     { "memory", look_memory },		{ "time", look_time },
-	{ "names", look_names },	{ "resolver", look_resolver }, { "watches", look_watches },
-	{ "ranges", look_ranges },
+	{ "names", look_names },	{ "address", look_address },   { "name server", look_names_port }, { "resolver", look_resolver },
+	{ "watches", look_watches },	{ "ranges", look_ranges },
 };
 
 unsigned cluster_doctor(const struct cluster_layout *l, const struct cluster_settings *s, bool running, bool all, FILE *out,

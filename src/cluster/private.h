@@ -102,13 +102,17 @@ int cluster_certs_make(const struct cluster_layout *l, const struct cluster_sett
 /* A client certificate of its own for a person, with a new key; both appended, as is the authority's. */
 int cluster_certs_issue(const struct cluster_layout *l, const char *name, const char *group, int64_t now_s, struct buf *ca_pem,
 			struct buf *cert_pem, struct buf *key_pem, struct err *err);
-/* The addresses of this network namespace that others may know us by, as texts in the arena, the advertised one first. */
-unsigned cluster_addresses(struct arena *a, const char **out, unsigned cap);
-/* Which of our addresses the way to other machines begins with; empty when there is none. */
-struct span cluster_outward_address(struct arena *a);
 /* A kubeconfig: appended. name: of cluster, user and context. */
 void cluster_kubeconfig_write(struct buf *out, const char *name, const char *user, struct span server, struct span ca_pem,
 			      struct span cert_pem, struct span key_pem);
+
+/* ---- address.c */
+
+/* The addresses of this network namespace that others may know us by, as texts in the arena, the node's first. */
+unsigned cluster_addresses(struct arena *a, const char **out, unsigned cap);
+/* The node's, unless config.yaml names one: the one that the way to other machines begins with; without such a way the first of an
+ * interface that is up (*out_of, may be NULL: its name); empty when there is none. */
+struct span cluster_outward_address(struct arena *a, const char **out_of);
 
 /* ---- kubeconfig.c */
 

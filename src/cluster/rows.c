@@ -68,7 +68,7 @@ static void apiserver_arguments(const struct server *s, struct part_args *a)
 	const char *pki = s->l.pki.ptr;
 	struct span advertised = set->advertise_address.len ? set->advertise_address
 				 : set->address.len	    ? set->address
-							    : cluster_outward_address(a->arena);
+							    : cluster_outward_address(a->arena, NULL);
 	part_arg(a, "--data-dir=%s", s->l.data.ptr);
 	part_arg(a, "--cert-dir=%s/apiserver", pki);
 	part_arg(a, "--tls-cert-file=%s/apiserver/apiserver.crt", pki);
@@ -145,7 +145,7 @@ static void kubelet_arguments(const struct server *s, struct part_args *a)
 	const char *data = s->l.data.ptr, *pki = s->l.pki.ptr;
 	struct span address = set->advertise_address.len ? set->advertise_address
 			      : set->address.len	 ? set->address
-							 : cluster_outward_address(a->arena);
+							 : cluster_outward_address(a->arena, NULL);
 	part_arg(a, "--data-dir=%s", data);
 	part_arg(a, "--kubeconfig=%s/kubelet.kubeconfig", pki);
 	part_arg(a, "--cert-dir=%s/kubelet", pki);

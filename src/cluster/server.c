@@ -213,7 +213,11 @@ static int steps(struct server *s, bool host_network, struct err *err)
 			return rc;
 		server_step(s, "network", "of its own, at %s", s->s.address.ptr);
 	} else {
-		server_step(s, "network", "the host's");
+		struct span at = s->s.advertise_address.len ? s->s.advertise_address : cluster_outward_address(&s->texts, NULL);
+		server_step(s, "network", at.len ? "the host's, at %s" : "the host's, without an address", at.ptr);
+		if (!at.len)
+			log_warn("the node's address is 127.0.0.1: no interface that is up has one of IPv4", kv_str("remedy",
+				 "give it one, or set advertiseAddress in config.yaml; then 'knarr down --keep' and 'knarr up'"));
 	}
 	if ((rc = cluster_settings_save(&s->l, &s->s, err)) < 0)
 		return rc;

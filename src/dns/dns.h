@@ -4,7 +4,8 @@
  * `knarr dns` runs it in the foreground. It meets the rest only through the Kubernetes API (Services, EndpointSlices, its
  * Node), its sockets (UDP and TCP, one address; /healthz and /readyz at 127.0.0.1:10054, /metrics at port 9153 of its
  * address) and the host's resolv.conf, which is read again when it changes. With --hostname-override it answers at the first
- * address of that node's pods and keeps an EndpointSlice of the Service kube-system/kube-dns that says so (decision 0780).
+ * address of that node's pods and keeps an EndpointSlice of the Service kube-system/kube-dns that says so (decision 0780); where
+ * somebody else has port 53 of every address, at port 10053 of it (decision 0797).
  *
  * What it promises: nothing is answered before all services are known, so that no name is denied that is there; afterwards
  * it answers from what it knows whatever becomes of the API server. What is said of the zone holds for 5 s (TTL), "no" too.

@@ -30,9 +30,11 @@ struct process {
 	const char *kubeconfig, *master, *data_dir, *hostname, *zone_name, *upstream;
 	struct sys_addr wanted_address;
 	char health_address[SYS_ADDR_TEXT];
-	uint16_t port, health_port, metrics_port;
+	uint16_t port, health_port, metrics_port; /* port 0: not settled yet */
 	bool help;
 };
+
+enum { PORT = 53, PORT_SECOND = 10053 };
 
 enum flag_kind { FLAG_TEXT, FLAG_ADDRESS, FLAG_PORT, FLAG_HEALTH, FLAG_LEVEL };
 #define AT(member) offsetof(struct process, member)
@@ -48,7 +50,7 @@ static const struct flag {
 	{ "hostname-override", FLAG_TEXT, AT(hostname), "this node's name: its EndpointSlice of kube-system/kube-dns is kept" },
 	{ "address", FLAG_ADDRESS, AT(wanted_address), "where questions come in; it need not be there yet (default: the "
 						      "first of the node's pods, 127.0.0.1 without a node)" },
-	{ "port", FLAG_PORT, AT(port), "of UDP and TCP (default 53)" },
+	{ "port", FLAG_PORT, AT(port), "of UDP and TCP (default 53, and on a node 10053 where that is taken)" },
 	{ "metrics-port", FLAG_PORT, AT(metrics_port), "of /metrics at that address (default 9153; 0: none)" },
 	{ "healthz-bind-address", FLAG_HEALTH, 0, "of /healthz, /readyz and /metrics (default 127.0.0.1:10054; \"\": none)" },
 	{ "zone", FLAG_TEXT, AT(zone_name), "the cluster's (default cluster.local)" },
@@ -273,6 +275,29 @@ static bool node_address(const struct process *p, const struct json *node, struc
 	return true;
 }
 
+static bool is_free(const struct sys_addr *address, uint16_t port, int type)
+{
+	auto_err struct err err = ERR_INIT;
+	auto_fd int sock = dns_socket(address, port, type, &err);
+	return sock >= 0 || err.errnum != EADDRINUSE;
+}
+
+/* A server of the machine's own may have the port at every address, ours among them. Pods ask the Service, whose slice says where
+ * we are: another port is as good (decision 0797). One that a flag names is kept. */
+static void ports_settle(struct process *p)
+{
+	if (!p->port && is_free(&p->address, PORT, SOCK_DGRAM) && is_free(&p->address, PORT, SOCK_STREAM)) {
+		p->port = PORT;
+	} else if (!p->port) {
+		p->port = PORT_SECOND;
+		log_warn("somebody has port 53 of every address; taking another one", kv_u64("port", p->port));
+	}
+	if (p->metrics_port && !is_free(&p->address, p->metrics_port, SOCK_STREAM)) {
+		log_warn("the port of /metrics is taken; doing without", kv_u64("port", p->metrics_port));
+		p->metrics_port = 0;
+	}
+}
+
 static void on_node(struct client_informer *inf, struct client_item *it, const struct json *o, void *arg)
 {
 	struct process *p = arg;
@@ -288,6 +313,7 @@ static void on_node(struct client_informer *inf, struct client_item *it, const s
 		return;
 	}
 	p->address = address;
+	ports_settle(p);
 	p->announce = dns_announce_new(&(struct dns_announce_params){ .client = p->client, .node = it->name, .uid = it->uid,
 								      .address = address, .port = p->port,
 								      .metrics_port = p->metrics_port, .right = on_right, .arg = p });
@@ -335,6 +361,7 @@ static int start(struct process *p, struct err *err)
 		p->address = p->wanted_address;
 		if (!p->address.family)
 			p->address = (struct sys_addr){ AF_INET, { 127, 0, 0, 1 } };
+		p->port = p->port ? p->port : PORT;
 		return follow(p, err);
 	}
 	buf_printf(&selector, "metadata.name=%s", p->hostname);
@@ -347,7 +374,7 @@ static int start(struct process *p, struct err *err)
 int dns_main(int argc, char **argv)
 {
 	auto_err struct err err = ERR_INIT;
-	struct process p = { .data_dir = "/var/lib/knarr", .zone_name = "cluster.local", .upstream = "/etc/resolv.conf", .port = 53,
+	struct process p = { .data_dir = "/var/lib/knarr", .zone_name = "cluster.local", .upstream = "/etc/resolv.conf",
 			     .metrics_port = 9153, .health_address = "127.0.0.1", .health_port = 10054 };
 	log_open(2, LOG_INFO, "dns");
 	int rc = parse(&p, argc - 1, argv + 1, &err);
