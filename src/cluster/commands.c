@@ -109,6 +109,17 @@ static int follow(int fd, const char *path, off_t *at, struct err *err)
 	}
 }
 
+/* What systemd starts it logs. Returns when that is not possible. */
+static void journal_show(int64_t lines, bool go_on, struct err *err)
+{
+	char n[24] = "all";
+	if (lines >= 0)
+		snprintf(n, sizeof(n), "%lld", (long long)lines);
+	(void)execl("/usr/bin/journalctl", "journalctl", "--quiet", "--no-pager", "--output=cat", "--unit=knarr.service", "--lines", n,
+		    go_on ? "--follow" : NULL, NULL);
+	(void)err_sys(err, "journalctl, which has the log of what systemd starts");
+}
+
 int cluster_logs_main(int argc, char **argv)
 {
 	auto_err struct err err = ERR_INIT;
@@ -146,6 +157,10 @@ int cluster_logs_main(int argc, char **argv)
 	}
 	if (rc == 0)
 		rc = cluster_layout_init(&l, dir, &err);
+	if (rc == 0 && i == CLUSTER_PARTS && cluster_layout_systemd(&l)) {
+		journal_show(lines, go_on, &err);
+		rc = -(int)err.class;
+	}
 	if (rc == 0) {
 		off_t at = 0;
 		buf_printf(&path, "%s/%s.log", l.log.ptr, names[i]);

@@ -95,5 +95,5 @@ int cluster_stop(const struct cluster_layout *l, bool keep, struct err *err)
 	do
 		n = poll(&p, 1, STOP_MS);
 	while (n < 0 && errno == EINTR);
-	return n == 1 ? 0 : err_set(err, ERR_TIMEOUT, "the supervisor does not stop; its log is %s/server.log", l->log.ptr);
+	return n == 1 ? 0 : err_set(err, ERR_TIMEOUT, "the supervisor does not stop ('knarr logs server' says what it does)");
 }

@@ -35,6 +35,7 @@ struct up {
 	bool answering;		  /* `answer` is in use, until its close is over */
 	struct loop_task leave;
 	bool started;	    /* by us: a failure takes it away again */
+	bool unit;	    /* systemd was asked to start it: likewise */
 	bool terminal, done, watching, following, host_network, wait;
 	int64_t began_ms;
 	unsigned n_steps;   /* told so far */
@@ -130,13 +131,16 @@ static void on_leave(struct loop_task *t)
 static void give_up(struct up *u, const char *step, const char *reason, const char *part, const char *remedy)
 {
 	auto_buf struct buf tail = {};
-	if (part)
+	bool journal = part && strcmp(part, "server") == 0 && cluster_layout_systemd(&u->l);
+	if (part && !journal)
 		cluster_log_tail(&u->l, part, TAIL_LINES, &tail);
 	pending_clear(u);
 	(void)fflush(stdout);
 	(void)fprintf(stderr, "\nknarr up: %s: %s\n", step, reason);
 	if (tail.len)
 		(void)fprintf(stderr, "The last lines of %s/%s.log:\n%s", u->l.log.ptr, part, buf_cstr(&tail));
+	if (journal)
+		(void)fprintf(stderr, "What it said last: knarr logs -n %d server\n", TAIL_LINES);
 	(void)fprintf(stderr, "What helps: %s\n", remedy);
 	u->status = 1;
 	leave(u);
@@ -322,10 +326,25 @@ static void on_limit(struct loop_timer *t)
 static void on_systemctl(struct proc *p, int status, const struct rusage *used)
 {
 	struct up *u = container_of(p, struct up, server);
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-		look(u, false);
-	else
-		give_up(u, "systemd", "systemctl start knarr.service failed", NULL, "journalctl -u knarr.service says why");
+	/* What it says of its own failure is better than that there was one. */
+	look(u, false);
+	if (!u->done && !(WIFEXITED(status) && WEXITSTATUS(status) == 0))
+		give_up(u, "systemd", "systemctl start knarr.service failed", "server", "correct what it says, then 'knarr up' again");
+}
+
+static void on_unit_stopped(struct proc *p, int status, const struct rusage *used)
+{
+}
+
+/* A unit that does not become ready is started by systemd for ever. It has told on descriptor 2 what it could not do. */
+static void unit_stop(struct up *u)
+{
+	static const char *const argv[] = { "systemctl", "stop", "knarr.service", NULL };
+	const struct proc_wish w = { .path = "/usr/bin/systemctl", .argv = argv, .in = -1, .out = 1, .err = 2 };
+	auto_err struct err err = ERR_INIT;
+	struct proc stopping = {};
+	if (proc_start(&stopping, u->loop, "systemctl", &w, on_unit_stopped, &err) == 0)
+		loop_run(u->loop);
 }
 
 static int start(struct up *u, bool host_network, struct err *err)
@@ -335,6 +354,7 @@ static int start(struct up *u, bool host_network, struct err *err)
 	auto_buf struct buf log = {};
 	if (cluster_layout_systemd(&u->l)) {
 		const struct proc_wish w = { .path = "/usr/bin/systemctl", .argv = systemctl, .in = -1, .out = 1, .err = 2 };
+		u->unit = true;
 		return proc_start(&u->server, u->loop, "systemctl", &w, on_systemctl, err);
 	}
 	buf_printf(&log, "%s/server.log", u->l.log.ptr);
@@ -452,8 +472,10 @@ int cluster_up_main(int argc, char **argv)
 	if (rc < 0)
 		on_leave(&u.leave);
 	loop_run(u.loop);
-	loop_free(u.loop);
 	/* Nothing half-started stays behind. */
+	if (u.status && u.unit)
+		unit_stop(&u);
+	loop_free(u.loop);
 	if (u.status && u.started)
 		(void)cluster_stop(&u.l, true, NULL);
 	cluster_layout_done(&u.l);
