@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 
 #include "cluster/private.h"
+#include "cluster/server.h"
 #include "snapshot/snapshot.h"
 #include "tls/tls.h"
 #include "yaml/yaml.h"
@@ -461,6 +462,27 @@ static void test_options(void **state)
 	assert_null(cluster_nearest(SPAN("x"), names, 3));
 }
 
+/* A node is ready by the word of this start's kubelet, however its clock and ours were set. */
+static void test_words(void **state)
+{
+	static const struct {
+		const char *what;
+		int64_t said_s, first_s, began_s, now_s;
+		bool is_new;
+	} rows[] = {
+		{ "of this start, seen first", 1005, 1005, 1000, 1006, true },
+		{ "in the second in which we began", 1000, 1000, 1000, 1000, true },
+		{ "of the last kubelet", 990, 990, 1000, 1006, false },
+		{ "after the last kubelet's", 1005, 990, 1000, 1006, true },
+		{ "after it, the clock set back meanwhile", 400, 990, 1000, 401, true },
+		{ "of the last kubelet, whose clock was ahead", 5000, 5000, 1000, 1006, false },
+		{ "after that one", 1005, 5000, 1000, 1006, true },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		if (cluster_word_is_new(rows[i].said_s, rows[i].first_s, rows[i].began_s, rows[i].now_s) != rows[i].is_new)
+			fail_msg("%s: %d, want %d", rows[i].what, !rows[i].is_new, rows[i].is_new);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -477,6 +499,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_groups_end, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_state, setup, teardown),
 		cmocka_unit_test(test_options),
+		cmocka_unit_test(test_words),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,19 +10,31 @@ struct node {
 	struct client *client;
 	struct client_informer *informer;
 	struct loop_task leave; /* the client may not go inside one of its callbacks */
+	bool seen;		/* a word about Ready */
+	int64_t first_s;	/* when that was said: lastHeartbeatTime */
 };
 
-/* True, and said since we began: what a kubelet of the last time said is stored too, and nobody takes it back in the first
- * minute. */
-static bool ready(const struct node *n, const struct json *object)
+/* What a kubelet of the last time said is stored too, and nobody takes it back in the first minute. Another word than the first
+ * one that was seen is this kubelet's, whatever the clocks say, which may have been set meanwhile; the first one is, if it was
+ * said since we began and not in the future. */
+bool cluster_word_is_new(int64_t said_s, int64_t first_s, int64_t began_s, int64_t now_s)
+{
+	return said_s != first_s || (said_s >= began_s && said_s <= now_s);
+}
+
+static bool ready(struct node *n, const struct json *object)
 {
 	JSON_EACH_ITEM(json_path(object, "status", "conditions", NULL), c) {
 		struct span at = json_span(json_getl(c, "lastHeartbeatTime"));
 		int64_t said_s;
 		int32_t ns;
-		if (span_is(json_span(json_getl(c, "type")), "Ready"))
-			return span_is(json_span(json_getl(c, "status")), "True") && time_parse(at.ptr, at.len, &said_s, &ns) == 0 &&
-			       said_s >= n->server->began_s;
+		if (!span_is(json_span(json_getl(c, "type")), "Ready") || time_parse(at.ptr, at.len, &said_s, &ns) < 0)
+			continue;
+		if (!n->seen)
+			n->first_s = said_s;
+		n->seen = true;
+		return span_is(json_span(json_getl(c, "status")), "True") &&
+		       cluster_word_is_new(said_s, n->first_s, n->server->began_s, loop_wall_ns(n->server->loop) / NS_PER_S);
 	}
 	return false;
 }

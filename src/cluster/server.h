@@ -103,6 +103,8 @@ struct node;
 /* Follows this machine's node until it is Ready (server_node_ready). */
 void node_watch(struct server *s);
 void node_free(struct node *n); /* accepts NULL */
+/* Is what a kubelet said of the node at said_s the word of this one? first_s: when the first word that was seen was said. */
+bool cluster_word_is_new(int64_t said_s, int64_t first_s, int64_t began_s, int64_t now_s);
 
 /* ---- containers.c */
 
