@@ -4,6 +4,7 @@
 
 #include "sys/sys.h"
 
+#include <dirent.h>
 #include <unistd.h>
 
 #define RETRY_NS (1 * NS_PER_S)
@@ -258,27 +259,78 @@ bool kl_cgroup_make(struct kl_worker *w)
 }
 
 /* In each class: an earlier kubelet may have made it. */
-void kl_cgroup_remove(struct kl_worker *w)
+static void pod_remove(struct kl_cgroups *c, struct span uid, bool told)
 {
-	struct kl_pod *p = w->pod;
-	struct kl_cgroups *c = p->k->cgroups;
-	if (!p->k->o->cgroups_per_qos)
-		return;
-	struct job *j = job_new(c, p->uid);
+	struct job *j = job_new(c, uid);
 	j->remove = true;
 	for (; j->n < GROUPS; j->n++)
-		j->group[j->n].path = path_of(&j->arena, c, classes[j->n], p->uid);
-	free((char *)w->cgroup.ptr);
-	w->cgroup = SPAN_EMPTY;
-	w->cgroup_made = false;
+		j->group[j->n].path = path_of(&j->arena, c, classes[j->n], uid);
 	if (c->systemd)
 		return job_submit(j);
 	for (unsigned i = 0; i < j->n; i++) {
 		auto_err struct err err = ERR_INIT;
-		if (group_remove(&j->group[i], false, &err) < 0)
+		if (group_remove(&j->group[i], false, &err) == 0)
+			continue;
+		if (told)
+			log_warn("a pod's cgroup stays", kv_str("path", j->group[i].path), kv_err(&err));
+		else
 			log_debug("a pod's cgroup stays", kv_str("path", j->group[i].path), kv_err(&err));
 	}
 	job_free(j);
+}
+
+void kl_cgroup_remove(struct kl_worker *w)
+{
+	struct kl_pod *p = w->pod;
+	if (!p->k->o->cgroups_per_qos)
+		return;
+	free((char *)w->cgroup.ptr);
+	w->cgroup = SPAN_EMPTY;
+	w->cgroup_made = false;
+	pod_remove(p->k->cgroups, p->uid, false);
+}
+
+/* ---- what is nobody's */
+
+/* Groups of pods in one folder that no pod of ours has. name: with a "@" where the UID stands. */
+static void sweep_folder(struct kl_cgroups *c, const char *folder, struct span name)
+{
+	struct span before, after, uid;
+	DIR *d = opendir(folder);
+	if (!span_split(name, '@', &before, &after)) /* there is no other: kl_cgroup_path */
+		before = after = SPAN_EMPTY;
+	for (struct dirent *e; d && (e = readdir(d));) {
+		char text[64];
+		struct span n = span_of(e->d_name);
+		if (n.len <= before.len + after.len || n.len - before.len - after.len >= sizeof(text) || !span_starts(n, before) ||
+		    !span_ends(n, after))
+			continue;
+		uid = span_sub(n, before.len, n.len - after.len);
+		for (size_t i = 0; i < uid.len; i++)
+			text[i] = c->systemd && uid.ptr[i] == '_' ? '-' : uid.ptr[i];
+		uid = span_make(text, uid.len);
+		if (map_get(&c->p.k->pods, uid))
+			continue;
+		log_info("the group of a pod that is gone is removed", kv_span("uid", uid));
+		pod_remove(c, uid, true);
+	}
+	if (d)
+		(void)closedir(d);
+}
+
+void kl_cgroups_sweep(struct kl *k)
+{
+	struct kl_cgroups *c = k->cgroups;
+	for (unsigned i = 0; i < GROUPS && k->o->cgroups_per_qos; i++) {
+		auto_arena struct arena a = {};
+		auto_sys_cgroup struct sys_cgroup cg = {};
+		struct span path = span_of(path_of(&a, c, classes[i], SPAN("@")));
+		ptrdiff_t slash = span_rchr(path, '/');
+		if (slash < 0 || sys_cgroup_locate(&a, arena_cstr(&a, span_sub(path, 0, (size_t)slash)), false, "", &cg, NULL) < 0)
+			continue;
+		for (unsigned h = 0; h < cg.n; h++)
+			sweep_folder(c, cg.dirs[h].path, span_from(path, (size_t)slash + 1));
+	}
 }
 
 /* ---- the beginning */

@@ -27,3 +27,6 @@ struct kl_cgroups_params {
 struct kl_cgroups *kl_cgroups_begin(const struct kl_cgroups_params *p);
 /* Waits for what systemd is being asked; what waits for that is forgotten. Accepts NULL. */
 void kl_cgroups_free(struct kl_cgroups *c);
+/* Removes groups of pods that nobody knows any more: their pods went while the kubelet was away, and their sandboxes too. Nothing
+ * in them is ended: who is not the runtime's stays, and is told. Once sources and runtime are known. */
+void kl_cgroups_sweep(struct kl *k);

@@ -1,5 +1,6 @@
 /* What pods left behind that nobody knows any more: the kubelet was away when they went. Looked for once, when both the sources
  * and the runtime are known: whatever is still there then belongs to no pod. */
+#include "kubelet/cgroups.h"
 #include "kubelet/files.h"
 #include "kubelet/pod.h"
 #include "kubelet/volume.h"
@@ -66,4 +67,5 @@ void kl_orphans_sweep(struct kl *k)
 	k->orphans_swept = true;
 	pods(k);
 	logs(k);
+	kl_cgroups_sweep(k);
 }

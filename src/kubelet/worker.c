@@ -98,7 +98,7 @@ void kl_worker_gone(struct kl_worker *w)
 int64_t kl_worker_grace(const struct kl_worker *w)
 {
 	const struct api_core_pod *pod = w->pod->object ? &w->pod->object->pod : NULL;
-	int64_t grace = 30;
+	int64_t grace = pod ? 30 : 1; /* of one that is gone from the API nobody waits for the end, as with the published kubelet */
 	if (pod && pod->metadata.deletion_timestamp.set && pod->metadata.has_deletion_grace_period_seconds)
 		grace = pod->metadata.deletion_grace_period_seconds;
 	else if (pod && pod->spec.has_termination_grace_period_seconds)
