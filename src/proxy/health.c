@@ -3,12 +3,14 @@
 #include "proxy/health.h"
 
 #define LOCAL_PORTS_MAX 1024
+#define TAKEN_MS 10000
 
 struct local_port {
 	struct http_server *server;
 	struct proxy_health *health;
 	uint16_t port;
 	bool wanted, stopping;
+	bool told; /* that it is taken */
 	struct local_port *next;
 };
 
@@ -18,6 +20,7 @@ struct proxy_health {
 	struct local_port *locals;
 	unsigned n_locals;
 	struct loop_task reap; /* a server may not go inside its own callback */
+	struct loop_timer again; /* runs while a port that is wanted is taken */
 };
 
 static void time_text(struct loop *l, int64_t at_ms, char out[40])
@@ -72,19 +75,22 @@ static int listen_on(struct proxy_health *h, const char *name, const char *addre
 		     void (*handle)(struct http_req *r, void *arg), void *arg, struct http_server **out, struct err *err)
 {
 	const struct http_server_params p = { .loop = h->p.loop, .name = name, .handle = handle, .arg = arg };
+	auto_fd int fd = http_listen_tcp(address, port, 0, err);
+	if (fd < 0)
+		return fd;
 	int rc = http_server_new(&p, out, err);
-	if (rc == 0)
-		rc = http_server_listen(*out, http_listen_tcp(address, port, 0, err), 0, err);
-	return rc;
+	return rc < 0 ? rc : http_server_listen(*out, take_fd(&fd), 0, err);
 }
 
 static void on_reap(struct loop_task *t);
+static void on_again(struct loop_timer *t);
 
 int proxy_health_new(const struct proxy_health_params *p, struct proxy_health **out, struct err *err)
 {
 	struct proxy_health *h = mem_new(struct proxy_health);
 	h->p = *p;
 	loop_task_init(&h->reap, on_reap);
+	loop_timer_init(&h->again, p->loop, "health check ports", on_again);
 	*out = h;
 	int rc = 0;
 	if (p->health_port)
@@ -113,21 +119,43 @@ static void on_local(struct http_req *r, void *arg)
 	http_reply_text(r, n > 0 && proxy_state_right(l->health->p.state) ? 200 : 503, "application/json", buf_span(&b));
 }
 
+/* Somebody may have the port now and give it back later: tried again. */
+static void local_open(struct local_port *l)
+{
+	auto_err struct err err = ERR_INIT;
+	if (listen_on(l->health, "service health", "", l->port, on_local, l, &l->server, &err) < 0) {
+		if (!l->told)
+			log_warn("a service's health check port cannot be served yet", kv_u64("port", l->port), kv_err(&err));
+		l->told = true;
+		loop_timer_start(&l->health->again, TAKEN_MS);
+	} else if (l->told) {
+		log_info("a service's health check port is served", kv_u64("port", l->port));
+	}
+}
+
+static void on_again(struct loop_timer *t)
+{
+	struct proxy_health *h = container_of(t, struct proxy_health, again);
+	for (struct local_port *l = h->locals; l; l = l->next)
+		if (!l->server && !l->stopping)
+			local_open(l);
+}
+
 static void on_want(void *arg, uint16_t port)
 {
 	struct proxy_health *h = arg;
-	auto_err struct err err = ERR_INIT;
 	for (struct local_port *l = h->locals; l; l = l->next)
 		if (l->port == port && !l->stopping) {
 			l->wanted = true;
+			if (!l->server)
+				local_open(l);
 			return;
 		}
 	if (h->n_locals >= LOCAL_PORTS_MAX)
 		return;
 	struct local_port *l = mem_new(struct local_port);
 	*l = (struct local_port){ .health = h, .port = port, .wanted = true };
-	if (listen_on(h, "service health", "", port, on_local, l, &l->server, &err) < 0)
-		log_warn("a service's health check port cannot be served", kv_u64("port", port), kv_err(&err));
+	local_open(l);
 	l->next = h->locals;
 	h->locals = l;
 	h->n_locals++;
@@ -149,7 +177,7 @@ static void on_reap(struct loop_task *t)
 	struct proxy_health *h = container_of(t, struct proxy_health, reap);
 	for (struct local_port **at = &h->locals; *at;) {
 		struct local_port *l = *at;
-		if (l->server) {
+		if (l->server || !l->stopping) {
 			at = &l->next;
 			continue;
 		}
@@ -166,6 +194,8 @@ static void local_stop(struct local_port *l)
 	l->stopping = true;
 	if (l->server)
 		http_server_stop(l->server, 100, on_local_stopped, l);
+	else if (!loop_task_waiting(&l->health->reap))
+		loop_defer(l->health->p.loop, &l->health->reap);
 }
 
 void proxy_health_ports(struct proxy_health *h)
@@ -190,6 +220,7 @@ void proxy_health_stop(struct proxy_health *h)
 		http_server_stop(h->health, 500, on_stopped, h);
 	if (h->metrics)
 		http_server_stop(h->metrics, 500, on_stopped, h);
+	loop_timer_stop(&h->again);
 	for (struct local_port *l = h->locals; l; l = l->next)
 		local_stop(l);
 }
@@ -199,6 +230,7 @@ void proxy_health_free(struct proxy_health *h)
 	if (!h)
 		return;
 	loop_task_cancel(&h->reap);
+	loop_timer_stop(&h->again);
 	for (struct local_port *l; (l = h->locals);) {
 		h->locals = l->next;
 		http_server_free(l->server);

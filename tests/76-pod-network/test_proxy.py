@@ -186,6 +186,14 @@ def health(h, path="/healthz", port=10256):
             return e.code, e.read().decode()
 
 
+def raises(what, f, *args):
+    try:
+        f(*args)
+    except what:
+        return True
+    return False
+
+
 def test_node(cluster, pods):
     one, two = cluster.hosts
     assert one.conf["subnets"] == ["10.244.1.0/24", "fd00:244:0:1::/64"] and one.conf["mtu"] == 1500
@@ -357,6 +365,44 @@ def test_health_of_a_local_service(cluster, pods):
     assert health(two, "/", port)[0] == 503
     cluster.forget("lb")
     cluster.settle()
+    with pytest.raises(urllib.error.URLError):
+        health(one, "/", port)
+
+
+def test_health_port_that_was_taken(cluster, pods):
+    one = cluster.hosts[0]
+
+    def take(port):
+        with Inside(one.path):
+            s = socket.socket(socket.AF_INET6)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # answers of before may linger
+        s.bind(("::", port))
+        s.listen(0)
+        return s
+    cluster.settle()
+    spec = cluster.service("lb", [pods[0]], type="LoadBalancer", externalTrafficPolicy="Local")
+    port = spec["healthCheckNodePort"]
+    cluster.forget("lb")
+    cluster.settle()
+    assert until(lambda: raises(urllib.error.URLError, health, one, "/", port))
+    s = take(port)
+    cluster.service("lb", [pods[0]], type="LoadBalancer", externalTrafficPolicy="Local", healthCheckNodePort=port)
+    assert until(lambda: "cannot be served yet" in cluster.log(one))
+    # It is given back, and nothing else changes.
+    s.close()
+    assert until(lambda: not raises(urllib.error.URLError, health, one, "/", port), 20)
+    assert health(one, "/", port)[0] == 200
+    cluster.forget("lb")
+    cluster.settle()
+    assert until(lambda: raises(urllib.error.URLError, health, one, "/", port))
+    # A service that goes while its port is still taken leaves nothing to be tried for.
+    s = take(port)
+    cluster.service("lb", [pods[0]], type="LoadBalancer", externalTrafficPolicy="Local", healthCheckNodePort=port)
+    assert until(lambda: cluster.log(one).count("cannot be served yet") == 2)
+    cluster.forget("lb")
+    cluster.settle()
+    s.close()
+    time.sleep(11)
     with pytest.raises(urllib.error.URLError):
         health(one, "/", port)
 
