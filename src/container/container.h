@@ -156,9 +156,9 @@ struct container_state {
 };
 int container_state(struct container_engine *e, struct span name, struct container_state *out, struct err *err);
 const char *container_runner(const struct container_engine *e); /* opts.runner; as long as the engine */
-/* Are control groups asked of systemd (cgroup-parent is a slice then)? */
 /* The kernel has AppArmor, and there is a parser to load profiles with: containers get docker-default. Any thread. */
 bool container_apparmor_on(void);
+/* Are control groups asked of systemd (cgroup-parent is a slice then)? */
 bool container_systemd(const struct container_engine *e);
 /* container_create_params.extra; null when there was none. Borrowed until the loop's next turn. */
 int container_extra(struct container_engine *e, struct span name, const struct json **out, struct err *err);

@@ -40,6 +40,7 @@ static const struct flag flags[] = {
 	{ "dns", 0, LIST, "dns", 0, "DNS server to use" },
 	{ "dns-opt", 0, LIST, "dns-opts", 0, "DNS options to use" },
 	{ "dns-search", 0, LIST, "dns-search", 0, "DNS search domains to use" },
+	{ "exec-opt", 0, LIST, "exec-opts", 0, "Runtime execution options (native.cgroupdriver=systemd or cgroupfs)" },
 	{ "exec-root", 0, OWN_TEXT, NULL, OWN(run_dir), "Root directory for execution state files" },
 	{ "fixed-cidr", 0, TEXT, "fixed-cidr", 0, "IPv4 subnet for the default bridge" },
 	{ "fixed-cidr-v6", 0, TEXT, "fixed-cidr-v6", 0, "IPv6 subnet for the default bridge" },

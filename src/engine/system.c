@@ -126,7 +126,7 @@ static unsigned open_fds(void)
 	return n;
 }
 
-static void cgroup_facts(struct arena *a, struct json *v, struct json *warnings)
+static void cgroup_facts(struct arena *a, bool systemd, struct json *v, struct json *warnings)
 {
 	bool two = there("/sys/fs/cgroup/cgroup.controllers");
 	struct span all = two ? file_text(a, "/sys/fs/cgroup/cgroup.controllers") : file_text(a, "/proc/cgroups");
@@ -161,7 +161,7 @@ static void cgroup_facts(struct arena *a, struct json *v, struct json *warnings)
 			: there("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes");
 	(void)json_setl(a, v, "SwapLimit", json_bool(swap));
 	(void)json_setl(a, v, "OomKillDisable", json_bool(!two && there("/sys/fs/cgroup/memory/memory.oom_control")));
-	(void)json_setl(a, v, "CgroupDriver", json_cstr("cgroupfs"));
+	(void)json_setl(a, v, "CgroupDriver", json_cstr(systemd ? "systemd" : "cgroupfs"));
 	(void)json_setl(a, v, "CgroupVersion", json_cstr(two ? "2" : "1"));
 	if (!swap)
 		(void)json_push(a, warnings, json_cstr("WARNING: No swap limit support"));
@@ -254,7 +254,7 @@ static int info_run(struct engine_call *c, struct err *err)
 	(void)json_setl(a, &plugins, "Authorization", JSON_NULL_VALUE);
 	(void)json_setl(a, &plugins, "Log", names(a, "json-file,none"));
 	(void)json_setl(a, &v, "Plugins", plugins);
-	cgroup_facts(a, &v, &warnings);
+	cgroup_facts(a, container_systemd(e->containers), &v, &warnings);
 	host_facts(c, &v);
 	(void)json_setl(a, &v, "KernelMemory", json_bool(false));
 	(void)json_setl(a, &v, "KernelMemoryTCP", json_bool(false));

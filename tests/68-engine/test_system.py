@@ -162,12 +162,30 @@ def test_passed_socket_settings_and_signals(tmp_path):
     assert not (tmp_path / "pid").exists()
 
 
+@pytest.mark.parametrize("driver", ["systemd", "cgroupfs"])
+def test_cgroup_driver(tmp_path, driver):
+    """Whom control groups are asked of, and info says so."""
+    p = subprocess.Popen([KNARR, "engine", "--data-dir", tmp_path / "d", "--host", f"unix://{tmp_path}/s.sock", "--bridge", "none", "--exec-opt",
+                          f"native.cgroupdriver={driver}"], env=ENV, stderr=open(tmp_path / "log", "wb"))
+    try:
+        end = time.monotonic() + 20
+        while not (tmp_path / "s.sock").exists() and time.monotonic() < end:
+            time.sleep(0.02)
+        c = UnixConnection(str(tmp_path / "s.sock"))
+        c.request("GET", "/info")
+        assert json.loads(c.getresponse().read())["CgroupDriver"] == driver
+    finally:
+        p.terminate()
+        assert p.wait(20) == 0, (tmp_path / "log").read_text()
+
+
 @pytest.mark.parametrize("words,said", [
     (["--bogus"], "unknown flag: --bogus"), (["-Z"], "unknown shorthand flag: 'Z' in -Z"), (["x"], '"engine" accepts no arguments: x'),
     (["--data-dir"], "flag needs an argument: --data-dir"), (["--data-dir", "rel"], "an absolute path is needed"),
     (["--data-dir", "/tmp/knarr-68-none", "--host", "ftp://x"], "invalid bind address format: ftp://x"), (["--mtu", "x"], "strconv.ParseInt"),
     (["--data-dir", "/tmp/knarr-68-none", "--registry-mirror", "x"], "invalid mirror: no scheme specified"), (["--log-level", "loud"], "unable to parse logging level: loud"),
     (["--data-dir", "/tmp/knarr-68-none", "--storage-driver", "zfs"], "not supported"),
+    (["--data-dir", "/tmp/knarr-68-none", "--exec-opt", "native.x=y"], "exec-opts: unknown option native.x=y"),
     (["--data-dir", "/tmp/knarr-68-none", "--tlsverify"], "TLS needs --tlscert")])
 def test_command_line(words, said):
     p = subprocess.run([KNARR, "engine", *words], capture_output=True, text=True, env=ENV, timeout=20)
