@@ -1,4 +1,4 @@
-/* One build from its context to its image: stages in the plan's order, instruction by instruction. */
+/* One build from its context to its image: its stages (lanes.c says when), each instruction by instruction. */
 #include "builder/work.h"
 
 #include <dirent.h>
@@ -17,7 +17,7 @@ int builder_say(struct build *w, const char *fmt, ...)
 	va_start(ap, fmt);
 	buf_vprintf(&b, fmt, ap);
 	va_end(ap);
-	return w->p->say(w->p->arg, buf_span(&b), &err);
+	return w->lane ? builder_lane_say(w->lane, buf_span(&b), false, &err) : w->p->say(w->p->arg, buf_span(&b), &err);
 }
 
 static int gone(struct err *err)
@@ -99,6 +99,7 @@ static void id_set(struct build *w, struct image_digest id)
 	pthread_mutex_lock(&w->b->mutex);
 	w->id = id;
 	pthread_mutex_unlock(&w->b->mutex);
+	builder_lane_stands(w->lane, &id, w->next, w->triggers);
 }
 
 /* What COPY and mounts read from, and what is mounted is held by nothing else: who removes images asks. One that went between
@@ -119,7 +120,7 @@ bool builder_uses_image(struct builder *b, const struct image_digest *id)
 	pthread_mutex_lock(&b->mutex);
 	LIST_EACH(&b->builds, w, struct build, link) {
 		used |= image_digest_eq(&w->id, id);
-		for (size_t i = 0; i < w->plan.n && w->stages; i++)
+		for (size_t i = 0; i < w->plan.n && !w->lane; i++)
 			used |= image_digest_eq(&w->stages[i].id, id);
 		for (const struct image_used *u = w->used; u && !used; u = u->next)
 			used = image_digest_eq(&u->id, id);
@@ -146,10 +147,16 @@ int builder_step(struct build *w, const struct json *cmd,
 	if (rc < 0)
 		return rc;
 	builder_key(&w->c.doc, cmd, want.key);
-	if (!w->p->no_cache && builder_cache_probe(w->b, &w->id, &want, &id)) {
-		id_set(w, id);
-		return builder_say(w, " ---> Using cache\n") < 0 ? gone(err) : 0;
+	for (rc = 1; rc > 0 && !w->p->no_cache;) {
+		if (builder_cache_probe(w->b, &w->id, &want, &id)) {
+			id_set(w, id);
+			return builder_say(w, " ---> Using cache\n") < 0 ? gone(err) : 0;
+		}
+		/* A stage beside may be making it. */
+		rc = builder_lane_claim(w->lane, want.key, err);
 	}
+	if (rc < 0)
+		return rc;
 	rc = builder_base_load(w->b, &w->id, &a, &base, err);
 	if (rc < 0)
 		return rc;
@@ -226,7 +233,9 @@ static int image_get(struct build *w, struct span name, const struct image_platf
 			err_set(err, ERR_NOT_FOUND,
 				"image with reference %.*s was found but does not match the specified platform: wanted %s/%s",
 				SPAN_ARG(name), want->os, want->arch);
-	rc = w->p->fetch(w->p->arg, name, want, err);
+	builder_lane_away(w->lane, true);
+	rc = w->p->fetch(w->p->arg, name, want, NULL, err);
+	builder_lane_away(w->lane, false);
 	return rc < 0 ? rc : image_find(w->b->o.images, name, out, err);
 }
 
@@ -272,16 +281,19 @@ static int from(struct build *w, const struct plan_stage *ps, struct json *out_t
 	rc = rc < 0 ? rc : builder_base_load(w->b, &id, w->a, &base, err);
 	if (rc < 0)
 		return rc;
-	id_set(w, id);
 	if (id.text[0])
 		w->stage_platform = base.platform;
 	builder_config_begin(&w->c, &base.config, out_triggers);
+	w->next = ps->is->n ? &ps->is->items[0] : NULL;
+	w->triggers = out_triggers->n;
+	id_set(w, id);
 	return 0;
 }
 
 static int triggers(struct build *w, const struct json *list, struct err *err)
 {
 	int rc = 0;
+	unsigned left = list->n;
 	if (list->n && builder_say(w, "# Executing %u build trigger%s\n", list->n, list->n == 1 ? "" : "s") < 0)
 		return gone(err);
 	JSON_EACH_ITEM(list, item) {
@@ -290,6 +302,7 @@ static int triggers(struct build *w, const struct json *list, struct err *err)
 		if (rc < 0)
 			return err_note(err, "dockerfile parse error in trigger \"%.*s\"", SPAN_ARG(json_span(item)));
 		in->line = 0;
+		w->triggers = --left;
 		rc = dispatch(w, in, err);
 		if (rc < 0)
 			return rc;
@@ -317,7 +330,7 @@ static int labels(struct build *w, unsigned n, struct err *err)
 	return rc;
 }
 
-static int stage_run(struct build *w, unsigned at, struct err *err)
+int builder_stage_run(struct build *w, unsigned at, struct err *err)
 {
 	const struct plan_stage *ps = &w->plan.stages[at];
 	struct stage *st = &w->stages[at];
@@ -332,6 +345,7 @@ static int stage_run(struct build *w, unsigned at, struct err *err)
 	for (size_t i = 0; i < ps->is->n && rc == 0; i++) {
 		if (builder_say(w, "Step %u/%u : %.*s\n", n++, w->steps, SPAN_ARG(ps->is->items[i].code)) < 0)
 			return gone(err);
+		w->next = i + 1 < ps->is->n ? &ps->is->items[i + 1] : NULL;
 		rc = dispatch(w, &ps->is->items[i], err);
 		rc = rc < 0 ? rc : say_id(w, err);
 	}
@@ -348,16 +362,19 @@ static int stage_run(struct build *w, unsigned at, struct err *err)
 	return 0;
 }
 
-/* A stage that the plan did not see coming: a trigger of an image names it. */
+/* Of a stage that comes later: the plan did not see it coming, as a trigger of an image names it. */
 int builder_stage_need(struct build *w, unsigned at, struct image_digest *out, struct err *err)
 {
-	struct stage *st = &w->stages[at];
-	if (!st->done) {
+	auto_err struct err why = ERR_INIT;
+	int rc = builder_lane_await(w->lane, at, &why);
+	if (rc == -ERR_NOT_FOUND) {
 		const struct builder_stage *is = w->plan.stages[at].is;
 		return err_set(err, ERR_INVALID_REQUEST, "invalid from flag value %.*s: stage %u is not built yet where it is used",
 			SPAN_ARG(is->name), at);
 	}
-	*out = st->id;
+	if (rc < 0)
+		return err ? err_move(err, &why) : rc;
+	*out = w->stages[at].id;
 	return 0;
 }
 
@@ -390,14 +407,14 @@ static int ignore_read(struct build *w, struct err *err)
 	struct tree_node *n;
 	auto_buf struct buf text = {};
 	struct span own = arena_printf(w->a, "%.*s.dockerignore", SPAN_ARG(w->name));
-	if (builder_tree_find(&w->context, own, true, &n, NULL) < 0 && builder_tree_find(&w->context, SPAN(".dockerignore"), true,
+	if (builder_tree_find(w->context, own, true, &n, NULL) < 0 && builder_tree_find(w->context, SPAN(".dockerignore"), true,
 		&n, NULL) < 0)
 		return 0;
-	int rc = n->kind == TAR_FILE ? builder_tree_file(&w->context, n, &text, BUILDER_FILE_MAX, err) : 0;
+	int rc = n->kind == TAR_FILE ? builder_tree_file(w->context, n, &text, BUILDER_FILE_MAX, err) : 0;
 	rc = rc < 0 ? rc : builder_ignore_parse(arena_span(w->a, buf_span(&text)), w->a, rules, err);
 	if (rc < 0)
 		return err_note(err, "error reading .dockerignore"), rc;
-	builder_tree_ignore(&w->context, rules);
+	builder_tree_ignore(w->context, rules);
 	return 0;
 }
 
@@ -427,27 +444,27 @@ static int context_remote(struct build *w, struct err *err)
 		auto_fd int fd = f.fd;
 		(void)lseek(fd, 0, SEEK_SET);
 		tar_fd_source_init(&source, fd);
-		rc = builder_tree_read(&w->context, &source.source, w->b->work, w->p->stop, err);
+		rc = builder_tree_read(w->context, &source.source, w->b->work, w->p->stop, err);
 		tar_fd_source_done(&source);
 		return rc;
 	}
 	/* Text: the Dockerfile itself, and nothing else. */
 	w->name = SPAN("Dockerfile");
-	return builder_tree_single(&w->context, f.fd, w->name, 0600, f.mtime, w->p->stop, err);
+	return builder_tree_single(w->context, f.fd, w->name, 0600, f.mtime, w->p->stop, err);
 }
 
 static int context_open(struct build *w, struct err *err)
 {
 	int rc = w->p->remote.len ? context_remote(w, err) :
-				    builder_tree_read(&w->context, w->p->context, w->b->work, w->p->stop, err);
+				    builder_tree_read(w->context, w->p->context, w->b->work, w->p->stop, err);
 	struct tree_node *n;
 	auto_buf struct buf text = {};
 	if (rc < 0)
 		return rc;
 	FAILPOINT("builder.context.read");
-	if (builder_tree_find(&w->context, w->name, true, &n, NULL) < 0 || n->kind != TAR_FILE) {
+	if (builder_tree_find(w->context, w->name, true, &n, NULL) < 0 || n->kind != TAR_FILE) {
 		/* The lower-case name is found too, as with Docker. */
-		if (!w->p->dockerfile.len && builder_tree_find(&w->context, SPAN("dockerfile"), true, &n, NULL) == 0 &&
+		if (!w->p->dockerfile.len && builder_tree_find(w->context, SPAN("dockerfile"), true, &n, NULL) == 0 &&
 			n->kind == TAR_FILE)
 			w->name = SPAN("dockerfile");
 		else
@@ -455,7 +472,7 @@ static int context_open(struct build *w, struct err *err)
 	}
 	if (!n->size)
 		return err_set(err, ERR_INVALID_REQUEST, "the Dockerfile (%.*s) cannot be empty", SPAN_ARG(w->name));
-	rc = builder_tree_file(&w->context, n, &text, BUILDER_FILE_MAX, err);
+	rc = builder_tree_file(w->context, n, &text, BUILDER_FILE_MAX, err);
 	if (rc < 0)
 		return rc;
 	w->text = arena_span(w->a, buf_span(&text));
@@ -484,7 +501,6 @@ static struct span platform_text(struct build *w, const struct image_platform *p
 
 static int stages_run(struct build *w, struct image_digest *out_id, struct err *err)
 {
-	int rc = 0;
 	unsigned n = 1;
 	for (size_t i = 0; i < w->file.n_warnings; i++)
 		if (builder_say(w, "%.*s\n", SPAN_ARG(w->file.warnings[i])) < 0)
@@ -492,8 +508,7 @@ static int stages_run(struct build *w, struct image_digest *out_id, struct err *
 	for (size_t i = 0; i < w->file.n_globals; i++)
 		if (builder_say(w, "Step %u/%u : %.*s\n", n++, w->steps, SPAN_ARG(w->file.globals[i].code)) < 0)
 			return gone(err);
-	for (size_t i = 0; i < w->plan.n_order && rc == 0; i++)
-		rc = stage_run(w, w->plan.order[i], err);
+	int rc = builder_lanes_run(w, err);
 	if (rc < 0)
 		return rc;
 	*out_id = w->stages[w->plan.target].id;
@@ -519,17 +534,17 @@ int builder_build(struct builder *b, const struct builder_params *p, struct imag
 	struct buf *out_advice, struct err *err)
 {
 	auto_arena struct arena a = {};
-	struct build w = { .b = b, .p = p, .a = &a, .name = p->dockerfile.len ? p->dockerfile : SPAN("Dockerfile") };
+	struct tree context = { .fd = -1 };
+	struct build w = { .b = b, .p = p, .a = &a, .context = &context,
+		.name = p->dockerfile.len ? p->dockerfile : SPAN("Dockerfile") };
 	struct image_platform here = image_platform_here();
 	w.platform = p->platform ? *p->platform : here;
-	w.context.fd = -1;
 	builder_vars_init(&w.vars, &a, p->args, platform_text(&w, &w.platform), platform_text(&w, &here));
 	struct image_hold *hold = image_hold_begin(b->o.images);
 	int rc = context_open(&w, err);
 	rc = rc < 0 ? rc : epoch_read(&w, err);
 	rc = rc < 0 ? rc : builder_plan_make(&w.file, p->target, &w.vars, &w.plan, err);
 	if (rc == 0) {
-		w.c = (struct config){ .a = &a, .escape = w.file.escape, .vars = &w.vars };
 		w.stages = arena_zalloc(&a, (w.plan.n + 1) * sizeof(*w.stages));
 		pthread_mutex_lock(&b->mutex);
 		list_push(&b->builds, &w.link);
@@ -547,7 +562,7 @@ int builder_build(struct builder *b, const struct builder_params *p, struct imag
 		builder_advice(&w, out_advice);
 	*out_code = w.code;
 	image_hold_end(hold);
-	builder_tree_done(&w.context);
+	builder_tree_done(&context);
 	builder_vars_done(&w.vars);
 	return rc;
 }

@@ -183,8 +183,11 @@ bool builder_ignore_has(const struct builder_ignore *ig, struct span path);
  *     DIR/cache/ID/      folders of RUN --mount=type=cache
  *     DIR/work/          mounts while a build runs; emptied at every open. Contexts lie in files without a name.
  *
- * Threads: builder_build runs on the caller's thread, which is not the loop's, and blocks; several may run at once. It lets the
- * loop's thread drive containers. builder_stop_raise may be called from any thread. */
+ * Stages that do not wait for each other are built side by side (lanes.c), and told one after the other.
+ *
+ * Threads: builder_build runs on the caller's thread, which is not the loop's, and blocks; several may run at once. It has threads
+ * of its own for stages beside, which end with it, and lets the loop's thread drive containers. say, line and made are called on
+ * the caller's thread alone, fetch on any of the build's. builder_stop_raise may be called from any thread. */
 
 struct builder;
 struct container_engine;
@@ -194,6 +197,7 @@ struct image_store;
 struct json;
 struct loop;
 struct snapshot_store;
+struct tar_sink;
 struct tar_source;
 
 struct builder_opts { /* borrowed; outlive the builder */
@@ -211,11 +215,15 @@ struct builder_stop {
 	pthread_mutex_t mutex;
 	pthread_cond_t changed;
 	bool raised;
+	void (*heard)(void *arg); /* of who listens; NULL = nobody */
+	void *heard_arg;
 };
 void builder_stop_init(struct builder_stop *s);
 void builder_stop_done(struct builder_stop *s);
 void builder_stop_raise(struct builder_stop *s);
 bool builder_stop_raised(struct builder_stop *s);
+/* fn is called once when it is raised, by who raises it, or now if it was; NULL ends it: when that returns fn is not running. */
+void builder_stop_listen(struct builder_stop *s, void (*fn)(void *arg), void *arg);
 int builder_stop_check(struct builder_stop *s, struct err *err); /* CANCELLED once it was raised; NULL = it never is */
 
 struct builder_params { /* borrowed for the call */
@@ -232,8 +240,11 @@ struct builder_params { /* borrowed for the call */
 	const struct image_platform *platform; /* NULL = this machine's */
 	struct span https_proxy, http_proxy, no_proxy;
 	struct builder_stop *stop;
-	/* Brings an image that is not there (or, with pull, anew). NULL: an image that is not there is an error. */
-	int (*fetch)(void *arg, struct span name, const struct image_platform *platform, struct err *err);
+	/* Brings an image that is not there (or, with pull, anew). NULL: an image that is not there is an error. What it has to say of
+	 * its progress goes to lines, a whole line of the stream's own form each, which come to line in their turn; or, where lines is
+	 * NULL, straight out. Called from several threads at once. */
+	int (*fetch)(void *arg, struct span name, const struct image_platform *platform, struct tar_sink *lines, struct err *err);
+	int (*line)(void *arg, struct span text, struct err *err);
 	/* A piece of the classic stream; a failure (the client is gone) ends the build. */
 	int (*say)(void *arg, struct span text, struct err *err);
 	/* An image came to be: {"aux":{"ID":...}}. May be NULL. */

@@ -96,14 +96,13 @@ static int uses(struct plan *p, struct plan_stage *s, struct vars *v, struct err
 	return rc;
 }
 
-/* Depth first without recursion: a stage is put behind all that it uses. */
-static int order(struct plan *p, struct arena *a, struct err *err)
+/* Depth first without recursion: what the target reaches, and that nothing reaches itself. */
+static int reach(struct plan *p, struct arena *a, struct err *err)
 {
 	enum { NEW, OPEN, DONE };
 	uint8_t *mark = arena_zalloc(a, p->n);
 	size_t *at = arena_alloc_n(a, p->n, sizeof(*at)), depth = 0;
 	unsigned *path = arena_alloc_n(a, p->n, sizeof(*path));
-	p->order = arena_alloc_n(a, p->n, sizeof(*p->order));
 	path[depth] = p->target;
 	at[depth++] = 0;
 	mark[p->target] = OPEN;
@@ -113,7 +112,7 @@ static int order(struct plan *p, struct arena *a, struct err *err)
 		if (at[depth - 1] == s->n_uses) {
 			mark[i] = DONE;
 			s->needed = true;
-			p->order[p->n_order++] = i;
+			p->n_order++;
 			depth--;
 			continue;
 		}
@@ -130,6 +129,25 @@ static int order(struct plan *p, struct arena *a, struct err *err)
 		}
 	}
 	return 0;
+}
+
+/* Each behind all that it uses; of those that could come next the first in the file, which is how they are told. */
+static void order(struct plan *p, struct arena *a)
+{
+	bool *placed = arena_zalloc(a, p->n * sizeof(*placed));
+	p->order = arena_alloc_n(a, p->n, sizeof(*p->order));
+	for (size_t k = 0; k < p->n_order; k++)
+		for (size_t i = 0; i < p->n; i++) {
+			const struct plan_stage *s = &p->stages[i];
+			bool ready = s->needed && !placed[i];
+			for (size_t u = 0; u < s->n_uses && ready; u++)
+				ready = placed[s->uses[u]];
+			if (!ready)
+				continue;
+			placed[i] = true;
+			p->order[k] = (unsigned)i;
+			break;
+		}
 }
 
 int builder_plan_make(const struct builder_file *f, struct span target, struct vars *v, struct plan *out, struct err *err)
@@ -155,9 +173,10 @@ int builder_plan_make(const struct builder_file *f, struct span target, struct v
 		rc = base(out, i, f, v, err);
 	for (size_t i = 0; i < out->n && rc == 0; i++)
 		rc = uses(out, &out->stages[i], v, err);
-	rc = rc < 0 ? rc : order(out, v->a, err);
+	rc = rc < 0 ? rc : reach(out, v->a, err);
 	if (rc < 0)
 		return rc;
+	order(out, v->a);
 	out->steps = (unsigned)f->n_globals;
 	for (size_t i = 0; i < out->n; i++)
 		if (out->stages[i].needed) {

@@ -24,6 +24,9 @@ struct vars {
 /* target: "linux/arm64" and so on of the image that is made; here: of this machine. */
 void builder_vars_init(struct vars *v, struct arena *a, const struct json *given, struct span target, struct span here);
 void builder_vars_done(struct vars *v);
+/* For a stage that is built beside others: what was given and what came before the first FROM is shared, the rest its own. */
+void builder_vars_split(struct vars *v, struct arena *a, const struct vars *from);
+void builder_vars_join(struct vars *v, const struct vars *from); /* what it used counts as used */
 /* ARG name[=value], value expanded already. */
 void builder_vars_global_add(struct vars *v, struct span name, struct span value, bool has_value);
 void builder_vars_stage_add(struct vars *v, struct span name, struct span value, bool has_value);
@@ -57,7 +60,7 @@ struct plan {
 	size_t n;
 	unsigned target;
 	unsigned steps;        /* of all needed stages, and of the ARGs before them; extra ones are not in it */
-	unsigned *order;       /* needed stages, each behind those that it uses */
+	unsigned *order;       /* needed stages, each behind those that it uses, else as in the file: how they are told */
 	size_t n_order;
 };
 /* ARGs before the first FROM go into v. target: a stage's name or number, empty = the last. INVALID_REQUEST "base name (${X})

@@ -74,6 +74,10 @@ static void plans(void **state)
 		{ "FROM a AS t\nFROM b\nRUN --mount=type=cache,target=/t ls", "", NULL, "2: 1=b@1" },
 		{ "FROM a AS x\nFROM b AS y\nCOPY --from=x p q\nFROM c\nCOPY --from=y p q\nCOPY --from=x p q", "", NULL,
 			"6: 0=a@1 1=b@2 2=c@4" },
+		/* told as they stand in the file, whichever is named first */
+		{ "FROM a AS x\nFROM b AS y\nFROM c\nCOPY --from=y p q\nCOPY --from=x p q", "", NULL, "5: 0=a@1 1=b@2 2=c@3" },
+		{ "FROM a AS x\nCOPY --from=z p q\nFROM b AS y\nFROM c AS z\nFROM x\nCOPY --from=y p q", "", NULL,
+			"6: 1=b@3 2=c@4 0=a@1 3<0@5" },
 		/* later stages may be named, as long as nobody waits for himself */
 		{ "FROM a AS x\nCOPY --from=y p q\nFROM b AS y", "x", NULL, "3: 1=b@3 0=a@1" },
 		{ "FROM a AS x\nCOPY --from=x p q", "", NULL, "error: circular dependency detected on stage: x" },

@@ -42,6 +42,19 @@ static void copy_done(struct copy *c)
 		builder_tree_done(&c->urls[i]);
 }
 
+/* A folder's tree is the step's own. */
+static void enter(struct build *w, const struct copy *c)
+{
+	if (!c->from_other)
+		builder_context_enter(w);
+}
+
+static void leave(struct build *w, const struct copy *c)
+{
+	if (!c->from_other)
+		builder_context_leave(w);
+}
+
 static int expand(struct build *w, struct span text, struct span *out, struct err *err)
 {
 	const struct builder_scope scope = builder_config_scope(&w->c);
@@ -270,7 +283,7 @@ static int sources(struct build *w, struct copy *c, struct err *err)
 	const struct builder_instruction *in = c->in;
 	struct span word = builder_flag_get(in, "from", NULL);
 	int rc = 0;
-	c->tree = &w->context;
+	c->tree = w->context;
 	if (word.len) {
 		struct image_digest id;
 		int root = -1;
@@ -299,7 +312,9 @@ static int sources(struct build *w, struct copy *c, struct err *err)
 			rc = err_set(err, ERR_INVALID_REQUEST, "COPY failed: source can't be a URL for COPY");
 		} else {
 			local = true;
+			enter(w, c);
 			rc = path_add(w, c, one, err);
+			leave(w, c);
 		}
 	}
 	if (rc < 0)
@@ -544,7 +559,12 @@ static int copy_layer(struct build *w, const struct base *base, void *arg, struc
 	auto_fd int lower = -1;
 	int rc = builder_root_open(w, &base->id, &lower, err);
 	rc = rc < 0 ? rc : owner_find(c, lower, err);
-	return rc < 0 ? rc : builder_layer_make(w, c->link ? -1 : lower, items_write, c, out, out_bytes, err);
+	if (rc < 0)
+		return rc;
+	enter(w, c);
+	rc = builder_layer_make(w, c->link ? -1 : lower, items_write, c, out, out_bytes, err);
+	leave(w, c);
+	return rc;
 }
 
 /* ---- the instructions ---- */
@@ -571,7 +591,11 @@ int builder_step_copy(struct build *w, const struct builder_instruction *in, str
 	int rc = destination(w, &c, err);
 	rc = rc < 0 ? rc : flags(w, &c, err);
 	rc = rc < 0 ? rc : sources(w, &c, err);
-	rc = rc < 0 ? rc : key_make(w, &c, err);
+	if (rc == 0) {
+		enter(w, &c);
+		rc = key_make(w, &c, err);
+		leave(w, &c);
+	}
 	if (rc == 0) {
 		auto_buf struct buf said = {};
 		buf_printf(&said, "%s ", builder_op_name(in->op));

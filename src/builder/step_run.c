@@ -123,10 +123,14 @@ static int mount_read(struct build *w, struct step *s, struct span flag, struct 
 			struct tree_node *n;
 			uint8_t sha[32];
 			struct span path = m->source.len ? m->source : SPAN("/");
-			rc = builder_tree_find(&w->context, path, true, &n, err);
+			builder_context_enter(w);
+			rc = builder_tree_find(w->context, path, true, &n, err);
 			if (rc < 0)
-				return err_note(err, "failed to compute cache key: \"%.*s\"", SPAN_ARG(path)), rc;
-			rc = builder_tree_digest(&w->context, n, NULL, sha, err);
+				err_note(err, "failed to compute cache key: \"%.*s\"", SPAN_ARG(path));
+			rc = rc < 0 ? rc : builder_tree_digest(w->context, n, NULL, sha, err);
+			builder_context_leave(w);
+			if (rc < 0)
+				return rc;
 			buf_str(&key, "@");
 			hex_add(&key, sha, sizeof(sha));
 		}
@@ -192,7 +196,7 @@ static const char *work_path(struct build *w, const char *prefix)
 static int context_write(struct build *w, struct layer *l, struct tree_node *n, struct err *err)
 {
 	const struct layer_owner own = { .set = true };
-	return builder_layer_copy(l, &w->context, n, n->kind == TAR_DIR ? SPAN_EMPTY : n->name, NULL, &own, err);
+	return builder_layer_copy(l, w->context, n, n->kind == TAR_DIR ? SPAN_EMPTY : n->name, NULL, &own, err);
 }
 
 /* The context as folders: written as an archive, extracted as one, so that nothing in it leads anywhere. */
@@ -207,7 +211,9 @@ static int context_unpack(struct build *w, struct tree_node *n, int to, struct e
 	builder_layer_begin(&l, &sink.sink, -1, NULL, builder_now_ns(w));
 	l.stop = w->p->stop;
 	l.any_name = true;
+	builder_context_enter(w);
 	int rc = context_write(w, &l, n, err);
+	builder_context_leave(w);
 	rc = rc < 0 ? rc : builder_layer_end(&l, err);
 	builder_layer_done(&l);
 	if (rc < 0)
@@ -242,7 +248,9 @@ static int bind_context(struct build *w, struct step *s, const struct builder_mo
 {
 	struct tree_node *n;
 	const char *at = work_path(w, "context");
-	int rc = builder_tree_find(&w->context, m->source.len ? m->source : SPAN("/"), true, &n, err);
+	builder_context_enter(w);
+	int rc = builder_tree_find(w->context, m->source.len ? m->source : SPAN("/"), true, &n, err);
+	builder_context_leave(w);
 	if (rc < 0)
 		return rc;
 	if (mkdir(at, 0755) < 0)

@@ -50,8 +50,21 @@ void builder_stop_done(struct builder_stop *s)
 void builder_stop_raise(struct builder_stop *s)
 {
 	pthread_mutex_lock(&s->mutex);
+	bool first = !s->raised;
 	s->raised = true;
 	pthread_cond_broadcast(&s->changed);
+	if (first && s->heard)
+		s->heard(s->heard_arg);
+	pthread_mutex_unlock(&s->mutex);
+}
+
+void builder_stop_listen(struct builder_stop *s, void (*fn)(void *arg), void *arg)
+{
+	pthread_mutex_lock(&s->mutex);
+	s->heard = fn;
+	s->heard_arg = arg;
+	if (s->raised && fn)
+		fn(arg);
 	pthread_mutex_unlock(&s->mutex);
 }
 

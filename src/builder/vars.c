@@ -62,6 +62,17 @@ void builder_vars_done(struct vars *v)
 	map_done(&v->used);
 }
 
+void builder_vars_split(struct vars *v, struct arena *a, const struct vars *from)
+{
+	*v = (struct vars){ .a = a, .given = from->given, .platform = from->platform, .global = from->global };
+}
+
+void builder_vars_join(struct vars *v, const struct vars *from)
+{
+	MAP_EACH(&from->used, e)
+		map_put(&v->used, e->key, v);
+}
+
 void builder_vars_global_add(struct vars *v, struct span name, struct span value, bool has_value)
 {
 	add(v, &v->global, name, value, has_value);

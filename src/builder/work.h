@@ -141,27 +141,29 @@ int builder_fetch(struct builder *b, const struct builder_params *p, struct span
 
 /* ---- one build (build.c, step_copy.c, step_run.c, advice.c) ---- */
 
+struct lane;
 struct stage {
-	bool done, open;        /* open: being built; whoever needs it then waits for itself */
+	bool done;
 	struct image_digest id; /* "" = nothing */
-	struct json config;     /* of its last instruction */
-	struct span author;
 };
 struct image_used {
 	struct image_used *next;
 	struct image_digest id;
 };
+/* What a step sees. Each stage has one of its own (lane is set), made of the build's, which it shares the plan, the stages and the
+ * context with. */
 struct build {
 	struct list link;
 	struct builder *b;
-	const struct builder_params *p;
+	const struct builder_params *p; /* of a lane: its own stop, its words held back */
 	struct arena *a;
+	struct lane *lane;              /* NULL: the whole build */
 	struct builder_file file;
 	struct plan plan;
 	struct vars vars;
-	struct stage *stages;
+	struct stage *stages;           /* by number; id with the builder's mutex */
 	struct image_used *used;        /* what it reads from beside its stages; with the builder's mutex */
-	struct tree context;
+	struct tree *context;           /* looked at between builder_context_enter and _leave */
 	struct span name, text;         /* of the Dockerfile */
 	struct image_platform platform; /* of what is made */
 	bool epoch_set;
@@ -172,10 +174,32 @@ struct build {
 	struct config c;
 	struct image_digest id;         /* of the stage's last step */
 	struct image_platform stage_platform;
-	const struct builder_instruction *in;
+	const struct builder_instruction *in, *next; /* at hand, and behind it */
+	unsigned triggers;              /* that are still to come */
 	struct span failed;             /* command line of a RUN that failed */
 	int code;
 };
+/* ---- stages side by side (lanes.c) ---- */
+
+/* Builds what the plan needs. The first failure in the plan's order is the build's, with its instruction and exit code in w. */
+int builder_lanes_run(struct build *w, struct err *err);
+/* What a lane says: straight out when it is its turn on the caller's thread, else into its spool. much: what a program writes,
+ * which may be clipped. */
+int builder_lane_say(struct lane *l, struct span text, bool much, struct err *err);
+/* It stands on that image now; next is what it does there (NULL = nothing), any = more than that may come first. */
+void builder_lane_stands(struct lane *l, const struct image_digest *id, const struct builder_instruction *next, bool any);
+/* It is about to make a step upon the image it stands on, which nobody made yet. Waits for lanes before it that make the same, or
+ * may: 1 = it waited, so look again; 0 = go on, others wait now. CANCELLED. */
+int builder_lane_claim(struct lane *l, const uint8_t key[32], struct err *err);
+/* Between them it waits for what says nothing about its next step: others do not wait for it. */
+void builder_lane_away(struct lane *l, bool away);
+/* Waits until a stage is done that comes before this one; 0 = it is. NOT_FOUND: it comes later, or not at all. */
+int builder_lane_await(struct lane *l, unsigned stage, struct err *err);
+/* The context's tree is one lane's at a time. */
+void builder_context_enter(struct build *w);
+void builder_context_leave(struct build *w);
+int builder_stage_run(struct build *w, unsigned at, struct err *err); /* build.c */
+
 int builder_say(struct build *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* One step: from the cache, or made. layer (NULL: none) makes it: *out_bytes 0 = it changed nothing. */
 int builder_step(struct build *w, const struct json *cmd,
@@ -184,7 +208,7 @@ int builder_step(struct build *w, const struct json *cmd,
 	void *arg, struct err *err);
 /* SHELL's words, and "#(nop) " with what was said: apart, or as one word. */
 struct json builder_nop(struct build *w, struct span said, bool as_one);
-/* The image of a stage, built now if it was not. */
+/* The image of a stage; waits for it when it comes before this one. */
 int builder_stage_need(struct build *w, unsigned at, struct image_digest *out, struct err *err);
 /* An image by name, brought if it is not there. It is not removed while the build lasts, as builder_uses_image tells. */
 int builder_image_need(struct build *w, struct span name, const struct image_platform *platform, struct image_digest *out,

@@ -17,8 +17,6 @@ struct building {
 	struct json args, labels, host, auths;
 	struct image_ref *tags;
 	size_t n_tags;
-	struct engine_progress progress;
-	struct image_reporter reporter; /* of pulls: progress' lines unless quiet; ended by either way to cancel */
 	bool quiet, begun;
 	struct buf kept; /* quiet */
 };
@@ -92,32 +90,54 @@ static int failed(struct building *w, int code, int rc, struct err *err)
 	return out->push(out, buf_span(&b), NULL) < 0 ? rc : 0;
 }
 
+/* A line that a pull wrote for later. */
+static int line(void *arg, struct span text, struct err *err)
+{
+	struct building *w = arg;
+	struct tar_sink *out = engine_out(w->c);
+	w->begun = true;
+	return out->push(out, text, err);
+}
+
 /* ---- images that are not here ---- */
+
+struct pulling {
+	struct building *w;
+	struct engine_progress progress; /* its lines unless quiet; ended by either way to cancel */
+	struct image_reporter reporter;
+	bool straight;
+};
 
 static void pull_said(const struct image_progress *p, void *arg)
 {
-	struct building *w = arg;
-	if (w->quiet)
+	struct pulling *g = arg;
+	if (g->w->quiet)
 		return;
-	w->begun = true;
-	w->progress.reporter.fn(p, w->progress.reporter.arg);
+	if (g->straight)
+		g->w->begun = true;
+	g->progress.reporter.fn(p, g->progress.reporter.arg);
 }
 
 static bool pull_cancelled(void *arg)
 {
-	struct building *w = arg;
-	return builder_stop_raised(&w->stop) || engine_cancelled(w->c);
+	struct pulling *g = arg;
+	return builder_stop_raised(&g->w->stop) || engine_cancelled(g->w->c);
 }
 
-static int fetch(void *arg, struct span name, const struct image_platform *platform, struct err *err)
+static int fetch(void *arg, struct span name, const struct image_platform *platform, struct tar_sink *lines, struct err *err)
 {
 	struct building *w = arg;
 	struct engine_call *c = w->c;
+	auto_arena struct arena a = {}; /* not the call's: stages pull beside each other */
 	struct image_registry_params registry;
 	struct image_ref ref;
 	struct image_digest id;
+	struct pulling g = { .w = w, .straight = !lines };
+	engine_progress_init(&g.progress, c);
+	g.progress.to = lines;
+	g.reporter = (struct image_reporter){ .fn = pull_said, .arg = &g, .cancelled = pull_cancelled };
 	engine_registry_params(c->e->registry, &registry);
-	int rc = image_ref_parse(name, &c->arena, &ref, err);
+	int rc = image_ref_parse(name, &a, &ref, err);
 	if (rc < 0)
 		return rc;
 	image_ref_default(&ref);
@@ -128,12 +148,11 @@ static int fetch(void *arg, struct span name, const struct image_platform *platf
 	registry.password = json_span(json_getl(auth, "password"));
 	registry.identity_token = json_span(json_getl(auth, "identitytoken"));
 	registry.registry_token = json_span(json_getl(auth, "registrytoken"));
-	w->reporter = (struct image_reporter){ .fn = pull_said, .arg = w, .cancelled = pull_cancelled };
 	struct image_pull_params p = { .ref = ref, .platform = *platform, .registry = &registry, .unpacker = engine_unpacker(c->e),
-		.reporter = &w->reporter };
+		.reporter = &g.reporter };
 	rc = image_pull(c->e->images, &p, &id, err);
 	if (rc == 0)
-		engine_event_image_post(c->e, "pull", image_ref_familiar(&ref, &c->arena), image_ref_familiar_name(&ref, &c->arena));
+		engine_event_image_post(c->e, "pull", image_ref_familiar(&ref, &a), image_ref_familiar_name(&ref, &a));
 	return rc;
 }
 
@@ -160,7 +179,6 @@ static int build_run(struct engine_call *c, struct err *err)
 	struct image_digest id;
 	int code = 0;
 	auto_buf struct buf advice = {};
-	engine_progress_init(&w->progress, c);
 	w->p.context = engine_in(c);
 	w->p.stop = &w->stop;
 	int rc = builder_build(c->e->builder, &w->p, &id, &code, w->quiet ? NULL : &advice, err);
@@ -364,6 +382,7 @@ void engine_build(struct engine_call *c)
 	w->p.https_proxy = registry.https_proxy;
 	w->p.no_proxy = registry.no_proxy;
 	w->p.fetch = fetch;
+	w->p.line = line;
 	w->p.say = say;
 	w->p.made = made;
 	w->p.arg = w;

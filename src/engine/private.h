@@ -212,6 +212,7 @@ void engine_streams_cancel(struct engine *e);
 
 struct engine_progress {
 	struct engine_call *c;
+	struct tar_sink *to; /* borrowed; NULL = out */
 	bool load;  /* `docker load`: lines are "stream" */
 	struct image_reporter reporter;
 	int rc;     /* of the first line that could not be written */

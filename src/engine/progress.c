@@ -5,7 +5,7 @@
 static void line_end(struct engine_progress *p, struct buf *b)
 {
 	buf_str(b, "}\r\n");
-	struct tar_sink *out = engine_out(p->c);
+	struct tar_sink *out = p->to ? p->to : engine_out(p->c);
 	auto_err struct err err = ERR_INIT;
 	int rc = out->push(out, buf_span(b), &err);
 	if (p->rc == 0)

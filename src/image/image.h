@@ -184,6 +184,8 @@ int image_inspect(struct image_store *s, const struct image_digest *id, struct a
  * loaded has no parent either, and is not among them: its configuration says what its author liked. Cheap: no blob is read. */
 void image_children(struct image_store *s, const struct image_digest *parent, struct arena *a, struct image_digest **out,
 	size_t *out_n);
+/* Was id made here upon from ("" = nothing), by however many steps? An image descends from itself. */
+bool image_descends(struct image_store *s, const struct image_digest *id, const struct image_digest *from);
 /* While a hold lasts, image_gc leaves everything that was made since it began: for who makes an image piece by piece. */
 struct image_hold;
 struct image_hold *image_hold_begin(struct image_store *s);

@@ -108,6 +108,23 @@ void image_children(struct image_store *s, const struct image_digest *parent, st
 	*out_n = had;
 }
 
+bool image_descends(struct image_store *s, const struct image_digest *id, const struct image_digest *from)
+{
+	auto_arena struct arena a = {};
+	struct record *records;
+	size_t n = image_records_copy(s, &a, &records), i;
+	struct image_digest at = *id;
+	/* No way is longer than there are images. */
+	for (size_t steps = 0; steps <= n && !image_digest_eq(&at, from); steps++) {
+		for (i = 0; i < n && !image_digest_eq(&records[i].id, &at); i++)
+			;
+		if (i == n || !records[i].made)
+			return false;
+		at = records[i].parent;
+	}
+	return image_digest_eq(&at, from);
+}
+
 struct image_hold {
 	struct image_store *s;
 	struct operation op;
