@@ -1,4 +1,5 @@
 /* One build from its context to its image: its stages (lanes.c says when), each instruction by instruction. */
+#include "builder/giturl.h"
 #include "builder/work.h"
 
 #include <dirent.h>
@@ -422,17 +423,10 @@ static int context_remote(struct build *w, struct err *err)
 {
 	struct fetched f;
 	struct span url = w->p->remote;
+	if (builder_git_is(url))
+		return builder_git(w, url, w->context, err);
 	if (!span_starts(url, SPAN("http://")) && !span_starts(url, SPAN("https://")))
-		return err_set(err, ERR_UNSUPPORTED,
-			"unable to build from %.*s: this engine fetches no git repositories; clone it and build "
-			"from the folder", SPAN_ARG(url));
-	struct span path = url, query;
-	(void)span_split(url, '#', &path, &query);
-	(void)span_split(path, '?', &path, &query);
-	if (span_ends(path, SPAN(".git")))
-		return err_set(err, ERR_UNSUPPORTED,
-			"unable to build from %.*s: this engine fetches no git repositories; clone it and build "
-			"from the folder", SPAN_ARG(url));
+		return err_set(err, ERR_INVALID_REQUEST, "remoteURL (%.*s) could not be recognized as URL", SPAN_ARG(url));
 	int rc = builder_fetch(w->b, w->p, url, w->a, &f, err);
 	if (rc < 0)
 		return err_note(err, "error downloading remote context %.*s", SPAN_ARG(url)), rc;

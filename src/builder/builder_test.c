@@ -1,6 +1,7 @@
 /* Tables: a text on the left, what it means on the right. Meanings of Dockerfiles are printed in a form of one line for each
  * instruction. */
 #include "builder/builder.h"
+#include "builder/giturl.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -472,13 +473,57 @@ static void ignores(void **state)
 	}
 }
 
+static void gits(void **state)
+{
+	static const struct {
+		const char *url, *remote, *ref, *subdir; /* remote NULL: no repository; ref NULL: refused, remote begins what is said */
+	} rows[] = {
+		{ "https://h/u/r.git", "https://h/u/r.git", "", "" },
+		{ "https://h/u/r.git#v1", "https://h/u/r.git", "v1", "" },
+		{ "http://h/r.git#v1:a/b", "http://h/r.git", "v1", "a/b" },
+		{ "git://h/r#:a:b", "git://h/r", "", "a:b" },
+		{ "github.com/u/r", "https://github.com/u/r", "", "" },
+		{ "github.com/u/r#x", "https://github.com/u/r", "x", "" },
+		{ "git@h:u/r.git#main", "git@h:u/r.git", "main", "" },
+		{ "https://h/u/r.git#", NULL, NULL, NULL },
+		{ "https://h/u/r.git?x=1", NULL, NULL, NULL },
+		{ "https://h/Dockerfile", NULL, NULL, NULL },
+		{ "file:///r.git", NULL, NULL, NULL },
+		{ "ssh://git@h/r.git", NULL, NULL, NULL },
+		{ "ext::sh -c id", NULL, NULL, NULL },
+		{ "git://h/r#-o", "invalid refspec: -o", NULL, NULL },
+		{ "git://h/r#a b", "invalid git URL", NULL, NULL },
+		{ "git://h/r\n#a", "invalid git URL", NULL, NULL },
+		{ "git@-oProxyCommand=x y:z", "invalid git URL", NULL, NULL },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		auto_arena struct arena a = {};
+		auto_err struct err err = ERR_INIT;
+		struct git_url u;
+		struct span url = span_of(rows[i].url);
+		if (builder_git_is(url) != (rows[i].remote != NULL))
+			fail_msg("%s: a repository? %d", rows[i].url, builder_git_is(url));
+		if (!rows[i].remote)
+			continue;
+		int rc = builder_git_parse(url, &a, &u, &err);
+		if (!rows[i].ref) {
+			assert_int_equal(rc, -ERR_INVALID_REQUEST);
+			assert_true(span_starts(span_of(err_msg(&err)), span_of(rows[i].remote)));
+			continue;
+		}
+		assert_int_equal(rc, 0);
+		if (!span_is(u.remote, rows[i].remote) || !span_is(u.ref, rows[i].ref) || !span_is(u.subdir, rows[i].subdir))
+			fail_msg("%s: %.*s, %.*s, %.*s", rows[i].url, SPAN_ARG(u.remote), SPAN_ARG(u.ref), SPAN_ARG(u.subdir));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(files),     cmocka_unit_test(file_bounds), cmocka_unit_test(triggers),
 		cmocka_unit_test(heredoc_tabs), cmocka_unit_test(mounts),   cmocka_unit_test(expansion),
 		cmocka_unit_test(splitting), cmocka_unit_test(expansion_bounds), cmocka_unit_test(globs),
-		cmocka_unit_test(ignores),
+		cmocka_unit_test(ignores),   cmocka_unit_test(gits),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -179,6 +179,9 @@ struct build {
 	struct span failed;             /* command line of a RUN that failed */
 	int code;
 };
+/* What the repository has there, read as a context. UNSUPPORTED where there is no git. (git.c) */
+int builder_git(struct build *w, struct span url, struct tree *out, struct err *err);
+
 /* ---- stages side by side (lanes.c) ---- */
 
 /* Builds what the plan needs. The first failure in the plan's order is the build's, with its instruction and exit code in w. */

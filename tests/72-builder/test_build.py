@@ -355,8 +355,6 @@ def test_remote(knarr, web):
         assert "Successfully built" in r.lines[-2].get("stream", "") + r.lines[-1].get("stream", ""), r.body
     r = knarr.api("POST", f"/build?remote={base}/nope")
     assert "status 404 Not Found: not here" in r.message, r.body
-    r = knarr.api("POST", "/build?remote=https://example.invalid/x.git")
-    assert r.status == 501 and "no git repositories" in r.message
     r = post(knarr, context_of(f"FROM busybox\nADD {base}/moved /x/\nADD --checksum=sha256:{'0' * 64} {base}/file.bin /y\n"))
     assert "digest mismatch" in r.lines[-1]["error"], r.body
 
