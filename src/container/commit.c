@@ -125,6 +125,20 @@ static void set_members(struct arena *a, struct json *c, const char *key, struct
 		json_set(a, o, port && span_chr(word, '/') < 0 ? arena_printf(a, "%.*s/tcp", SPAN_ARG(word)) : word, json_object());
 }
 
+int container_trigger_check(struct span trigger, struct err *err)
+{
+	static const char *const never[] = { "FROM", "MAINTAINER" };
+	struct span rest = trigger, word = keyword_take(&rest);
+	if (!word.len)
+		return err_set(err, ERR_INVALID_REQUEST, "ONBUILD requires at least one argument");
+	if (span_eq_nocase(word, SPAN("ONBUILD")))
+		return err_set(err, ERR_INVALID_REQUEST, "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed");
+	for (size_t i = 0; i < ARRAY_LEN(never); i++)
+		if (span_eq_nocase(word, span_of(never[i])))
+			return err_set(err, ERR_INVALID_REQUEST, "%s isn't allowed as an ONBUILD trigger", never[i]);
+	return 0;
+}
+
 static int change_apply(struct arena *a, struct json *c, struct span line, struct err *err)
 {
 	struct span rest = line, word = keyword_take(&rest);
@@ -153,6 +167,9 @@ static int change_apply(struct arena *a, struct json *c, struct span line, struc
 	} else if (span_eq_nocase(word, SPAN("STOPSIGNAL"))) {
 		json_setl(a, c, "StopSignal", json_str(rest));
 	} else if (span_eq_nocase(word, SPAN("ONBUILD"))) {
+		int rc = container_trigger_check(rest, err);
+		if (rc < 0)
+			return rc;
 		json_push(a, member(a, c, "OnBuild", json_array()), json_str(rest));
 	} else {
 		return err_set(err, ERR_INVALID_REQUEST, "%.*s is not a valid change command", SPAN_ARG(word));

@@ -303,6 +303,8 @@ void container_export(struct container_engine *e, struct span name, int fd, stru
  * result: {"Digest": "sha256:...", "Size": n}; Size 0 without a Digest when nothing changed. */
 void container_layer(struct container_engine *e, struct span name, const struct span *besides, size_t n_besides,
 	struct container_call *c);
+/* An ONBUILD of --change: INVALID_REQUEST in dockerd's words for what no image may ask of those built upon it. */
+int container_trigger_check(struct span trigger, struct err *err);
 struct container_commit_params { /* borrowed for the call; copied */
 	struct span reference;       /* repo[:tag]; empty = without a name */
 	struct span comment, author;

@@ -109,6 +109,7 @@ static void test_changes(void **state)
 		    "\"ExposedPorts\":{\"53/udp\":{},\"80/tcp\":{}},\"Labels\":{\"k\":\"v\"},\"OnBuild\":[\"RUN x\"],\"StopSignal\":\"SIGINT\",\"User\":\"u:g\","
 		    "\"Volumes\":{\"/a\":{},\"/b\":{},\"/c\":{}},\"WorkingDir\":\"/w\"}");
 	FAILS(ERR_INVALID_REQUEST, "FROM is not a valid change command", engine_config_change(&c, SPAN("FROM x"), &a, &err));
+	FAILS(ERR_INVALID_REQUEST, "FROM isn't allowed as an ONBUILD trigger", engine_config_change(&c, SPAN("ONBUILD from x"), &a, &err));
 	FAILS(ERR_INVALID_REQUEST, "invalid containerPort: 0", engine_config_change(&c, SPAN("EXPOSE 0"), &a, &err));
 	FAILS(ERR_INVALID_REQUEST, "ENV must have two arguments", engine_config_change(&c, SPAN("ENV A"), &a, &err));
 	FAILS(ERR_INVALID_REQUEST, "only strings", engine_config_change(&c, SPAN("CMD [1]"), &a, &err));

@@ -1,4 +1,5 @@
 """What a person sees of a build, its cache, and what becomes of one that is cut short."""
+import hashlib
 import json
 import os
 import pathlib
@@ -101,15 +102,47 @@ def test_failed_container_stays_unless_forced(cli, knarr):
     quiet(knarr)
 
 
+def with_triggers(d, triggers, tag):
+    """An image as another builder may have made it: nobody looked at its OnBuild."""
+    layer = tar([("f", b"1", {})])
+    config = {"architecture": "amd64", "os": "linux", "config": {"OnBuild": triggers}, "history": [{"created_by": "x"}],
+              "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(layer).hexdigest()]}}
+    manifest = [{"Config": "c.json", "RepoTags": [tag], "Layers": ["l.tar"]}]
+    d.cli("load", stdin=tar([("c.json", json.dumps(config).encode(), {}), ("l.tar", layer, {}), ("manifest.json", json.dumps(manifest).encode(), {})]))
+
+
+REFUSED = (("FROM x", "FROM isn't allowed as an ONBUILD trigger"), ("MAINTAINER x", "MAINTAINER isn't allowed as an ONBUILD trigger"),
+           ("ONBUILD RUN x", "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed"))
+
+
 def test_triggers_of_any_image(knarr, cli):
     """An image's OnBuild is anybody's text: what no Dockerfile may ask for is refused, and the engine goes on."""
-    for change, words in (("ONBUILD FROM x", "FROM isn't allowed as an ONBUILD trigger"), ("ONBUILD MAINTAINER x", "MAINTAINER isn't allowed"),
-                          ("ONBUILD ONBUILD RUN x", "Chaining ONBUILD")):
-        knarr.cli("import", "--change", change, "-", "triggers", stdin=tar([("f", b"1", {})]))
+    for trigger, words in REFUSED:
+        with_triggers(knarr, [trigger], "triggers:latest")
         p = cli.build(text="FROM triggers\n", check=1)
         assert words in p.stderr, p.stderr
         assert knarr.api("GET", "/_ping").status == 200
     knarr.cli("rmi", "-f", "triggers")
+
+
+def triggers_by_change(d):
+    """commit --change and import --change refuse them, in dockerd's words."""
+    c = d.out("create", "--network", "none", "busybox", "true")
+    try:
+        for trigger, words in (*REFUSED, ("from x", "FROM isn't allowed as an ONBUILD trigger"), ("", "ONBUILD requires at least one argument")):
+            p = d.cli("import", "--change", f"ONBUILD {trigger}", "-", "changed", stdin=tar([("f", b"1", {})]), check=1)
+            assert words in p.stderr, (trigger, p.stderr)
+            p = d.cli("commit", "--change", f"ONBUILD {trigger}", c, "changed", check=1)
+            assert words in p.stderr, (trigger, p.stderr)
+        d.cli("commit", "--change", "ONBUILD RUN x", c, "changed")
+        assert d.api("GET", "/images/changed/json").json["Config"]["OnBuild"] == ["RUN x"]
+    finally:
+        d.cli("rm", c)
+    d.cli("rmi", "-f", "changed")
+
+
+def test_triggers_by_change(knarr):
+    triggers_by_change(knarr)
 
 
 # ---- the cache

@@ -5,6 +5,7 @@ import pytest
 from conftest import HERE, LONG, Cli
 from outcome import outcome
 from table import ROWS
+from test_build import triggers_by_change
 
 GOLDEN = json.loads((HERE / "golden.json").read_text())
 FACTS = ("code", "error", "config", "author", "history", "layers", "tree")
@@ -57,3 +58,7 @@ def test_dockerd_says_so_still(dockerd, tmp_path, name, text, o):
     got = outcome(Cli(dockerd, tmp_path), name, text, o)
     for fact in FACTS if "differs" not in o else o["same"]:
         assert got.get(fact) == GOLDEN[name].get(fact), (name, fact, got.get(fact), GOLDEN[name].get(fact))
+
+
+def test_dockerd_refuses_triggers_so(dockerd):
+    triggers_by_change(dockerd)
