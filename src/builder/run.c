@@ -42,6 +42,11 @@ struct watch {
 	bool ended, closed, exited, paused, resuming, lost;
 	struct err err; /* of the wait */
 	int code;
+	struct ask kill;
+	bool killed;          /* kill was asked: its answer is not waited for, as a monitor that is stopped gives none */
+	int64_t killed_ms;
+	pid_t pid;            /* of its first process, once somebody looked */
+	int64_t silent_ms;    /* since when its end is not told; 0 = it has none to tell */
 };
 
 /* ---- questions ---- */
@@ -282,7 +287,72 @@ static bool changed_wait(struct builder_stop *s)
 	return pthread_cond_timedwait(&s->changed, &s->mutex, &until) == 0;
 }
 
-static void give_up_wait(struct watch *w);
+/* ---- ends that nobody hears of */
+
+static void pid_of(struct ask *k)
+{
+	struct container_state state;
+	if (container_state(k->r->b->o.containers, id_of(k), &state, &k->err) == 0)
+		(void)json_setl(&k->arena, &k->call.result, "Pid", json_int(state.pid));
+	signal_done(k->r, &k->done);
+}
+
+/* The state's letter and the parent, of /proc/PID/stat (proc(5)); 0 when there is none. */
+static char process_state(pid_t pid, pid_t *out_parent)
+{
+	char path[40], state = 0;
+	auto_buf struct buf text = {};
+	int parent = 0;
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	if (io_read_file(AT_FDCWD, path, &text, 4096, NULL) < 0)
+		return 0;
+	const char *behind = strrchr(buf_cstr(&text), ')'); /* the name may hold anything */
+	if (!behind || sscanf(behind + 1, " %c %d", &state, &parent) != 2)
+		return 0;
+	*out_parent = parent;
+	return state;
+}
+
+/* Its first process has ended, and the monitor that would say so is stopped (SIGSTOP). Whoever waits for it waits for whoever did
+ * that, so it is given as long as a step that was killed. */
+static bool unheard(struct watch *w)
+{
+	pid_t monitor = 0, init;
+	if (!w->pid) {
+		struct ask k;
+		ask_init(&k, w->r, pid_of);
+		k.call.result = json_object();
+		ask_wait(&k);
+		w->pid = (pid_t)json_i64(json_getl(&k.call.result, "Pid"), 0);
+		(void)ask_end(&k, NULL); /* what does not run has none */
+	}
+	int64_t now = clock_mono_ms(clock_real());
+	if (!w->pid || process_state(w->pid, &monitor) != 'Z' || process_state(monitor, &init) != 'T')
+		w->silent_ms = 0;
+	else if (!w->silent_ms)
+		w->silent_ms = now;
+	return w->silent_ms && now - w->silent_ms > KILLED_MS;
+}
+
+static void let_go(struct ask *k)
+{
+	struct begin *g = container_of(k, struct begin, ask);
+	container_call_forget(&g->w->kill.call);
+	signal_done(k->r, &k->done);
+}
+
+static void ask_about(struct watch *w, void (*what)(struct ask *k))
+{
+	struct begin g = { .w = w };
+	ask_init(&g.ask, w->r, what);
+	ask_wait(&g.ask);
+	(void)ask_end(&g.ask, NULL); /* it cannot fail */
+}
+
+static bool kill_was_vain(const struct watch *w)
+{
+	return w->killed && !w->exited && clock_mono_ms(clock_real()) - w->killed_ms > KILLED_MS;
+}
 
 /* Says what comes until it has ended. */
 static int follow(struct watch *w, int ballast, struct err *err)
@@ -290,45 +360,50 @@ static int follow(struct watch *w, int ballast, struct err *err)
 	struct run *r = w->r;
 	struct builder_stop *s = r->p->stop;
 	auto_buf struct buf now = {};
-	struct ask kill;
-	bool killed = false, all;
-	int64_t killed_ms = 0;
+	bool all, silent = false, untold = false;
 	int rc = 0;
 	do {
 		pthread_mutex_lock(&s->mutex);
-		while (!w->out.len && !(w->exited && w->closed) && (killed || !(s->raised || rc < 0))) {
-			if (!changed_wait(s))
-				ballast_drop(ballast);
-			if (killed && !w->exited && clock_mono_ms(clock_real()) - killed_ms > KILLED_MS)
-				break;
+		while (!w->out.len && !(w->exited && w->closed) && (w->killed || !(s->raised || rc < 0)) && !kill_was_vain(w) && !silent) {
+			if (changed_wait(s))
+				continue;
+			ballast_drop(ballast);
+			bool exited = w->exited;
+			pthread_mutex_unlock(&s->mutex);
+			silent = !exited && unheard(w);
+			pthread_mutex_lock(&s->mutex);
 		}
-		bool stuck = killed && !w->exited && clock_mono_ms(clock_real()) - killed_ms > KILLED_MS;
+		silent = silent && !w->exited;
+		bool stuck = silent || kill_was_vain(w);
 		buf_span_add(&now, buf_span(&w->out));
 		buf_trunc(&w->out, 0);
-		bool resume = w->paused && !w->resuming && !w->ended, want_kill = (s->raised || rc < 0) && !killed && !w->exited;
+		bool resume = w->paused && !w->resuming && !w->ended, want_kill = (s->raised || rc < 0) && !w->killed && !w->exited;
 		w->resuming |= resume;
 		all = w->exited && w->closed;
 		pthread_mutex_unlock(&s->mutex);
 		if (resume)
 			loop_post(r->b->o.loop, &w->resume_msg);
 		if (want_kill) {
-			ask_init(&kill, r, kill_it);
-			ask_wait(&kill);
-			(void)ask_end(&kill, NULL); /* it may have ended by itself */
-		}
-		if (want_kill) {
-			killed = true;
-			killed_ms = clock_mono_ms(clock_real());
+			ask_init(&w->kill, r, kill_it); /* it may have ended by itself */
+			loop_post(r->b->o.loop, &w->kill.msg);
+			w->killed = true;
+			w->killed_ms = clock_mono_ms(clock_real());
 		}
 		if (stuck) {
 			r->stuck = true;
-			give_up_wait(w);
+			untold |= silent;
+			silent = false;
+			ask_about(w, give_up);
 		}
 		size_t keep = all ? 0 : torn(buf_span(&now));
 		if (rc == 0 && now.len > keep)
 			rc = r->p->say(r->p->arg, span_sub(buf_span(&now), 0, now.len - keep), err);
 		buf_shift(&now, now.len - keep);
 	} while (!all);
+	if (w->killed) {
+		ask_about(w, let_go);
+		(void)ask_end(&w->kill, NULL);
+	}
 	pthread_mutex_lock(&s->mutex);
 	while (w->resuming)
 		pthread_cond_wait(&s->changed, &s->mutex);
@@ -336,15 +411,10 @@ static int follow(struct watch *w, int ballast, struct err *err)
 	pthread_mutex_unlock(&s->mutex);
 	if (rc == 0 && raised)
 		rc = err_set(err, ERR_CANCELLED, "the build was cancelled");
+	if (rc == 0 && untold)
+		rc = err_set(err, ERR_INTERNAL, "the step has ended, but its monitor is stopped and does not tell how: "
+			"look who sent SIGSTOP to the parent of process %d", (int)w->pid);
 	return rc;
-}
-
-static void give_up_wait(struct watch *w)
-{
-	struct begin stop = { .w = w };
-	ask_init(&stop.ask, w->r, give_up);
-	ask_wait(&stop.ask);
-	(void)ask_end(&stop.ask, NULL); /* it cannot fail */
 }
 
 static int watch_run(struct run *r, struct err *err)
@@ -364,7 +434,7 @@ static int watch_run(struct run *r, struct err *err)
 	auto_err struct err why = ERR_INIT;
 	int rc = ask_end(&g.ask, &why);
 	if (rc < 0 && !w.exited)
-		give_up_wait(&w);
+		ask_about(&w, give_up);
 	auto_err struct err said = ERR_INIT;
 	int followed = follow(&w, ballast, &said);
 	if (rc < 0)

@@ -289,6 +289,11 @@ static int bind_image(struct build *w, struct step *s, const struct builder_moun
 	return rc < 0 ? rc : source_path(w, root, m->source, &out->source, err);
 }
 
+static int stop_check(void *stop, struct err *err)
+{
+	return builder_stop_check(stop, err);
+}
+
 static int cache_fill(struct build *w, const struct builder_mount *m, int to, struct err *err)
 {
 	struct image_digest id;
@@ -299,14 +304,22 @@ static int cache_fill(struct build *w, const struct builder_mount *m, int to, st
 		return rc;
 	auto_free char *name = m->source.len ? mem_dup(m->source.ptr, m->source.len) : mem_dup("/", 1);
 	from = sys_path_open(root, name, O_RDONLY | O_DIRECTORY, 0);
-	return from < 0 ? err_sys(err, "failed to mount \"%s\"", name) : snapshot_tree_copy(from, to, err);
+	return from < 0 ? err_sys(err, "failed to mount \"%s\"", name) :
+		snapshot_tree_copy_while(from, to, stop_check, w->p->stop, err);
 }
 
+static struct span cache_id(const struct builder_mount *m)
+{
+	return m->id.len ? m->id : m->target;
+}
+
+/* One cache mounted in several places of a step is taken once, as the first of them asks for it: BuildKit's getRefCacheDir clones
+ * what the same exec has, whatever the sharing. A lock would wait for itself. */
 static int bind_cache(struct build *w, struct step *s, const struct builder_mount *m, struct run_mount *out, struct err *err)
 {
 	struct cache_hold *hold;
 	const char *fresh;
-	int rc = builder_cache_take(w->b, m->id.len ? m->id : m->target, m->sharing, w->p->stop, &hold, &out->source, &fresh, err);
+	int rc = builder_cache_take(w->b, cache_id(m), m->sharing, w->p->stop, &hold, &out->source, &fresh, err);
 	if (rc < 0)
 		return rc;
 	place_add(w, s, out->source)->hold = hold;
@@ -316,23 +329,56 @@ static int bind_cache(struct build *w, struct step *s, const struct builder_moun
 	if (dir < 0)
 		return err_sys(err, "open %s", fresh);
 	rc = m->from.len ? cache_fill(w, m, dir, err) : 0;
+	if (rc == 0 && m->from.len && syncfs(dir) < 0) /* whole or not there, after a power cut too: the name comes behind it */
+		rc = err_sys(err, "sync %s", fresh);
 	FAILPOINT("builder.cache.filled");
 	if (rc == 0 && (fchown(dir, m->uid, m->gid) < 0 || fchmod(dir, m->mode_set ? m->mode : 0755) < 0))
 		rc = err_sys(err, "owner of %s", fresh);
 	return rc < 0 ? rc : builder_cache_made(w->b, hold, err);
 }
 
+/* The first mount of the same cache. */
+static size_t cache_first(const struct step *s, size_t i)
+{
+	size_t k = 0;
+	while (k < i && !(s->mounts[k].kind == BUILDER_MOUNT_CACHE && span_eq(cache_id(&s->mounts[k]), cache_id(&s->mounts[i]))))
+		k++;
+	return k;
+}
+
+/* All caches of a step, in the order of their ids: two steps that want the same two never wait for each other. */
+static int caches_take(struct build *w, struct step *s, struct run_mount *out, struct err *err)
+{
+	size_t n = 0, *order = arena_alloc_n(w->a, s->n + 1, sizeof(*order));
+	int rc = 0;
+	for (size_t i = 0; i < s->n; i++) {
+		if (s->mounts[i].kind != BUILDER_MOUNT_CACHE || cache_first(s, i) != i)
+			continue;
+		size_t at = n++;
+		while (at && span_cmp(cache_id(&s->mounts[i]), cache_id(&s->mounts[order[at - 1]])) < 0) {
+			order[at] = order[at - 1];
+			at--;
+		}
+		order[at] = i;
+	}
+	for (size_t k = 0; k < n && rc == 0; k++)
+		rc = bind_cache(w, s, &s->mounts[order[k]], &out[order[k]], err);
+	for (size_t i = 0; i < s->n && rc == 0; i++)
+		if (s->mounts[i].kind == BUILDER_MOUNT_CACHE)
+			out[i].source = out[cache_first(s, i)].source;
+	return rc;
+}
+
 static int mounts_make(struct build *w, struct step *s, struct run_mount *out, size_t *out_n, struct err *err)
 {
-	int rc = 0;
+	int rc = caches_take(w, s, out, err);
 	*out_n = 0;
 	for (size_t i = 0; i < s->n && rc == 0; i++) {
 		const struct builder_mount *m = &s->mounts[i];
 		struct run_mount *r = &out[(*out_n)++];
-		*r = (struct run_mount){ .kind = m->kind, .target = m->target, .read_only = m->read_only, .size = m->size };
-		if (m->kind == BUILDER_MOUNT_CACHE)
-			rc = bind_cache(w, s, m, r, err);
-		else if (m->kind == BUILDER_MOUNT_BIND)
+		*r = (struct run_mount){ .kind = m->kind, .source = r->source, .target = m->target, .read_only = m->read_only,
+			.size = m->size };
+		if (m->kind == BUILDER_MOUNT_BIND)
 			rc = m->from.len ? bind_image(w, s, m, r, err) : bind_context(w, s, m, r, err);
 	}
 	if (rc == 0 && s->script_name.len) {
@@ -407,7 +453,7 @@ static int run_layer(struct build *w, const struct base *base, void *arg, struct
 		return err_set(err, ERR_INVALID_REQUEST, "RUN in an empty image (FROM scratch): COPY a program into it first");
 	builder_vars_run(&w->vars, json_getl(&w->c.doc, "Env"), &env, &n_env, &key, &n_key);
 	struct json config = container_config(w, base, &s->cmd, env, n_env);
-	struct run_mount *mounts = arena_alloc_n(w->a, s->n + 1, sizeof(*mounts));
+	struct run_mount *mounts = arena_zalloc(w->a, (s->n + 1) * sizeof(*mounts));
 	*r = (struct run){ .b = w->b, .p = w->p, .a = w->a, .config = &config, .mounts = mounts, .network = s->network };
 	int rc = mounts_make(w, s, mounts, &r->n_mounts, err);
 	rc = rc < 0 ? rc : builder_run_start(r, err);

@@ -163,6 +163,8 @@ int snapshot_tree_count(int root, uint64_t *out_entries, uint64_t *out_bytes, st
 /* Copies all of from into the empty folder to: contents, owners, modes, times, attributes, hard links; those of the folder
  * itself too. Sockets are left out. */
 int snapshot_tree_copy(int from, int to, struct err *err);
+/* The same for as long as check says 0, which is asked at every entry and every 64 MB of a file; else it is the result. */
+int snapshot_tree_copy_while(int from, int to, int (*check)(void *arg, struct err *err), void *arg, struct err *err);
 /* name beneath dirfd, a single component or ".", and all in it as entries that are called `as`, `as`/x, ...; as "" gives x. No
  * link is followed. one_mount: what is mounted in it is left out (the folder that is covered stays). */
 int snapshot_tree_archive(int dirfd, const char *name, const char *as, bool one_mount, struct tar_writer *w, struct err *err);

@@ -313,8 +313,12 @@ int snapshot_xattrs_each(int dirfd, const char *name, int (*fn)(const char *attr
 
 /* ---- copying ---- */
 
+#define COPY_PIECE (UINT64_C(64) << 20) /* between two looks at the wish to end */
+
 struct copy {
 	int to;
+	int (*check)(void *arg, struct err *err); /* NULL = it always goes on */
+	void *arg;
 	struct inodes inodes;
 	struct dir_times {
 		char *rel; /* in inodes.arena */
@@ -336,14 +340,17 @@ static int copy_attr(const char *attr, struct span value, void *arg, struct err 
 	return 0;
 }
 
-static int copy_contents(int from, int to, uint64_t size, const char *rel, struct err *err)
+static int copy_contents(const struct copy *c, int from, int to, uint64_t size, const char *rel, struct err *err)
 {
 	if (ioctl(to, FICLONE, from) == 0)
 		return 0;
 	while (size) {
-		ssize_t n = copy_file_range(from, NULL, to, NULL, MIN(size, (uint64_t)1 << 30), 0);
+		int rc = c->check ? c->check(c->arg, err) : 0;
+		if (rc < 0)
+			return rc;
+		ssize_t n = copy_file_range(from, NULL, to, NULL, MIN(size, COPY_PIECE), 0);
 		if (n < 0 && (errno == EXDEV || errno == EINVAL || errno == EOPNOTSUPP || errno == ENOSYS))
-			n = sendfile(to, from, NULL, MIN(size, (uint64_t)1 << 30));
+			n = sendfile(to, from, NULL, MIN(size, COPY_PIECE));
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
@@ -375,6 +382,9 @@ static int copy_one(int dirfd, const char *rel, const char *name, const struct s
 {
 	struct copy *c = arg;
 	char parent[PATH_BYTES_MAX + 1];
+	int rc = c->check ? c->check(c->arg, err) : 0;
+	if (rc < 0)
+		return rc;
 	snprintf(parent, sizeof(parent), "%.*s", (int)MAX((ptrdiff_t)0, span_rchr(span_of(rel), '/')), rel);
 	auto_fd int to = snapshot_dir_open(c->to, parent, err);
 	if (to < 0)
@@ -384,7 +394,6 @@ static int copy_one(int dirfd, const char *rel, const char *name, const struct s
 		if (earlier)
 			return linkat(c->to, earlier, to, name, 0) < 0 ? err_sys(err, "link /%s", rel) : 0;
 	}
-	int rc = 0;
 	if (S_ISREG(st->st_mode)) {
 		auto_fd int in = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 		if (in < 0)
@@ -392,7 +401,7 @@ static int copy_one(int dirfd, const char *rel, const char *name, const struct s
 		auto_fd int out = openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 		if (out < 0)
 			return err_sys(err, "create /%s", rel);
-		rc = copy_contents(in, out, (uint64_t)st->st_size, rel, err);
+		rc = copy_contents(c, in, out, (uint64_t)st->st_size, rel, err);
 	} else if (S_ISDIR(st->st_mode)) {
 		if (mkdirat(to, name, 0700) < 0)
 			rc = err_sys(err, "make folder /%s", rel);
@@ -416,7 +425,12 @@ static int copy_one(int dirfd, const char *rel, const char *name, const struct s
 
 int snapshot_tree_copy(int from, int to, struct err *err)
 {
-	struct copy c = { .to = to };
+	return snapshot_tree_copy_while(from, to, NULL, NULL, err);
+}
+
+int snapshot_tree_copy_while(int from, int to, int (*check)(void *arg, struct err *err), void *arg, struct err *err)
+{
+	struct copy c = { .to = to, .check = check, .arg = arg };
 	struct stat st;
 	if (fstat(from, &st) < 0)
 		return err_sys(err, "stat the folder to copy");

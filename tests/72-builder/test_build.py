@@ -480,6 +480,48 @@ def test_a_step_that_does_not_end_keeps_its_cache_mount(make_knarr):
     quiet(d)
 
 
+def monitor_of(d, container):
+    pid = d.out("inspect", "-f", "{{.State.Pid}}", container)
+    return int(pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+
+
+def rest_of(s, seconds=60):
+    s.settimeout(seconds)
+    got = b""
+    while piece := s.recv(65536):
+        got += piece
+    s.close()
+    return got
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_monitor_that_is_stopped(make_knarr, ends):
+    """Nobody tells how the step ended, nor takes the wish to kill it: the build ends nevertheless, cancelled or with a word about it."""
+    d = make_knarr()
+    engine.import_busybox(d)
+    d.env = {}
+    s = begin(d, context_of("FROM busybox\nRUN --mount=type=cache,target=/c,id=go echo be''gun; until test -e /c/go; do sleep .1; done\n"), "buildid=quiet&forcerm=1")
+    read_until(s, b"begun")
+    (mark,) = [p.parent for p in (d.data / "builder/cache").glob("*/id") if p.read_text() == "go"]
+    monitor = monitor_of(d, d.out("ps", "-q"))
+    os.kill(monitor, signal.SIGSTOP)
+    try:
+        began = time.time()
+        if ends:
+            (mark / "data/go").touch()
+            assert b"the step has ended, but its monitor is stopped" in rest_of(s)
+        else:
+            assert d.api("POST", "/build/cancel?id=quiet").status == 204
+            assert b"the build was cancelled" in rest_of(s)
+        assert 5 < time.time() - began < 40
+    finally:
+        os.kill(monitor, signal.SIGCONT)
+    assert d.stop() == 0
+    d.start()
+    engine.until(lambda: d.out("ps", "-aq") == "")
+    quiet(d)
+
+
 def test_engine_stops_in_a_step(make_knarr):
     d = make_knarr()
     engine.import_busybox(d)
@@ -674,6 +716,48 @@ def test_many_files(knarr):
     r = post(knarr, body)
     assert r.body.count(b"Using cache") == 2
     assert time.time() - began < 20
+
+
+def test_one_cache_in_two_places(knarr):
+    """Of one step: taken once, whatever the sharing, as BuildKit has it."""
+    for sharing in ("locked", "private", "shared"):
+        mount = f"--mount=type=cache,id=twice-{sharing},sharing={sharing}"
+        text = f"FROM busybox\nRUN {mount},target=/a {mount},target=/b echo {sharing} >/a/f && cat /b/f && : {time.time()}\n"
+        r = post(knarr, context_of(text))
+        assert f"{sharing}\\n".encode() in r.body and b"Successfully built" in r.body, r.body
+    quiet(knarr)
+
+
+def test_two_caches_in_either_order(knarr):
+    """Locked both, named in one order here and in the other there: neither build waits for the other for ever."""
+    out = {}
+
+    def one(i, ids):
+        mounts = " ".join(f"--mount=type=cache,sharing=locked,id=either-{x},target=/{x}" for x in ids)
+        for n in range(4):
+            out[i, n] = post(knarr, context_of(f"FROM busybox\nRUN {mounts} sleep .1; : {i} {n}\n"), "nocache=1").body
+    threads = [threading.Thread(target=one, args=(i, ids)) for i, ids in enumerate(("ab", "ba", "ab", "ba"))]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert len(out) == 16 and all(b"Successfully built" in o for o in out.values()), out
+    quiet(knarr)
+
+
+def test_cancel_while_filling(knarr):
+    """A cache mount that is filled from an image is not filled for nobody, and is no cache."""
+    knarr.cli("import", "-", "holes", stdin=tar([("hole", b"x", sparse((1 << 40) - 1))]))
+    text = "FROM busybox\nRUN --mount=type=cache,id=filling,target=/c,from=holes ls /c\n"
+    s = begin(knarr, context_of(text), "buildid=filling")
+    read_until(s, b"Step 2/2")
+    engine.until(lambda: [p for p in (knarr.data / "builder/work").glob("cache-*/hole")])
+    began = time.time()
+    assert knarr.api("POST", "/build/cancel?id=filling").status == 204
+    assert b"the build was cancelled" in rest_of(s) and time.time() - began < 20
+    assert not [p for p in (knarr.data / "builder/cache").glob("*/id") if p.read_text() == "filling" and (p.parent / "data").exists()]
+    knarr.cli("rmi", "-f", "holes")
+    quiet(knarr)
 
 
 def test_pruning_leaves_a_running_build_alone(knarr):
