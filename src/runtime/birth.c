@@ -125,6 +125,31 @@ int runtime_birth_preserved_check(const struct runtime_opts *opts, struct err *e
 	return 0;
 }
 
+/* config.md, Linux Process: "Any value which cannot be mapped to a relevant kernel interface MUST cause an error" until 1.0.2, is a
+ * warning from 1.1.0 on. */
+int runtime_birth_caps_check(const struct runtime_opts *opts, const char *oci_version, const struct config_process *p,
+			     struct err *err)
+{
+	auto_buf struct buf text = {};
+	uint64_t all = p->caps.bounding | p->caps.effective | p->caps.permitted | p->caps.inheritable | p->caps.ambient;
+	bool old = runtime_config_version_old(oci_version);
+	if (p->unknown_caps)
+		buf_printf(&text, " %s", p->unknown_caps);
+	for (int i = old && all ? sys_caps_last() + 1 : 64; i < 64; i++)
+		if (all >> i & 1)
+			buf_printf(&text, " %s", sys_caps_name(i));
+	if (text.len && old)
+		return err_set(err, ERR_INVALID,
+			       "config.json: process.capabilities: not known to this kernel:%s (ociVersion %s makes that an error, "
+			       "1.1.0 a warning)", buf_cstr(&text), oci_version);
+	if (text.len && opts->warn) {
+		auto_buf struct buf warning = {};
+		buf_printf(&warning, "process.capabilities: unknown, not granted:%s", buf_cstr(&text));
+		opts->warn(buf_cstr(&warning));
+	}
+	return 0;
+}
+
 void runtime_birth_warn(void *opts, const char *text)
 {
 	const struct runtime_opts *o = opts;

@@ -99,7 +99,7 @@ static int process_from_words(const char *id, int argc, char **argv, const struc
 	auto_fd int dir = -1;
 	if (argc < 1)
 		return err_set(err, ERR_USAGE, "process args cannot be empty");
-	int r = runtime_state_read(&runtime_cli.arena, runtime_cli.root, id, &s, &dir, err);
+	int r = runtime_state_look(&runtime_cli.arena, runtime_cli.root, id, &s, &dir, err);
 	r = r < 0 ? r : runtime_state_config_read(&runtime_cli.arena, dir, &c, err);
 	if (r < 0)
 		return r;

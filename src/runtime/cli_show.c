@@ -26,7 +26,7 @@ int runtime_cli_state(int argc, char **argv, struct err *err)
 	auto_buf struct buf b = {};
 	int r = runtime_cli_parse(NULL, 0, &argc, &argv, err);
 	r = r < 0 ? r : runtime_cli_count(argc, 1, 1, err);
-	r = r < 0 ? r : runtime_state_read(&runtime_cli.arena, runtime_cli.root, argv[0], &s, &dir, err);
+	r = r < 0 ? r : runtime_state_look(&runtime_cli.arena, runtime_cli.root, argv[0], &s, &dir, err);
 	if (r < 0)
 		return r;
 	runtime_state_json(&b, &s, runtime_state_status(dir, &s), true);
@@ -369,7 +369,7 @@ int runtime_cli_events(int argc, char **argv, struct err *err)
 	auto_fd int dir = -1;
 	int r = runtime_cli_parse(options, ARRAY_LEN(options), &argc, &argv, err);
 	r = r < 0 ? r : runtime_cli_count(argc, 1, 1, err);
-	r = r < 0 ? r : runtime_state_read(&runtime_cli.arena, runtime_cli.root, argv[0], &s, &dir, err);
+	r = r < 0 ? r : runtime_state_look(&runtime_cli.arena, runtime_cli.root, argv[0], &s, &dir, err);
 	if (r < 0)
 		return r;
 	struct span digits = span_of(interval), unit = SPAN_EMPTY;
@@ -386,7 +386,7 @@ int runtime_cli_events(int argc, char **argv, struct err *err)
 		return err_set(err, ERR_USAGE, "\"%s\" is no duration (5s, 500ms, 1m)", interval);
 	if (runtime_state_status(dir, &s) == STATE_STOPPED)
 		return err_set(err, ERR_IN_USE, "container with id %s is not running", s.id);
-	fd_close(&dir); /* unlocks */
+	fd_close(&dir);
 	r = sys_cgroup_open(&s.cgroup, err);
 	r = r < 0 ? r : sys_cgroup_stats_read(&s.cgroup, &stats, err);
 	if (r < 0 || once)

@@ -350,6 +350,11 @@ static bool version_ok(const char *v)
 	       rest.ptr[0] <= '9';
 }
 
+bool runtime_config_version_old(const char *v)
+{
+	return (!strncmp(v, "1.0.0", 5) || !strncmp(v, "1.0.1", 5)) && !(v[5] >= '0' && v[5] <= '9');
+}
+
 /* ---- rules between fields */
 
 static bool has(const struct config *c, enum sys_ns ns)
@@ -478,6 +483,7 @@ int runtime_config_parse(struct arena *a, struct span text, struct config **out,
 	linux_read(&r, c, top);
 	if (r.failed)
 		return r.failed;
+	c->prestart_at_start = c->n_hooks[HOOK_PRESTART] && runtime_config_version_old(c->oci_version);
 	e = fields_check(c, err);
 	if (e == 0)
 		*out = c;

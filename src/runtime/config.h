@@ -125,11 +125,15 @@ struct config {
 	unsigned long personality;
 	struct config_hook *hooks[HOOK_POINTS];
 	size_t n_hooks[HOOK_POINTS];
+	bool prestart_at_start; /* there are prestart hooks, and the version has them in `start` and not in `create` */
 };
 
 /* The text becomes a config, checked field by field: INVALID with the field's name ("process.user.uid: ..."). The text must
- * outlive the arena's use. A missing process is no error here: plan.c, which needs one, says so. */
+ * outlive the arena's use. A missing process is no error here: who needs one (plan.c, start, exec) says so. */
 int runtime_config_parse(struct arena *a, struct span text, struct config **out, struct err *err);
+/* True for 1.0.0 and 1.0.1 (with their "-rc", "-dev"): bundles that get the meaning of that text where it was changed later, or
+ * where engines taught runtimes another one (docs/decisions/0790). What calls itself 1.0.2-dev came after 1.0.2. */
+bool runtime_config_version_old(const char *oci_version);
 /* Only a process object (exec --process). */
 int runtime_config_process_parse(struct arena *a, struct span text, struct config_process **out, struct err *err);
 /* Only a resources object (update -r). */

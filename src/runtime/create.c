@@ -153,11 +153,11 @@ static int hooks_serve(void *arg, struct err *err)
 	const struct hooks_of *h = arg;
 	auto_buf struct buf text = {};
 	runtime_state_json(&text, h->state, STATE_CREATING, false);
-	int r = runtime_hook_run_all(h->config, HOOK_PRESTART, buf_span(&text), err);
+	int r = h->config->prestart_at_start ? 0 : runtime_hook_run_all(h->config, HOOK_PRESTART, buf_span(&text), err);
 	return r < 0 ? r : runtime_hook_run_all(h->config, HOOK_CREATE_RUNTIME, buf_span(&text), err);
 }
 
-/* Answers the child until it is built (create), or runs (run). */
+/* Answers the child until it is built and waits, or runs. */
 static int child_serve(struct runtime_plan *plan, int sync, struct runtime_container *out, struct err *err)
 {
 	struct state s;
@@ -169,7 +169,7 @@ static int child_serve(struct runtime_plan *plan, int sync, struct runtime_conta
 				  .state = &s,
 				  .status = STATE_CREATING,
 				  .console_fd = plan->console_fd,
-				  .until_ready = !plan->opts.start,
+				  .until_ready = plan->held,
 				  .hooks = hooks_serve,
 				  .hooks_arg = &hooks };
 	int r = runtime_birth_serve(&b, sync, out, &ready, err);
@@ -217,10 +217,6 @@ static int build(struct runtime_plan *plan, int dir, struct runtime_container *o
 {
 	struct config *c = plan->config;
 	auto_fd int sync = -1;
-	if (c->process->unknown_caps && plan->opts.warn)
-		plan->opts.warn(arena_printf(plan->arena, "process.capabilities: unknown, not granted: %s",
-					     c->process->unknown_caps)
-					.ptr);
 	for (size_t i = 0; i < c->n_mounts && plan->opts.warn; i++)
 		if (c->mounts[i].kind == MOUNT_BIND && c->mounts[i].data)
 			plan->opts.warn(arena_printf(plan->arena,
@@ -229,6 +225,7 @@ static int build(struct runtime_plan *plan, int dir, struct runtime_container *o
 						.ptr);
 	int r = step("check preserved descriptors", err);
 	r = r < 0 ? r : runtime_birth_preserved_check(&plan->opts, err);
+	r = r < 0 ? r : runtime_birth_caps_check(&plan->opts, c->oci_version, c->process, err);
 	r = r < 0 ? r : namespaces_open(plan, err);
 	if (r == 0 && c->seccomp) {
 		r = runtime_seccomp_compile(plan->arena, c->seccomp, plan->opts.cache_dir, &plan->filter, err);
@@ -245,7 +242,7 @@ static int build(struct runtime_plan *plan, int dir, struct runtime_container *o
 	if (r == 0 && c->process->terminal && plan->opts.console_socket)
 		r = runtime_console_socket_connect(plan->opts.console_socket, &plan->console_fd, err);
 	r = r < 0 ? r : step("start socket", err);
-	if (r == 0 && !plan->opts.start)
+	if (r == 0 && plan->held)
 		r = start_socket_make(plan, dir, err);
 	r = r < 0 ? r : step("clone", err);
 	r = r < 0 ? r : process_make(plan, out, &sync, err);
@@ -276,9 +273,15 @@ static int build(struct runtime_plan *plan, int dir, struct runtime_container *o
 	r = r < 0 ? r : step("pid file", err);
 	if (r == 0 && plan->opts.pid_file)
 		r = runtime_lifecycle_pid_file_write(plan->opts.pid_file, out->pid, err);
-	if (r == 0 && plan->opts.start)
-		r = runtime_lifecycle_poststart(c, plan, out->pid, err);
-	return r;
+	if (r < 0 || !plan->opts.start)
+		return r;
+	struct state s;
+	runtime_state_of_plan(plan, out->pid, &s);
+	if (plan->held) {
+		r = runtime_lifecycle_prestart(c, &s, err);
+		r = r < 0 ? r : runtime_lifecycle_let_go(dir, c, &s, out->pidfd, &plan->opts, err);
+	}
+	return r < 0 ? r : runtime_lifecycle_poststart(c, &s, &plan->opts, err);
 }
 
 static void plan_close(struct runtime_plan *plan)
@@ -322,11 +325,8 @@ int runtime_create(struct runtime_plan *plan, struct runtime_container *out, str
 		runtime_state_of_plan(plan, c.pid, &s);
 		runtime_state_json(&text, &s, STATE_STOPPED, false);
 		plan_close(plan);
-		auto_err struct err why = ERR_INIT;
-		/* The lifecycle continues at "destroyed": poststop hooks run, and cannot fail any more. */
-		if (born && runtime_hook_run_all(plan->config, HOOK_POSTSTOP, buf_span(&text), &why) < 0 &&
-		    plan->opts.warn)
-			plan->opts.warn(err_msg(&why));
+		if (born) /* The lifecycle continues at "destroyed": poststop hooks run, and cannot fail any more. */
+			runtime_hook_run_rest(plan->config, HOOK_POSTSTOP, buf_span(&text), &plan->opts);
 		fd_close(&dir);
 		runtime_state_remove(plan->opts.root, plan->opts.id);
 		if (plan->opts.pid_file)

@@ -219,7 +219,7 @@ int runtime_exec_process(const struct exec_wish *w, struct runtime_container *ou
 	struct config *config;
 	auto_fd int dir = -1, pidfd = -1;
 	struct runtime_container c = { .pidfd = -1, .terminal = -1 };
-	int r = runtime_state_read(&a, w->opts->root, w->opts->id, &s, &dir, err);
+	int r = runtime_state_look(&a, w->opts->root, w->opts->id, &s, &dir, err);
 	if (r < 0)
 		return r;
 	enum runtime_state_status status = runtime_state_status(dir, &s);
@@ -231,14 +231,13 @@ int runtime_exec_process(const struct exec_wish *w, struct runtime_container *ou
 	r = r < 0 ? r : runtime_state_config_read(&a, dir, &config, err);
 	if (r < 0)
 		return r;
-	fd_close(&dir); /* unlocks: an exec may last for days */
+	fd_close(&dir); /* an exec may last for days */
 	pidfd = sys_process_open(s.pid, s.start_ticks);
 	if (pidfd < 0)
 		return err_set(err, ERR_IN_USE, "cannot exec in a stopped container");
-	if (w->process->unknown_caps && w->opts->warn)
-		w->opts->warn(
-			arena_printf(&a, "process.capabilities: unknown, not granted: %s", w->process->unknown_caps)
-				.ptr);
+	r = runtime_birth_caps_check(w->opts, s.oci_version, w->process, err);
+	if (r < 0)
+		return r;
 	struct exec b = { .wish = w, .state = &s, .config = config, .cgroup = &s.cgroup, .pidfd = pidfd, .sync = -1 };
 	for (int i = 0; i < SYS_NS_COUNT; i++)
 		b.ns_fd[i] = -1;

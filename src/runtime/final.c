@@ -487,10 +487,12 @@ int runtime_final_exec(struct final *f, struct err *err)
 		r = identity_set(f, err);
 	if (r == 0 && !filter_first && chdir_later)
 		r = cwd_enter(f, true, &chdir_later, err);
-	if (r == 0)
+	if (r == 0 && p->n_args)
 		r = program_find(p, path, err);
 	if (r == 0)
 		r = start_wait(f, err);
+	if (r == 0 && !p->n_args)
+		r = err_set(err, ERR_INVALID, "process: is missing, there is nothing to run"); /* start has said so and not knocked */
 	if (r == 0 && filter_first)
 		r = filter_load(f, err);
 	if (r == 0 && filter_first)

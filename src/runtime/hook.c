@@ -103,17 +103,31 @@ static int hook_run(const struct config_hook *h, struct span state, struct err *
 	return err_set(err, ERR_UPSTREAM, "exit status %d%s", WEXITSTATUS(status), buf_cstr(&tail));
 }
 
+static int hook_at(const struct config *c, enum config_hook_point point, size_t i, struct span state, struct err *err)
+{
+	int errnum = 0, r;
+	if (FAILPOINT_ERR("runtime.hook", &errnum))
+		r = err_sys_num(err, errnum, "failpoint");
+	else
+		r = hook_run(&c->hooks[point][i], state, err);
+	return r < 0 ? err_note(err, "error running %s hook #%zu (%s)", runtime_config_hook_names[point], i, c->hooks[point][i].path)
+		     : 0;
+}
+
 int runtime_hook_run_all(const struct config *c, enum config_hook_point point, struct span state, struct err *err)
 {
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < c->n_hooks[point]; i++)
+		r = hook_at(c, point, i, state, err);
+	return r;
+}
+
+void runtime_hook_run_rest(const struct config *c, enum config_hook_point point, struct span state,
+			   const struct runtime_opts *opts)
+{
 	for (size_t i = 0; i < c->n_hooks[point]; i++) {
-		int errnum = 0, r;
-		if (FAILPOINT_ERR("runtime.hook", &errnum))
-			r = err_sys_num(err, errnum, "failpoint");
-		else
-			r = hook_run(&c->hooks[point][i], state, err);
-		if (r < 0)
-			return err_note(err, "error running %s hook #%zu (%s)", runtime_config_hook_names[point], i,
-					c->hooks[point][i].path);
+		auto_err struct err why = ERR_INIT;
+		if (hook_at(c, point, i, state, &why) < 0 && opts->warn)
+			opts->warn(err_msg(&why));
 	}
-	return 0;
 }

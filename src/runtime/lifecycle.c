@@ -22,20 +22,28 @@ int runtime_lifecycle_pid_file_write(const char *path, pid_t pid, struct err *er
 	return r < 0 ? err_note(err, "pid file %s", path) : 0;
 }
 
-static int poststart(const struct config *c, const struct state *s, struct err *err)
+/* runtime.md 1.0.1, Lifecycle: start is invoked (3), then the prestart hooks are (4), then the program runs (5). */
+int runtime_lifecycle_prestart(const struct config *c, const struct state *s, struct err *err)
+{
+	auto_buf struct buf text = {};
+	if (!c->prestart_at_start)
+		return 0;
+	runtime_state_json(&text, s, STATE_CREATED, false);
+	return runtime_hook_run_all(c, HOOK_PRESTART, buf_span(&text), err);
+}
+
+/* One that fails is an error and the container's end (runtime.md 1.3.0, Lifecycle, 9; runc before it was written); an old bundle
+ * gets what the text said then: a warning, and the remaining hooks run. */
+int runtime_lifecycle_poststart(const struct config *c, const struct state *s, const struct runtime_opts *opts, struct err *err)
 {
 	auto_buf struct buf text = {};
 	if (!c->n_hooks[HOOK_POSTSTART])
 		return 0;
 	runtime_state_json(&text, s, STATE_RUNNING, false);
-	return runtime_hook_run_all(c, HOOK_POSTSTART, buf_span(&text), err);
-}
-
-int runtime_lifecycle_poststart(const struct config *c, const struct runtime_plan *plan, pid_t pid, struct err *err)
-{
-	struct state s;
-	runtime_state_of_plan(plan, pid, &s);
-	return poststart(c, &s, err);
+	if (!runtime_config_version_old(c->oci_version))
+		return runtime_hook_run_all(c, HOOK_POSTSTART, buf_span(&text), err);
+	runtime_hook_run_rest(c, HOOK_POSTSTART, buf_span(&text), opts);
+	return 0;
 }
 
 static int knock(int dir, struct err *err)
@@ -55,6 +63,20 @@ static int knock(int dir, struct err *err)
 	return take_fd(&sock);
 }
 
+int runtime_lifecycle_let_go(int dir, const struct config *c, const struct state *s, int pidfd, const struct runtime_opts *opts,
+			     struct err *err)
+{
+	auto_fd int sock = knock(dir, err);
+	if (sock < 0)
+		return sock;
+	bool ready;
+	struct runtime_container first = { .pid = s->pid, .pidfd = pidfd, .terminal = -1 };
+	struct birth_parent b = { .opts = opts, .config = c, .state = s, .status = STATE_CREATED, .console_fd = -1 };
+	int r = runtime_birth_serve(&b, sock, &first, &ready, err);
+	fd_close(&first.terminal); /* none is sent any more */
+	return r == 0 && !ready ? err_set(err, ERR_UPSTREAM, "the container's first process ended before it could start") : r;
+}
+
 int runtime_start(const char *root, const char *id, const struct runtime_opts *opts, struct err *err)
 {
 	auto_arena struct arena a = {};
@@ -72,23 +94,19 @@ int runtime_start(const char *root, const char *id, const struct runtime_opts *o
 	r = runtime_state_config_read(&a, dir, &c, err);
 	if (r < 0)
 		return r;
+	if (!c->process) /* runtime.md, Start; without effect, as every error of start that is not a hook's */
+		return err_set(err, ERR_INVALID, "cannot start: config.json: process: is missing, there is nothing to run");
 	auto_fd int pidfd = sys_process_open(s.pid, s.start_ticks);
 	if (pidfd < 0)
 		return err_set(err, ERR_IN_USE, "cannot start a container that has stopped");
-	auto_fd int sock = knock(dir, err);
-	if (sock < 0)
-		return sock;
-	bool ready;
-	struct runtime_container first = { .pid = s.pid, .pidfd = pidfd, .terminal = -1 };
-	struct birth_parent b = { .opts = opts, .config = c, .state = &s, .status = STATE_CREATED, .console_fd = -1 };
-	r = runtime_birth_serve(&b, sock, &first, &ready, err);
-	fd_close(&first.terminal); /* none is sent any more */
-	if (r < 0)
-		return r;
-	if (!ready)
-		return err_set(err, ERR_UPSTREAM, "the container's first process ended before it could start");
-	r = poststart(c, &s, err);
-	if (r < 0) { /* runtime.md, Lifecycle, step 9: an error, the container is stopped, and goes on to be destroyed (12, 13) */
+	r = runtime_lifecycle_prestart(c, &s, err);
+	if (r == 0) {
+		r = runtime_lifecycle_let_go(dir, c, &s, pidfd, opts, err);
+		if (r < 0)
+			return r;
+		r = runtime_lifecycle_poststart(c, &s, opts, err);
+	}
+	if (r < 0) { /* a hook failed: the container is stopped, and goes on to be destroyed */
 		auto_err struct err why = ERR_INIT;
 		fd_close(&dir); /* with its lock, which delete takes */
 		if (runtime_delete(root, id, true, opts, &why) < 0 && opts->warn)
@@ -178,10 +196,8 @@ int runtime_lifecycle_plan_delete(struct runtime_plan *plan, pid_t pid, struct e
 	if (!plan->config->n_hooks[HOOK_POSTSTOP])
 		return 0;
 	auto_buf struct buf text = {};
-	auto_err struct err why = ERR_INIT;
 	runtime_state_json(&text, &s, STATE_STOPPED, false);
-	if (runtime_hook_run_all(plan->config, HOOK_POSTSTOP, buf_span(&text), &why) < 0 && plan->opts.warn)
-		plan->opts.warn(err_msg(&why));
+	runtime_hook_run_rest(plan->config, HOOK_POSTSTOP, buf_span(&text), &plan->opts);
 	return 0;
 }
 
@@ -198,8 +214,11 @@ int runtime_delete(const char *root, const char *id, bool force, const struct ru
 	if (r < 0)
 		return r;
 	enum runtime_state_status status = runtime_state_status(dir, &s);
-	if (status != STATE_STOPPED && status != STATE_CREATED && !force)
-		return err_set(err, ERR_IN_USE, "cannot delete container %s that is not stopped: %s", id,
+	/* runtime.md, Delete: what is not stopped is an error. runc deletes created ones, and engines count on that; they write
+	 * newer versions. */
+	bool may = status == STATE_STOPPED || (status == STATE_CREATED && !runtime_config_version_old(s.oci_version));
+	if (!may && !force)
+		return err_set(err, ERR_IN_USE, "cannot delete container %s that is not stopped: %s (--force kills it)", id,
 			       runtime_state_status_names[status]);
 	if (status != STATE_STOPPED) {
 		r = processes_end(&s, err);
@@ -224,12 +243,9 @@ int runtime_delete(const char *root, const char *id, bool force, const struct ru
 	if (config) {
 		auto_buf struct buf text = {};
 		runtime_state_json(&text, &s, STATE_STOPPED, false);
-		if (runtime_hook_run_all(c, HOOK_POSTSTOP, buf_span(&text), &why) == 0)
-			return 0;
-	}
-	/* A failed poststop hook is a warning: the container is gone all the same. No configuration: `run`, which waited for
-	 * this end, has deleted it meanwhile. */
-	if (opts->warn && found != -ERR_NOT_FOUND)
+		runtime_hook_run_rest(c, HOOK_POSTSTOP, buf_span(&text), opts);
+	} else if (opts->warn && found != -ERR_NOT_FOUND) { /* not there: `run`, which waited for this end, has deleted it */
 		opts->warn(err_msg(&why));
+	}
 	return 0;
 }

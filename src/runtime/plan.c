@@ -105,7 +105,7 @@ static void steps_make(struct runtime_plan *plan)
 	if (plan->own_dev)
 		put(plan, STEP_DEVICES, 0);
 	/* Hooks see the mounts in place and may still add to them; the root changes afterwards. */
-	if (c->n_hooks[HOOK_PRESTART] || c->n_hooks[HOOK_CREATE_RUNTIME])
+	if ((c->n_hooks[HOOK_PRESTART] && !c->prestart_at_start) || c->n_hooks[HOOK_CREATE_RUNTIME])
 		put(plan, STEP_HOOKS_RUNTIME, 0);
 	if (c->n_hooks[HOOK_CREATE_CONTAINER])
 		put(plan, STEP_HOOKS_CONTAINER, 0);
@@ -166,14 +166,20 @@ int runtime_plan_parse(struct arena *a, const struct runtime_opts *opts, struct 
 	if (r < 0)
 		return err_note(err, "config.json");
 	struct config *c = plan->config;
-	if (!c->process)
+	if (!c->process && opts->start)
 		return err_set(err, ERR_INVALID, "config.json: process: is missing, there is nothing to run");
+	if (!c->process) { /* "REQUIRED when start is called" (config.md, Process): this one waits for its end */
+		c->process = arena_new(a, struct config_process);
+		c->process->cwd = "/";
+		c->process->args = c->process->env = arena_zalloc(a, sizeof(char *)); /* empty lists */
+	}
 	r = annotations_check(c, err);
 	if (r < 0)
 		return err_note(err, "config.json");
 	plan->userns_new = c->ns[SYS_NS_USER].wanted && !c->ns[SYS_NS_USER].path;
 	plan->mountns_new = c->ns[SYS_NS_MOUNT].wanted && !c->ns[SYS_NS_MOUNT].path;
 	plan->own_dev = c->ns[SYS_NS_MOUNT].wanted;
+	plan->held = !opts->start || c->prestart_at_start;
 	for (size_t i = 0; i < c->n_mounts; i++) {
 		struct config_mount *m = &c->mounts[i];
 		if (m->kind == MOUNT_BIND && (!strcmp(m->destination, "/dev") || !strcmp(m->destination, "/dev/")))

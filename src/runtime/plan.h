@@ -82,7 +82,8 @@ struct runtime_plan {
 	bool old_mounts;	 /* the kernel has no open_tree and move_mount for us */
 	bool scope;		 /* the v2 group is a scope that systemd makes, around the first process */
 	bool late_cgroups;	 /* the first process waits at CGROUP until the v1 groups are there */
-	int listen_fd;		 /* where `start` knocks; -1 for `run` */
+	bool held;		 /* when built, the first process waits for start */
+	int listen_fd;		 /* where `start` knocks; -1: not held */
 	int console_fd;		 /* connected console socket; -1 */
 	struct filter filter;
 	struct sys_cgroup_device *rules; /* with the defaults */
@@ -118,6 +119,9 @@ int runtime_sync_err(const struct sync_msg *m, struct err *err); /* returns the 
 /* ---- hook.c */
 /* Runs one after another; the first failure ends. state is JSON for stdin. */
 int runtime_hook_run_all(const struct config *c, enum config_hook_point point, struct span state, struct err *err);
+/* The same where a hook that fails is a warning, and the remaining ones run. */
+void runtime_hook_run_rest(const struct config *c, enum config_hook_point point, struct span state,
+			   const struct runtime_opts *opts);
 
 /* ---- state.c */
 struct state {
@@ -153,6 +157,9 @@ int runtime_state_write(int dir, const struct runtime_plan *plan, pid_t pid, uin
  * process until closed. */
 int runtime_state_read(struct arena *a, const char *root, const char *id, struct state *out, int *out_dir,
 		       struct err *err);
+/* The same without the lock, for who only asks: a hook may, while whoever runs it holds the lock. */
+int runtime_state_look(struct arena *a, const char *root, const char *id, struct state *out, int *out_dir,
+		       struct err *err);
 enum runtime_state_status runtime_state_status(int dir, const struct state *s);
 /* The configuration that the container was made from, whatever became of the bundle. */
 int runtime_state_config_read(struct arena *a, int dir, struct config **out, struct err *err);
@@ -168,7 +175,12 @@ void runtime_lifecycle_unmount(const struct config *c, const char *rootfs);
 /* `run` deletes what it has just made and waited for: nothing has to be read again. */
 int runtime_lifecycle_plan_delete(struct runtime_plan *plan, pid_t pid, struct err *err);
 int runtime_lifecycle_pid_file_write(const char *path, pid_t pid, struct err *err);
-int runtime_lifecycle_poststart(const struct config *c, const struct runtime_plan *plan, pid_t pid, struct err *err);
+/* What `start` does with a container whose first process waits, in this order. The prestart hooks of an old bundle: */
+int runtime_lifecycle_prestart(const struct config *c, const struct state *s, struct err *err);
+/* Knocks at start.sock in dir and serves the first process until its program runs. */
+int runtime_lifecycle_let_go(int dir, const struct config *c, const struct state *s, int pidfd, const struct runtime_opts *opts,
+			     struct err *err);
+int runtime_lifecycle_poststart(const struct config *c, const struct state *s, const struct runtime_opts *opts, struct err *err);
 
 /* ---- control.c; see runtime.h */
 int runtime_control_limits_set(const char *root, const char *id, const struct sys_cgroup_limits *l, struct err *err);
@@ -234,6 +246,9 @@ int runtime_birth_death(pid_t pid, struct err *err);
 /* Kills and reaps what was born, with what is in `all` (NULL = nobody else), and closes c's descriptors. */
 void runtime_birth_undo(struct runtime_container *c, const struct sys_cgroup *all);
 int runtime_birth_preserved_check(const struct runtime_opts *opts, struct err *err);
+/* Capabilities that this kernel does not know: an error or a warning, as the bundle's version says. */
+int runtime_birth_caps_check(const struct runtime_opts *opts, const char *oci_version, const struct config_process *p,
+			     struct err *err);
 /* opts->warn with the argument that other callbacks have. */
 void runtime_birth_warn(void *opts, const char *text);
 /* In the new process. hide: somebody in a pid namespace that we share must not look into us before the exec. */

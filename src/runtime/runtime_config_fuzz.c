@@ -11,7 +11,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	auto_arena struct arena a = {};
 	auto_err struct err err = ERR_INIT;
 	auto_buf struct buf text = {};
-	struct runtime_opts o = { .root = "/nowhere", .id = "fuzz", .bundle = "/bundle" };
+	struct runtime_opts o = { .root = "/nowhere", .id = "fuzz", .bundle = "/bundle", .start = true };
 	struct runtime_plan *plan;
 	struct config_process *process;
 	struct sys_cgroup_limits limits;

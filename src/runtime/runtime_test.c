@@ -22,7 +22,7 @@
 
 static int plan_of(struct arena *a, const char *text, struct runtime_plan **out, struct err *err)
 {
-	struct runtime_opts o = { .root = "/nowhere", .id = "test", .bundle = "/bundle" };
+	struct runtime_opts o = { .root = "/nowhere", .id = "test", .bundle = "/bundle", .start = true };
 	return runtime_plan_parse(a, &o, arena_span(a, span_of(text)), out, err);
 }
 
@@ -136,6 +136,41 @@ static void every_bad_field_is_named(void **state)
 		snprintf(want, sizeof(want), "config.json: %s", rows[i].error);
 		assert_true(plan_of(&a, text, &plan, &err) < 0);
 		assert_string_equal(err_msg(&err), want);
+	}
+}
+
+static void old_versions_are_told_apart(void **state)
+{
+	static const struct {
+		const char *version;
+		bool old;
+	} rows[] = {
+		{ "1.0.0", true },	{ "1.0.1", true },	{ "1.0.0-rc5", true },	{ "1.0.1-dev", true },
+		{ "1.0.0+x", true },	{ "1.0.2", false },	{ "1.0.2-dev", false }, { "1.0.10", false },
+		{ "1.0.12-dev", false }, { "1.0", false },	{ "1.1.0", false },	{ "1.2.0", false },
+		{ "1.10.0", false },	{ "1.0.01", false },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		if (runtime_config_version_old(rows[i].version) != rows[i].old)
+			fail_msg("%s: expected %d", rows[i].version, rows[i].old);
+}
+
+/* Prestart hooks belong to `start` in an old bundle: `run` is held for them, and no step of the first process waits. */
+static void prestart_hooks_follow_the_version(void **state)
+{
+	for (int i = 0; i < 4; i++) {
+		auto_arena struct arena a = {};
+		auto_err struct err err = ERR_INIT;
+		auto_buf struct buf out = {};
+		struct runtime_plan *plan = NULL;
+		char text[512];
+		bool old = i & 1, hooks = i & 2;
+		snprintf(text, sizeof(text), "{%s,\"ociVersion\":\"%s\",\"hooks\":{\"%s\":[{\"path\":\"/x\"}]}}", BASE,
+			 old ? "1.0.1" : "1.0.2", hooks ? "prestart" : "poststart");
+		assert_int_equal(plan_of(&a, text, &plan, &err), 0);
+		runtime_plan_print(plan, &out);
+		assert_int_equal(plan->held, old && hooks);
+		assert_int_equal(span_has(buf_span(&out), SPAN("run createRuntime hooks")), !old && hooks);
 	}
 }
 
@@ -304,7 +339,9 @@ static void bad_profiles_are_named(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_bad_field_is_named), cmocka_unit_test(syntax_is_checked), cmocka_unit_test(steps_follow_the_configuration),
+		cmocka_unit_test(every_bad_field_is_named), cmocka_unit_test(syntax_is_checked),
+		cmocka_unit_test(old_versions_are_told_apart),
+		cmocka_unit_test(prestart_hooks_follow_the_version), cmocka_unit_test(steps_follow_the_configuration),
 		cmocka_unit_test(process_values_are_read),  cmocka_unit_test(ids_are_names),	 cmocka_unit_test(filters_are_kept),
 		cmocka_unit_test(bad_profiles_are_named),
 	};

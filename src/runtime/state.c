@@ -201,8 +201,8 @@ static const char *text_of(struct arena *a, const struct json *v)
 	return json_is(v, JSON_STRING) ? arena_cstr(a, json_span(v)) : NULL;
 }
 
-int runtime_state_read(struct arena *a, const char *root, const char *id, struct state *out, int *out_dir,
-		       struct err *err)
+static int state_read(struct arena *a, const char *root, const char *id, struct state *out, int *out_dir, bool lock,
+		      struct err *err)
 {
 	char path[PATH_MAX];
 	int r = id_path(root, id, path, err);
@@ -212,7 +212,7 @@ int runtime_state_read(struct arena *a, const char *root, const char *id, struct
 	if (dir < 0)
 		return errno == ENOENT ? err_set(err, ERR_NOT_FOUND, "container does not exist")
 				       : err_sys(err, "open %s", path);
-	if (out_dir && flock(dir, LOCK_EX) < 0)
+	if (lock && flock(dir, LOCK_EX) < 0)
 		return err_sys(err, "lock %s", path);
 	auto_buf struct buf text = {};
 	if (sys_file_read(dir, "state.json", &text, 16 << 20) < 0) {
@@ -264,6 +264,18 @@ int runtime_state_read(struct arena *a, const char *root, const char *id, struct
 	return 0;
 }
 
+int runtime_state_read(struct arena *a, const char *root, const char *id, struct state *out, int *out_dir,
+		       struct err *err)
+{
+	return state_read(a, root, id, out, out_dir, out_dir != NULL, err);
+}
+
+int runtime_state_look(struct arena *a, const char *root, const char *id, struct state *out, int *out_dir,
+		       struct err *err)
+{
+	return state_read(a, root, id, out, out_dir, false, err);
+}
+
 enum runtime_state_status runtime_state_status(int dir, const struct state *s)
 {
 	bool frozen = false;
@@ -288,7 +300,10 @@ void runtime_state_json(struct buf *out, const struct state *s, enum runtime_sta
 	struct json v = json_object();
 	json_setl(&a, &v, "ociVersion", json_cstr(s->oci_version));
 	json_setl(&a, &v, "id", json_cstr(s->id));
-	json_setl(&a, &v, "pid", json_int(status == STATE_STOPPED ? 0 : s->pid));
+	/* What runtime.md 1.0.1 says of pid is that it is the ID of the container process, so an old bundle's state keeps it; runc's
+	 * 0 is what later readers know. */
+	bool known = status != STATE_STOPPED || runtime_config_version_old(s->oci_version);
+	json_setl(&a, &v, "pid", json_int(known ? s->pid : 0));
 	json_setl(&a, &v, "status", json_cstr(runtime_state_status_names[status]));
 	json_setl(&a, &v, "bundle", json_cstr(s->bundle));
 	if (for_people) {
