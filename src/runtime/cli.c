@@ -229,7 +229,7 @@ static void help_print(const char *program)
 	       "   --log FILE          errors and warnings go there too\n"
 	       "   --log-format F      text (default) or json\n"
 	       "   --debug             accepted\n"
-	       "   --systemd-cgroup    cgroupsPath is slice:prefix:name; the folders are made directly\n"
+	       "   --systemd-cgroup    cgroupsPath is slice:prefix:name; on cgroup v2 systemd makes the scope\n"
 	       "   --data-dir DIR      compiled seccomp filters are kept in DIR/seccomp\n"
 	       "   --version, --help\n");
 }

@@ -471,7 +471,7 @@ static void features_linux(struct json_out *o)
 	json_out_kbool(o, "v1", true);
 	json_out_kbool(o, "v2", true);
 	json_out_key(o, SPAN("systemd"));
-	json_out_bool(o, false);
+	json_out_bool(o, true);
 	json_out_key(o, SPAN("systemdUser"));
 	json_out_bool(o, false);
 	json_out_key(o, SPAN("rdma"));

@@ -293,6 +293,13 @@ static void limits_become_writes(void **state)
 	struct sys_cgroup_limits huge = { .hugetlb = &page, .n_hugetlb = 1 };
 	expect_writes(&huge, 0, "hugetlb.2MB.limit_in_bytes=4096; hugetlb.2MB.rsvd.limit_in_bytes=4096");
 	expect_writes(&huge, 1u << SYS_CG_HUGETLB, "hugetlb.2MB.max=4096; hugetlb.2MB.rsvd.max=4096");
+	struct sys_cgroup_key hca[] = { { .key = "mlx5_0", .a = NUM(3), .b = NUM(10000) }, { .key = "ocrdma1", .b = NUM(0) } };
+	struct sys_cgroup_limits rdma = { .rdma = hca, .n_rdma = 2 };
+	expect_writes(&rdma, 0, "rdma.max=mlx5_0 hca_handle=3 hca_object=10000; rdma.max=ocrdma1 hca_object=0");
+	expect_writes(&rdma, v2, "rdma.max=mlx5_0 hca_handle=3 hca_object=10000; rdma.max=ocrdma1 hca_object=0");
+	struct sys_cgroup_key eth = { .key = "eth0", .a = NUM(500) };
+	struct sys_cgroup_limits net = { .net_class = NUM(1048577), .net_prio = &eth, .n_net_prio = 1 };
+	expect_writes(&net, 0, "net_cls.classid=1048577; net_prio.ifpriomap=eth0 500");
 	struct sys_cgroup_key keys[] = { { .key = "memory.high", .text = "1G" }, { .key = "io.max", .text = "8:0 rbps=1\n8:16 wbps=2" } };
 	struct sys_cgroup_limits unified = { .unified = keys, .n_unified = 2 };
 	expect_writes(&unified, v2, "memory.high=1G; io.max=8:0 rbps=1; io.max=8:16 wbps=2");

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from conftest import PROGRAM, processes_with
+from conftest import BUILD, PROGRAM, processes_with
 
 
 def test_create_start_state_kill_delete(rt):
@@ -400,7 +400,17 @@ def test_features(rt):
     f = json.loads(rt.call("features", check=0).out)
     assert f["ociVersionMax"] == "1.2.0" and "rro" in f["mountOptions"] and f["linux"]["seccomp"]["enabled"]
     assert set(f["linux"]["namespaces"]) == {"cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"}
-    assert f["linux"]["mountExtensions"]["idmap"]["enabled"]
+    assert f["linux"]["mountExtensions"]["idmap"]["enabled"] and f["linux"]["cgroup"]["systemd"]
+
+
+def test_three_names(rt):
+    """knarr-run runtime, knarr runtime (which executes it) and knarr-runc are one."""
+    link = rt.tmp / "knarr-runc"
+    link.symlink_to(BUILD / "src/app/knarr-run")
+    rt.up("sleep", "1000")
+    said = {subprocess.run([*words, "--root", str(rt.root), "state", rt.id], check=True, capture_output=True).stdout
+            for words in ([str(PROGRAM), "runtime"], [str(BUILD / "src/app/knarr"), "runtime"], [str(link)])}
+    assert len(said) == 1 and json.loads(said.pop())["status"] == "running"
 
 
 def test_version(rt):

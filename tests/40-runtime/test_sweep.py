@@ -2,11 +2,13 @@
 import json
 import os
 import pathlib
+import shutil
+import subprocess
 import time
 
 import pytest
 
-from conftest import LONG, cgroup_folders, mounts, processes_with
+from conftest import LONG, PROGRAM, cgroup_folders, mounts, processes_with
 
 
 def snapshot(rt):
@@ -100,6 +102,40 @@ def test_killed_builder_leaves_what_delete_removes(rt):
                 except OSError:
                     assert time.time() < end, (n, g, pathlib.Path(g, "cgroup.procs").read_text())
                     time.sleep(0.01)
+
+
+@pytest.mark.parametrize("point", ["runtime.create", "runtime.step"])
+def test_a_bundle_that_vanishes_midway(rt, point):
+    """Removed while a step of the parent or of the first process sleeps: an error or a container, and nothing left of either."""
+    rich(rt)
+    rt.args("sleep", "100")
+    kept = rt.tmp / "kept"
+    rt.save()
+    shutil.copytree(rt.bundle, kept)
+    before = snapshot(rt)
+    failed = made = 0
+    for n in range(1, 60, 1 if LONG else 3):
+        slow = {**rt.env, "KNARR_FAIL": f"{point}=sleep:200@{n}"}
+        err = rt.tmp / "said"
+        with err.open("w") as out:
+            p = subprocess.Popen([str(PROGRAM), "runtime", "--root", str(rt.root), "create", "--bundle", str(rt.bundle), rt.id],
+                                 env=slow, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        time.sleep(0.1)
+        early = p.poll() is not None  # no such step
+        shutil.rmtree(rt.bundle)
+        code = p.wait(20)
+        said = err.read_text()
+        err.unlink()
+        assert code == 0 or (code == 1 and "level=error" in said), (n, code, said)
+        failed += code != 0
+        made += code == 0
+        rt.bundle.mkdir()  # where our own calls have their working directory
+        rt.quiet("delete", "--force", rt.id)
+        shutil.copytree(kept, rt.bundle, dirs_exist_ok=True)
+        assert snapshot(rt) == before, (n, said)
+        if early:
+            break
+    assert failed >= 1 and made >= 1, (failed, made)
 
 
 @pytest.mark.parametrize("n", range(1, 3))
