@@ -70,6 +70,12 @@ static int by_value(const void *a, const void *b)
 enum { OURS, CRUN, RUNC, PEERS };
 static const char *const names[PEERS] = { "knarr", "crun", "runc" };
 
+/* Groups have the names of their containers, and other runs may be beside us. */
+static void id_make(char id[32], const char *what, int peer, int i)
+{
+	snprintf(id, 32, "%s-%d-%d-%d", what, getpid(), peer, i);
+}
+
 static void command(int peer, const char *id, char **argv)
 {
 	static char root[PEERS][96];
@@ -93,9 +99,10 @@ static bool rounds_run(const char *title, const char *bundle_name, int rounds, d
 	bool there[PEERS];
 	snprintf(bundle, sizeof(bundle), "%s/%s", dir, bundle_name);
 	for (int p = 0; p < PEERS; p++) {
-		char *argv[8];
+		char *argv[8], id[32];
 		ms[p] = mem_alloc((size_t)rounds * sizeof(double));
-		command(p, "warm", argv);
+		id_make(id, "warm", p, 0);
+		command(p, id, argv);
 		there[p] = finish(spawn(argv, bundle), NULL) == 0;
 		median[p] = cpu[p] = 0;
 	}
@@ -104,7 +111,7 @@ static bool rounds_run(const char *title, const char *bundle_name, int rounds, d
 			char *argv[8], id[32];
 			if (!there[p])
 				continue;
-			snprintf(id, sizeof(id), "bench-%d-%d", p, i);
+			id_make(id, "bench", p, i);
 			command(p, id, argv);
 			double start = now_ms();
 			int code = finish(spawn(argv, bundle), &cpu[p]);
@@ -140,7 +147,7 @@ static double rate(int n)
 	for (int i = 0; i < n; i++) {
 		if (running[i % 2])
 			finish(running[i % 2], NULL);
-		snprintf(id, sizeof(id), "rate-%d", i);
+		id_make(id, "rate", OURS, i);
 		command(OURS, id, argv);
 		running[i % 2] = spawn(argv, bundle);
 	}
@@ -155,9 +162,9 @@ static void syscalls_count(void)
 	char bundle[128];
 	snprintf(bundle, sizeof(bundle), "%s/plain", dir);
 	snprintf(line, sizeof(line),
-		 "strace -f -c -o %s/count %s runtime --root %s/state-knarr run counted && awk 'END { print $(NF-2) }' "
+		 "strace -f -c -o %s/count %s runtime --root %s/state-knarr run counted-%d && awk 'END { print $(NF-2) }' "
 		 "%s/count",
-		 dir, program, dir, dir);
+		 dir, program, dir, getpid(), dir);
 	char *argv[] = { (char *)"sh", (char *)"-c", line, NULL };
 	printf("%-28s ", "system calls, all processes");
 	fflush(stdout);
