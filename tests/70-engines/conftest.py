@@ -1,5 +1,6 @@
 """podman and dockerd (Debian's) with --runtime pointed at ours. Each has its own data, sockets, network namespace; everything
 that it started is gone at the end, and no cgroup, mount or state folder of its containers is left."""
+import json
 import os
 import pathlib
 import shutil
@@ -57,6 +58,13 @@ def rootfs(tmp, runtime):
     (root / "tmp").chmod(0o1777)
     (root / "notexec").write_text("x")
     return root
+
+
+def version_is_new(config):
+    """Bundles before 1.0.2 get that text's meaning (docs/decisions/0790), which engines do not expect: they must not write any."""
+    version = json.loads(pathlib.Path(config).read_text())["ociVersion"]
+    assert [int(n) for n in version.split("-")[0].split(".")] >= [1, 0, 2], version
+    return version
 
 
 def until(what, seconds=20):

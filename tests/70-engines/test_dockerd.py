@@ -6,7 +6,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import groups, need, run, until
+from conftest import groups, need, run, until, version_is_new
 
 DOCKER = "/usr/bin/docker"
 # What dockerd takes by itself where cgroup v2 and systemd are; our runtime then asks systemd for scopes.
@@ -73,6 +73,12 @@ def docker(request, tmp, runtime, rootfs):
 
 def test_it_is_our_runtime(docker):
     assert docker("info", "-f", "{{.DefaultRuntime}}").stdout.strip() == "knarr"
+
+
+def test_its_bundles_are_of_a_version_that_it_knows(docker):
+    container = docker("run", "-d", "t", "/ct", "sleep", "1000").stdout.strip()
+    assert [version_is_new(c) for c in (docker.dir / "exec").rglob(f"{container}/config.json")]
+    docker("rm", "-f", container)
 
 
 def test_output_and_exit_status(docker):

@@ -5,7 +5,7 @@ import re
 import subprocess
 
 import pytest
-from conftest import groups, need, run, until
+from conftest import groups, need, run, until, version_is_new
 
 
 class Podman:
@@ -92,6 +92,7 @@ def test_life(podman):
 def test_created_by_hand(podman):
     podman("create", "--name", "made", "--network", "none", "--rootfs", f"{podman.rootfs}:O", "/ct", "exit", "4")
     podman("init", "made")
+    assert version_is_new(podman("inspect", "-f", "{{.OCIConfigPath}}", "made").stdout.strip())
     podman("start", "made")
     assert podman("wait", "made").stdout.strip() == "4"
     podman("rm", "made")
