@@ -48,12 +48,12 @@ static int namespaces_join(const struct exec *b, struct err *err)
 	return 0;
 }
 
-static int affinity_set(const char *cpus, struct err *err)
+static int affinity_set(const char *cpus, bool may_lack, struct err *err)
 {
 	cpu_set_t set;
-	if (!cpus || !runtime_config_cpus_parse(cpus, &set))
+	if (!cpus || !runtime_config_cpus_parse(cpus, &set) || sched_setaffinity(0, sizeof(set), &set) == 0)
 		return 0;
-	return sched_setaffinity(0, sizeof(set), &set) < 0 ? err_sys(err, "process.execCPUAffinity: %s", cpus) : 0;
+	return may_lack && errno == EINVAL ? 0 : err_sys(err, "process.execCPUAffinity: %s", cpus);
 }
 
 static int build(struct exec *b, struct final *f, struct err *err)
@@ -61,7 +61,9 @@ static int build(struct exec *b, struct final *f, struct err *err)
 	const struct config_process *p = b->wish->process;
 	bool in_userns = b->state->ns_flags & CLONE_NEWUSER;
 	int r = runtime_birth_session(!in_userns, err), errnum = 0;
-	r = r < 0 ? r : affinity_set(p->cpus_initial, err);
+	/* "before the transition to container's cgroup" (config.md): who was born in it has no before, and may lack these CPUs. */
+	if (r == 0 && (!b->into_v2 || !p->cpus_final))
+		r = affinity_set(p->cpus_initial, b->into_v2, err);
 	if (r == 0 && FAILPOINT_ERR("runtime.exec.step", &errnum))
 		r = err_sys_num(err, errnum, "failpoint");
 	r = r < 0 ? r : sys_cgroup_enter(b->cgroup, !b->into_v2, err);
@@ -69,7 +71,7 @@ static int build(struct exec *b, struct final *f, struct err *err)
 		r = runtime_final_oom_score(p->oom_score, parent_warn, b, err);
 	int label_fd = -1;
 	r = r < 0 ? r : runtime_birth_label_open(p, &label_fd, err);
-	r = r < 0 ? r : affinity_set(p->cpus_final, err);
+	r = r < 0 ? r : affinity_set(p->cpus_final, false, err);
 	r = r < 0 ? r : namespaces_join(b, err);
 	if (r < 0)
 		return r;

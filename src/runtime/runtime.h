@@ -61,10 +61,12 @@ void runtime_plan_print(const struct runtime_plan *plan, struct buf *out);
 /* Builds. On failure: no process, mount, cgroup, folder or file of it remains. Errors read "unable to start container process: ..."
  * when it is the program that cannot be executed. */
 int runtime_create(struct runtime_plan *plan, struct runtime_container *out, struct err *err);
-/* Lets a created container's program run; returns when it runs or could not be executed (which is the error). When a poststart
- * hook fails the container is killed and deleted. */
+/* Lets a created container's program run; returns when it runs or could not be executed (which is the error). A bundle without
+ * a process is INVALID, and stays created. When a poststart hook fails the container is killed and deleted; with an old bundle
+ * (decision 0790) that is a warning, and prestart hooks run here instead, whose failure ends the container in the same way. */
 int runtime_start(const char *root, const char *id, const struct runtime_opts *opts, struct err *err);
-/* Removes what a stopped container left, runs its poststop hooks. With force a running one is killed first. */
+/* Removes what a stopped container left, runs its poststop hooks (one that fails is a warning). A created one is killed first, but
+ * of an old bundle only with force; a running one with force. Else IN_USE. */
 int runtime_delete(const char *root, const char *id, bool force, const struct runtime_opts *opts, struct err *err);
 
 /* ---- a container that runs, by name. None of these clones or reads the bundle; a program that uses only these, runtime_start and

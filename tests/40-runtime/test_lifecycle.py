@@ -217,6 +217,25 @@ def test_exec_process_file_detached_with_pid_file(rt):
     assert pid in json.loads(rt.call("ps", "-f", "json", rt.id, check=0).out)
 
 
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one CPU")
+def test_exec_cpu_affinity(rt):
+    a, b = sorted(os.sched_getaffinity(0))[:2]
+    rt.up("sleep", "1000")
+    f = rt.tmp / "process.json"
+
+    def affinity(check=0, **cpus):
+        f.write_text(json.dumps({"args": ["/ct", "cat", "/proc/self/status"], "cwd": "/", "execCPUAffinity": cpus}))
+        r = rt.call("exec", "--process", str(f), rt.id, check=check)
+        return [l.split()[1] for l in r.out.splitlines() if l.startswith("Cpus_allowed_list")][0] if check == 0 else r.err
+    assert affinity(initial=str(a)) == str(a) and affinity(initial=str(b)) == str(b)
+    assert affinity(final=str(b)) == str(b) and affinity(initial=str(a), final=str(b)) == str(b)
+    assert "process.execCPUAffinity: 1000" in affinity(check=255, final="1000")
+    # Of the container's group the first CPU is taken away: where exec comes from may be outside of it.
+    rt.call("update", "--cpuset-cpus", str(b), rt.id, check=0)
+    assert affinity(initial=str(a)) == affinity(initial=str(a), final=str(b)) == affinity() == str(b)
+    assert f"process.execCPUAffinity: {a}" in affinity(check=255, final=str(a))
+
+
 def test_exec_exit_status_and_errors(rt):
     rt.up("sleep", "1000")
     assert rt.call("exec", rt.id, "/ct", "exit", "5").code == 5
