@@ -89,6 +89,25 @@ static int cgroups_begin(struct runtime_plan *plan, struct err *err)
 	return plan->late_cgroups ? sys_cgroup_make_v2(&plan->cgroup, plan->cgroups_wanted, false, err) : 0;
 }
 
+/* What v2 does not have and an engine may still ask for, because it was harmless with runc. */
+static void limits_warn(const struct runtime_plan *plan)
+{
+	const struct sys_cgroup_limits *l = &plan->config->limits;
+	const struct {
+		const char *field;
+		bool set;
+	} rows[] = {
+		{ "disableOOMKiller", l->oom_off.set && l->oom_off.v },
+		{ "swappiness", l->swappiness.set },
+		{ "kernelTCP", l->kernel_tcp.set },
+	};
+	const struct sys_cgroup_dir *memory = sys_cgroup_find(&plan->cgroup, SYS_CG_MEMORY);
+	for (size_t i = 0; i < ARRAY_LEN(rows) && memory && memory->v2 && plan->opts.warn; i++)
+		if (rows[i].set)
+			plan->opts.warn(arena_printf(plan->arena, "linux.resources.memory.%s: cgroup v2 has no such setting, it has "
+						     "no effect", rows[i].field).ptr);
+}
+
 static int cgroups_make(struct runtime_plan *plan, struct err *err)
 {
 	struct config *c = plan->config;
@@ -99,6 +118,7 @@ static int cgroups_make(struct runtime_plan *plan, struct err *err)
 	r = sys_cgroup_limits_set(&plan->cgroup, &c->limits, err);
 	if (r < 0)
 		return r;
+	limits_warn(plan);
 	if (!sys_cgroup_find(&plan->cgroup, SYS_CG_DEVICES) || rootless) {
 		/* Without the right nothing can be restricted; without a user namespace the rules of the file must hold. */
 		if (!rootless && c->n_device_rules)

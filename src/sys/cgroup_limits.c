@@ -86,7 +86,7 @@ static int memory_plan(struct plan *p, const struct sys_cgroup_limits *l, struct
 		put(p, SYS_CG_MEMORY, "memory.memsw.limit_in_bytes", "memory.swap", "-1")->may_lack = true;
 	if (l->reservation.set)
 		put(p, SYS_CG_MEMORY, "memory.soft_limit_in_bytes", "memory.reservation", num(p, l->reservation.v));
-	/* memory.kernel is accepted and ignored, as the specification says since 1.0.2 and kernels do since 5.16. */
+	/* memory.kernel is accepted and ignored, as kernels do since 5.16 (and config-linux.md 1.1.0 advises against it). */
 	if (l->kernel_tcp.set)
 		put(p, SYS_CG_MEMORY, "memory.kmem.tcp.limit_in_bytes", "memory.kernelTCP", num(p, l->kernel_tcp.v));
 	if (l->oom_off.set && l->oom_off.v)

@@ -46,6 +46,34 @@ def test_limits_of_each_controller(rt):
     assert value(rt, "pids", "pids.max", "pids.max") == "33"
 
 
+def test_rates_of_a_block_device(rt):
+    disks = [d for d in pathlib.Path("/sys/block").iterdir() if not d.name.startswith(("loop", "ram")) and (d / "size").read_text() != "0\n"]
+    if not disks:
+        pytest.skip("this machine has no block device")
+    number = (disks[0] / "dev").read_text().strip()
+    major, minor = map(int, number.split(":"))
+    one = {"major": major, "minor": minor}
+    rt.set("linux.resources.blockIO", {"throttleReadBpsDevice": [{**one, "rate": 4 << 20}], "throttleWriteBpsDevice": [{**one, "rate": 2 << 20}],
+                                       "throttleReadIOPSDevice": [{**one, "rate": 300}], "throttleWriteIOPSDevice": [{**one, "rate": 200}]})
+    rt.up()
+    d, version = folder(rt, "blkio" if own_line("blkio") else "io")
+    if version == 2:
+        assert (d / "io.max").read_text() == f"{number} rbps={4 << 20} wbps={2 << 20} riops=300 wiops=200\n"
+        return
+    for file, rate in (("read_bps", 4 << 20), ("write_bps", 2 << 20), ("read_iops", 300), ("write_iops", 200)):
+        assert (d / f"blkio.throttle.{file}_device").read_text() == f"{number} {rate}\n"
+
+
+def test_no_killer_for_want_of_memory(rt):
+    rt.set("linux.resources.memory", {"limit": 64 << 20, "disableOOMKiller": True})
+    d, version = folder(rt, "memory")
+    r = rt.create("sleep", "1000")
+    if version == 2:
+        assert "level=warning" in r.err and "linux.resources.memory.disableOOMKiller: cgroup v2 has no such setting" in r.err
+    else:
+        assert "oom_kill_disable 1" in (d / "memory.oom_control").read_text() and not r.err
+
+
 def test_every_process_of_the_container_is_in_every_folder(rt):
     rt.up()
     pid = str(rt.state()["pid"])
