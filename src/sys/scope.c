@@ -1,12 +1,11 @@
 /* See scope.h. One method call of D-Bus (specification, "Message Protocol"), of org.freedesktop.systemd1.Manager, and where it
  * begins a job the wait for the signal that this is done.
  *
- *     "\0AUTH EXTERNAL 30\r\n"  "BEGIN\r\n"  call  ->  "OK ...\r\n"  return (the job's name)  signals ... JobRemoved (job, result)
- *
- * A message: 'l', type, flags, 1, u32 length of the body, u32 serial, array of header fields, padding to 8, body. Each value is
- * aligned to its own size from the message's start, structs to 8. */
+ *     "\0AUTH EXTERNAL 30\r\n"  "BEGIN\r\n"  call  ->  "OK ...\r\n"  return (the job)  signals ... JobRemoved (job, result)
+ */
 #include "sys/scope.h"
 #include "sys/cgroup.h"
+#include "sys/dbus.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -22,104 +21,48 @@
 #define WAIT_S 10
 #define START_SIGNATURE "ssa(sv)a(sa(sv))"
 
-enum { TYPE_CALL = 1, TYPE_RETURN = 2, TYPE_ERROR = 3, TYPE_SIGNAL = 4 };
-enum { FIELD_PATH = 1, FIELD_INTERFACE = 2, FIELD_MEMBER = 3, FIELD_ERROR = 4, FIELD_DESTINATION = 6, FIELD_SIGNATURE = 8 };
-
-/* ---- writing; the buffer begins at a multiple of 8 of the message */
-
-static void align(struct buf *b, size_t to)
-{
-	while (b->len % to)
-		buf_chr(b, 0);
-}
-
-static void put_u32(struct buf *b, uint32_t v)
-{
-	align(b, 4);
-	buf_add(b, &v, sizeof(v)); /* 'l' or 'B' in the head says whose order */
-}
-
-static void put_text(struct buf *b, const char *s)
-{
-	put_u32(b, (uint32_t)strlen(s));
-	buf_add(b, s, strlen(s) + 1);
-}
-
-static void put_signature(struct buf *b, const char *s)
-{
-	buf_chr(b, (char)strlen(s));
-	buf_add(b, s, strlen(s) + 1);
-}
-
-static size_t array_begin(struct buf *b, size_t element)
-{
-	put_u32(b, 0);
-	size_t at = b->len;
-	align(b, element);
-	return at;
-}
-
-/* The length counts from the first element, without the padding before it. */
-static void array_end(struct buf *b, size_t at, size_t element)
-{
-	size_t first = (at + element - 1) / element * element;
-	uint32_t len = (uint32_t)(b->len - first);
-	memcpy(b->ptr + at - sizeof(len), &len, sizeof(len));
-}
-
 static void property(struct buf *b, const char *key, const char *type)
 {
-	align(b, 8);
-	put_text(b, key);
-	put_signature(b, type);
-}
-
-static void field(struct buf *b, uint8_t code, const char *type, const char *value)
-{
-	align(b, 8);
-	buf_chr(b, (char)code);
-	put_signature(b, type);
-	if (*type == 'g')
-		put_signature(b, value);
-	else
-		put_text(b, value);
+	sys_dbus_align(b, 8);
+	sys_dbus_text(b, key);
+	sys_dbus_signature(b, type);
 }
 
 static void property_text(struct buf *b, const char *key, const char *value)
 {
 	property(b, key, "s");
-	put_text(b, value);
+	sys_dbus_text(b, value);
 }
 
 static void property_bool(struct buf *b, const char *key, bool value)
 {
 	property(b, key, "b");
-	put_u32(b, value);
+	sys_dbus_u32(b, value);
 }
 
 static void property_u64(struct buf *b, const char *key, uint64_t value)
 {
 	property(b, key, "t");
-	align(b, 8);
+	sys_dbus_align(b, 8);
 	buf_add(b, &value, sizeof(value));
 }
 
 static void scope_body(struct buf *b, const char *unit, const char *slice, pid_t pid, const char *description)
 {
-	put_text(b, unit);
-	put_text(b, "fail");
-	size_t at = array_begin(b, 8);
+	sys_dbus_text(b, unit);
+	sys_dbus_text(b, "fail");
+	size_t at = sys_dbus_array_begin(b, 8);
 	property_text(b, "Description", description);
 	property_text(b, "Slice", slice);
 	property_bool(b, "Delegate", true);
 	property_bool(b, "DefaultDependencies", false);
 	property_text(b, "CollectMode", "inactive-or-failed"); /* forgotten also when it ended badly: the name may be wanted again */
 	property(b, "PIDs", "au");
-	size_t pids = array_begin(b, 4);
-	put_u32(b, (uint32_t)pid);
-	array_end(b, pids, 4);
-	array_end(b, at, 8);
-	array_end(b, array_begin(b, 8), 8); /* no further units */
+	size_t pids = sys_dbus_array_begin(b, 4);
+	sys_dbus_u32(b, (uint32_t)pid);
+	sys_dbus_array_end(b, pids, 4);
+	sys_dbus_array_end(b, at, 8);
+	sys_dbus_array_end(b, sys_dbus_array_begin(b, 8), 8); /* no further units */
 }
 
 /* systemd.resource-control(5). Of a second of time, in whole hundredths of a processor: systemd takes no finer part. */
@@ -153,9 +96,9 @@ static void limits_put(struct buf *b, const struct sys_cgroup_limits *l, bool v2
 /* Accounting is what makes systemd enable a controller in the group. */
 static void slice_body(struct buf *b, const char *unit, const char *description, const struct sys_cgroup_limits *l, bool v2)
 {
-	put_text(b, unit);
-	put_text(b, "replace");
-	size_t at = array_begin(b, 8);
+	sys_dbus_text(b, unit);
+	sys_dbus_text(b, "replace");
+	size_t at = sys_dbus_array_begin(b, 8);
 	property_text(b, "Description", description);
 	property_bool(b, "DefaultDependencies", false);
 	property_bool(b, "CPUAccounting", true);
@@ -163,40 +106,25 @@ static void slice_body(struct buf *b, const char *unit, const char *description,
 	property_bool(b, "IOAccounting", true);
 	property_bool(b, "TasksAccounting", true);
 	limits_put(b, l, v2);
-	array_end(b, at, 8);
-	array_end(b, array_begin(b, 8), 8);
+	sys_dbus_array_end(b, at, 8);
+	sys_dbus_array_end(b, sys_dbus_array_begin(b, 8), 8);
 }
 
 /* true: until systemd runs anew, as with what was said when the unit was made. */
 static void change_body(struct buf *b, const char *unit, const struct sys_cgroup_limits *l, bool v2)
 {
-	put_text(b, unit);
-	put_u32(b, true);
-	size_t at = array_begin(b, 8);
+	sys_dbus_text(b, unit);
+	sys_dbus_u32(b, true);
+	size_t at = sys_dbus_array_begin(b, 8);
 	limits_put(b, l, v2);
-	array_end(b, at, 8);
+	sys_dbus_array_end(b, at, 8);
 }
 
 static void call_make(struct buf *out, const char *method, const char *signature, struct span body)
 {
-	const uint16_t one = 1;
-	char first;
-	memcpy(&first, &one, 1);
-	buf_chr(out, first ? 'l' : 'B');
-	buf_chr(out, TYPE_CALL);
-	buf_chr(out, 0);
-	buf_chr(out, 1);
-	put_u32(out, (uint32_t)body.len);
-	put_u32(out, 1); /* serial */
-	size_t at = array_begin(out, 8);
-	field(out, FIELD_PATH, "o", "/org/freedesktop/systemd1");
-	field(out, FIELD_INTERFACE, "s", "org.freedesktop.systemd1.Manager");
-	field(out, FIELD_MEMBER, "s", method);
-	field(out, FIELD_DESTINATION, "s", "org.freedesktop.systemd1");
-	field(out, FIELD_SIGNATURE, "g", signature);
-	array_end(out, at, 8);
-	align(out, 8);
-	buf_span_add(out, body);
+	sys_dbus_call(out, 1, &(struct sys_dbus_call){ .path = "/org/freedesktop/systemd1",
+		.interface = "org.freedesktop.systemd1.Manager", .member = method, .destination = "org.freedesktop.systemd1",
+		.signature = signature }, body);
 }
 
 /* ---- reading */
@@ -218,74 +146,18 @@ static int exactly(int sock, char *to, size_t n, struct err *err)
 	return 0;
 }
 
-static uint32_t u32_at(struct span s, size_t at)
+static int message_read(int sock, char *room, struct sys_dbus_message *out, struct err *err)
 {
-	uint32_t v = 0;
-	if (at + sizeof(v) <= s.len)
-		memcpy(&v, s.ptr + at, sizeof(v));
-	return v;
-}
-
-/* A string at the next multiple of 4; empty when the message is too short. */
-static struct span text_at(struct span s, size_t *at)
-{
-	size_t from = (*at + 3) / 4 * 4, len = u32_at(s, from);
-	if (from + 4 > s.len || len >= s.len - from - 4)
-		return SPAN_EMPTY;
-	*at = from + 4 + len + 1;
-	return span_sub(s, from + 4, from + 4 + len);
-}
-
-struct message {
-	uint8_t type;
-	struct span member, error, body;
-};
-
-/* Fields of type s, o and g, and u (which need nothing here); others are not in systemd's messages. */
-static bool fields_read(struct span fields, struct message *out)
-{
-	for (size_t at = 0; at + 4 < fields.len;) {
-		at = (at + 7) / 8 * 8;
-		if (at + 4 >= fields.len)
-			break;
-		uint8_t code = (uint8_t)fields.ptr[at];
-		char type = fields.ptr[at + 2];
-		if (fields.ptr[at + 1] != 1)
-			return false;
-		at += 4;
-		if (type == 'g') {
-			at += (size_t)(uint8_t)fields.ptr[at] + 2;
-		} else if (type == 'u') {
-			at = (at + 3) / 4 * 4 + 4;
-		} else if (type == 's' || type == 'o') {
-			struct span text = text_at(fields, &at);
-			if (!text.ptr)
-				return false;
-			if (code == FIELD_MEMBER)
-				out->member = text;
-			if (code == FIELD_ERROR)
-				out->error = text;
-		} else {
-			return false;
-		}
-	}
-	return true;
-}
-
-static int message_read(int sock, char *room, struct message *out, struct err *err)
-{
-	int r = exactly(sock, room, 16, err);
+	size_t size;
+	int r = exactly(sock, room, SYS_DBUS_HEAD, err);
 	if (r < 0)
 		return r;
-	struct span head = span_make(room, 16);
-	size_t body = u32_at(head, 4), fields = u32_at(head, 12), padded = (fields + 7) / 8 * 8;
-	if (body > MESSAGE_MAX / 4 || fields > MESSAGE_MAX / 4 || room[3] != 1)
+	if (!sys_dbus_size(span_make(room, SYS_DBUS_HEAD), &size) || size > MESSAGE_MAX)
 		return err_set(err, ERR_UPSTREAM, "systemd sent no message of D-Bus 1");
-	r = exactly(sock, room + 16, padded + body, err);
+	r = exactly(sock, room + SYS_DBUS_HEAD, size - SYS_DBUS_HEAD, err);
 	if (r < 0)
 		return r;
-	*out = (struct message){ .type = (uint8_t)room[1], .body = span_make(room + 16 + padded, body) };
-	return fields_read(span_make(room + 16, fields), out)
+	return sys_dbus_read(span_make(room, size), out)
 		       ? 0
 		       : err_set(err, ERR_UPSTREAM, "a header field of systemd's message is not understood");
 }
@@ -311,25 +183,25 @@ static int job_wait(int sock, bool job_begun, struct err *err)
 	auto_buf struct buf space = {};
 	char job[256] = "", *room = buf_reserve(&space, MESSAGE_MAX);
 	for (;;) {
-		struct message m = {};
+		struct sys_dbus_message m = {};
 		int r = message_read(sock, room, &m, err);
 		size_t at = 0;
 		if (r < 0)
 			return r;
-		if (m.type == TYPE_ERROR) {
-			struct span text = text_at(m.body, &at);
+		if (m.type == SYS_DBUS_ERROR) {
+			struct span text = sys_dbus_text_at(m.body, &at);
 			return err_set(err, ERR_UPSTREAM, "systemd: %.*s (%.*s)", SPAN_ARG(text), SPAN_ARG(m.error));
 		}
-		if (m.type == TYPE_RETURN && !job_begun)
+		if (m.type == SYS_DBUS_RETURN && !job_begun)
 			return 0;
-		if (m.type == TYPE_RETURN && !*job) {
-			struct span name = text_at(m.body, &at);
+		if (m.type == SYS_DBUS_RETURN && !*job) {
+			struct span name = sys_dbus_text_at(m.body, &at);
 			snprintf(job, sizeof(job), "%.*s", SPAN_ARG(name));
-		} else if (m.type == TYPE_SIGNAL && span_is(m.member, "JobRemoved")) {
+		} else if (m.type == SYS_DBUS_SIGNAL && span_is(m.member, "JobRemoved")) {
 			at = 4;
-			struct span name = text_at(m.body, &at);
-			(void)text_at(m.body, &at); /* the unit's name */
-			struct span result = text_at(m.body, &at);
+			struct span name = sys_dbus_text_at(m.body, &at);
+			(void)sys_dbus_text_at(m.body, &at); /* the unit's name */
+			struct span result = sys_dbus_text_at(m.body, &at);
 			if (!*job || !span_is(name, job))
 				continue;
 			return span_is(result, "done") ? 0
@@ -429,8 +301,8 @@ int sys_slice_stop(const char *unit, struct err *err)
 {
 	auto_err struct err why = ERR_INIT;
 	auto_buf struct buf body = {}, call = {};
-	put_text(&body, unit);
-	put_text(&body, "replace");
+	sys_dbus_text(&body, unit);
+	sys_dbus_text(&body, "replace");
 	call_make(&call, "StopUnit", "ss", buf_span(&body));
 	int r = ask(buf_span(&call), true, &why);
 	if (r == 0 || strstr(err_msg(&why), "NoSuchUnit"))

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <pthread.h>
 
+#include "sys/dbus.c"
 #include "sys/scope.c"
 
 static const char job[] = "/org/freedesktop/systemd1/job/51";
@@ -18,42 +19,42 @@ static void head_make(struct buf *out, uint8_t type, const char *member, const c
 	buf_chr(out, (char)type);
 	buf_chr(out, 1);
 	buf_chr(out, 1);
-	put_u32(out, (uint32_t)body.len);
-	put_u32(out, 7);
-	size_t at = array_begin(out, 8);
-	if (type != TYPE_SIGNAL) {
-		align(out, 8);
+	sys_dbus_u32(out, (uint32_t)body.len);
+	sys_dbus_u32(out, 7);
+	size_t at = sys_dbus_array_begin(out, 8);
+	if (type != SYS_DBUS_SIGNAL) {
+		sys_dbus_align(out, 8);
 		buf_add(out, "\5\1u\0\1\0\0\0", 8); /* the serial that is answered */
 	}
 	if (error)
 		field(out, FIELD_ERROR, "s", error);
-	if (type == TYPE_SIGNAL) {
+	if (type == SYS_DBUS_SIGNAL) {
 		field(out, FIELD_PATH, "o", "/org/freedesktop/systemd1");
 		field(out, FIELD_INTERFACE, "s", "org.freedesktop.systemd1.Manager");
 		field(out, FIELD_MEMBER, "s", member);
 	}
 	field(out, FIELD_SIGNATURE, "g", signature);
-	array_end(out, at, 8);
-	align(out, 8);
+	sys_dbus_array_end(out, at, 8);
+	sys_dbus_align(out, 8);
 	buf_span_add(out, body);
 }
 
 static void signal_make(struct buf *stream, const char *member, const char *of, const char *result)
 {
 	auto_buf struct buf body = {}, m = {};
-	put_u32(&body, 51);
-	put_text(&body, of);
-	put_text(&body, "t-x.scope");
-	put_text(&body, result);
-	head_make(&m, TYPE_SIGNAL, member, NULL, "uoss", buf_span(&body));
+	sys_dbus_u32(&body, 51);
+	sys_dbus_text(&body, of);
+	sys_dbus_text(&body, "t-x.scope");
+	sys_dbus_text(&body, result);
+	head_make(&m, SYS_DBUS_SIGNAL, member, NULL, "uoss", buf_span(&body));
 	buf_span_add(stream, buf_span(&m));
 }
 
 static void return_make(struct buf *stream)
 {
 	auto_buf struct buf body = {}, m = {};
-	put_text(&body, job);
-	head_make(&m, TYPE_RETURN, NULL, NULL, "o", buf_span(&body));
+	sys_dbus_text(&body, job);
+	head_make(&m, SYS_DBUS_RETURN, NULL, NULL, "o", buf_span(&body));
 	buf_span_add(stream, buf_span(&m));
 }
 
@@ -95,8 +96,8 @@ static void failures_say_why(void **state)
 		if (i == 2)
 			signal_make(&s, "JobRemoved", job, "failed");
 		if (i == 3) {
-			put_text(&body, "Unit t.scope exists");
-			head_make(&m, TYPE_ERROR, NULL, "x.UnitExists", "s", buf_span(&body));
+			sys_dbus_text(&body, "Unit t.scope exists");
+			head_make(&m, SYS_DBUS_ERROR, NULL, "x.UnitExists", "s", buf_span(&body));
 			buf_span_add(&s, buf_span(&m));
 		}
 		assert_true(play(buf_span(&s), true, &err) < 0);
@@ -131,7 +132,7 @@ static void a_return_may_be_the_end(void **state)
 	auto_buf struct buf s = {}, m = {};
 	buf_str(&s, "OK 1\r\n");
 	signal_make(&s, "JobRemoved", job, "failed");
-	head_make(&m, TYPE_RETURN, NULL, NULL, "", SPAN_EMPTY);
+	head_make(&m, SYS_DBUS_RETURN, NULL, NULL, "", SPAN_EMPTY);
 	buf_span_add(&s, buf_span(&m));
 	if (play(buf_span(&s), false, &err) < 0)
 		fail_msg("%s", err_msg(&err));
@@ -162,8 +163,8 @@ static void a_short_call_is_heard(void **state)
 	auto_buf struct buf body = {}, call = {};
 	pthread_t thread;
 	int pair[2];
-	put_text(&body, "a.slice");
-	put_text(&body, "replace");
+	sys_dbus_text(&body, "a.slice");
+	sys_dbus_text(&body, "replace");
 	call_make(&call, "StopUnit", "ss", buf_span(&body));
 	assert_in_range(call.len, 1, 220);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
@@ -179,7 +180,7 @@ static void a_short_call_is_heard(void **state)
 /* The body of a call whose head says what it should. */
 static struct span body_of(const struct buf *call, const char *method, size_t len)
 {
-	struct message m = {};
+	struct sys_dbus_message m = {};
 	struct span head = buf_span(call);
 	size_t fields = u32_at(head, 12), start = 16 + (fields + 7) / 8 * 8;
 	assert_int_equal(u32_at(head, 4), len);
@@ -205,8 +206,8 @@ static void the_call_is_as_the_standard_says(void **state)
 	call_make(&call, "StartTransientUnit", START_SIGNATURE, buf_span(&body));
 	size_t at = 0, first;
 	struct span b = body_of(&call, "StartTransientUnit", body.len);
-	assert_true(span_is(text_at(b, &at), "t-x.scope"));
-	assert_true(span_is(text_at(b, &at), "fail"));
+	assert_true(span_is(sys_dbus_text_at(b, &at), "t-x.scope"));
+	assert_true(span_is(sys_dbus_text_at(b, &at), "fail"));
 	size_t end = properties_end(b, at, &first);
 	/* behind the properties: an empty array of structs, which is aligned like one that is not empty */
 	assert_int_equal((end + 3) / 4 * 4 + 4 <= b.len, 1);
@@ -220,13 +221,13 @@ static void properties_print(struct buf *out, struct span b, size_t at, size_t e
 {
 	while (at < end) {
 		at = (at + 7) / 8 * 8;
-		struct span key = text_at(b, &at);
+		struct span key = sys_dbus_text_at(b, &at);
 		assert_true(key.len && (uint8_t)b.ptr[at] == 1);
 		char type = b.ptr[at + 1];
 		at += 3;
 		buf_printf(out, "%.*s=", SPAN_ARG(key));
 		if (type == 's') {
-			struct span v = text_at(b, &at);
+			struct span v = sys_dbus_text_at(b, &at);
 			buf_printf(out, "%.*s ", SPAN_ARG(v));
 		} else if (type == 'b') {
 			at = (at + 3) / 4 * 4;
@@ -275,8 +276,8 @@ static void limits_are_properties(void **state)
 		slice_body(&make, "a-b.slice", "pods", &rows[i / 2].l, v2);
 		call_make(&call, "StartTransientUnit", START_SIGNATURE, buf_span(&make));
 		struct span b = body_of(&call, "StartTransientUnit", make.len);
-		assert_true(span_is(text_at(b, &at), "a-b.slice"));
-		assert_true(span_is(text_at(b, &at), "replace"));
+		assert_true(span_is(sys_dbus_text_at(b, &at), "a-b.slice"));
+		assert_true(span_is(sys_dbus_text_at(b, &at), "replace"));
 		end = properties_end(b, at, &first);
 		properties_print(&got, b, first, end);
 		struct span head = SPAN("Description=pods DefaultDependencies=0 CPUAccounting=1 MemoryAccounting=1 IOAccounting=1 TasksAccounting=1 ");
@@ -289,7 +290,7 @@ static void limits_are_properties(void **state)
 		call_make(&call, "SetUnitProperties", "sba(sv)", buf_span(&change));
 		b = body_of(&call, "SetUnitProperties", change.len);
 		at = 0;
-		assert_true(span_is(text_at(b, &at), "a-b.slice"));
+		assert_true(span_is(sys_dbus_text_at(b, &at), "a-b.slice"));
 		at = (at + 3) / 4 * 4;
 		assert_int_equal(u32_at(b, at), 1);
 		end = properties_end(b, at + 4, &first);

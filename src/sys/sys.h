@@ -9,6 +9,7 @@
  * rlimit.h   names of limits, signals
  * cgroup.h   control groups, v1, v2 and both at once
  * filter.h   seccomp filters as bytes
+ * dbus.h     messages of D-Bus
  * scope.h    scopes and slices of systemd
  * process.h  processes by descriptor, facts of /proc about them
  *
@@ -32,4 +33,5 @@
 #include "sys/cgroup.h"
 #include "sys/filter.h"
 #include "sys/process.h"
+#include "sys/dbus.h"
 #include "sys/scope.h"
