@@ -39,6 +39,7 @@ void network_note(struct network_engine *e, const char *fmt, ...)
 void network_engine_notes(struct network_engine *e, struct buf *out)
 {
 	buf_span_add(out, buf_span(&e->firewall_notes));
+	buf_span_add(out, buf_span(&e->firewalld_note));
 	buf_span_add(out, buf_span(&e->notes));
 }
 
@@ -320,6 +321,7 @@ void network_engine_close(struct network_engine *e)
 	}
 	map_done(&e->sandboxes);
 	network_watch_close(e->watch);
+	network_firewalld_free(e->firewalld);
 	network_reaper_done(e);
 	LIST_EACH(&e->networks, n, struct network, link)
 		network_free(n);
@@ -327,6 +329,7 @@ void network_engine_close(struct network_engine *e)
 	arena_done(&e->set.arena);
 	buf_done(&e->notes);
 	buf_done(&e->firewall_notes);
+	buf_done(&e->firewalld_note);
 	int *const fds[] = { &e->dir, &e->run, &e->boxes, &e->pins, &e->host_ns, &e->route, &e->filter, &e->lock };
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
 		fd_close(fds[i]);

@@ -4,7 +4,8 @@
  * The exceptions (and no other): two accept rules for each way of ours (a bridge, the interfaces of pods, a cluster's cable) in
  * the chain that each of them keeps for exactly this purpose, DOCKER-USER of Docker and ufw-user-forward of ufw (what `ufw route
  * allow` writes). Each carries a comment with our ID, by which it is found and taken back. Everything else that drops is told in
- * the notes and left alone; firewalld too, whose chain has no policy that drops but ends in a rule that rejects. */
+ * the notes and left alone. firewalld's chain has no policy that drops but ends in a rule that rejects: it is asked to put our
+ * interfaces into its zone trusted (firewalld.c). */
 #include <net/if.h>
 #include <netinet/in.h>
 #include <linux/netfilter.h>
@@ -55,11 +56,8 @@ static int on_chain(void *arg, const struct nlmsghdr *m)
 			s->drops[i] = known = true;
 	}
 	bool ip = g->nfgen_family == NFPROTO_IPV4 || g->nfgen_family == NFPROTO_IPV6 || g->nfgen_family == NFPROTO_INET;
-	if (forward && !drop && !s->firewalld && span_is(table, "firewalld") && span_is(name, "filter_FORWARD")) {
+	if (forward && !drop && span_is(table, "firewalld") && span_is(name, "filter_FORWARD"))
 		s->firewalld = true;
-		buf_str(&s->others, "firewalld rejects forwarded packets of interfaces that are in no zone that lets them pass: containers "
-				    "reach nothing beyond this host until their interfaces are in zone trusted\n");
-	}
 	if (forward && drop && !known && ip && !span_is(table, s->own))
 		buf_printf(&s->others,
 			"nftables table %.*s, chain %.*s drops forwarded packets by policy: containers reach nothing beyond "
@@ -155,7 +153,12 @@ static int rewrite(const struct firewall *f, const struct row *r, bool add, unsi
 	return sys_nl_commit(f->filter, &b, NULL, "exceptions in another firewall", err);
 }
 
-static void settle(const struct firewall *f, const char *own, bool wanted, bool leave, struct buf *out_notes)
+#define FIREWALLD_WORDS                                                                                                            \
+	"firewalld rejects forwarded packets of interfaces that are in no zone that lets them pass: containers reach nothing beyond "  \
+	"this host until their interfaces are in zone trusted"
+
+/* out_firewalld: are its rules here? */
+static void settle(const struct firewall *f, const char *own, bool wanted, bool leave, struct buf *out_notes, bool *out_firewalld)
 {
 	auto_err struct err err = ERR_INIT;
 	struct seen s = { .own = own };
@@ -178,13 +181,53 @@ static void settle(const struct firewall *f, const char *own, bool wanted, bool 
 		buf_printf(out_notes, "firewalls of others: %s\n", err_msg(&err));
 	buf_span_add(out_notes, buf_span(&s.others));
 	buf_done(&s.others);
+	*out_firewalld = s.firewalld;
+}
+
+static void firewalld_said(void *engine, const struct err *err)
+{
+	struct network_engine *e = engine;
+	buf_trunc(&e->firewalld_note, 0);
+	if (err)
+		buf_printf(&e->firewalld_note, FIREWALLD_WORDS ", which it did not do: %s\n", err_msg(err));
+	else
+		buf_str(&e->firewalld_note, "firewalld rejects forwarded packets: our bridges stand in its zone trusted\n");
+}
+
+/* Every way of ours into its zone, and those that are gone out of it. */
+static void firewalld_settle(struct network_engine *e, bool wanted, bool there)
+{
+	unsigned n = 0, n_max = 1;
+	char pods[IFNAMSIZ + 1];
+	if (!there || (e->opts.firewall_leave && wanted)) {
+		buf_trunc(&e->firewalld_note, 0);
+		if (there)
+			buf_str(&e->firewalld_note, FIREWALLD_WORDS "\n");
+		return;
+	}
+	LIST_EACH(&e->networks, net, struct network, link)
+		n_max++;
+	const char **names = mem_realloc_n(NULL, n_max, sizeof(*names));
+	LIST_EACH(&e->networks, net, struct network, link)
+		if (wanted && net->driver == NETWORK_BRIDGE)
+			names[n++] = net->bridge;
+	if (wanted && e->opts.pods) {
+		snprintf(pods, sizeof(pods), "k%s-+", e->id);
+		names[n++] = pods;
+	}
+	if (!e->firewalld)
+		e->firewalld = network_firewalld_new(e->opts.loop, firewalld_said, e);
+	network_firewalld_want(e->firewalld, names, n);
+	free(names);
 }
 
 static void engine_settle(struct network_engine *e, bool wanted)
 {
 	const struct firewall f = { .id = e->id, .filter = e->filter, .engine = e };
 	auto_buf struct buf notes = { 0 };
-	settle(&f, e->nft.table, wanted, e->opts.firewall_leave, &notes);
+	bool firewalld = false;
+	settle(&f, e->nft.table, wanted, e->opts.firewall_leave, &notes, &firewalld);
+	firewalld_settle(e, wanted, firewalld);
 	buf_trunc(&e->firewall_notes, 0);
 	if (wanted)
 		buf_span_add(&e->firewall_notes, buf_span(&notes));
@@ -202,6 +245,8 @@ int network_forward_notes(struct buf *out, struct buf *others, struct err *err)
 			buf_printf(out, "%s drops forwarded %s packets unless its chain %s accepts them\n", rows[i].who,
 				   rows[i].family == NFPROTO_IPV4 ? "IPv4" : "IPv6", rows[i].chain);
 	buf_span_add(others, buf_span(&s.others));
+	if (s.firewalld)
+		buf_str(others, FIREWALLD_WORDS "\n");
 	buf_done(&s.others);
 	return rc;
 }
@@ -316,7 +361,14 @@ struct network_passage {
 	struct sys_prefix cable; /* its addresses; family 0: not known yet */
 	int filter, news; /* in the host's namespace, wherever the process is by now */
 	struct network_watch *watch;
+	struct network_firewalld *firewalld; /* NULL before there is a loop */
 };
+
+static void passage_said(void *passage, const struct err *err)
+{
+	if (err)
+		log_warn("firewalld did not take a cluster's cable into its zone trusted", kv_err(err));
+}
 
 static void passage_settle(void *arg)
 {
@@ -331,7 +383,10 @@ static void passage_settle(void *arg)
 		if (network_cable_table(p->filter, p->id, &p->cable, &err) < 0)
 			log_warn("a cluster's masquerading could not be written again", kv_err(&err));
 	}
-	settle(&f, "", true, false, &notes); /* what stands in the way is doctor's to tell */
+	bool firewalld;
+	settle(&f, "", true, false, &notes, &firewalld); /* what stands in the way is doctor's to tell */
+	if (firewalld && p->firewalld)
+		network_firewalld_want(p->firewalld, (const char *[]){ p->name }, 1);
 }
 
 int network_passage_open(const struct network_cable *c, struct network_passage **out, struct err *err)
@@ -354,6 +409,8 @@ int network_passage_watch(struct network_passage *p, const char *address, struct
 	p->cable.bits = 30;
 	if (sys_addr_parse(span_of(address), &p->cable.addr))
 		p->cable = sys_prefix_mask(p->cable);
+	p->firewalld = network_firewalld_new(l, passage_said, p);
+	passage_settle(p);
 	return watch_open(l, take_fd(&p->news), sys_nl_port(p->filter), passage_settle, p, &p->watch, err);
 }
 
@@ -362,6 +419,7 @@ void network_passage_free(struct network_passage *p)
 	if (!p)
 		return;
 	network_watch_close(p->watch);
+	network_firewalld_free(p->firewalld);
 	fd_close(&p->filter);
 	fd_close(&p->news);
 	free(p);
@@ -372,7 +430,8 @@ void network_passage_clear(const struct network_cable *c)
 	const struct firewall f = { .id = c->id, .filter = sys_nl_open(NETLINK_NETFILTER, NULL) };
 	auto_buf struct buf notes = { 0 };
 	int filter = f.filter;
+	bool firewalld;
 	if (filter >= 0)
-		settle(&f, "", false, false, &notes);
+		settle(&f, "", false, false, &notes, &firewalld);
 	fd_close(&filter);
 }

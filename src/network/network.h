@@ -227,9 +227,9 @@ int network_cable_remove(const struct network_cable *c, struct err *err);
 int network_forward_notes(struct buf *out, struct buf *others, struct err *err);
 
 /* A cable's passage through firewalls of others (Docker, ufw): two accept rules in the chain that is meant for them, as long as
- * they drop. open: from the host's namespace; the object works there wherever the thread goes. watch: from now on changes by others
- * are answered, and the cable's own table (of the address that network_cable_enter gave) is written again when somebody removed
- * it. */
+ * they drop; with firewalld its zone trusted, once there is a loop (watch). open: from the host's namespace; the object works there
+ * wherever the thread goes. watch: from now on changes by others are answered, and the cable's own table (of the address that
+ * network_cable_enter gave) is written again when somebody removed it. */
 struct network_passage;
 int network_passage_open(const struct network_cable *c, struct network_passage **out, struct err *err);
 int network_passage_watch(struct network_passage *p, const char *address, struct loop *l, struct err *err);

@@ -119,6 +119,8 @@ struct network_engine {
 	struct network_watch *watch; /* owned; NULL when the kernel refused */
 	struct buf notes;       /* what went wrong where nobody could be told */
 	struct buf firewall_notes; /* the state of others' firewalls */
+	struct network_firewalld *firewalld; /* owned; NULL while its rules were never seen here */
+	struct buf firewalld_note; /* what it last said */
 	bool dead;              /* after reset */
 };
 
@@ -238,6 +240,13 @@ void network_firewall_clear(struct network_engine *e);
 int network_watch_open(struct network_engine *e, struct err *err);
 void network_watch_close(struct network_watch *w); /* accepts NULL */
 void network_passage_clear(const struct network_cable *c); /* the rules go; from the host's namespace */
+
+/* ---- firewalld.c: interfaces in its zone trusted, at run time. `said` hears how each request ended, on the loop: NULL = well. */
+struct network_firewalld *network_firewalld_new(struct loop *l, void (*said)(void *arg, const struct err *err), void *arg);
+/* These are in the zone from now on ("k0-+": every one whose name begins so); those of the last request that are not named again
+ * leave it. Returns at once. One that is asked for while another is under way takes its place. */
+void network_firewalld_want(struct network_firewalld *f, const char *const *names, unsigned n);
+void network_firewalld_free(struct network_firewalld *f); /* accepts NULL; the interfaces stay where they are */
 
 /* ---- cable.c */
 void network_cable_name(const struct network_cable *c, char out[16]); /* IFNAMSIZ */
