@@ -537,6 +537,22 @@ int image_net_authorize(struct net *n, const char *scope, struct span challenge,
 
 /* ---- whole exchanges ---- */
 
+/* As Go's net/http says it, which is what people and programs look for: Get "https://host/v2/": dial tcp ...: connection refused */
+static int unreached(struct exchange *x, struct err *err)
+{
+	auto_buf struct buf words = {}, method = {};
+	buf_str(&method, x->method);
+	for (size_t i = 1; i < method.len; i++)
+		method.ptr[i] = (char)tolower((unsigned char)method.ptr[i]);
+	unsigned port = !x->ep ? 0 : x->ep->origin.port ? x->ep->origin.port : x->ep->origin.tls ? 443 : 80;
+	if (x->ep)
+		http_dial_words(&words, span_of(x->ep->origin.host), port, &x->why);
+	else
+		buf_str(&words, err_msg(&x->why));
+	return err_set(err, x->why.class, "%s \"%s%.*s\": %s", buf_cstr(&method), x->ep ? x->ep->shown : "",
+		SPAN_ARG(x->url.len ? x->url : x->target), buf_cstr(&words));
+}
+
 int image_exchange_run(struct exchange *x, struct err *err)
 {
 	unsigned redirects = 0, tokens = 0, tries = 0;
@@ -551,9 +567,7 @@ int image_exchange_run(struct exchange *x, struct err *err)
 			/* Who did not answer in all the time there was is not asked again: a person waits. */
 			if (err_may_retry(x->why.class) && x->why.class != ERR_TIMEOUT && tries++ < 2 && !strcmp(x->method, "GET") && !x->data)
 				continue;
-			return err_set(err, x->why.class, "%s \"%s%.*s\": %s", x->method, x->ep ? x->ep->shown : "",
-				SPAN_ARG(x->url.len ? x->url : x->target),
-				err_msg(&x->why));
+			return unreached(x, err);
 		}
 		if (x->status == 401 && x->scope && x->challenge.len && tokens++ < 1) {
 			if ((rc = image_net_authorize(x->n, x->scope, x->challenge, err)) < 0)

@@ -108,7 +108,7 @@ def test_words(store, fake):
     f.hook = lambda h: h.path != "/v2/" and (h.error(429, "TOOMANYREQUESTS", "x", Ratelimit_Reset=str(int(time.time()) + 100)) or True)
     assert 95000 < int(store.fails("pull", f"{f.host}/x:1").split()[-1]) <= 100000
     port = free_port()
-    assert f'GET "http://127.0.0.1:{port}/v2/"' in store.fails("pull", f"127.0.0.1:{port}/x")
+    assert f'Get "http://127.0.0.1:{port}/v2/": dial tcp 127.0.0.1:{port}: connect: connection refused' in store.fails("pull", f"127.0.0.1:{port}/x")
     assert store.list() == []
 
 
