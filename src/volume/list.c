@@ -119,7 +119,9 @@ int volume_prune(struct volume_store *s, const struct json *filters, bool all_na
 	struct span *names = arena_alloc_n(a, n + 1, sizeof(*names));
 	for (size_t i = 0; i < n && rc == 0; i++) {
 		uint64_t size = 0;
-		if (list[i].n_users || !(all || list[i].anonymous) || !labels_match(filters, list[i].labels) ||
+		/* What a device or a server gave (options) is not ours to delete: it holds somebody's data, as dockerd sees it too. */
+		bool foreign = json_is(list[i].options, JSON_OBJECT) && list[i].options->n;
+		if (list[i].n_users || foreign || !(all || list[i].anonymous) || !labels_match(filters, list[i].labels) ||
 		    volume_usage(s, list[i].name, &size, NULL) < 0)
 			continue;
 		auto_err struct err why = ERR_INIT;

@@ -340,9 +340,12 @@ static void test_lists(void **state)
 	assert_int_equal(n, 1);
 	assert_int_equal(bytes, 5);
 	assert_true(span_eq(gone[0], anon.name));
+	/* With options it holds what came from elsewhere. */
+	made(s, &a, "given", "{\"type\":\"tmpfs\",\"device\":\"tmpfs\"}", NULL);
 	OK(volume_prune(s, &all, false, &a, &gone, &n, &bytes, &err));
 	assert_int_equal(n, 1);
 	span_is_text(gone[0], "bb");
+	OK(volume_get(s, SPAN("given"), &a, &v, &err));
 	OK(volume_release_dead(s, nobody, (void *)(uintptr_t)"c1", &err));
 	OK(volume_get(s, SPAN("vol1"), &a, &v, &err));
 	assert_int_equal(v.n_users, 1);
