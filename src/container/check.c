@@ -169,55 +169,6 @@ int container_restart_check(const struct json *policy, bool auto_remove, struct 
 	return 0;
 }
 
-#define MIN_MEMORY (6 << 20)
-
-int container_resources_check(const struct json *h, unsigned flags, struct err *err)
-{
-	bool update = flags & CHECK_UPDATE, docker = !(flags & CHECK_FREE);
-	int64_t memory = num(h, "Memory"), swap = num(h, "MemorySwap"), reservation = num(h, "MemoryReservation");
-	int64_t period = num(h, "CpuPeriod"), quota = num(h, "CpuQuota"), nano = num(h, "NanoCpus"), weight = num(h, "BlkioWeight");
-	const struct json *swappiness = json_getl(h, "MemorySwappiness");
-	if (docker && memory != 0 && memory < MIN_MEMORY)
-		return BAD("Minimum memory limit allowed is 6MB");
-	if (memory > 0 && swap > 0 && swap < memory)
-		return BAD("Minimum memoryswap limit should be larger than memory limit, see usage");
-	if (docker && memory == 0 && swap > 0 && !update)
-		return BAD("You should always set the Memory limit when using Memoryswap limit, see usage");
-	if (json_is_number(swappiness) && (json_i64(swappiness, 0) < -1 || json_i64(swappiness, 0) > 100))
-		return BAD("Invalid value: %lld, valid memory swappiness range is 0-100", (long long)json_i64(swappiness, 0));
-	if (docker && reservation > 0 && reservation < MIN_MEMORY)
-		return BAD("Minimum memory reservation allowed is 6MB");
-	if (memory > 0 && reservation > 0 && memory < reservation)
-		return BAD("Minimum memory limit can not be less than memory reservation limit, see usage");
-	if (nano > 0 && period > 0)
-		return BAD("Conflicting options: Nano CPUs and CPU Period cannot both be set");
-	if (nano > 0 && quota > 0)
-		return BAD("Conflicting options: Nano CPUs and CPU Quota cannot both be set");
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-	if (nano < 0 || nano > cpus * NS_PER_S)
-		return BAD("range of CPUs is from 0.01 to %ld.00, as there are only %ld CPUs available", cpus, cpus);
-	if (num(h, "CpuShares") < 0)
-		return BAD("invalid CPU shares (%lld): value must be a positive integer", (long long)num(h, "CpuShares"));
-	if (period != 0 && (period < 1000 || period > 1000000))
-		return BAD("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)");
-	if (quota > 0 && quota < 1000)
-		return BAD("CPU cfs quota can not be less than 1ms (i.e. 1000)");
-	if (weight != 0 && (weight < 10 || weight > 1000))
-		return BAD("Range of blkio weight is from 10 to 1000");
-	if (count(h, "DeviceRequests"))
-		return BAD("could not select device driver \"\" with capabilities: DeviceRequests are not supported");
-	if (num(h, "CpuCount") || num(h, "CpuPercent") || num(h, "IOMaximumIOps") || num(h, "IOMaximumBandwidth"))
-		return BAD("invalid option: CpuCount, CpuPercent, IOMaximumIOps and IOMaximumBandwidth are for Windows only");
-	static const char *const lists[] = { "CpusetCpus", "CpusetMems" };
-	for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
-		struct span s = str(h, lists[i]);
-		for (size_t k = 0; k < s.len; k++)
-			if (!isdigit((unsigned char)s.ptr[k]) && s.ptr[k] != ',' && s.ptr[k] != '-')
-				return BAD("Invalid value %.*s for %s %s", SPAN_ARG(s), i ? "cpuset" : "cpuset", i ? "mems" : "cpus");
-	}
-	return 0;
-}
-
 static int device_rule_check(struct span rule, struct err *err)
 {
 	/* "c 1:3 rwm" */
@@ -268,27 +219,7 @@ static int log_check(const struct json *h, struct err *err)
 	struct span type = str(log, "Type");
 	if (type.len && !span_is(type, "json-file") && !span_is(type, "none"))
 		return BAD("error looking up logging plugin %.*s: plugin \"%.*s\" not found", SPAN_ARG(type), SPAN_ARG(type));
-	JSON_EACH_MEMBER (json_getl(log, "Config"), m) {
-		struct span key = json_key(m), value = json_span(&m->value);
-		uint64_t n;
-		if (m->value.kind != JSON_STRING)
-			return BAD("invalid LogConfig.Config: %.*s: expected a string", SPAN_ARG(key));
-		if (span_is(type, "none"))
-			continue;
-		if (span_is(key, "max-file") && (!span_to_u64(value, &n) || n < 1 || n > MONITOR_FILES_MAX))
-			return BAD("max-file cannot be less than 1");
-		if (span_is(key, "compress") && span_is(value, "true"))
-			return BAD("log-opt compress=true for json-file is not supported: rotated files stay plain text");
-		static const char *const known[] = { "max-file", "max-size", "compress", "labels", "labels-regex", "env", "env-regex",
-			"tag",
-						     "mode", "max-buffer-size" };
-		bool found = false;
-		for (size_t i = 0; i < ARRAY_LEN(known); i++)
-			found |= span_is(key, known[i]);
-		if (!found)
-			return BAD("unknown log opt '%.*s' for json-file log driver", SPAN_ARG(key));
-	}
-	return span_is(type, "none") ? 0 : container_log_opts_check(json_getl(log, "Config"), err);
+	return container_log_opts_check(json_getl(log, "Config"), span_is(type, "none"), err);
 }
 
 static int ulimits_check(const struct json *h, struct err *err)
@@ -333,6 +264,8 @@ int container_host_check(const struct container_engine *e, struct arena *a, stru
 	struct span net = str(h, "NetworkMode"), uts = str(h, "UTSMode");
 	rc = rc < 0 ? rc : container_restart_check(json_getl(h, "RestartPolicy"), truth(h, "AutoRemove"), err);
 	rc = rc < 0 ? rc : container_resources_check(h, flags, err);
+	if (rc == 0)
+		container_resources_adapt(a, h, warnings);
 	rc = rc < 0 ? rc : mode_check(h, "PidMode", "PID", true, err);
 	rc = rc < 0 ? rc : mode_check(h, "IpcMode", "IPC", true, err);
 	rc = rc < 0 ? rc : mode_check(h, "UTSMode", "UTS", false, err);
@@ -378,22 +311,8 @@ int container_host_check(const struct container_engine *e, struct arena *a, stru
 		if (!span_split(json_span(item), ':', &name, &addr) || !name.len)
 			return BAD("bad format for add-host: \"%.*s\"", SPAN_ARG(json_span(item)));
 	}
-	/* Docker's warnings of what the machine cannot do; the value is dropped. */
-	if (sys_cgroup_pure_v2()) {
-		if (truth(h, "OomKillDisable")) {
-			json_push(a, warnings, json_cstr("Your kernel does not support OomKillDisable. OomKillDisable discarded."));
-			json_setl(a, h, "OomKillDisable", json_bool(false));
-		}
-		if (json_is_number(json_getl(h, "MemorySwappiness")) && num(h, "MemorySwappiness") != -1) {
-			json_push(a, warnings, json_cstr(
-				"Your kernel does not support memory swappiness capabilities or the cgroup is not mounted. Memory swappiness "
-					"discarded."));
-			json_setl(a, h, "MemorySwappiness", JSON_NULL_VALUE);
-		}
-	}
-	if (num(h, "KernelMemory"))
-		json_push(a, warnings,
-			json_cstr("Specifying a kernel memory limit is deprecated and will be removed in a future release."));
+	if (span_is(net, "host") && (count(h, "PortBindings") || truth(h, "PublishAllPorts")))
+		json_push(a, warnings, json_cstr("Published ports are discarded when using host network mode"));
 	return 0;
 }
 
@@ -482,6 +401,8 @@ int container_settings_read(const struct json *v, struct settings *out, struct e
 	if (s.len)
 		out->log_driver = s;
 	out->log_opts = json_getl(c, "log-opts");
+	if (container_log_opts_check(out->log_opts, span_is(out->log_driver, "none"), err) < 0)
+		return err_note(err, "log-opts");
 	out->cgroup_parent = str(c, "cgroup-parent");
 	out->ulimits = json_getl(c, "default-ulimits");
 	out->init = truth(c, "init");

@@ -9,7 +9,7 @@
 
 struct commit {
 	struct op op;
-	struct span reference, comment, author;
+	struct span reference, shown, comment, author; /* shown: the reference as people write it */
 	struct json config; /* as the image shall have it */
 	bool pause;
 	const char *runtime;
@@ -230,7 +230,10 @@ static int config_make(struct commit *k, const struct image_config *from, const 
 	if (diff)
 		json_push(a, diff_ids, json_str(image_digest_span(diff)));
 	json_setl(a, &entry, "created", now);
-	json_setl(a, &entry, "created_by", json_str(container_str(&c->doc, "Path")));
+	auto_buf struct buf by = {};
+	JSON_EACH_ITEM (json_getl(c->config, "Cmd"), item)
+		buf_printf(&by, "%s%.*s", by.len ? " " : "", SPAN_ARG(json_span(item)));
+	json_setl(a, &entry, "created_by", json_str(arena_span(a, buf_span(&by))));
 	if (k->author.len)
 		json_setl(a, &entry, "author", json_str(k->author));
 	if (k->comment.len)
@@ -317,7 +320,7 @@ static void commit_done(struct loop_work *w)
 	if (!err.class) {
 		const char *id = arena_cstr(&k->op.arena, container_str(&k->op.result, "Id"));
 		container_event_send(k->op.c, "commit", "comment", arena_cstr(&k->op.arena, k->comment), "imageID", id, "imageRef",
-			arena_cstr(&k->op.arena, k->reference), NULL);
+			arena_cstr(&k->op.arena, k->shown), NULL);
 	}
 	container_op_end(&k->op, err.class ? &err : NULL);
 }
@@ -344,6 +347,7 @@ static int config_choose(struct commit *k, const struct container_commit_params 
 	int rc = p->reference.len ? image_ref_parse(p->reference, a, &ref, err) : 0;
 	if (rc < 0)
 		return rc;
+	k->shown = p->reference.len ? image_ref_familiar(&ref, a) : SPAN_EMPTY;
 	k->config = json_copy(a, k->op.c->config);
 	JSON_EACH_MEMBER (p->config, m) {
 		bool empty = m->value.kind == JSON_NULL || ((m->value.kind == JSON_STRING || m->value.kind == JSON_ARRAY ||

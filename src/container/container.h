@@ -37,11 +37,12 @@ struct container_engine;
 struct network_engine;
 struct volume_store;
 
-/* ---- events: Docker's /events with Type "container" ---- */
+/* ---- events: Docker's /events with Type "container", and with "volume" what its mounts do ---- */
 
 struct container_event { /* borrowed for the call */
 	struct span action;            /* "create", "start", "die", "exec_start: ls -l", "health_status: healthy", ... */
 	struct span id;                /* Actor.ID */
+	bool volume;                   /* "create", "mount", "unmount", "destroy" of a volume: id is its name */
 	struct span image;             /* `from` */
 	const struct json *attributes; /* Actor.Attributes: image, name, labels, and what the action adds ("exitCode", "signal") */
 	int64_t time_ns;

@@ -109,6 +109,10 @@ static void refusals(void **state)
 		{ "{'BlkioWeight':5}", "Range of blkio weight is from 10 to 1000" },
 		{ "{'MemorySwappiness':101}", "valid memory swappiness range is 0-100" },
 		{ "{'CpusetCpus':'a'}", "Invalid value a for cpuset cpus" },
+		{ "{'CpusetCpus':'1-0'}", "Invalid value 1-0 for cpuset cpus" },
+		{ "{'CpusetCpus':'0,8191'}", "Requested CPUs are not available - requested 0,8191, available: 0" },
+		{ "{'CpusetMems':'8191'}", "Requested memory nodes are not available - requested 8191, available: 0" },
+		{ "{'CpusetCpus':'0','CpusetMems':'0'}", NULL },
 		{ "{'PidMode':'private'}", "invalid PID mode: private" },
 		{ "{'IpcMode':'magic'}", "invalid IPC mode: magic" },
 		{ "{'UTSMode':'container:x'}", "invalid UTS mode: container:x" },
@@ -119,9 +123,21 @@ static void refusals(void **state)
 		{ "{'LogConfig':{'Type':'syslog'}}", "error looking up logging plugin syslog" },
 		{ "{'LogConfig':{'Type':'json-file','Config':{'colour':'red'}}}", "unknown log opt 'colour' for json-file log driver" },
 		{ "{'LogConfig':{'Type':'json-file','Config':{'max-file':'0'}}}", "max-file cannot be less than 1" },
+		{ "{'LogConfig':{'Type':'json-file','Config':{'max-file':'x'}}}", "strconv.Atoi: parsing \"x\": invalid syntax" },
+		{ "{'LogConfig':{'Type':'json-file','Config':{'max-size':'x'}}}", "failed to initialize logging driver: invalid size: 'x'" },
+		{ "{'LogConfig':{'Type':'json-file','Config':{'max-size':'-1'}}}", "invalid size: '-1'" },
+		{ "{'LogConfig':{'Type':'json-file','Config':{'max-size':'10mm'}}}", "invalid size: '10mm'" },
+		{ "{'LogConfig':{'Type':'json-file','Config':{'max-size':'99999999p'}}}", "invalid size: '99999999p'" },
+		{ "{'LogConfig':{'Type':'json-file','Config':{'max-size':'0'}}}", "max-size must be a positive number" },
+		{ "{'LogConfig':{'Type':'json-file','Config':{'max-size':'1.5 MiB','max-file':'1000','compress':'false'}}}", NULL },
+		{ "{'LogConfig':{'Type':'json-file','Config':{'mode':'loud'}}}", "logger: logging mode not supported: loud" },
+		{ "{'LogConfig':{'Type':'json-file','Config':{'max-buffer-size':'1m'}}}", "is only supported with 'mode=non-blocking'" },
+		{ "{'LogConfig':{'Type':'json-file','Config':{'mode':'non-blocking','max-buffer-size':'1m'}}}", NULL },
+		{ "{'LogConfig':{'Type':'none','Config':{'max-size':'x'}}}", NULL },
 		{ "{'DeviceCgroupRules':['c 1:3']}", "invalid device cgroup rule format: 'c 1:3'" },
 		{ "{'DeviceCgroupRules':['c 1:* rw']}", NULL },
-		{ "{'DeviceRequests':[{}]}", "DeviceRequests are not supported" },
+		{ "{'DeviceRequests':[{}]}", "could not select device driver \"\" with capabilities: []" },
+		{ "{'DeviceRequests':[{'Driver':'d','Capabilities':[['gpu'],['a','b']]}]}", "driver \"d\" with capabilities: [[gpu] [a b]]" },
 		{ "{'StorageOpt':{'size':'1'}}", "--storage-opt is supported only for" },
 		{ "{'Isolation':'hyperv'}", "invalid isolation 'hyperv' on linux" },
 		{ "{'ExtraHosts':['nothing']}", "bad format for add-host" },
@@ -167,9 +183,47 @@ static void defaults(void **state)
 	container_host_defaults(&e, &a, &h);
 	same(&a, json_getl(&h, "LogConfig"), "{'Type':'json-file','Config':{'max-size':'10m','max-file':'3'}}");
 	arena_done(&e.settings.arena);
+	struct json loud = tree(&a, "{'log-opts':{'max-size':'much'}}");
+	e.settings = (struct settings){};
+	FAILS(ERR_INVALID_REQUEST, "log-opts: failed to initialize logging driver: invalid size: 'much'",
+		container_settings_read(&loud, &e.settings, &err));
+	arena_done(&e.settings.arena);
 	struct json bad = tree(&a, "{'log-driver':'magic'}");
 	e.settings = (struct settings){};
 	FAILS(ERR_INVALID, "log-driver", container_settings_read(&bad, &e.settings, &err));
+	arena_done(&e.settings.arena);
+}
+
+static void log_sizes(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t bytes;
+	} rows[] = { { "10m", 10000000 }, { "1.5k", 1500 }, { "1.5 MiB", 1500000 }, { "7", 7 }, { "2B", 2 }, { "3gB", 3000000000 }, { "x", 0 },
+		     { "1.", 0 }, { "", 0 } };
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		auto_arena struct arena a = {};
+		struct json opts = json_object();
+		json_setl(&a, &opts, "max-size", json_cstr(rows[i].text));
+		if (container_log_max_bytes(&opts) != rows[i].bytes)
+			fail_msg("\"%s\": wanted %llu, got %llu", rows[i].text, (unsigned long long)rows[i].bytes,
+				(unsigned long long)container_log_max_bytes(&opts));
+	}
+}
+
+/* What the machine does not keep is told, and not asked of it. */
+static void warnings(void **state)
+{
+	auto_arena struct arena a = {};
+	struct container_engine e = {};
+	struct json config = json_object(), told = json_array();
+	struct json h = tree(&a, "{'OomKillDisable':true,'NetworkMode':'host','PortBindings':{'80/tcp':[{}]}}");
+	OK(container_settings_read(NULL, &e.settings, &err));
+	OK(container_host_check(&e, &a, &h, &config, 0, &told, &err));
+	same(&a, &told, sys_cgroup_pure_v2() ? "['Your kernel does not support OomKillDisable. OomKillDisable discarded.',"
+					       "'Published ports are discarded when using host network mode']"
+					     : "['OOM killer is disabled for the container, but no memory limit is set, this can result in the "
+					       "system running out of resources.','Published ports are discarded when using host network mode']");
 	arena_done(&e.settings.arena);
 }
 
@@ -312,6 +366,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(names),    cmocka_unit_test(merging),	    cmocka_unit_test(commands), cmocka_unit_test(refusals),
+		cmocka_unit_test(log_sizes), cmocka_unit_test(warnings),
 		cmocka_unit_test(defaults), cmocka_unit_test(capabilities), cmocka_unit_test(filters),	cmocka_unit_test(users),
 		cmocka_unit_test(apparmor), cmocka_unit_test(specs),
 	};

@@ -17,6 +17,9 @@ static int signal_read(struct span text, int otherwise, int *out, struct err *er
 	if (!text.len)
 		return 0;
 	int sig = sys_signal_by_name(text);
+	uint64_t number;
+	if (sig <= 0 && span_to_u64(text, &number) && number > 0)
+		return err_set(err, ERR_INVALID_REQUEST, "The linux daemon does not support signal %.*s", SPAN_ARG(text));
 	if (sig <= 0)
 		return err_set(err, ERR_INVALID_REQUEST, "Invalid signal: %.*s", SPAN_ARG(text));
 	*out = sig;
@@ -254,7 +257,7 @@ static void kill_answer(struct ask *a, const struct err *err)
 	auto_err struct err why = ERR_INIT;
 	if (err)
 		err_set(&why, err->class == ERR_IN_USE || err->class == ERR_NOT_FOUND ? ERR_IN_USE : ERR_INTERNAL,
-			"cannot kill container: %s: %s", k->c->id, err_msg(err));
+			"%s", err_msg(err));
 	else
 		signal_event(k->c, k->signal);
 	kill_end(k, err ? &why : NULL);
@@ -274,7 +277,7 @@ void container_kill(struct container_engine *e, struct span name, struct span si
 		return;
 	}
 	if (!container_is_running(c) || c->ending) {
-		err_set(&err, ERR_IN_USE, "cannot kill container: %.*s: container %s is not running", SPAN_ARG(name), c->id);
+		err_set(&err, ERR_IN_USE, "container %s is not running", c->id);
 		container_fail_later(e, call, &err);
 		return;
 	}
@@ -372,11 +375,12 @@ static void freeze_begin(struct op *op)
 	struct freeze *f = OP_OF(freeze, op);
 	struct container *c = op->c;
 	auto_err struct err err = ERR_INIT;
-	if (!container_is_running(c) || c->ending)
+	bool runs = container_is_running(c) && !c->ending;
+	if (!runs && f->freeze)
 		err_set(&err, ERR_IN_USE, "Container %s is not running", c->id);
 	else if (f->freeze && c->status == STATUS_PAUSED)
 		err_set(&err, ERR_IN_USE, "Container %s is already paused", c->id);
-	else if (!f->freeze && c->status != STATUS_PAUSED)
+	else if (!f->freeze && (!runs || c->status != STATUS_PAUSED))
 		err_set(&err, ERR_IN_USE, "Container %s is not paused", c->id);
 	if (err.class)
 		container_op_end(op, &err);
@@ -471,7 +475,7 @@ void container_rename(struct container_engine *e, struct span name, struct span 
 		err_set(&err, ERR_INVALID_REQUEST, "Neither old nor new names may be empty");
 	else if (c && !container_name_ok(bare))
 		err_set(&err, ERR_INVALID_REQUEST,
-			"Error when allocating new name: Invalid container name (%.*s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are "
+			"Error when allocating new name: Invalid container name (/%.*s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are "
 			"allowed", SPAN_ARG(bare));
 	if (err.class) {
 		container_fail_later(e, call, &err);
@@ -513,9 +517,11 @@ static int update_apply(struct update *u, struct err *err)
 			json_set(a, &h, span_of(updatable[i]), *v);
 	}
 	int64_t memory = container_num(&u->doc, "Memory"), swap = container_num(&u->doc, "MemorySwap");
-	if (memory > 0 && swap == 0 && container_num(c->host, "MemorySwap") > 0 && container_num(c->host, "MemorySwap") < memory)
-		return err_set(err, ERR_INVALID_REQUEST,
-			"Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time");
+	/* As dockerd compares: without a bound on swap (0) or with none wanted (-1) a bound on memory needs one beside it. */
+	int64_t swap_now = container_num(c->host, "MemorySwap");
+	if (memory > 0 && swap == 0 && swap_now < memory && (!container_extra_of(c) || swap_now > 0))
+		return err_set(err, ERR_INVALID_REQUEST, "Cannot update container %s: Memory limit should be smaller than already set "
+			"memoryswap limit, update the memoryswap at the same time", c->id);
 	if (container_num(&u->doc, "NanoCpus") > 0 && (container_num(c->host, "CpuPeriod") || container_num(c->host, "CpuQuota")))
 		return err_set(err, ERR_INVALID_REQUEST, "Conflicting options: Nano CPUs cannot be updated as CPU %s has already been set",
 			container_num(c->host, "CpuPeriod") ? "Period" : "Quota");

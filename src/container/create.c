@@ -91,8 +91,10 @@ static int peer_resolve(struct create *k, const char *field, struct err *err)
 	if (!span_split(mode, ':', &head, &who) || !span_is(head, "container"))
 		return 0;
 	struct container *peer = container_get(k->e, who, err);
-	if (!peer)
-		return -ERR_NOT_FOUND;
+	if (!peer) { /* 404 would tell the client that the image is missing: it would pull */
+		err->class = ERR_INVALID_REQUEST;
+		return -ERR_INVALID_REQUEST;
+	}
 	if (peer == k->c)
 		return err_set(err, ERR_INVALID_REQUEST, "a container cannot join itself");
 	json_set(&k->arena, &k->host, span_of(field), json_str(arena_printf(&k->arena, "container:%s", peer->id)));
@@ -126,6 +128,19 @@ static int network_conflicts(const struct create *k, struct err *err)
 	else if (peer && count(&k->config, "ExposedPorts"))
 		what = "port exposing and the container type network mode";
 	return what ? err_set(err, ERR_INVALID_REQUEST, "conflicting options: %s", what) : 0;
+}
+
+/* "default" is what clients call the bridge; records and answers say "bridge". */
+static void networks_name(struct create *k)
+{
+	struct arena *a = &k->arena;
+	const struct json *ends = json_getl(&k->networking, "EndpointsConfig");
+	if (!json_is(ends, JSON_OBJECT) || !json_getl(ends, "default"))
+		return;
+	struct json named = json_object();
+	JSON_EACH_MEMBER (ends, m)
+		json_set(a, &named, span_is(json_key(m), "default") ? SPAN("bridge") : json_key(m), m->value);
+	json_setl(a, &k->networking, "EndpointsConfig", named);
 }
 
 static int parts_lacking(const struct create *k, struct err *err)
@@ -281,6 +296,14 @@ static void create_free(struct create *k)
 	container_busy(e, -1);
 }
 
+static bool is_inherited(const struct create *k, const struct json *mount)
+{
+	JSON_EACH_ITEM (&k->inherited, m)
+		if (span_eq(container_str(m, "Name"), container_str(mount, "Name")))
+			return true;
+	return false;
+}
+
 static void create_done(struct loop_work *w)
 {
 	struct create *k = container_of(w, struct create, work);
@@ -295,6 +318,9 @@ static void create_done(struct loop_work *w)
 	}
 	container_index_add(c);
 	container_users_update(c, false);
+	JSON_EACH_ITEM (json_getl(&c->doc, "Plan"), m)
+		if (!is_inherited(k, m))
+			container_volume_event(c, VOLUME_CREATED, m);
 	container_event_send(c, "create", NULL);
 	if (call && call->arena) {
 		call->result = json_object();
@@ -342,6 +368,7 @@ void container_create(struct container_engine *e, const struct container_create_
 		rc = err_set(&err, ERR_INVALID_REQUEST, "config cannot be empty in order to create a container");
 	rc = rc < 0 || !p->platform.len ? rc : image_platform_parse(p->platform, &k->platform, &err);
 	rc = rc < 0 ? rc : container_config_check(&k->config, &err);
+	networks_name(k);
 	rc = rc < 0 ? rc : network_conflicts(k, &err);
 	rc = rc < 0 ? rc : peer_resolve(k, "NetworkMode", &err);
 	rc = rc < 0 ? rc : peer_resolve(k, "PidMode", &err);

@@ -27,3 +27,31 @@ void container_event_send(struct container *c, const char *action, ...)
 	e->o.event(e->o.event_arg, &(struct container_event){ .action = span_of(action), .id = span_of(c->id),
 		.image = container_str(c->config, "Image"), .attributes = &attributes, .time_ns = loop_wall_ns(e->o.loop) });
 }
+
+void container_volume_event(struct container *c, enum volume_event what, const struct json *mount)
+{
+	static const char *const words[] = { [VOLUME_CREATED] = "create", [VOLUME_MOUNTED] = "mount", [VOLUME_UNMOUNTED] = "unmount",
+		[VOLUME_DESTROYED] = "destroy" };
+	struct container_engine *e = c->e;
+	auto_arena struct arena a = {};
+	struct json v = json_object();
+	if (!e->o.event || !span_is(container_str(mount, "Kind"), "volume"))
+		return;
+	json_setl(&a, &v, "driver", json_cstr("local"));
+	if (what == VOLUME_MOUNTED || what == VOLUME_UNMOUNTED)
+		json_setl(&a, &v, "container", json_cstr(c->id));
+	if (what == VOLUME_MOUNTED) {
+		json_setl(&a, &v, "destination", json_str(container_str(mount, "Target")));
+		json_setl(&a, &v, "propagation", json_str(container_str(mount, "Propagation")));
+		json_setl(&a, &v, "read/write", json_cstr(container_truth(mount, "ReadOnly") ? "false" : "true"));
+	}
+	json_sort(&v);
+	e->o.event(e->o.event_arg, &(struct container_event){ .action = span_of(words[what]), .volume = true,
+		.id = container_str(mount, "Name"), .attributes = &v, .time_ns = loop_wall_ns(e->o.loop) });
+}
+
+void container_volume_events(struct container *c, enum volume_event what)
+{
+	JSON_EACH_ITEM (json_getl(&c->doc, "Plan"), m)
+		container_volume_event(c, what, m);
+}

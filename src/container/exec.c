@@ -1,5 +1,6 @@
 /* One more process in a running container. It has a monitor of its own, so it survives us like the container does, and a folder
  * RUN/exec/ID while that monitor lives; the object lives as long as the container, the oldest that have ended go first. */
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -19,6 +20,8 @@ static void words_make(struct exec *x)
 	struct buf b = {};
 	JSON_EACH_ITEM (json_getl(&x->config, "Cmd"), item)
 		buf_printf(&b, "%s%.*s", b.len ? " " : "", SPAN_ARG(json_span(item)));
+	if (json_getl(&x->config, "Cmd") && json_getl(&x->config, "Cmd")->n == 1)
+		buf_chr(&b, ' '); /* Docker joins the program and its arguments, also when there are none */
 	x->words = buf_take(&b, NULL);
 }
 
@@ -440,9 +443,15 @@ static int failure_word(struct exec *x, struct err *err)
 	int code = missing ? 127 : 126;
 	bool oci = err->class == ERR_NO_COMMAND || err->class == ERR_NOT_EXECUTABLE || strstr(text,
 		"unable to start container process");
+	static const char dir[] = "process.cwd: chdir to ";
+	const char *why = strrchr(text, ':');
 	if (oci)
 		err_set(err, ERR_INVALID_REQUEST, "OCI runtime exec failed: exec failed: %s: unknown",
 			arena_cstr(&x->scratch, span_of(text)));
+	else if (!strncmp(text, dir, sizeof(dir) - 1) && why[1] == ' ' && why[2])
+		err_set(err, ERR_INVALID_REQUEST, "%s", arena_printf(&x->scratch, "OCI runtime exec failed: exec failed: unable to start "
+			"container process: chdir to cwd (\"%.*s\") set in config.json failed: %c%s: unknown",
+			(int)(why - text) - (int)sizeof(dir) + 1, text + sizeof(dir) - 1, tolower((unsigned char)why[2]), why + 3).ptr);
 	return code;
 }
 

@@ -159,6 +159,7 @@ static void finish_done(struct loop_work *w)
 	container_waits_ended(c);
 	/* Behind the answers, as Docker's events have it too: nobody can ask for the ports before this turn is over. */
 	container_net_stop(c);
+	container_volume_events(c, VOLUME_UNMOUNTED);
 	container_op_resume(c);
 	if (remove)
 		container_remove_op(c, CONTAINER_RM_FORCE | CONTAINER_RM_VOLUMES, NULL);

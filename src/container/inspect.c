@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "container/private.h"
+#include "network/network.h"
 
 static struct json copy_or(struct arena *a, const struct json *v, struct json otherwise)
 {
@@ -59,12 +60,15 @@ static struct json state(const struct container *c, struct arena *a)
 	return s;
 }
 
-static struct json endpoint_at_rest(const struct json *wish, struct arena *a)
+static struct json endpoint_at_rest(const struct container *c, struct span network, const struct json *wish, struct arena *a)
 {
 	static const char *const texts[] = { "NetworkID", "EndpointID", "Gateway", "IPAddress", "IPv6Gateway", "GlobalIPv6Address",
 					     "MacAddress" };
 	static const char *const others[] = { "IPAMConfig", "Links", "Aliases", "DriverOpts", "DNSNames" };
 	struct json v = wish && json_is(wish, JSON_OBJECT) ? json_copy(a, wish) : json_object();
+	struct network_ref ref;
+	if (c->e->o.networks && network_find(c->e->o.networks, network, &ref, NULL) == 0)
+		json_setl(a, &v, "NetworkID", json_str(arena_span(a, span_of(ref.id))));
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
 		if (!json_get(&v, span_of(texts[i])))
 			put(a, &v, texts[i], json_cstr(""));
@@ -86,9 +90,9 @@ static struct json network_settings(const struct container *c, struct arena *a)
 	if (c->net.kind == JSON_OBJECT)
 		return json_copy(a, &c->net);
 	JSON_EACH_MEMBER (ends, m)
-		json_add(a, &networks, arena_span(a, json_key(m)), endpoint_at_rest(&m->value, a));
+		json_add(a, &networks, arena_span(a, json_key(m)), endpoint_at_rest(c, json_key(m), &m->value, a));
 	if (!networks.n && !span_starts(mode, SPAN("container:")))
-		json_add(a, &networks, arena_span(a, mode), endpoint_at_rest(NULL, a));
+		json_add(a, &networks, arena_span(a, mode), endpoint_at_rest(c, mode, NULL, a));
 	put(a, &n, "SandboxID", json_cstr(""));
 	put(a, &n, "SandboxKey", json_cstr(""));
 	put(a, &n, "Ports", json_object());
@@ -233,6 +237,15 @@ static struct json command_text(const struct container *c, struct arena *a)
 	return json_str(arena_span(a, buf_span(&b)));
 }
 
+/* What it was made from, by that name while it still means the image, else by the image: 12 digits in the client's table. */
+static struct span image_shown(const struct container *c)
+{
+	struct span said = container_str(c->config, "Image"), id = container_str(&c->doc, "Image");
+	struct image_digest now;
+	bool moved = id.len && (image_find(c->e->o.images, said, &now, NULL) < 0 || !span_eq(image_digest_span(&now), id));
+	return moved ? id : said;
+}
+
 int container_summary(struct container_engine *e, struct span name, struct arena *a, struct json *out, struct err *err)
 {
 	auto_err struct err why = ERR_INIT;
@@ -247,7 +260,7 @@ int container_summary(struct container_engine *e, struct span name, struct arena
 	json_push(a, &names, json_str(arena_printf(a, "/%s", c->name)));
 	put(a, &v, "Id", text(a, c->id));
 	put(a, &v, "Names", names);
-	put(a, &v, "Image", copy_or(a, json_getl(c->config, "Image"), json_cstr("")));
+	put(a, &v, "Image", json_str(arena_span(a, image_shown(c))));
 	put(a, &v, "ImageID", copy_or(a, json_getl(&c->doc, "Image"), json_cstr("")));
 	put(a, &v, "Command", command_text(c, a));
 	put(a, &v, "Created", json_int(seconds));

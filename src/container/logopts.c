@@ -1,5 +1,7 @@
-/* What log-opts ask to have in every record of a json-file log: labels, environment and a tag, as dockerd's loggerutils makes
- * them: {"KEY":"value",...,"tag":"..."}. */
+/* log-opts of the json-file driver: whether they are right, how large a file becomes, and what they ask to have in every record:
+ * labels, environment and a tag, as dockerd's loggerutils makes them: {"KEY":"value",...,"tag":"..."}. */
+#include <ctype.h>
+
 #include "container/private.h"
 #include "regex/regex.h"
 
@@ -74,21 +76,119 @@ static int tag_make(struct span text, const struct container *c, struct arena *a
 	return 0;
 }
 
-int container_log_opts_check(const struct json *opts, struct err *err)
+/* As go-units' FromHumanSize: decimal units, "1.5kB" and "2 MiB" alike. False: it is no size. */
+static bool size_parse(struct span s, uint64_t *out)
 {
+	static const char units[] = "kmgtp";
+	uint64_t whole, part = 0, scale = 1, unit = 1;
+	size_t n = 0;
+	while (n < s.len && (isdigit((unsigned char)s.ptr[n]) || s.ptr[n] == '.'))
+		n++;
+	struct span number = span_sub(s, 0, n), before = number, behind = SPAN_EMPTY, rest = span_from(s, n);
+	if (span_split(number, '.', &before, &behind)) {
+		behind = span_sub(behind, 0, MIN(behind.len, 9U));
+		for (size_t i = 0; i < behind.len; i++)
+			scale *= 10;
+		if (!span_to_u64(behind, &part))
+			return false;
+	}
+	if (!span_to_u64(before, &whole))
+		return false;
+	if (rest.len && rest.ptr[0] == ' ')
+		rest = span_from(rest, 1);
+	const char *u = rest.len ? strchr(units, rest.ptr[0] | 32) : NULL;
+	if (u && *u) {
+		for (const char *at = units; at <= u; at++)
+			unit *= 1000;
+		rest = span_from(rest, 1);
+	}
+	if (rest.len && (rest.ptr[0] | 32) == 'i')
+		rest = span_from(rest, 1);
+	if (rest.len && (rest.ptr[0] | 32) == 'b')
+		rest = span_from(rest, 1);
+	uint64_t big;
+	if (rest.len || __builtin_mul_overflow(whole, unit, &big) || big > INT64_MAX / 2)
+		return false;
+	*out = big + (uint64_t)((double)part / (double)scale * (double)unit);
+	return true;
+}
+
+uint64_t container_log_max_bytes(const struct json *opts)
+{
+	uint64_t n = 0;
+	return size_parse(opt(opts, "max-size"), &n) ? n : 0;
+}
+
+#define NO_DRIVER(...) err_set(err, ERR_INVALID_REQUEST, "failed to initialize logging driver: " __VA_ARGS__)
+
+/* What dockerd says first when the container starts is an error of create here. */
+static int turning_check(const struct json *opts, struct err *err)
+{
+	struct span size = opt(opts, "max-size"), files = opt(opts, "max-file"), compress = opt(opts, "compress");
+	uint64_t n = 0;
+	int64_t count = 1;
+	if (json_getl(opts, "max-size") && !size_parse(size, &n))
+		return NO_DRIVER("invalid size: '%.*s'", SPAN_ARG(size));
+	if (json_getl(opts, "max-size") && n == 0)
+		return NO_DRIVER("max-size must be a positive number");
+	if (json_getl(opts, "max-file") && !span_to_i64(files, &count))
+		return NO_DRIVER("strconv.Atoi: parsing \"%.*s\": invalid syntax", SPAN_ARG(files));
+	if (count < 1)
+		return NO_DRIVER("max-file cannot be less than 1");
+	if (count > MONITOR_FILES_MAX)
+		return NO_DRIVER("max-file: at most %d", MONITOR_FILES_MAX);
+	if (!json_getl(opts, "compress") || span_is(compress, "false"))
+		return 0;
+	if (!span_is(compress, "true"))
+		return NO_DRIVER("strconv.ParseBool: parsing \"%.*s\": invalid syntax", SPAN_ARG(compress));
+	return err_set(err, ERR_INVALID_REQUEST, "log-opt compress=true for json-file is not supported: rotated files stay plain text");
+}
+
+static int delivery_check(const struct json *opts, struct err *err)
+{
+	struct span mode = opt(opts, "mode"), size = opt(opts, "max-buffer-size");
+	uint64_t n;
+	if (mode.len && !span_is(mode, "blocking") && !span_is(mode, "non-blocking"))
+		return err_set(err, ERR_INVALID_REQUEST, "logger: logging mode not supported: %.*s", SPAN_ARG(mode));
+	if (!json_getl(opts, "max-buffer-size"))
+		return 0;
+	if (!span_is(mode, "non-blocking"))
+		return err_set(err, ERR_INVALID_REQUEST,
+			"logger: max-buffer-size option is only supported with 'mode=non-blocking'");
+	if (size_parse(size, &n))
+		return 0;
+	return err_set(err, ERR_INVALID_REQUEST, "error parsing option max-buffer-size: invalid size: '%.*s'", SPAN_ARG(size));
+}
+
+int container_log_opts_check(const struct json *opts, bool none, struct err *err)
+{
+	static const char *const known[] = { "max-file", "max-size", "compress", "labels", "labels-regex", "env", "env-regex", "tag",
+		"mode", "max-buffer-size" };
 	static const char *const patterns[] = { "labels-regex", "env-regex" };
 	auto_arena struct arena a = {};
 	auto_buf struct buf b = {};
-	for (size_t i = 0; i < ARRAY_LEN(patterns); i++) {
-		struct regex *re;
-		int rc = pattern_new(opts, patterns[i], &re, err);
-		regex_free(re);
-		if (rc < 0) {
-			err->class = ERR_INVALID_REQUEST;
-			return -ERR_INVALID_REQUEST;
-		}
+	int rc = 0;
+	JSON_EACH_MEMBER (opts, m) {
+		bool found = none;
+		for (size_t i = 0; i < ARRAY_LEN(known); i++)
+			found = found || span_is(json_key(m), known[i]);
+		if (m->value.kind != JSON_STRING)
+			return err_set(err, ERR_INVALID_REQUEST, "invalid LogConfig.Config: %.*s: expected a string", SPAN_ARG(json_key(m)));
+		if (!found)
+			return err_set(err, ERR_INVALID_REQUEST, "unknown log opt '%.*s' for json-file log driver", SPAN_ARG(json_key(m)));
 	}
-	return tag_make(opt(opts, "tag"), NULL, &a, &b, err);
+	if (none)
+		return 0;
+	rc = turning_check(opts, err);
+	rc = rc < 0 ? rc : delivery_check(opts, err);
+	for (size_t i = 0; i < ARRAY_LEN(patterns) && rc == 0; i++) {
+		struct regex *re;
+		rc = pattern_new(opts, patterns[i], &re, err);
+		regex_free(re);
+		if (rc < 0)
+			err->class = ERR_INVALID_REQUEST;
+	}
+	return rc < 0 ? -ERR_INVALID_REQUEST : tag_make(opt(opts, "tag"), NULL, &a, &b, err);
 }
 
 static bool wanted(struct span list, const struct regex *re, struct regex_scratch *scratch, struct span name)

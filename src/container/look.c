@@ -102,6 +102,16 @@ static void look_submit(struct look *l, const char *name)
 
 /* ---- top: ps of the host, cut down to the container's processes */
 
+/* Its first line says why, as with Docker. */
+static int ps_failed(int status, struct span said, struct err *err)
+{
+	struct span line;
+	while (span_cut(&said, '\n', &line))
+		if (span_trim(line).len)
+			return err_set(err, ERR_INTERNAL, "ps: %.*s", SPAN_ARG(span_sub(span_trim(line), 0, 200)));
+	return err_set(err, ERR_INTERNAL, "error running ps: exit status %d", WIFEXITED(status) ? WEXITSTATUS(status) : -1);
+}
+
 static int ps_run(char **argv, struct buf *out, struct err *err)
 {
 	int p[2];
@@ -130,8 +140,7 @@ static int ps_run(char **argv, struct buf *out, struct err *err)
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
 	if (rc == 0 && status != 0)
-		rc = err_set(err, ERR_INTERNAL, "error running ps: exit status %d: %.*s", WIFEXITED(status) ? WEXITSTATUS(status) : -1,
-			SPAN_ARG(span_trim(span_sub(buf_span(out), 0, 200))));
+		rc = ps_failed(status, buf_span(out), err);
 	return rc;
 }
 
@@ -408,7 +417,7 @@ void container_stats(struct container_engine *e, struct span name, struct contai
 /* Docker's init layer, with the folders that its names imply. */
 static const struct snapshot_place mount_points[] = { { "/.dockerenv", S_IFREG }, { "/dev", S_IFDIR }, { "/dev/console", S_IFREG },
 	{ "/dev/pts", S_IFDIR }, { "/dev/shm", S_IFDIR }, { "/etc", S_IFDIR }, { "/etc/hostname", S_IFREG }, { "/etc/hosts", S_IFREG },
-	{ "/etc/resolv.conf", S_IFREG }, { "/proc", S_IFDIR }, { "/sys", S_IFDIR } };
+	{ "/etc/mtab", S_IFLNK }, { "/etc/resolv.conf", S_IFREG }, { "/proc", S_IFDIR }, { "/sys", S_IFDIR } };
 const struct snapshot_places container_mount_points = { mount_points, ARRAY_LEN(mount_points) };
 
 static void changes_run(struct look *l)

@@ -8,6 +8,8 @@
  * Everything here blocks and is for workers, but container_mounts_inherit. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
 
 #include "container/private.h"
 #include "sys/sys.h"
@@ -75,8 +77,10 @@ int container_mounts_inherit(struct container_engine *e, const struct json *host
 		struct span who, mode;
 		int rc = volume_from_parse(json_span(item), &who, &mode, err);
 		struct container *from = rc < 0 ? NULL : container_get(e, who, err);
+		if (!from && rc == 0) /* 404 would tell the client that the image is missing: it would pull */
+			err->class = ERR_INVALID_REQUEST;
 		if (!from)
-			return rc < 0 ? rc : -ERR_NOT_FOUND;
+			return -ERR_INVALID_REQUEST;
 		JSON_EACH_ITEM (json_getl(&from->doc, "Plan"), m) {
 			struct json copy = json_copy(a, m);
 			if (span_is(container_str(m, "Kind"), "tmpfs")) /* of that container's own, as with Docker */
@@ -183,13 +187,54 @@ static struct span tmpfs_text(const struct volume_mount *m, struct arena *a)
 	return arena_span(a, buf_span(&b));
 }
 
+#define MOUNTINFO_MAX (64 << 20)
+
+/* What is mounted later on the host (or, shared, in the container) crosses only a mount that is shared on the host's side: proc(5),
+ * /proc/PID/mountinfo, "shared:" and "master:" among the optional fields. The kernel would bind it all the same, and pass on
+ * nothing. */
+static int propagation_check(const struct volume_mount *m, struct arena *a, struct err *err)
+{
+	bool shared = span_is(m->propagation, "shared") || span_is(m->propagation, "rshared");
+	bool slave = span_is(m->propagation, "slave") || span_is(m->propagation, "rslave");
+	struct statx st;
+	auto_buf struct buf text = {};
+	char id[24];
+	if (!shared && !slave)
+		return 0;
+	if (statx(AT_FDCWD, arena_cstr(a, m->source), 0, STATX_MNT_ID, &st) < 0)
+		return err_sys(err, "stat %.*s", SPAN_ARG(m->source));
+	if (!(st.stx_mask & STATX_MNT_ID))
+		return err_set(err, ERR_UNSUPPORTED, "propagation %.*s: this kernel does not tell what %.*s is mounted on",
+			SPAN_ARG(m->propagation), SPAN_ARG(m->source));
+	int rc = io_read_file(AT_FDCWD, "/proc/self/mountinfo", &text, MOUNTINFO_MAX, err);
+	struct span rest = buf_span(&text), line;
+	snprintf(id, sizeof(id), "%llu ", (unsigned long long)st.stx_mnt_id);
+	while (rc == 0 && span_cut(&rest, '\n', &line)) {
+		struct span word, on = SPAN_EMPTY;
+		bool crosses = false;
+		if (!span_starts(line, span_of(id)))
+			continue;
+		for (int i = 0; span_cut(&line, ' ', &word) && !span_is(word, "-"); i++) {
+			if (i == 4)
+				on = word;
+			crosses |= i >= 6 && (span_starts(word, SPAN("shared:")) || (slave && span_starts(word, SPAN("master:"))));
+		}
+		if (crosses)
+			return 0;
+		return err_set(err, ERR_INVALID_REQUEST, "path %.*s is mounted on %.*s but it is not a shared%s mount",
+			SPAN_ARG(m->source), SPAN_ARG(on), slave ? " or slave" : "");
+	}
+	return rc < 0 ? rc : err_set(err, ERR_INTERNAL, "%.*s: its mount is not listed", SPAN_ARG(m->source));
+}
+
 static int bind_source(struct container_engine *e, const char *id, const struct volume_mount *m, struct arena *a, struct span *out,
 	struct err *err)
 {
 	if (m->kind == VOLUME_NAMED)
 		return volume_mount(e->o.volumes, m->name, m, span_of(id), a, out, err);
 	*out = m->source;
-	return m->from_mounts && !m->create_source ? volume_bind_check(m, err) : volume_bind_make(m, err);
+	int rc = m->from_mounts && !m->create_source ? volume_bind_check(m, err) : volume_bind_make(m, err);
+	return rc < 0 ? rc : propagation_check(m, a, err);
 }
 
 int container_mounts_start(struct container_engine *e, const char *id, const struct json *plan, struct arena *a,

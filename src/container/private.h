@@ -165,6 +165,10 @@ struct json container_time(int64_t ns, struct arena *a); /* RFC 3339 as Docker p
 /* ---- event.c */
 void container_warn(const struct container_engine *e, const char *what, const char *id, const struct err *err);
 void container_event_send(struct container *c, const char *action, ...) __attribute__((sentinel)); /* key, value, ..., NULL */
+enum volume_event { VOLUME_CREATED, VOLUME_MOUNTED, VOLUME_UNMOUNTED, VOLUME_DESTROYED };
+/* mount: of a plan; what is no volume has no event. */
+void container_volume_event(struct container *c, enum volume_event what, const struct json *mount);
+void container_volume_events(struct container *c, enum volume_event what); /* of each volume of its plan */
 
 /* ---- op.c: changes, one at a time a container */
 struct op {
@@ -219,7 +223,10 @@ int container_host_check(const struct container_engine *e, struct arena *a, stru
 int container_restart_check(const struct json *policy, bool auto_remove, struct err *err);
 /* What a check leaves to the kernel. */
 enum { CHECK_UPDATE = 1 /* of a container that exists */, CHECK_FREE = 2 /* of a face that is not Docker's */ };
+/* ---- resources.c */
 int container_resources_check(const struct json *host, unsigned flags, struct err *err);
+/* What this machine does not keep is dropped from host and told, in Docker's words. */
+void container_resources_adapt(struct arena *a, struct json *host, struct json *warnings);
 void container_host_defaults(const struct container_engine *e, struct arena *a, struct json *host);
 int container_settings_read(const struct json *settings, struct settings *out, struct err *err);
 
@@ -231,7 +238,10 @@ void container_apparmor_text(struct buf *out, bool tunables, bool base); /* what
 int container_apparmor_load(const struct container_engine *e, struct err *err); /* docker-default, once; blocks */
 
 /* ---- logopts.c: what each record of a json-file log carries */
-int container_log_opts_check(const struct json *opts, struct err *err); /* labels-regex, env-regex, tag */
+/* LogConfig.Config; with the driver none only the kinds of its members. */
+int container_log_opts_check(const struct json *opts, bool none, struct err *err);
+/* Bytes of max-size, 0 = no bound. Sizes are read as Docker does: "10m" is 10,000,000, "1.5 kB" 1,500. */
+uint64_t container_log_max_bytes(const struct json *opts);
 /* A JSON object in the arena, or NULL: nothing was asked for. */
 int container_log_attrs(const struct container *c, struct arena *a, const char **out_attrs, struct err *err);
 

@@ -8,12 +8,14 @@
 
 #include "container/private.h"
 #include "runtime/runtime.h"
+#include "volume/volume.h"
 
 struct removal {
 	struct op op;
 	unsigned flags;
 	struct ask ask;
 	struct end_listener end;
+	struct json volumes_gone; /* those of its plan that went with it; an array */
 };
 
 /* The folder has one level of folders: state/. */
@@ -62,6 +64,12 @@ static void removal_run(struct loop_work *w)
 	FAILPOINT("container.remove.committed");
 	container_mounts_release(e, c->id, json_getl(&c->doc, "Plan"),
 		(r->flags & CONTAINER_RM_VOLUMES) || container_truth(c->host, "AutoRemove"));
+	JSON_EACH_ITEM (json_getl(&c->doc, "Plan"), m) {
+		struct volume_info info;
+		if (e->o.volumes && span_is(container_str(m, "Kind"), "volume") &&
+		    volume_get(e->o.volumes, container_str(m, "Name"), &r->op.arena, &info, NULL) == -ERR_NOT_FOUND)
+			json_push(&r->op.arena, &r->volumes_gone, json_copy(&r->op.arena, m));
+	}
 	FAILPOINT("container.remove.volumes");
 	auto_err struct err why = ERR_INIT;
 	int rc = snapshot_remove(e->o.snapshots, container_snapshot_key(&r->op.arena, e, c->id), &why);
@@ -90,6 +98,8 @@ static void removal_done(struct loop_work *w)
 		container_op_end(&r->op, &err);
 		return;
 	}
+	JSON_EACH_ITEM (&r->volumes_gone, m)
+		container_volume_event(c, VOLUME_DESTROYED, m);
 	container_event_send(c, "destroy", NULL);
 	container_users_update(c, true);
 	map_remove(&e->by_id, span_of(c->id));
@@ -181,6 +191,7 @@ static void removal_begin(struct op *op)
 void container_remove_op(struct container *c, unsigned flags, struct container_call *call)
 {
 	struct removal *r = container_op_new(sizeof(*r), c, "container remove", removal_begin, call);
+	r->volumes_gone = json_array();
 	r->flags = flags;
 	r->end.fn = killed;
 	list_init(&r->ask.link);

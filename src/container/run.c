@@ -213,6 +213,19 @@ static int texts_write(struct start *s, struct err *err)
 	return 0;
 }
 
+/* What programs look for to know where they are (/.dockerenv) and what is mounted. Docker has both in its init layer; they are no
+ * change of the container's (container_mount_points). */
+static int marks_make(int root, struct err *err)
+{
+	auto_fd int mark = openat(root, ".dockerenv", O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0755);
+	if (mark < 0 && errno != EEXIST)
+		return err_sys(err, "make /.dockerenv");
+	auto_fd int etc = sys_path_mkdirs(root, "/etc", 0755);
+	if (etc < 0) /* an image without that folder needs no list of mounts in it */
+		return errno == ENOTDIR ? 0 : err_sys(err, "make /etc");
+	return symlinkat("/proc/mounts", etc, "mtab") < 0 && errno != EEXIST ? err_sys(err, "make /etc/mtab") : 0;
+}
+
 static int config_write(struct start *s, const char *run, const char *root, struct err *err)
 {
 	const struct container *c = s->op.c;
@@ -242,6 +255,9 @@ static int config_write(struct start *s, const char *run, const char *root, stru
 		.root = root, .ids = &ids,
 		.path = container_str(&c->doc, "Path"), .args = json_getl(&c->doc, "Args"), .netns = s->netns, .hostname = s->hostname,
 		.pid_ns = s->pid_ns, .ipc_ns = s->ipc_ns, .uts_ns = s->uts_ns, .shm = s->shm, .tmpfs = &tmpfs };
+	rc = container_extra_of(c) ? 0 : marks_make(fd, err);
+	if (rc < 0)
+		return rc;
 	p.binds = binds;
 	p.n_binds = n_binds;
 	p.hosts = s->files[0];
@@ -260,21 +276,6 @@ static int folder_open(int at, const char *name, struct err *err)
 		return err_sys(err, "make %s", name);
 	int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return fd < 0 ? err_sys(err, "open %s", name) : fd;
-}
-
-static int64_t size_parse(struct span s)
-{
-	static const char units[] = "bkmgt";
-	uint64_t n;
-	size_t digits = 0;
-	while (digits < s.len && s.ptr[digits] >= '0' && s.ptr[digits] <= '9')
-		digits++;
-	if (!span_to_u64(span_sub(s, 0, digits), &n))
-		return 0;
-	for (const char *u = units; digits < s.len && *u; u++)
-		if ((s.ptr[digits] | 32) == *u)
-			n = n > UINT64_MAX >> 50 ? n : n << (10 * (u - units));
-	return n > INT64_MAX ? INT64_MAX : (int64_t)n;
 }
 
 /* The first word after the build: the program runs, or why not. */
@@ -372,9 +373,8 @@ static int spawn(struct start *s, const char *run, struct err *err)
 	if (rc < 0)
 		return rc;
 	(void)span_to_u64(container_str(opts, "max-file"), &files);
-	int64_t size = size_parse(container_str(opts, "max-size"));
-	struct monitor_spawn p = { .id = c->id, .state_dir = state, .bundle = bundle, .max_bytes = (uint64_t)size, .stdio = { -1, -1,
-		-1 } };
+	struct monitor_spawn p = { .id = c->id, .state_dir = state, .bundle = bundle, .max_bytes = container_log_max_bytes(opts),
+		.stdio = { -1, -1, -1 } };
 	p.max_files = (unsigned)MIN(files, (uint64_t)MONITOR_FILES_MAX);
 	p.log_dir = logged ? dir : -1;
 	p.n_sockets = s->got.n_sockets;
@@ -555,6 +555,7 @@ static void start_done(struct loop_work *w)
 	container_health_started(c);
 	(void)container_record_save(c, false, NULL); /* the monitor's folder says the same, and outranks it */
 	start_free(s);
+	container_volume_events(c, VOLUME_MOUNTED);
 	container_event_send(c, "start", NULL);
 	if (s->restart)
 		container_event_send(c, "restart", NULL);

@@ -15,6 +15,7 @@ struct archive {
 	uid_t uid;
 	gid_t gid;
 	bool read_only, put, chown, no_overwrite;
+	bool moved;        /* the worker's word: all of it went through */
 	struct buf stat;   /* the header's text, base64 */
 	struct container_call call;
 	struct engine_call *c;
@@ -24,6 +25,9 @@ static void archive_end(struct engine_call *c)
 {
 	struct archive *r = c->state;
 	fd_close(&r->root);
+	if (r->moved)
+		engine_event_container(c->e, r->put ? "extract-to-dir" : "archive-path", r->id);
+	r->moved = false;
 	if (r->held)
 		container_root_release(c->e->containers, r->id);
 	r->held = false;
@@ -48,7 +52,9 @@ static int ready(void *arg, const struct container_files_stat *st, struct err *e
 static int get_run(struct engine_call *c, struct err *err)
 {
 	struct archive *r = c->state;
-	return container_files_get(r->root, arena_cstr(&c->arena, r->who), r->path, engine_out(c), ready, c, err);
+	int rc = container_files_get(r->root, arena_cstr(&c->arena, r->who), r->path, engine_out(c), ready, c, err);
+	r->moved = rc == 0;
+	return rc;
 }
 
 static int put_run(struct engine_call *c, struct err *err)
@@ -57,7 +63,9 @@ static int put_run(struct engine_call *c, struct err *err)
 	const struct container_files_put p = { .no_overwrite_dir_non_dir = r->no_overwrite, .chown = r->chown, .uid = r->uid,
 		.gid = r->gid,
 		.root_read_only = r->read_only };
-	return container_files_put(r->root, arena_cstr(&c->arena, r->who), r->path, engine_in(c), &p, err);
+	int rc = container_files_put(r->root, arena_cstr(&c->arena, r->who), r->path, engine_in(c), &p, err);
+	r->moved = rc == 0;
+	return rc;
 }
 
 static int stat_run(struct engine_call *c, struct err *err)

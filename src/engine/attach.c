@@ -202,15 +202,7 @@ static void writable(struct container_stream *stream)
 
 static void detached(struct session *s)
 {
-	auto_arena struct arena a = {};
-	struct json v, attributes = json_object();
-	if (container_inspect(s->e->containers, span_of(s->of), &a, &v, NULL) == 0) {
-		JSON_EACH_MEMBER(json_path(&v, "Config", "Labels", NULL), m)
-			(void)json_set(&a, &attributes, json_key(m), m->value);
-		(void)json_setl(&a, &attributes, "image", json_str(json_span(json_path(&v, "Config", "Image", NULL))));
-		(void)json_setl(&a, &attributes, "name", json_str(span_from(json_span(json_getl(&v, "Name")), 1)));
-		engine_event(s->e, "container", SPAN("detach"), span_of(s->of), &attributes);
-	}
+	engine_event_container(s->e, "detach", span_of(s->of));
 	session_end(s);
 }
 
@@ -343,15 +335,21 @@ static int keys_parse(struct span text, struct session *s, struct err *err)
 			else if (c && at)
 				key = c == '@' ? 0 : (unsigned char)(27 + (at - others) - 1);
 			else
-				return err_set(err, ERR_INVALID_REQUEST, "Invalid detach keys (%.*s) provided", SPAN_ARG(text));
+				return err_set(err, ERR_INVALID_REQUEST, "Invalid escape keys (%.*s) provided", SPAN_ARG(text));
 		} else {
-			return err_set(err, ERR_INVALID_REQUEST, "Invalid detach keys (%.*s) provided", SPAN_ARG(text));
+			return err_set(err, ERR_INVALID_REQUEST, "Invalid escape keys (%.*s) provided", SPAN_ARG(text));
 		}
 		if (s->n_keys == KEYS_MAX)
-			return err_set(err, ERR_INVALID_REQUEST, "Invalid detach keys (%.*s) provided", SPAN_ARG(text));
+			return err_set(err, ERR_INVALID_REQUEST, "Invalid escape keys (%.*s) provided", SPAN_ARG(text));
 		s->keys[s->n_keys++] = key;
 	}
 	return 0;
+}
+
+int engine_detach_keys_check(struct span text, struct err *err)
+{
+	struct session s = {};
+	return keys_parse(text, &s, err);
 }
 
 static struct session *session_new(struct engine_call *c)
@@ -459,6 +457,8 @@ static struct session *attach_open(struct engine_call *c)
 		rc = container_attach(e->containers, span_of(s->of), &s->stream, &c->err);
 		s->stream_open = rc == 0;
 	}
+	if (rc == 0)
+		engine_event_container(e, "attach", span_of(s->of));
 	if (rc == 0 && logs) {
 		if (s->stream_open)
 			container_stream_pause(&s->stream);

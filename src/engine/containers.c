@@ -380,7 +380,8 @@ void engine_exec_create(struct engine_call *c)
 	engine_fields_name(ENGINE_DOC_EXEC_CREATE, &c->body);
 	engine_shape(ENGINE_DOC_EXEC_CREATE, c->api, &c->arena, &c->body);
 	list_of_one(&c->arena, &c->body, "Cmd");
-	if (container_exec_create(c->e->containers, c->name, &c->body, id, &c->err) < 0) {
+	if (engine_detach_keys_check(json_span(json_getl(&c->body, "DetachKeys")), &c->err) < 0 ||
+	    container_exec_create(c->e->containers, c->name, &c->body, id, &c->err) < 0) {
 		engine_fail(c);
 		return;
 	}
@@ -468,10 +469,23 @@ void engine_network_disconnect(struct engine_call *c)
 
 /* ---- events ---- */
 
+void engine_event_container(struct engine *e, const char *action, struct span id)
+{
+	auto_arena struct arena a = {};
+	struct json v, attributes = json_object();
+	if (container_inspect(e->containers, id, &a, &v, NULL) < 0)
+		return; /* it is gone: nobody can be told its name */
+	JSON_EACH_MEMBER(json_path(&v, "Config", "Labels", NULL), m)
+		(void)json_set(&a, &attributes, json_key(m), m->value);
+	(void)json_setl(&a, &attributes, "image", json_str(json_span(json_path(&v, "Config", "Image", NULL))));
+	(void)json_setl(&a, &attributes, "name", json_str(span_from(json_span(json_getl(&v, "Name")), 1)));
+	engine_event(e, "container", span_of(action), id, &attributes);
+}
+
 void engine_container_event(void *engine, const struct container_event *ev)
 {
 	struct engine *e = engine;
-	engine_event(e, "container", ev->action, ev->id, ev->attributes);
+	engine_event(e, ev->volume ? "volume" : "container", ev->action, ev->id, ev->attributes);
 	if (span_is(ev->action, "die"))
 		engine_followers_end(e, ev->id);
 }
@@ -484,18 +498,21 @@ void engine_info_containers(struct engine_call *c, struct json *info)
 	struct container_counts n = container_counts(c->e->containers);
 	const struct json *s = &c->e->o->settings;
 	struct span driver = json_span(json_getl(s, "log-driver")), runtime = json_span(json_getl(s, "default-runtime"));
-	struct json runtimes = json_object(), own = json_object();
+	/* The names that a container may ask for: all of them are our own runtime. */
+	static const char *const names[] = { "io.containerd.runc.v2", "knarr", "runc" };
+	struct json runtimes = json_object();
 	(void)json_setl(a, info, "Containers", json_int((int64_t)n.running + n.paused + n.stopped));
 	(void)json_setl(a, info, "ContainersRunning", json_int(n.running));
 	(void)json_setl(a, info, "ContainersPaused", json_int(n.paused));
 	(void)json_setl(a, info, "ContainersStopped", json_int(n.stopped));
 	(void)json_setl(a, info, "LoggingDriver", driver.len ? json_str(driver) : json_cstr("json-file"));
-	(void)json_setl(a, &own, "path", json_cstr("knarr-run"));
-	(void)json_setl(a, &runtimes, "knarr", own);
-	JSON_EACH_MEMBER(json_getl(s, "runtimes"), m)
-		(void)json_set(a, &runtimes, json_key(m), json_copy(a, &m->value));
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		struct json own = json_object();
+		(void)json_setl(a, &own, "path", json_cstr("knarr-run"));
+		(void)json_set(a, &runtimes, span_of(names[i]), own);
+	}
 	(void)json_setl(a, info, "Runtimes", runtimes);
-	(void)json_setl(a, info, "DefaultRuntime", runtime.len ? json_str(runtime) : json_cstr("knarr"));
+	(void)json_setl(a, info, "DefaultRuntime", runtime.len ? json_str(runtime) : json_cstr("runc"));
 }
 
 void engine_image_users(struct engine *e, struct image_remove_params *p)

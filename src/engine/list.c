@@ -35,6 +35,23 @@ static int numbers(const struct engine_filter *f, struct err *err)
 	return 0;
 }
 
+/* "80", "80-90/udp" */
+static int ports(const struct engine_filter *f, const char *key, struct err *err)
+{
+	uint64_t n;
+	for (size_t i = 0; f && i < f->n; i++) {
+		struct span range, proto, one;
+		if (!span_split(f->values[i], '/', &range, &proto))
+			range = f->values[i];
+		while (span_cut(&range, '-', &one))
+			if (!span_to_u64(one, &n) || n > 65535)
+				return err_set(err, ERR_INVALID_REQUEST,
+					"error while looking up for %s %.*s: strconv.ParseUint: parsing \"%.*s\": invalid syntax",
+					key, SPAN_ARG(f->values[i]), SPAN_ARG(one));
+	}
+	return 0;
+}
+
 static int bound(struct engine *e, const struct engine_filter *f, char out[65], struct err *err)
 {
 	int rc = 0;
@@ -56,6 +73,8 @@ static int want_init(struct want *w, struct engine_call *c, struct err *err)
 	    (rc = one_of(engine_filter_get(f, "health"), "none,starting,healthy,unhealthy", err)) < 0 ||
 	    (rc = numbers(engine_filter_get(f, "exited"), err)) < 0 || (rc = engine_filter_truth(f, "is-task", false, &yes,
 		err)) < 0 ||
+	    (rc = ports(engine_filter_get(f, "publish"), "publish", err)) < 0 ||
+	    (rc = ports(engine_filter_get(f, "expose"), "expose", err)) < 0 ||
 	    (rc = bound(c->e, engine_filter_get(f, "before"), w->before, err)) < 0 ||
 	    (rc = bound(c->e, engine_filter_get(f, "since"), w->since, err)) < 0)
 		return rc;

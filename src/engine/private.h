@@ -278,6 +278,9 @@ int engine_events_new(struct engine *e, struct engine_events **out);
 void engine_events_free(struct engine_events *ev);
 /* Any time on the loop; attributes: object of strings or NULL (copied). */
 void engine_event(struct engine *e, const char *type, struct span action, struct span id, const struct json *attributes);
+int engine_detach_keys_check(struct span text, struct err *err);
+/* An event of a container that its own component does not know of: "attach", "archive-path". */
+void engine_event_container(struct engine *e, const char *action, struct span id);
 void engine_event_image(struct engine *e, const char *action, struct span id, struct span name);
 /* The same from a worker: it arrives on the loop. */
 void engine_event_image_post(struct engine *e, const char *action, struct span id, struct span name);

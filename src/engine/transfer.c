@@ -346,7 +346,7 @@ static void load_report(const struct image_progress *i, void *arg)
 	else if (span_starts(i->status, SPAN("Loaded image ID: ")))
 		what = span_from(i->status, 17);
 	if (what.len && image_find(l->c->e->images, what, &id, NULL) == 0)
-		engine_event_image_post(l->c->e, "load", image_digest_span(&id), what);
+		engine_event_image_post(l->c->e, "load", image_digest_span(&id), image_digest_span(&id));
 }
 
 static bool load_cancelled(void *arg)

@@ -94,9 +94,15 @@ void engine_volume_inspect(struct engine_call *c)
 	engine_work(c, inspect_run, NULL);
 }
 
+/* By force one that is not there is success too, but nothing was destroyed then. */
 static int delete_run(struct engine_call *c, struct err *err)
 {
-	return volume_remove(c->e->volumes, c->name, engine_truth(c, "force", false), err);
+	auto_err struct err why = ERR_INIT;
+	int rc = volume_remove(c->e->volumes, c->name, false, &why);
+	if (rc == -ERR_NOT_FOUND && engine_truth(c, "force", false))
+		return 0;
+	c->state = rc == 0 ? c : NULL;
+	return rc < 0 ? err_move(err, &why) : 0;
 }
 
 static void delete_done(struct engine_call *c, int rc)
@@ -105,7 +111,8 @@ static void delete_done(struct engine_call *c, int rc)
 		engine_fail(c);
 		return;
 	}
-	event_post(c, "destroy", c->name);
+	if (c->state)
+		event_post(c, "destroy", c->name);
 	engine_answer_empty(c, 204);
 }
 

@@ -109,7 +109,7 @@ static int added(struct compare *c, const char *rel, const struct stat *now, str
 		if (strcmp(p->path + 1, rel) != 0)
 			continue;
 		place = true;
-		if ((now->st_mode & S_IFMT) == p->type && (p->type == S_IFDIR || now->st_size == 0))
+		if ((now->st_mode & S_IFMT) == p->type && (p->type != S_IFREG || now->st_size == 0))
 			return 0;
 	}
 	return change_add(c, place ? SNAPSHOT_MODIFIED : SNAPSHOT_ADDED, rel, err);
