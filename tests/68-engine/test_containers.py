@@ -373,7 +373,7 @@ def test_events_of_a_life(docker):
     d.cli("run", "--name", "ev", "--label", "l=1", *NET, "busybox", "sh", "-c", "exit 2", check=2)
     d.cli("rm", "ev")
     r = d.api("GET", f"/events?since={start:.6f}&until={time.time():.6f}&filters=" + '{"container":["ev"]}').lines
-    assert [x["Action"] for x in r if x["Action"] != "attach"] == ["create", "start", "die", "destroy"]
+    assert [x["Action"] for x in r] == ["create", "attach", "start", "die", "destroy"]
     die = next(x for x in r if x["Action"] == "die")
     assert die["Type"] == "container" and die["from"] == "busybox" and die["Actor"]["Attributes"]["exitCode"] == "2"
     assert die["Actor"]["Attributes"]["name"] == "ev" and die["Actor"]["Attributes"]["l"] == "1"
