@@ -2,6 +2,7 @@
 #include "controllers/csr_plan.h"
 #include "controllers/deployment_plan.h"
 #include "controllers/discovery.h"
+#include "controllers/disruption_plan.h"
 #include "controllers/endpoints_plan.h"
 #include "controllers/gc.h"
 #include "controllers/job_plan.h"
@@ -631,6 +632,84 @@ static void ranges_of_nodes(void **state)
 	assert_int_equal(node_range_init(&r, SPAN("nonsense"), 24, &err), -ERR_USAGE);
 }
 
+static void budgets_expect(void **state)
+{
+	auto_arena struct arena a = {};
+	static const struct {
+		const char *spec;
+		int64_t pods, scale, expected, desired;
+		bool asks;
+	} rows[] = {
+		{ "{'minAvailable':2}", 5, 0, 5, 2, false },
+		{ "{'minAvailable':'50%'}", 1, 5, 5, 3, true },
+		{ "{'maxUnavailable':1}", 9, 3, 3, 2, true },
+		{ "{'maxUnavailable':'30%'}", 9, 10, 10, 7, true },
+		{ "{'maxUnavailable':'31%'}", 9, 10, 10, 6, true },
+		{ "{'maxUnavailable':4}", 9, 3, 3, 0, true },
+		{ "{}", 4, 0, 0, 0, false },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct json budget = json_object();
+		int64_t expected = -1, desired = -1;
+		tree_set(&a, &budget, "spec", parse(&a, rows[i].spec));
+		assert_int_equal(disruption_expect(&budget, rows[i].pods, rows[i].scale, &expected, &desired, NULL), 0);
+		if (disruption_asks_scale(&budget) != rows[i].asks || expected != rows[i].expected || desired != rows[i].desired)
+			fail_msg("%s: got %lld of %lld, want %lld of %lld", rows[i].spec, (long long)desired, (long long)expected,
+				 (long long)rows[i].desired, (long long)rows[i].expected);
+	}
+	struct json bad = parse(&a, "{'spec':{'minAvailable':'many'}}");
+	int64_t n;
+	assert_int_equal(disruption_expect(&bad, 1, 1, &n, &n, NULL), -ERR_INVALID);
+}
+
+static void budgets_allow(void **state)
+{
+	auto_arena struct arena a = {};
+	/* Let go: b a minute ago, c three minutes ago (late), d, which is being deleted, and one that is gone. */
+	struct json budget = parse(&a, "{'metadata':{'generation':3},'status':{'disruptedPods':{'b':'1970-01-01T00:15:40Z','c':'1970-01-01T00:13:40Z',"
+				       "'d':'1970-01-01T00:16:00Z','e':'1970-01-01T00:16:00Z'},'conditions':[{'type':'DisruptionAllowed','status':'True',"
+				       "'lastTransitionTime':'1970-01-01T00:00:01Z'}]}}");
+	struct disruption_pod pods[] = { { SPAN("a"), true }, { SPAN("b"), true }, { SPAN("c"), true }, { SPAN("d"), true, .deleted = true },
+					 { SPAN("x"), false } };
+	int64_t again;
+	struct json s = disruption_status(&a, &budget, pods, ARRAY_LEN(pods), 4, 1, 1000, &again);
+	same_json("one may go", &s, "{'observedGeneration':3,'disruptedPods':{'b':'1970-01-01T00:15:40Z'},'disruptionsAllowed':1,'currentHealthy':2,"
+		  "'desiredHealthy':1,'expectedPods':4,'conditions':[{'type':'DisruptionAllowed','status':'True','observedGeneration':3,"
+		  "'lastTransitionTime':'1970-01-01T00:00:01Z','reason':'SufficientPods','message':''}]}");
+	assert_int_equal(again, 1060);
+	assert_true(pods[2].late && !pods[1].late && !pods[3].late);
+	s = disruption_status(&a, &budget, pods, 0, 0, 0, 1000, &again);
+	same_json("no pods", &s, "{'observedGeneration':3,'disruptionsAllowed':0,'currentHealthy':0,'desiredHealthy':0,'expectedPods':0,"
+		  "'conditions':[{'type':'DisruptionAllowed','status':'False','observedGeneration':3,'lastTransitionTime':'1970-01-01T00:16:40Z',"
+		  "'reason':'InsufficientPods','message':''}]}");
+	assert_int_equal(again, 0);
+	struct json small = parse(&a, "{'metadata':{'generation':1},'status':{'expectedPods':2}}");
+	s = disruption_failed(&a, &small, SPAN("why"), 1000);
+	same_json("failed", &s, "{'expectedPods':2,'observedGeneration':1,'disruptionsAllowed':0,'conditions':[{'type':'DisruptionAllowed',"
+		  "'status':'False','observedGeneration':1,'lastTransitionTime':'1970-01-01T00:16:40Z','reason':'SyncFailed','message':'why'}]}");
+	struct json selector = parse(&a, "{'matchLabels':{'b':'2','a':'1'},'matchExpressions':[{'key':'k','operator':'In','values':['x','y']}]}");
+	auto_buf struct buf text = {};
+	disruption_selector(&text, &selector);
+	assert_string_equal(buf_cstr(&text), "&LabelSelector{MatchLabels:map[string]string{a: 1,b: 2,},MatchExpressions:[]LabelSelectorRequirement{"
+					     "LabelSelectorRequirement{Key:k,Operator:In,Values:[x y],},},}");
+	static const struct {
+		const char *pod;
+		int64_t want;
+	} stale[] = {
+		{ "{'status':{'conditions':[{'type':'DisruptionTarget','status':'True','lastTransitionTime':'1970-01-01T00:15:40Z'}]}}", 60 },
+		{ "{'status':{'conditions':[{'type':'DisruptionTarget','status':'True','lastTransitionTime':'1970-01-01T00:00:40Z'}]}}", 0 },
+		{ "{'status':{'conditions':[{'type':'DisruptionTarget','status':'False','lastTransitionTime':'1970-01-01T00:00:40Z'}]}}", -1 },
+		{ "{'metadata':{'deletionTimestamp':'1970-01-01T00:15:40Z'},'status':{'conditions':[{'type':'DisruptionTarget','status':'True'}]}}", -1 },
+		{ "{'status':{'phase':'Failed','conditions':[{'type':'DisruptionTarget','status':'True'}]}}", -1 },
+		{ "{'status':{}}", -1 },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(stale); i++) {
+		struct json pod = parse(&a, stale[i].pod);
+		if (disruption_stale_in(&pod, 1000) != stale[i].want)
+			fail_msg("%s: got %lld, want %lld", stale[i].pod, (long long)disruption_stale_in(&pod, 1000), (long long)stale[i].want);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -641,7 +720,7 @@ int main(void)
 		cmocka_unit_test(history_is_cut_from_its_old_end), cmocka_unit_test(hashes), cmocka_unit_test(ports_by_name_and_number),
 		cmocka_unit_test(slices_are_packed), cmocka_unit_test(services_select), cmocka_unit_test(sets_of_indexes),
 		cmocka_unit_test(numbers_of_jobs), cmocka_unit_test(policies_of_jobs), cmocka_unit_test(certificate_requests), cmocka_unit_test(taints_and_tolerations),
-		cmocka_unit_test(ranges_of_nodes),
+		cmocka_unit_test(ranges_of_nodes), cmocka_unit_test(budgets_expect), cmocka_unit_test(budgets_allow),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@ const struct controller_row *const cm_controllers[] = {
 	&cm_replication_controller,
 	&cm_garbage_collector,
 	&cm_deployment,
+	&cm_disruption,
 	&cm_endpoints,
 	&cm_endpoint_slice,
 	&cm_endpoint_slice_mirroring,

@@ -4,6 +4,7 @@
 #include "controllers/frame.h"
 
 extern const struct controller_row cm_replica_set, cm_replication_controller, cm_garbage_collector, cm_deployment;
+extern const struct controller_row cm_disruption;
 extern const struct controller_row cm_endpoints, cm_endpoint_slice, cm_endpoint_slice_mirroring;
 extern const struct controller_row cm_job, cm_ttl_after_finished;
 extern const struct controller_row cm_csr_approving, cm_csr_signing, cm_csr_cleaner;
