@@ -21,6 +21,17 @@ static void auth_keep(struct engine_call *c)
 	c->body = json_str(arena_span(&c->arena, http_req_header(c->req, "X-Registry-Auth")));
 }
 
+/* That a registry refuses us is no refusal of ours: at a 401 the client asks its user for a login and waits for one even where
+ * nobody is. dockerd answers 500. */
+static int refused(int rc, struct err *err)
+{
+	auto_buf struct buf words = {};
+	if (rc != -ERR_UNAUTHORIZED || !err)
+		return rc;
+	buf_str(&words, err_msg(err));
+	return err_set(err, ERR_INTERNAL, "%s", buf_cstr(&words));
+}
+
 static int pull_one(struct engine_call *c, const struct image_ref *ref, const struct image_registry_params *registry,
 	struct engine_progress *progress, struct err *err)
 {
@@ -31,7 +42,7 @@ static int pull_one(struct engine_call *c, const struct image_ref *ref, const st
 	struct span platform = engine_param(c, "platform");
 	int rc = platform.len ? image_platform_parse(platform, &p.platform, err) : 0;
 	if (rc == 0)
-		rc = image_pull(c->e->images, &p, &id, err);
+		rc = refused(image_pull(c->e->images, &p, &id, err), err);
 	if (rc == 0)
 		engine_event_image_post(c->e, "pull", image_ref_familiar(ref, a), image_ref_familiar_name(ref, a));
 	return rc;
@@ -62,7 +73,7 @@ static int pull_run(struct engine_call *c, struct err *err)
 	/* No tag means every tag. */
 	struct span *tags;
 	size_t n;
-	rc = image_remote_tags(&registry, &ref, a, &tags, &n, err);
+	rc = refused(image_remote_tags(&registry, &ref, a, &tags, &n, err), err);
 	if (rc == 0 && n == 0)
 		rc = err_set(err, ERR_NOT_FOUND, "No tags found for %.*s", SPAN_ARG(image_ref_familiar_name(&ref, a)));
 	for (size_t i = 0; rc == 0 && i < n; i++) {
@@ -268,7 +279,7 @@ static int push_one(struct engine_call *c, const struct image_ref *ref, const st
 	if (rc < 0)
 		return rc;
 	const struct image_push_params p = { .ref = *ref, .registry = registry, .reporter = &progress.reporter };
-	rc = image_push(c->e->images, &p, &manifest, err);
+	rc = refused(image_push(c->e->images, &p, &manifest, err), err);
 	if (rc < 0)
 		return rc;
 	struct json line = json_object(), aux = json_object();

@@ -537,20 +537,28 @@ int image_net_authorize(struct net *n, const char *scope, struct span challenge,
 
 /* ---- whole exchanges ---- */
 
-/* As Go's net/http says it, which is what people and programs look for: Get "https://host/v2/": dial tcp ...: connection refused */
+/* Puts what was asked before the reason, as Go's net/http does, which is what people and programs look for:
+ * Get "https://host/v2/": dial tcp ...: connection refused */
+static int asked(const struct exchange *x, enum err_class class, struct err *err)
+{
+	char method[16];
+	size_t n = strnlen(x->method, sizeof(method) - 1);
+	for (size_t i = 0; i < n; i++)
+		method[i] = (char)(i ? tolower((unsigned char)x->method[i]) : x->method[i]);
+	(void)err_note(err, "%.*s \"%s%.*s\"", (int)n, method, x->ep ? x->ep->shown : "", SPAN_ARG(x->url.len ? x->url : x->target));
+	return -(int)class;
+}
+
 static int unreached(struct exchange *x, struct err *err)
 {
-	auto_buf struct buf words = {}, method = {};
-	buf_str(&method, x->method);
-	for (size_t i = 1; i < method.len; i++)
-		method.ptr[i] = (char)tolower((unsigned char)method.ptr[i]);
+	auto_buf struct buf words = {};
 	unsigned port = !x->ep ? 0 : x->ep->origin.port ? x->ep->origin.port : x->ep->origin.tls ? 443 : 80;
 	if (x->ep)
 		http_dial_words(&words, span_of(x->ep->origin.host), port, &x->why);
 	else
 		buf_str(&words, err_msg(&x->why));
-	return err_set(err, x->why.class, "%s \"%s%.*s\": %s", buf_cstr(&method), x->ep ? x->ep->shown : "",
-		SPAN_ARG(x->url.len ? x->url : x->target), buf_cstr(&words));
+	(void)err_set(err, x->why.class, "%s", buf_cstr(&words));
+	return asked(x, x->why.class, err);
 }
 
 int image_exchange_run(struct exchange *x, struct err *err)
@@ -570,8 +578,11 @@ int image_exchange_run(struct exchange *x, struct err *err)
 			return unreached(x, err);
 		}
 		if (x->status == 401 && x->scope && x->challenge.len && tokens++ < 1) {
+			bool basic = span_eq_nocase(span_sub(x->challenge, 0, 5), SPAN("basic"));
+			if (basic && x->n->basic)
+				return image_net_answer_error(x, SPAN_EMPTY, err); /* they were wrong */
 			if ((rc = image_net_authorize(x->n, x->scope, x->challenge, err)) < 0)
-				return rc;
+				return basic ? asked(x, (enum err_class)-rc, err) : rc;
 			continue;
 		}
 		bool redirect = x->status == 301 || x->status == 302 || x->status == 303 || x->status == 307 || x->status == 308;

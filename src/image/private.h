@@ -60,6 +60,7 @@ int image_name_put(struct image_store *s, struct span name, const struct image_d
 /* What the full name stands for; false when there is none. */
 bool image_name_get(struct image_store *s, struct span name, struct image_digest *out_id, struct image_digest *out_target);
 int image_no_such(struct span name, struct err *err);
+bool image_known(struct image_store *s, const struct image_digest *id); /* has it a record here? */
 
 /* blob.c */
 bool image_blob_touch(struct image_store *s, const struct image_digest *d); /* there? then it is as new as just made */

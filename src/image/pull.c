@@ -421,6 +421,7 @@ static int layers_get(struct pull *p, const struct image_manifest *m, const stru
 	p->layers = arena_alloc_n(&p->arena, m->n + 1, sizeof(*p->layers));
 	p->n_layers = m->n;
 	memset(p->layers, 0, (m->n + 1) * sizeof(*p->layers));
+	bool known = image_known(p->s, &m->config.digest);
 	int rc = 0;
 	for (size_t i = 0; i < m->n; i++)
 		p->layers[i].fd = -1;
@@ -433,7 +434,8 @@ static int layers_get(struct pull *p, const struct image_manifest *m, const stru
 		image_operation_chain(p->s, &p->op, l->chain);
 		l->unpacked = !u || u->has(u->arg, l->chain);
 		bool blob = image_blob_touch(p->s, &l->d->digest);
-		report(p, image_short_id(&l->d->digest), 0, 0, blob && l->unpacked ? "Already exists" : "Pulling fs layer");
+		if (!known || !blob || !l->unpacked) /* of an image that is here, only what has to be mended is told */
+			report(p, image_short_id(&l->d->digest), 0, 0, blob && l->unpacked ? "Already exists" : "Pulling fs layer");
 		for (size_t k = 0; k < i && !blob; k++)
 			if (image_digest_eq(&p->layers[k].d->digest, &l->d->digest)) {
 				l->twin = &p->layers[k];

@@ -420,6 +420,14 @@ int image_tag(struct image_store *s, const struct image_digest *id, struct span 
 	return r ? image_name_put(s, image_ref_text(&ref, &a), id, &manifest, err) : image_no_such(image_digest_span(id), err);
 }
 
+bool image_known(struct image_store *s, const struct image_digest *id)
+{
+	pthread_mutex_lock(&s->mutex);
+	bool known = record_get(s, id);
+	pthread_mutex_unlock(&s->mutex);
+	return known;
+}
+
 /* ---- removing ---- */
 
 struct removal {

@@ -129,7 +129,8 @@ def test_push_and_pull(clean, registry):
     out = d.out("pull", f"{registry}/repo/app:1")
     assert "1: Pulling from repo/app" in out and "Pull complete" in out and f"Digest: {digest}" in out
     assert f"Status: Downloaded newer image for {registry}/repo/app:1" in out and out.splitlines()[-1] == f"{registry}/repo/app:1"
-    assert f"Status: Image is up to date for {registry}/repo/app:1" in d.out("pull", f"{registry}/repo/app:1")
+    assert d.out("pull", f"{registry}/repo/app:1").splitlines() == [
+        "1: Pulling from repo/app", f"Digest: {digest}", f"Status: Image is up to date for {registry}/repo/app:1", f"{registry}/repo/app:1"]
     d.cli("pull", "-q", f"{registry}/repo/app@{digest}")
     d.cli("pull", "-a", f"{registry}/repo/app")
     assert sorted(json.loads(d.out("inspect", f"{registry}/repo/app:2"))[0]["RepoTags"]) == [f"{registry}/repo/app:1", f"{registry}/repo/app:2"]
@@ -205,6 +206,11 @@ class Hub(http.server.BaseHTTPRequestHandler):
     def log_message(self, *a):
         pass
 
+    def do_HEAD(self):
+        self.do_GET()
+
+    do_POST = do_HEAD
+
     def do_GET(self):
         good = self.headers.get("Authorization") == "Basic " + __import__("base64").b64encode(b"me:secret").decode()
         if self.path.startswith("/v1/search"):
@@ -244,6 +250,21 @@ def test_login_search_url(docker, hub):
     assert d.api("GET", f"/images/search?term={hub}/nginx&limit=101").status == 400
     assert "sha256:" in d.out("import", f"http://{hub}/file.tar", "url:1") and d.out("images", "-q", "url:1")
     assert d.fails("import", f"http://{hub}/none.tar", "url:2")
+
+
+def test_a_registry_that_refuses(docker, hub):
+    """500, not 401: at that the client asks its user for a login to us, and waits for one even where nobody is."""
+    d = docker
+    words = f'et "http://{hub}/v2/x/manifests/1": no basic auth credentials' if d.name == "knarr" else "no basic auth credentials"
+    r = d.api("POST", f"/images/create?fromImage={hub}/x&tag=1")
+    assert r.status == 500 and words in r.message
+    assert "no basic auth credentials" in d.fails("pull", f"{hub}/x:1", timeout=20)
+    wrong = __import__("base64").urlsafe_b64encode(json.dumps({"username": "me", "password": "wrong"}).encode()).decode()
+    r = d.api("POST", f"/images/create?fromImage={hub}/x&tag=1", headers={"X-Registry-Auth": wrong})
+    assert r.status == 500 and r.message.startswith("unauthorized")
+    import_busybox(d, f"{hub}/x:1")
+    assert "no basic auth credentials" in d.fails("push", f"{hub}/x:1", timeout=20)
+    d.cli("rmi", f"{hub}/x:1")
 
 
 def test_a_client_that_goes_away(knarr, registry):
