@@ -182,6 +182,9 @@ bool snapshot_mounted(struct snapshot_store *s, const char *key)
 
 static bool is_mount_point(const char *target)
 {
+	struct statx sx;
+	if (statx(AT_FDCWD, target, AT_SYMLINK_NOFOLLOW, 0, &sx) == 0 && (sx.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT))
+		return sx.stx_attributes & STATX_ATTR_MOUNT_ROOT; /* since 5.8; else the kernel's list is read */
 	auto_free char *real = realpath(target, NULL);
 	auto_buf struct buf text = {};
 	if (!real || io_read_file(AT_FDCWD, "/proc/self/mountinfo", &text, 64 << 20, NULL) < 0)
@@ -221,8 +224,8 @@ static int bind(int fs, const char *target, bool read_only, struct err *err)
 }
 
 /* upper and work -1 = none. */
-static int overlay(const char *source, const struct lowers *lowers, int upper, int work, const char *target, bool read_only,
-	struct err *err)
+static int overlay(const char *source, const struct lowers *lowers, int upper, int work, bool unsynced, const char *target,
+	bool read_only, struct err *err)
 {
 	auto_buf struct buf data = {};
 	buf_str(&data, "lowerdir=");
@@ -234,6 +237,24 @@ static int overlay(const char *source, const struct lowers *lowers, int upper, i
 	/* A layer must mean the same on another machine: no redirects, no files without their data. */
 	buf_str(&data, ",index=off,redirect_dir=off,metacopy=off");
 	unsigned long flags = read_only ? MS_RDONLY : 0;
+	/* Without this option every unmount syncs the whole file system that the upper folder is on, and waits for it
+	 * (overlayfs.rst, "Volatile mount"). A mark that it leaves forbids the next mount, for the kernel cannot know whether
+	 * there was a power cut; we do: then there is no such snapshot any more. */
+	if (unsynced) {
+		/* Of the mount before; there is none the first time. */
+		(void)unlinkat(work, "work/incompat/volatile/dirty", 0);
+		(void)unlinkat(work, "work/incompat/volatile", AT_REMOVEDIR);
+		(void)unlinkat(work, "work/incompat", AT_REMOVEDIR);
+	}
+	if (unsynced && !read_only) {
+		size_t synced = data.len;
+		buf_str(&data, ",volatile");
+		if (mount(source, target, "overlay", flags, buf_cstr(&data)) == 0)
+			return 0;
+		if (errno != EINVAL) /* before 5.10 */
+			return err_sys(err, "mount overlay on %s", target);
+		buf_trunc(&data, synced);
+	}
 	if (mount(source, target, "overlay", flags, buf_cstr(&data)) == 0)
 		return 0;
 	if (errno == EINVAL) { /* before 4.19 there is no metacopy, and nothing to switch off */
@@ -247,7 +268,8 @@ static int overlay(const char *source, const struct lowers *lowers, int upper, i
 int snapshot_mount(struct snapshot_store *s, const char *key, const char *target, bool read_only, struct err *err)
 {
 	char parent[SNAPSHOT_CHAIN_LEN + 1];
-	int rc = snapshot_parent(s, key, parent, err);
+	bool unsynced;
+	int rc = snapshot_live_facts(s, key, parent, &unsynced, err);
 	if (rc == 0)
 		rc = target_ready(target, err);
 	if (rc < 0)
@@ -271,7 +293,7 @@ int snapshot_mount(struct snapshot_store *s, const char *key, const char *target
 	auto_buf struct buf source = {};
 	source_name(s, key, &source);
 	if ((rc = lowers_open(s, here.layers, parent, &below, err)) == 0)
-		rc = overlay(buf_cstr(&source), &below, fs, work, target, read_only, err);
+		rc = overlay(buf_cstr(&source), &below, fs, work, unsynced, target, read_only, err);
 	snapshot_lowers_done(&below);
 	return rc;
 }
@@ -299,7 +321,7 @@ int snapshot_layer_mount(struct snapshot_store *s, const char *chain, const char
 		auto_buf struct buf source = {};
 		source_name(s, chain, &source);
 		if (rc == 0)
-			rc = overlay(buf_cstr(&source), &below, -1, -1, target, true, err);
+			rc = overlay(buf_cstr(&source), &below, -1, -1, false, target, true, err);
 	}
 	snapshot_lowers_done(&below);
 	return rc;

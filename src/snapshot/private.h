@@ -19,6 +19,7 @@ struct layer {
 struct live {
 	char *key; /* owned */
 	char parent[SNAPSHOT_CHAIN_LEN + 1];
+	bool unsynced; /* snapshot_prepare_volatile */
 };
 
 struct snapshot_store {
@@ -46,6 +47,8 @@ struct snapshot_pending {
 /* snapshot.c: a new folder in tmp/ with an empty fs/ (mode 0755) */
 int snapshot_tmp_make(struct snapshot_store *s, char name[32], int *out_dir, int *out_fs, struct err *err);
 void snapshot_tmp_remove(struct snapshot_store *s, const char *name);
+int snapshot_live_facts(struct snapshot_store *s, const char *key, char out_parent[SNAPSHOT_CHAIN_LEN + 1], bool *out_unsynced,
+	struct err *err);
 
 /* The folders that make the tree up to chain, top first; an opaque root ends them. Overlay: one each; copy: one. */
 struct lowers {

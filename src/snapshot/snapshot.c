@@ -282,6 +282,7 @@ static void live_load(struct snapshot_store *s, const char *name)
 	if (is_key(span_of(name)) && record_read(s->live, name, "snapshot.json", &a, &v, NULL) == 0 &&
 	    chain_read(&v, l->parent, NULL) == 0) {
 		l->key = mem_dup(name, strlen(name));
+		l->unsynced = json_truth(json_getl(&v, "volatile"), false);
 		map_put(&s->by_key, span_of(l->key), l);
 		return;
 	}
@@ -648,14 +649,23 @@ bool snapshot_has(struct snapshot_store *s, const char *key)
 	return has;
 }
 
-int snapshot_parent(struct snapshot_store *s, const char *key, char out_parent[SNAPSHOT_CHAIN_LEN + 1], struct err *err)
+int snapshot_live_facts(struct snapshot_store *s, const char *key, char out_parent[SNAPSHOT_CHAIN_LEN + 1], bool *out_unsynced,
+	struct err *err)
 {
 	pthread_mutex_lock(&s->mutex);
 	const struct live *l = map_get(&s->by_key, span_of(key));
-	if (l)
+	if (l) {
 		memcpy(out_parent, l->parent, SNAPSHOT_CHAIN_LEN + 1);
+		*out_unsynced = l->unsynced;
+	}
 	pthread_mutex_unlock(&s->mutex);
 	return l ? 0 : live_missing(key, err);
+}
+
+int snapshot_parent(struct snapshot_store *s, const char *key, char out_parent[SNAPSHOT_CHAIN_LEN + 1], struct err *err)
+{
+	bool unsynced;
+	return snapshot_live_facts(s, key, out_parent, &unsynced, err);
 }
 
 void snapshot_each(struct snapshot_store *s, void (*fn)(const char *key, const char *parent, void *arg), void *arg)
@@ -707,6 +717,10 @@ static int prepare(struct snapshot_store *s, const char *key, const char *parent
 		struct json_out o = { .buf = &b };
 		json_out_begin(&o);
 		json_out_kspan(&o, "parent", span_of(parent));
+		if (!durable) {
+			json_out_key(&o, SPAN("volatile"));
+			json_out_bool(&o, true);
+		}
 		json_out_end(&o);
 		/* Last in the folder, whose sync takes fs and work along. */
 		rc = durable ? io_write_file(dir, "snapshot.json", buf_span(&b), 0600, err)
@@ -725,6 +739,7 @@ static int prepare(struct snapshot_store *s, const char *key, const char *parent
 			struct live *l = mem_new(struct live);
 			l->key = mem_dup(key, strlen(key));
 			snprintf(l->parent, sizeof(l->parent), "%s", parent);
+			l->unsynced = !durable;
 			map_put(&s->by_key, span_of(l->key), l);
 			if (below)
 				below->refs++;
@@ -747,13 +762,15 @@ int snapshot_prepare_volatile(struct snapshot_store *s, const char *key, const c
 	return prepare(s, key, parent, false, err);
 }
 
-/* Out of the index and of live/; its folder is tmp/gone-KEY then. */
-static int live_unlink(struct snapshot_store *s, const char *key, char tmp[160], struct err *err)
+/* Out of the index and of live/; its folder is tmp/gone-N-KEY then. */
+int snapshot_retire(struct snapshot_store *s, const char *key, char out_rest[SNAPSHOT_REST_LEN], struct err *err)
 {
 	int rc;
+	char tmp[SNAPSHOT_REST_LEN];
 	pthread_mutex_lock(&s->mutex);
 	struct live *l = map_get(&s->by_key, span_of(key));
-	snprintf(tmp, 160, "gone-%.128s", key);
+	/* A number: the next snapshot of this key may be retired while this one is still being removed. */
+	snprintf(tmp, sizeof(tmp), "gone-%llu-%.128s", (unsigned long long)++s->next_tmp, key);
 	if (!l)
 		rc = live_missing(key, err);
 	else if (snapshot_mounted(s, key))
@@ -765,17 +782,23 @@ static int live_unlink(struct snapshot_store *s, const char *key, char tmp[160],
 		(void)map_remove(&s->by_key, span_of(key));
 		free(l->key);
 		free(l);
+		memcpy(out_rest, tmp, sizeof(tmp));
 	}
 	pthread_mutex_unlock(&s->mutex);
+	FAILPOINT("snapshot.remove.renamed");
 	return rc;
+}
+
+int snapshot_rest_remove(struct snapshot_store *s, const char *rest, struct err *err)
+{
+	return snapshot_tree_remove(s->tmp, rest, err);
 }
 
 int snapshot_remove(struct snapshot_store *s, const char *key, struct err *err)
 {
-	char tmp[160];
-	int rc = live_unlink(s, key, tmp, err);
-	FAILPOINT("snapshot.remove.renamed");
-	return rc < 0 ? rc : snapshot_tree_remove(s->tmp, tmp, err);
+	char rest[SNAPSHOT_REST_LEN];
+	int rc = snapshot_retire(s, key, rest, err);
+	return rc < 0 ? rc : snapshot_rest_remove(s, rest, err);
 }
 
 /* One rename turns the snapshot into a layer, so that a crash leaves the one or the other. */

@@ -99,7 +99,8 @@ void snapshot_layers_each(struct snapshot_store *s, void (*fn)(const struct snap
 
 /* A key is 1 to 128 of [a-zA-Z0-9_.-], not beginning with '.'. EXISTS when it is taken. parent "" = an empty tree. */
 int snapshot_prepare(struct snapshot_store *s, const char *key, const char *parent, struct err *err);
-/* The same without a sync: a power cut may take it, or what is in it. For what does not outlive the machine's boot anyway. */
+/* The same without a sync, now or ever: a power cut may take it, or what is in it; what is written through its mount is not synced
+ * either, whoever asks (fsync in it, its unmounting). For what does not outlive the machine's boot anyway. */
 int snapshot_prepare_volatile(struct snapshot_store *s, const char *key, const char *parent, struct err *err);
 bool snapshot_has(struct snapshot_store *s, const char *key);
 int snapshot_parent(struct snapshot_store *s, const char *key, char out_parent[SNAPSHOT_CHAIN_LEN + 1], struct err *err);
@@ -113,6 +114,11 @@ int snapshot_unmount(const char *target, struct err *err); /* NOT_FOUND when not
 /* NOT_FOUND if there is none; IN_USE while it is mounted in this mount namespace. After a power cut it may be back: whoever owns
  * the key removes what nobody accounts for. */
 int snapshot_remove(struct snapshot_store *s, const char *key, struct err *err);
+/* The same in two calls, for who has somebody to answer in between. After the first the key is free and the layer below is not held
+ * any more; what is left of it has a name that nobody else is given, and goes at the next open if the second never comes. */
+#define SNAPSHOT_REST_LEN 176
+int snapshot_retire(struct snapshot_store *s, const char *key, char out_rest[SNAPSHOT_REST_LEN], struct err *err);
+int snapshot_rest_remove(struct snapshot_store *s, const char *rest, struct err *err);
 /* The snapshot, not mounted, becomes layer `chain` on its parent; its key is free afterwards. */
 int snapshot_commit(struct snapshot_store *s, const char *key, const char *chain, struct err *err);
 

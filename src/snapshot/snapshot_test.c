@@ -500,6 +500,78 @@ static void test_volatile(void **state)
 	top_remove();
 }
 
+/* Does the list of mounts show the option for the mount on target? */
+static bool mounted_volatile(void)
+{
+	auto_buf struct buf text = {}, here = {};
+	OK(io_read_file(AT_FDCWD, "/proc/self/mountinfo", &text, 64 << 20, &err));
+	buf_printf(&here, " %s ", target);
+	struct span rest = buf_span(&text), line;
+	while (span_cut(&rest, '\n', &line))
+		if (span_find(line, buf_span(&here)) >= 0)
+			return span_find(line, SPAN(",volatile")) >= 0 || span_find(line, SPAN("=volatile")) >= 0; /* since 6.18 or so */
+	return false;
+}
+
+/* A volatile one's mount syncs nothing, and is made again and again all the same, in this open and the next. */
+static void test_volatile_mount(void **state)
+{
+	top_make();
+	EACH_BACKEND(s) {
+		layers_make(s);
+		OK(snapshot_prepare_volatile(s, "v", chain('a'), &err));
+		OK(snapshot_prepare(s, "d", chain('a'), &err));
+	}
+	for (int round = 0; round < 2; round++)
+		EACH_BACKEND(s) {
+			for (int i = 0; i < 2; i++) {
+				OK(snapshot_mount(s, "v", target, false, &err));
+				assert_int_equal(mounted_volatile(), s->backend == SNAPSHOT_OVERLAY);
+				OK(io_write_file_lazy(AT_FDCWD, in_target("etc/a"), SPAN("written"), 0644, &err));
+				OK(snapshot_unmount(target, &err));
+				OK(snapshot_mount(s, "v", target, true, &err));
+				auto_buf struct buf text = {};
+				OK(io_read_file(AT_FDCWD, in_target("etc/a"), &text, 100, &err));
+				assert_string_equal(buf_cstr(&text), "written");
+				OK(snapshot_unmount(target, &err));
+			}
+			OK(snapshot_mount(s, "d", target, false, &err));
+			assert_false(mounted_volatile());
+			OK(snapshot_unmount(target, &err));
+		}
+	top_remove();
+}
+
+/* What is retired has no key, holds nothing, and is one of its kind: the next of that key may follow it before it is gone. */
+static void test_retire(void **state)
+{
+	top_make();
+	EACH_BACKEND(s) {
+		char first[SNAPSHOT_REST_LEN], second[SNAPSHOT_REST_LEN];
+		layers_make(s);
+		OK(snapshot_prepare(s, "k", chain('b'), &err));
+		OK(snapshot_retire(s, "k", first, &err));
+		assert_false(snapshot_has(s, "k"));
+		FAILS(ERR_NOT_FOUND, "k", snapshot_retire(s, "k", second, &err));
+		OK(snapshot_layer_remove(s, chain('b'), &err));
+		OK(snapshot_prepare(s, "k", chain('a'), &err));
+		OK(snapshot_retire(s, "k", second, &err));
+		assert_string_not_equal(first, second);
+		assert_true(faccessat(s->tmp, first, F_OK, 0) == 0 && faccessat(s->tmp, second, F_OK, 0) == 0);
+		OK(snapshot_rest_remove(s, first, &err));
+		assert_true(faccessat(s->tmp, first, F_OK, 0) < 0 && faccessat(s->tmp, second, F_OK, 0) == 0);
+		/* The other one: its second half never comes. */
+	}
+	for (size_t i = 0; i < ARRAY_LEN(backends); i++) {
+		char path[300];
+		snprintf(path, sizeof(path), "%s/%s/tmp", top, snapshot_backend_name(backends[i]));
+		struct snapshot_store *s = opened(snapshot_backend_name(backends[i]), SNAPSHOT_AUTO, false);
+		assert_string_equal(tree(path), "");
+		snapshot_close(s);
+	}
+	top_remove();
+}
+
 static void test_no_space(void **state)
 {
 	/* A full disk in the middle of a layer: an error, nothing left, and the next layer works. */
@@ -542,7 +614,8 @@ int main(void)
 		cmocka_unit_test(test_layers), cmocka_unit_test(test_attributes), cmocka_unit_test(test_escapes),
 		cmocka_unit_test(test_bombs), cmocka_unit_test(test_same_layer), cmocka_unit_test(test_changes),
 		cmocka_unit_test(test_changes_besides), cmocka_unit_test(test_changes_random), cmocka_unit_test(test_prune), cmocka_unit_test(test_torn),
-		cmocka_unit_test(test_volatile), cmocka_unit_test(test_no_space),
+		cmocka_unit_test(test_volatile), cmocka_unit_test(test_volatile_mount),
+		cmocka_unit_test(test_retire), cmocka_unit_test(test_no_space),
 	};
 	return cmocka_run_group_tests(tests, group_setup, NULL);
 }
