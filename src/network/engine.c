@@ -322,6 +322,7 @@ void network_engine_close(struct network_engine *e)
 	map_done(&e->sandboxes);
 	network_watch_close(e->watch);
 	network_firewalld_free(e->firewalld);
+	network_spare_close(e->spare);
 	network_reaper_done(e);
 	LIST_EACH(&e->networks, n, struct network, link)
 		network_free(n);

@@ -26,6 +26,9 @@
  * microseconds inside a call, other threads are not concerned. Callbacks (events) come inside the call that caused them, as
  * its last act. SIGPIPE is ignored in this process from network_engine_open on, unless somebody handles it.
  *
+ * A thread of this component's own makes network namespaces beforehand once a sandbox was started (decision 0807); it ends with
+ * network_engine_close.
+ *
  * Errors have Docker's words and the class that gives Docker's code; see each call.
  *
  *     network_engine_open(&(struct network_opts){ .loop = l, .dir = ..., .run_dir = ..., .id = "0" }, &e, &err);

@@ -50,6 +50,24 @@ int network_ns_make(struct network_engine *e, const char *id, struct err *err)
 	return 0;
 }
 
+int network_ns_pin(struct network_engine *e, const char *id, int ns, struct err *err)
+{
+	char path[128], from[40];
+	pin_path(e, id, path);
+	snprintf(from, sizeof(from), "/proc/self/fd/%d", ns);
+	auto_fd int file = openat(e->pins, id, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0444);
+	if (file < 0)
+		return err_sys(err, "making the pin of network namespace %.12s", id);
+	FAILPOINT("network.ns.made");
+	if (mount(from, path, NULL, MS_BIND, NULL) < 0) {
+		int rc = err_sys(err, "pinning network namespace %.12s", id);
+		(void)unlinkat(e->pins, id, 0);
+		return rc;
+	}
+	FAILPOINT("network.ns.pinned");
+	return 0;
+}
+
 int network_ns_open(struct network_engine *e, const char *id, struct err *err)
 {
 	auto_fd int fd = openat(e->pins, id, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);

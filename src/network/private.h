@@ -117,6 +117,7 @@ struct network_engine {
 	struct list doomed;     /* interfaces that go with their namespace: looked after by the timer */
 	struct loop_timer reaper;
 	struct network_watch *watch; /* owned; NULL when the kernel refused */
+	struct network_spare *spare; /* owned; NULL = no container was started yet */
 	struct buf notes;       /* what went wrong where nobody could be told */
 	struct buf firewall_notes; /* the state of others' firewalls */
 	struct network_firewalld *firewalld; /* owned; NULL while its rules were never seen here */
@@ -179,10 +180,24 @@ int network_ns_enter(int ns, struct err *err);
 void network_ns_leave(const struct network_engine *e);
 /* Makes one, pinned as RUN/netns/id; the caller is inside it afterwards. */
 int network_ns_make(struct network_engine *e, const char *id, struct err *err);
+/* Pins the one of descriptor ns there; the caller stays where it is. */
+int network_ns_pin(struct network_engine *e, const char *id, int ns, struct err *err);
 int network_ns_open(struct network_engine *e, const char *id, struct err *err);
 	/* descriptor; NOT_FOUND when it is none any more */
 void network_ns_remove(struct network_engine *e, const char *id);
 int network_sysctl(const char *name, const char *value, struct err *err); /* of the namespace the thread is in; "net/..." */
+
+/* ---- spare.c: a namespace that is made beforehand; what is done first in every one */
+struct network_spare;
+struct network_sysctl_row {
+	const char *key, *file, *value;
+};
+extern const struct network_sysctl_row network_ns_sysctls[2];
+int network_ns_no_v6(struct err *err);                  /* no IPv6 on interfaces to come; inside */
+int network_ns_first(int *out_route, struct err *err);  /* lo up; *out_route: a socket of the namespace, the caller's. Inside */
+/* False = there is none. Both descriptors are the caller's; the settings are those of sandbox.c without IPv6. */
+bool network_spare_take(struct network_engine *e, int *out_ns, int *out_route);
+void network_spare_close(struct network_spare *s); /* accepts NULL */
 
 /* ---- sandbox.c, record.c */
 int network_sandbox_save(struct network_sandbox *box, struct err *err);

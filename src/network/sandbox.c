@@ -206,13 +206,9 @@ static bool wants_v6(const struct network_sandbox *box)
 
 static int sysctls(struct network_sandbox *box, struct err *err)
 {
-	/* As Docker sets them for every container: ping without a capability, ports below 1024 for everybody. */
-	static const struct {
-		const char *key, *file, *value;
-	} rows[] = { { "net.ipv4.ping_group_range", "net/ipv4/ping_group_range", "0 2147483647" },
-		     { "net.ipv4.ip_unprivileged_port_start", "net/ipv4/ip_unprivileged_port_start", "0" } };
+	const struct network_sysctl_row *rows = network_ns_sysctls;
 	const struct json *own = json_getl(&box->host_config, "Sysctls");
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+	for (size_t i = 0; i < ARRAY_LEN(network_ns_sysctls); i++) {
 		const struct json *v = json_get(own, span_of(rows[i].key));
 		int rc = v ? 0 : network_sysctl(rows[i].file, rows[i].value, err);
 		if (rc < 0)
@@ -222,10 +218,37 @@ static int sysctls(struct network_sandbox *box, struct err *err)
 	 * */
 	if (wants_v6(box))
 		return network_sysctl("net/ipv6/conf/default/accept_dad", "0", err);
-	/* Interfaces to come have no IPv6; lo is there already and keeps ::1. A kernel without IPv6 has no such file. */
-	auto_err struct err why = ERR_INIT;
-	if (network_sysctl("net/ipv6/conf/default/disable_ipv6", "1", &why) < 0 && why.errnum != ENOENT)
-		return err ? err_move(err, &why) : -(int)why.class;
+	return network_ns_no_v6(err);
+}
+
+/* Is the spare namespace (spare.c) as this container's would be? */
+static bool spare_fits(const struct network_sandbox *box)
+{
+	const struct json *own = json_getl(&box->host_config, "Sysctls");
+	return !wants_v6(box) && !(own && own->n);
+}
+
+/* The spare one, pinned under our id. */
+static int inside_take(struct network_sandbox *box, int ns, int route, int *out_ns, int *out_route, struct err *err)
+{
+	struct network_engine *e = box->engine;
+	auto_fd int our_ns = ns, our_route = route;
+	int rc = network_ns_pin(e, box->id, ns, err);
+	if (rc < 0)
+		return rc;
+	if (wants_dns(box)) {
+		rc = network_ns_enter(ns, err);
+		if (rc == 0) {
+			rc = network_dns_open(box, err);
+			network_ns_leave(e);
+		}
+	}
+	if (rc < 0) {
+		network_ns_remove(e, box->id);
+		return rc;
+	}
+	*out_ns = take_fd(&our_ns);
+	*out_route = take_fd(&our_route);
 	return 0;
 }
 
@@ -234,6 +257,8 @@ static int inside_make(struct network_sandbox *box, int *out_ns, int *out_route,
 {
 	struct network_engine *e = box->engine;
 	auto_fd int ns = -1, route = -1;
+	if (spare_fits(box) && network_spare_take(e, &ns, &route))
+		return inside_take(box, take_fd(&ns), take_fd(&route), out_ns, out_route, err);
 	int rc = network_ns_make(e, box->id, err);
 	if (rc < 0)
 		return rc;
@@ -242,15 +267,8 @@ static int inside_make(struct network_sandbox *box, int *out_ns, int *out_route,
 		rc = err_sys(err, "opening the new network namespace");
 	if (rc == 0)
 		rc = sysctls(box, err);
-	if (rc == 0) {
-		route = sys_nl_open(NETLINK_ROUTE, err);
-		rc = route < 0 ? -(int)(err ? err->class : ERR_IO) : 0;
-	}
-	if (rc == 0) {
-		auto_nl_batch struct sys_nl_batch b = { 0 };
-		sys_link_up_add(&b, 1, true); /* lo is always the first */
-		rc = sys_nl_commit(route, &b, NULL, "starting the loopback interface", err);
-	}
+	if (rc == 0)
+		rc = network_ns_first(&route, err);
 	if (rc == 0 && wants_dns(box))
 		rc = network_dns_open(box, err);
 	network_ns_leave(e);
