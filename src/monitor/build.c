@@ -127,6 +127,9 @@ void monitor_build_run(const struct monitor_spawn *s, const int stdio[3], uint16
 	bool exec = s->flags & MONITOR_EXEC;
 	if (stdio_set(stdio, &err) < 0)
 		fail(&err);
+	char go;
+	if ((s->flags & MONITOR_LATER) && recv(channel, &go, sizeof(go), 0) != sizeof(go))
+		_exit(1); /* nobody wants it any more */
 	if (exec ? exec_run(&a, s, &o, &c, &err) < 0
 		 : runtime_plan_load(&a, &o, &plan, &err) < 0 || runtime_create(plan, &c, &err) < 0)
 		fail(&err);

@@ -50,6 +50,8 @@ void monitor_client_drop(struct run *m, struct client *c)
 	unstick(m, c, 1);
 	monitor_run_arm(c->fd, (enum source)(SOURCE_CLIENT + (c - m->clients)), &c->armed, 0);
 	fd_close(&c->fd);
+	if (c->is_control && m->later)
+		monitor_run_unwanted(m);
 	bool took = c->takes & MONITOR_TAKE_STDIN;
 	*c = (struct client){ .fd = -1 };
 	if (took && (m->spawn->flags & MONITOR_STDIN_ONCE) && !(m->spawn->flags & MONITOR_TERMINAL))
@@ -350,6 +352,11 @@ static void request(struct run *m, struct client *c, const struct monitor_head *
 			monitor_client_drop(m, c);
 		return;
 	case MONITOR_QUIT: r = quit(m, &err); break;
+	case MONITOR_BUILD:
+		r = monitor_run_build(m, &err);
+		if (r == 0)
+			return; /* STARTED or ERROR tells */
+		break;
 	default: r = err_set(&err, ERR_INVALID_REQUEST, "unknown request %u", h->op); break;
 	}
 	if (r < 0)

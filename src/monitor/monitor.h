@@ -38,6 +38,7 @@
  *     REOPEN         -               -              -               OK, ERROR: somebody else renamed the log (kubelet)
  *     SOCKETS        -               -              -               OK with the held sockets' descriptors
  *     QUIT           -               -              -               OK when the container has ended, and the monitor ends
+ *     BUILD          -               -              -               none, but STARTED or ERROR of the build: with LATER
  * From the monitor:
  *     OK             -               -              -
  *     ERROR          class           errno          text
@@ -66,6 +67,10 @@
  * record: name, name.1 ... name.(max_files - 1), the oldest is removed; with max_files 1 the file is emptied. No part of
  * a record is left behind when the disk is full, and a torn end that a crash left is closed with a newline before
  * anything is appended.
+ *
+ * ---- Later. A SPAWN with MONITOR_LATER makes the monitor and the process that will build, while the engine still writes the
+ * bundle (a third of a millisecond side by side). BUILD lets it go on. When the control socket is closed before, nobody wants the
+ * container any more: the monitor removes what it has written and ends, and the state folder tells of nothing.
  *
  * ---- Exec. A SPAWN with MONITOR_EXEC makes a monitor of the same kind for one more process in a running container: it has
  * a state folder of its own, streams, terminal, log and exit.json like a container's; it holds no sockets and knows nothing of
@@ -109,6 +114,7 @@ enum monitor_op {
 	MONITOR_REOPEN,
 	MONITOR_SOCKETS,
 	MONITOR_QUIT,
+	MONITOR_BUILD,
 	MONITOR_REQUEST_COUNT,
 
 	MONITOR_OK = 64,
@@ -144,7 +150,8 @@ enum monitor_flags {
 	MONITOR_NO_KEYRING = 1 << 7,
 	MONITOR_EXEC = 1 << 8,	     /* not a container but one more process in the running container `id` */
 	MONITOR_VOLATILE = 1 << 9,   /* nobody asks for the exit after a power cut: exit.json is not synced */
-	MONITOR_FLAGS_ALL = (1 << 10) - 1,
+	MONITOR_LATER = 1 << 10,     /* the bundle is not written yet: BUILD says when. Not with EXEC */
+	MONITOR_FLAGS_ALL = (1 << 11) - 1,
 };
 
 /* What a SPAWN carries. Texts and descriptors are borrowed for the call. */

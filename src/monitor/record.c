@@ -56,6 +56,10 @@ static int record_write(int dir, const char *name, const char *data, size_t len,
 	if (fd < 0)
 		return -1;
 	ssize_t n = write(fd, data, len);
+	/* A rename upon an older file makes ext4 write the new one out (auto_da_alloc), as if somebody had asked for that; an
+	 * exchange of the two does not. Without an older file it is a rename. */
+	if (!durable && n == (ssize_t)len && renameat2(dir, temporary, dir, name, RENAME_EXCHANGE) == 0)
+		return unlinkat(dir, temporary, 0);
 	if (n != (ssize_t)len || (durable && fsync(fd) < 0) || renameat(dir, temporary, dir, name) < 0) {
 		int saved = n >= 0 && n != (ssize_t)len ? ENOSPC : errno;
 		(void)unlinkat(dir, temporary, 0); /* the first error is the one to report */

@@ -1,5 +1,6 @@
 /* A monitor from its clone to its end. See monitor.h; run.h names the parts.
  *
+ *        ┌ LATER: the child waits for BUILD; the control socket closed before that: removes its files and is gone
  *     BUILDING ──child: MADE──> CREATED (held) ──START, child: STARTED──> RUNNING ──reaped──> ENDED
  *        │  └─────────────────── MADE (not held) ────────────────────────────^                  ^
  *        └──────── ERROR, or the child is gone without a word ─────────────────────────────────┘
@@ -157,6 +158,23 @@ int monitor_run_start(struct run *m, struct err *err)
 	return m->start_waits ? 0 : start_begin(m, err);
 }
 
+int monitor_run_build(struct run *m, struct err *err)
+{
+	const char go = 1;
+	if (!m->later)
+		return err_set(err, ERR_IN_USE, "the container is being built, or was");
+	m->later = false;
+	(void)send(m->child, &go, sizeof(go), MSG_NOSIGNAL); /* gone: its channel says so */
+	return 0;
+}
+
+void monitor_run_unwanted(struct run *m)
+{
+	(void)unlinkat(m->dir, "monitor.json", 0); /* one that stays tells of a monitor that was killed: nothing ran */
+	(void)unlinkat(m->dir, "monitor.sock", 0);
+	_exit(0); /* the child reads the end of its channel */
+}
+
 /* Not as struct err, which may need memory for a long text. */
 void monitor_run_failed(struct run *m, enum err_class class, int errnum, const char *text)
 {
@@ -277,6 +295,7 @@ static void child_event(struct run *m)
 		return;
 	}
 	fd_close(&m->child); /* epoll forgets it */
+	m->later = false;
 	if (m->start_waits) {
 		auto_err struct err err = ERR_INIT;
 		m->start_waits = false;
@@ -555,6 +574,7 @@ void monitor_run(const struct monitor_spawn *s, int control)
 	if (!err.class)
 		child_begin(m, true, &err);
 	theirs_close(m);
+	m->later = !err.class && (s->flags & MONITOR_LATER);
 	if (err.class)
 		monitor_run_failed(m, err.class, err.errnum, err_msg(&err));
 	loop(m);

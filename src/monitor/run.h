@@ -53,6 +53,7 @@ struct run {
 	bool child_answered;
 	bool child_starts; /* START's, not the one that builds */
 	bool start_waits;  /* START came while the child that had built was about to leave */
+	bool later;	   /* the child waits for BUILD */
 	int terminal;	/* master */
 	int input;	/* -1 = closed */
 	int theirs[3];	/* the container's ends, until they are given to the child that builds; -1 */
@@ -89,6 +90,8 @@ int64_t monitor_run_ms(void);
 void monitor_run_arm(int fd, enum source source, uint32_t *armed, uint32_t events);
 bool monitor_run_streams_done(const struct run *m);
 int monitor_run_start(struct run *m, struct err *err);
+int monitor_run_build(struct run *m, struct err *err); /* BUILD */
+void monitor_run_unwanted(struct run *m) __attribute__((noreturn)); /* BUILD will never come */
 /* It could not be built or started: everybody is told, and without a first process this is the end. */
 void monitor_run_failed(struct run *m, enum err_class class, int errnum, const char *text);
 void monitor_run_state_fill(struct run *m, struct monitor_state *out);

@@ -221,6 +221,76 @@ def test_bad_config_is_told(env):
     assert not (env.tmp / "runtime" / c.id).exists()
 
 
+def written_later(env, c, *args):
+    """The bundle of a container that was spawned without one."""
+    config = json.loads(json.dumps(env.config))
+    config["process"]["args"] = list(args)
+    (c.state_dir.parent / "bundle/config.json").write_text(json.dumps(config))
+
+
+def spawn_later(env, flags=0, **kw):
+    c = env.spawn("/ct", "exit", "9", flags=LATER | flags, **kw)
+    (c.state_dir.parent / "bundle/config.json").unlink()
+    eventually(lambda: (c.state_dir / "monitor.sock").exists())
+    return c
+
+
+@pytest.mark.parametrize("flags", [0, HOLD])
+def test_the_bundle_comes_later(env, flags):
+    c = spawn_later(env, flags)
+    conn = c.connect()
+    assert conn.call(STATUS).phase == "building"
+    with pytest.raises(Refused, match="being built"):
+        conn.call(START)
+    with pytest.raises(Refused, match="not running"):
+        conn.call(KILL, 9)
+    written_later(env, c, "/ct", "exit", "6")
+    c.control.send(BUILD_NOW)
+    assert c.started() > 0
+    with pytest.raises(Refused, match="built"):
+        conn.call(BUILD_NOW)
+    if flags:
+        conn.call(START)
+    assert c.end().exit_code == 6 and c.record()["exitCode"] == 6
+    c.finish()
+
+
+def test_a_bundle_that_never_comes(env):
+    """Nobody asks for the build: the monitor and the process that would build end, and the folder tells of nothing."""
+    c = spawn_later(env)
+    children = pathlib.Path(f"/proc/{c.pid}/task/{c.pid}/children")
+    eventually(lambda: len(children.read_text().split()) == 1 and (c.state_dir / "monitor.sock").exists())
+    builder = int(children.read_text())
+    other = c.connect()  # somebody who only looks does not keep it
+    c.control.close()
+    c.finish()
+    eventually(lambda: not pathlib.Path(f"/proc/{builder}").exists() or "Z" in pathlib.Path(f"/proc/{builder}/stat").read_text().split()[2])
+    other.close()
+    assert sorted(x.name for x in c.state_dir.iterdir()) == []
+    again = env.spawn("/ct", "exit", "5", dirs=c)
+    again.started()
+    assert again.end().exit_code == 5
+
+
+def test_a_builder_that_dies_while_it_waits(env):
+    c = spawn_later(env)
+    children = pathlib.Path(f"/proc/{c.pid}/task/{c.pid}/children")
+    eventually(lambda: len(children.read_text().split()) == 1)
+    os.kill(int(children.read_text()), signal.SIGKILL)
+    with pytest.raises(Refused, match="was killed"):
+        c.started()
+    assert c.end().phase == "ended" and c.record()["errorClass"]
+    c.finish()
+
+
+def test_build_is_asked_where_nothing_waits(env):
+    c = env.run("/ct", "sleep", "100")
+    with pytest.raises(Refused, match="being built, or was"):
+        c.connect().call(BUILD_NOW)
+    c.connect().call(KILL, 9)
+    assert c.end().signal == 9
+
+
 def test_hold_then_start(env):
     c = env.run("/streams", "lines", "1", "3", "10", flags=HOLD)
     a = c.attach()
