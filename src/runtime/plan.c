@@ -11,6 +11,7 @@
 #include "runtime/plan.h"
 
 #define CONFIG_MAX (16 << 20)
+#define MOUNTS_BEFORE_CGROUP 8
 
 static const char *const step_texts[STEP_COUNT] = {
 #define X(name, text) [STEP_##name] = text,
@@ -96,12 +97,20 @@ static void steps_make(struct runtime_plan *plan)
 		put(plan, STEP_LABELS, 0);
 	if (plan->mountns_new)
 		put(plan, STEP_PROPAGATION, 0);
-	if (!cgroup_early)
-		put(plan, STEP_CGROUP, 0);
 	put(plan, STEP_SOURCES, 0);
 	put(plan, STEP_ROOT_ATTACH, 0);
-	for (size_t i = 0; i < c->n_mounts; i++)
+	/* Some mounts later than it could be, for the parent makes the groups meanwhile. Not behind one for the groups themselves,
+	 * which shows the one that we are in, and behind none that has contents or many: their memory is the container's. */
+	bool in_group = cgroup_early;
+	for (size_t i = 0; i < c->n_mounts; i++) {
+		if (!in_group && (c->mounts[i].kind == MOUNT_CGROUP || c->mounts[i].opts.copy_up || i == MOUNTS_BEFORE_CGROUP)) {
+			put(plan, STEP_CGROUP, 0);
+			in_group = true;
+		}
 		put(plan, STEP_MOUNT, i);
+	}
+	if (!in_group)
+		put(plan, STEP_CGROUP, 0);
 	if (plan->own_dev)
 		put(plan, STEP_DEVICES, 0);
 	/* Hooks see the mounts in place and may still add to them; the root changes afterwards. */

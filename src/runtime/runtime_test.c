@@ -208,9 +208,9 @@ static void steps_follow_the_configuration(void **state)
 		buf_cstr(&out),
 		"start a session\njoin ipc namespace\nmake a network namespace\nset up the loopback interface\n"
 		"make a session keyring\n"
-		"set the host name\nwrite sysctl net.core.somaxconn\ndetach mount propagation\nenter the cgroup\nopen the sources of bind mounts\n"
+		"set the host name\nwrite sysctl net.core.somaxconn\ndetach mount propagation\nopen the sources of bind mounts\n"
 		"attach the root file system\nmount proc to /proc in container\nmount /bundle/data to /data in container\n"
-		"make devices\nrun createRuntime hooks\nmake the working directory\nmake /proc/sys read-only\n"
+		"enter the cgroup\nmake devices\nrun createRuntime hooks\nmake the working directory\nmake /proc/sys read-only\n"
 		"mask /proc/kcore\nchange the root\nlet go of the host's root\n");
 	assert_int_equal(plan->config->mounts[1].kind, MOUNT_BIND);
 	assert_int_equal(plan->config->mounts[1].opts.set, MS_BIND | MS_REC | MS_RDONLY);
