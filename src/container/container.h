@@ -136,6 +136,8 @@ struct container_create_params { /* borrowed for the call; copied */
 void container_create(struct container_engine *e, const struct container_create_params *p, struct container_call *c);
 
 enum { CONTAINER_RM_FORCE = 1, CONTAINER_RM_VOLUMES = 2, CONTAINER_RM_LINK = 4 };
+/* Answered when there is no such container any more: its name is free, its record gone, volumes and image are released. What is
+ * left on disk is deleted behind the answer, and at the latest when the engine closes or opens. */
 void container_remove(struct container_engine *e, struct span name, unsigned flags, struct container_call *c);
 /* Removes every container that does not run and that want (NULL = all) agrees to; want gets container_summary's document. result:
  * {"ContainersDeleted": [ids] or null, "SpaceReclaimed": bytes}. */

@@ -36,6 +36,12 @@ static void restart_nothing(struct loop_timer *t)
 {
 }
 
+static void record_due(struct loop_timer *t)
+{
+	struct container *c = container_of(t, struct container, record_timer);
+	(void)container_record_save(c, false, NULL); /* the monitor's folder outranks it */
+}
+
 struct container *container_new(struct container_engine *e, const char *id)
 {
 	struct container *c = mem_new(struct container);
@@ -51,12 +57,17 @@ struct container *container_new(struct container_engine *e, const char *id)
 	list_init(&c->end_listeners);
 	loop_timer_init(&c->restart_timer, e->o.loop, "container restart", restart_nothing);
 	c->restart_timer.background = true;
+	loop_task_init(&c->net_task, container_net_due);
+	loop_timer_init(&c->record_timer, e->o.loop, "container record", record_due);
+	c->record_timer.background = true;
 	return c;
 }
 
 void container_free(struct container *c)
 {
 	loop_timer_stop(&c->restart_timer);
+	loop_timer_stop(&c->record_timer);
+	loop_task_cancel(&c->net_task);
 	container_health_done(c);
 	container_execs_drop(c);
 	list_remove(&c->link);
@@ -328,20 +339,31 @@ static int find_again(struct container *c, struct err *err)
 	int sock = -1, rc = 0;
 	if (state >= 0)
 		rc = monitor_find(state, &found, &sock, &end, err);
+	for (int again = 0; rc == 0 && found == MONITOR_FOUND_ALIVE; again++) {
+		auto_err struct err why = ERR_INIT;
+		rc = alive(c, sock, &why);
+		if (rc == 0)
+			break;
+		if (rc != -ERR_GONE || again == 10)
+			return err_move(err, &why);
+		/* It ended between our connection and its answer: now it tells by its files. */
+		rc = monitor_find(state, &found, &sock, &end, err);
+	}
 	if (rc < 0)
 		return rc;
-	if (found == MONITOR_FOUND_ALIVE)
-		rc = alive(c, sock, err);
-	else if (found == MONITOR_FOUND_EXIT)
+	if (found == MONITOR_FOUND_EXIT)
 		rc = ended_meanwhile(c, &end, err);
-	else if (container_is_running(c)) /* a power cut, or the monitor was killed */
+	else if (found != MONITOR_FOUND_ALIVE && container_is_running(c)) /* a power cut, or the monitor was killed */
 		rc = ended_meanwhile(c, &(struct monitor_exit){ .exit_code = found == MONITOR_FOUND_LOST ? 137 : 255,
 			.started_ns = c->started_ns, .finished_ns = clock_wall_ns(clock_real()),
 			.class = found == MONITOR_FOUND_LOST ? ERR_GONE : ERR_NONE }, err);
 	if (rc == 0 && c->control_sock < 0) {
+		c->run_left = RUN_LEFT_ALL;
 		rc = container_clear(c->e, c->id, err);
-		if (rc == 0)
+		if (rc == 0) {
+			c->run_left = RUN_LEFT_NOTHING;
 			container_mounts_end(c->e, c->id, json_getl(&c->doc, "Plan"));
+		}
 	}
 	if (c->status == STATUS_RESTARTING || c->status == STATUS_REMOVING)
 		c->status = STATUS_EXITED; /* its policy is asked below; a removal that did not happen may be asked for again */
@@ -555,6 +577,10 @@ void container_engine_close(struct container_engine *e, void (*closed)(void *arg
 	err_set(&err, ERR_UNAVAILABLE, "the engine is closing");
 	LIST_EACH (&e->all, c, struct container, link) {
 		loop_timer_stop(&c->restart_timer);
+		if (loop_timer_running(&c->record_timer)) {
+			loop_timer_stop(&c->record_timer);
+			record_due(&c->record_timer);
+		}
 		container_health_stopped(c);
 		container_waits_removed(c, "the engine is closing");
 		container_streams_fail(&c->streams, &err);
@@ -578,6 +604,7 @@ int container_engine_open(const struct container_opts *opts, struct container_en
 	list_init(&e->all);
 	list_init(&e->names_taken);
 	list_init(&e->late);
+	container_rest_init(e);
 	pthread_mutex_init(&e->spawn_lock, NULL);
 	pthread_mutex_init(&e->users_lock, NULL);
 	loop_task_init(&e->close_task, close_step);

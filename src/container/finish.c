@@ -21,6 +21,7 @@ struct finish {
 	struct loop_work work;
 	struct container *c;
 	struct monitor_exit end;
+	bool later; /* the removal that follows takes along what nobody can see: empty groups, the folders in RUN */
 	struct err err;
 };
 
@@ -44,6 +45,14 @@ static int unmount(const char *path, struct err *err)
 	return err_sys(err, "unmount %s", path);
 }
 
+int container_unmount(struct container_engine *e, const char *id, struct err *err)
+{
+	auto_arena struct arena a = {};
+	const char *run = arena_printf(&a, "%s/containers/%s", e->run_dir, id).ptr;
+	int rc = unmount(arena_printf(&a, "%s/rootfs", run).ptr, err);
+	return rc < 0 ? rc : unmount(arena_printf(&a, "%s/shm", run).ptr, err);
+}
+
 int container_clear(struct container_engine *e, const char *id, struct err *err)
 {
 	auto_arena struct arena a = {};
@@ -57,8 +66,7 @@ int container_clear(struct container_engine *e, const char *id, struct err *err)
 		return err_note(err, "clearing away container %s", id);
 	}
 	FAILPOINT("container.clear.deleted");
-	rc = unmount(arena_printf(&a, "%s/rootfs", run).ptr, err);
-	rc = rc < 0 ? rc : unmount(arena_printf(&a, "%s/shm", run).ptr, err);
+	rc = container_unmount(e, id, err);
 	if (rc < 0)
 		return rc;
 	FAILPOINT("container.clear.unmounted");
@@ -123,7 +131,9 @@ static void finish_run(struct loop_work *w)
 {
 	struct finish *f = container_of(w, struct finish, work);
 	const struct json *plan = json_getl(&f->c->doc, "Plan");
-	if (container_clear(f->c->e, f->c->id, &f->err) == 0)
+	struct container_engine *e = f->c->e;
+	int rc = f->later ? container_unmount(e, f->c->id, &f->err) : container_clear(e, f->c->id, &f->err);
+	if (rc == 0)
 		container_mounts_end(f->c->e, f->c->id, plan);
 }
 
@@ -135,6 +145,8 @@ static void finish_done(struct loop_work *w)
 	char code[16], seconds[24];
 	if (f->err.class) /* tried again by the next start, or when the engine opens */
 		container_warn(e, "a container left something behind", c->id, &f->err);
+	else
+		c->run_left = f->later ? RUN_LEFT_FILES : RUN_LEFT_NOTHING;
 	bool paused = c->status == STATUS_PAUSED;
 	container_exit_set(c, &f->end);
 	c->oom_killed |= c->oom && f->end.signal == SIGKILL;
@@ -145,7 +157,9 @@ static void finish_done(struct loop_work *w)
 	else
 		c->back_off_ms = 0;
 	container_users_update(c, false);
-	(void)container_record_save(c, false, NULL); /* exit.json is on disk and says the same */
+	loop_timer_stop(&c->record_timer);
+	if (!remove)
+		(void)container_record_save(c, false, NULL); /* exit.json is on disk and says the same */
 	snprintf(code, sizeof(code), "%d", c->exit_code);
 	snprintf(seconds, sizeof(seconds), "%lld", (long long)MAX((c->finished_ns - c->started_ns) / NS_PER_S, (int64_t)0));
 	if (paused)
@@ -157,12 +171,16 @@ static void finish_done(struct loop_work *w)
 	for (struct end_listener *l; (l = LIST_POP(&c->end_listeners, struct end_listener, link));)
 		l->fn(l);
 	container_waits_ended(c);
-	/* Behind the answers, as Docker's events have it too: nobody can ask for the ports before this turn is over. */
-	container_net_stop(c);
+	/* Behind the answers, as Docker's events have it too: nobody can ask for the ports before this turn is over. The removal goes
+	 * first, so that its worker is at it while the network is taken back here. */
+	if (remove) {
+		container_remove_op(c, CONTAINER_RM_FORCE | CONTAINER_RM_VOLUMES, NULL);
+		container_net_stop_later(c);
+	} else {
+		container_net_stop(c);
+	}
 	container_volume_events(c, VOLUME_UNMOUNTED);
 	container_op_resume(c);
-	if (remove)
-		container_remove_op(c, CONTAINER_RM_FORCE | CONTAINER_RM_VOLUMES, NULL);
 	container_busy(e, -1);
 }
 
@@ -171,6 +189,9 @@ void container_ended(struct container *c, const struct monitor_exit *end)
 	struct finish *f = mem_new(struct finish);
 	f->c = c;
 	f->end = *end;
+	/* The end of a pid namespace's first process is the end of all in it. */
+	struct span pids = container_str(c->host, "PidMode");
+	f->later = container_is_volatile(c) && !c->e->closing && (!pids.len || span_is(pids, "private"));
 	c->ending = f;
 	container_control_close(c);
 	container_health_stopped(c);

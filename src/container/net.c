@@ -64,6 +64,7 @@ static void take_got(struct container *c, const struct network_got *got)
 int container_net_start(struct container *c, struct arena *a, struct network_got *out, struct err *err)
 {
 	struct json host = json_copy(a, c->host);
+	loop_task_cancel(&c->net_task); /* the start stops what is there */
 	int rc = links_resolve(c->e, &host, a, err);
 	struct network_wish w = wish_of(c, &host);
 	rc = rc < 0 ? rc : network_sandbox_start(c->e->o.networks, &w, a, out, err);
@@ -74,14 +75,31 @@ int container_net_start(struct container *c, struct arena *a, struct network_got
 	return rc;
 }
 
-void container_net_stop(struct container *c)
+static void forget_got(struct container *c)
 {
-	if (c->has_sandbox)
-		network_sandbox_stop(c->e->o.networks, c->id);
-	c->has_sandbox = false;
 	arena_done(&c->net_arena);
 	c->net_arena = (struct arena){};
 	c->net = JSON_NULL_VALUE;
+}
+
+void container_net_stop(struct container *c)
+{
+	loop_task_cancel(&c->net_task);
+	if (c->has_sandbox)
+		network_sandbox_stop(c->e->o.networks, c->id);
+	c->has_sandbox = false;
+	forget_got(c);
+}
+
+void container_net_due(struct loop_task *t)
+{
+	container_net_stop(container_of(t, struct container, net_task));
+}
+
+void container_net_stop_later(struct container *c)
+{
+	forget_got(c);
+	loop_defer(c->e->o.loop, &c->net_task);
 }
 
 void container_net_rename(struct container *c)

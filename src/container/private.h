@@ -47,6 +47,13 @@ struct health {
 	bool on;
 };
 
+/* What a run has left outside of the container's durable folder: only ever less than is said here. */
+enum run_left {
+	RUN_LEFT_NOTHING,
+	RUN_LEFT_FILES, /* the folders in RUN/containers and RUN/runtime, control groups without processes */
+	RUN_LEFT_ALL,   /* processes, groups and mounts too */
+};
+
 struct container {
 	struct container_engine *e;
 	struct list link;
@@ -66,6 +73,7 @@ struct container {
 	int restart_count;
 	int64_t back_off_ms;
 	struct loop_timer restart_timer;
+	struct loop_timer record_timer; /* a volatile one's record, written a moment after its start */
 	struct health health;
 
 	struct list ops;     /* struct op; the first is under way */
@@ -86,9 +94,11 @@ struct container {
 	bool has_sandbox;    /* of the network component's */
 	struct arena net_arena;
 	struct json net;     /* NetworkSettings while it has one */
+	struct loop_task net_task; /* container_net_stop_later */
 	bool oom;            /* told by the monitor in this run */
 	bool control_live;   /* the loop still holds the control socket's source */
 	bool gone;           /* removed: freed when its control socket is closed */
+	enum run_left run_left;
 };
 
 struct end_listener {
@@ -129,6 +139,10 @@ struct container_engine {
 	void (*closed)(void *arg);
 	void *closed_arg;
 	struct loop_task close_task;
+
+	struct list rests;            /* struct rest: of removed containers, the first is under way */
+	struct loop_work rest_work;
+	struct loop_timer rest_timer; /* the pool was full */
 
 	pthread_mutex_t spawn_lock;   /* one question to the spawner at a time */
 	int spawner;                  /* socket; -1 = has to be started */
@@ -374,6 +388,7 @@ const char *container_snapshot_key(struct arena *a, const struct container_engin
 void container_ended(struct container *c, const struct monitor_exit *end);
 /* Takes back everything of a run: processes, control groups, mounts, the folder in RUN. Blocks; repeatable. */
 int container_clear(struct container_engine *e, const char *id, struct err *err);
+int container_unmount(struct container_engine *e, const char *id, struct err *err); /* mounts alone: RUN_LEFT_FILES stay */
 void container_exit_set(struct container *c, const struct monitor_exit *end);
 bool container_restart_wanted(const struct container *c, bool at_boot);
 
@@ -381,6 +396,12 @@ bool container_restart_wanted(const struct container *c, bool at_boot);
 /* A folder with one level of folders below it. */
 int container_folder_remove(int at, const char *name, struct err *err);
 void container_remove_op(struct container *c, unsigned flags, struct container_call *call);
+
+/* ---- rest.c: the files of removed containers, deleted behind the answer */
+/* snapshot: what snapshot_retire named, "" = nothing; run_files: RUN_LEFT_FILES. Loop's thread; keeps the engine busy until it
+ * is done. */
+void container_rest_add(struct container_engine *e, const char *id, const char *snapshot, bool run_files);
+void container_rest_init(struct container_engine *e);
 
 /* ---- wait.c */
 void container_waits_ended(struct container *c);   /* of not-running and next-exit */
@@ -413,6 +434,9 @@ int container_net_check(struct container_engine *e, const struct json *config, c
 	const char *id, const char *name, struct arena *a, struct err *err);
 int container_net_start(struct container *c, struct arena *a, struct network_got *out, struct err *err);
 void container_net_stop(struct container *c);
+/* In this turn, behind what was deferred before; nothing is shown of it from now on. */
+void container_net_stop_later(struct container *c);
+void container_net_due(struct loop_task *t);
 void container_net_rename(struct container *c);
 void container_net_adopt(struct container *c);
 

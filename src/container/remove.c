@@ -1,5 +1,6 @@
-/* Removal. The record goes first, synced: from then on there is no such container, and whatever is left of it (a snapshot, a
- * folder) is removed now or, after a crash, when the engine opens. */
+/* Removal. The record goes first, synced: from then on there is no such container. What it held is given back: volumes, the image's
+ * layers, its name. Then it is answered, and what is left of it (a tree, folders) is removed behind the answer (rest.c) or, after a
+ * crash, when the engine opens. */
 #include <errno.h>
 #include <dirent.h>
 #include <fcntl.h>
@@ -16,6 +17,9 @@ struct removal {
 	struct ask ask;
 	struct end_listener end;
 	struct json volumes_gone; /* those of its plan that went with it; an array */
+	enum run_left run_left;
+	char rest[SNAPSHOT_REST_LEN]; /* of its snapshot; "" = there was none */
+	bool stays;                   /* something cannot be removed, and was told */
 };
 
 /* The folder has one level of folders: state/. */
@@ -53,7 +57,7 @@ static void removal_run(struct loop_work *w)
 	const struct container *c = r->op.c;
 	struct container_engine *e = c->e;
 	struct err *err = &r->op.err;
-	if (container_clear(e, c->id, err) < 0)
+	if (r->run_left == RUN_LEFT_ALL && container_clear(e, c->id, err) < 0)
 		return;
 	auto_fd int dir = openat(e->containers_fd, c->id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0 || (unlinkat(dir, "container.json", 0) < 0 && errno != ENOENT) ||
@@ -72,13 +76,9 @@ static void removal_run(struct loop_work *w)
 	}
 	FAILPOINT("container.remove.volumes");
 	auto_err struct err why = ERR_INIT;
-	int rc = snapshot_remove(e->o.snapshots, container_snapshot_key(&r->op.arena, e, c->id), &why);
-	if (rc == 0 || rc == -ERR_NOT_FOUND) {
-		err_done(&why);
-		FAILPOINT("container.remove.snapshot");
-		container_folder_remove(e->containers_fd, c->id, &why);
-	}
-	if (why.class)
+	int rc = snapshot_retire(e->o.snapshots, container_snapshot_key(&r->op.arena, e, c->id), r->rest, &why);
+	r->stays = rc < 0 && rc != -ERR_NOT_FOUND;
+	if (r->stays)
 		container_warn(e, "a removed container left something behind until the engine opens again", c->id, &why);
 }
 
@@ -108,6 +108,8 @@ static void removal_done(struct loop_work *w)
 	err_set(&none, ERR_NOT_FOUND, "No such container: %s", c->id);
 	container_streams_fail(&c->streams, &none);
 	container_waits_removed(c, NULL);
+	if (!r->stays)
+		container_rest_add(e, c->id, r->rest, r->run_left == RUN_LEFT_FILES);
 	container_op_end(&r->op, NULL);
 	for (struct op *op; (op = LIST_FIRST(&c->ops, struct op, link));)
 		container_op_end(op, &none);
@@ -122,6 +124,7 @@ static void clear_away(struct removal *r)
 	struct container *c = r->op.c;
 	loop_timer_stop(&c->restart_timer);
 	c->status = STATUS_REMOVING;
+	r->run_left = c->run_left;
 	container_op_work(&r->op, removal_run, removal_done);
 }
 

@@ -1,8 +1,12 @@
 /* A container's start: its root is mounted, config.json written, a monitor spawned; and the talk with that monitor.
  *
- *     loop    what other containers have to say (namespaces to join), the network
- *     worker  mount, user, folders, config.json, spawn, wait until the program runs
+ *     loop    what other containers have to say (namespaces to join)
+ *     loop    the network                       worker  folders, mount
+ *                    └───────────────────────────────> user, config.json, spawn, wait until the program runs
  *     loop    watch the monitor, tell everybody
+ *
+ * The loop makes the network while the worker mounts, and the worker waits for it (net_wait): it is under way already, in the call
+ * that gave the worker its work, and waits for nobody.
  *
  * A failure takes back everything. Death in between leaves what container_engine_open takes back: from the spawn on the monitor's
  * folder says what is true. */
@@ -22,6 +26,7 @@
 #define BUILD_WAIT_S 120
 /* How long an attached client may be asleep before it is cut off. */
 #define PATIENCE_MS 60000
+#define RECORD_MS 50
 
 struct start {
 	struct op op;
@@ -30,16 +35,24 @@ struct start {
 	struct span netns, pid_ns, ipc_ns, uts_ns, hostname, hosts, resolv_conf, shm;
 	struct span files[3]; /* paths of hosts, resolv.conf, hostname: its own, or those of the container whose network it shares */
 	bool make_shm, own_files;
+	/* what the loop finds out while the worker mounts: netns to own_files but shm, and this; the worker's from net_wait on */
 	struct network_got got; /* sockets for the monitor */
+	struct arena net_arena;
+	struct err net_err;
+	pthread_mutex_t net_lock;
+	pthread_cond_t net_cond;
+	bool net_known;
 	struct container_stream **streams; /* owned: attached before the start; NULL for one that left */
 	unsigned *takes;                   /* owned: MONITOR_TAKE_* */
 	int *socks;                        /* owned */
 	unsigned n_streams;
 	/* found out on the worker */
-	int control;
+	int control, state_dir;
+	bool asked; /* the monitor builds, or has */
 	pid_t pid;
 	int exit_code; /* of a failure */
 	bool runtime_said; /* the failure is the runtime's, not ours */
+	enum run_left run_left;
 };
 
 const char *container_snapshot_key(struct arena *a, const struct container_engine *e, const char *id)
@@ -352,7 +365,15 @@ static int log_folder(struct span path, struct arena *a, struct err *err)
 	return fd < 0 ? err_sys(err, "open %s", dir) : fd;
 }
 
-static int spawn(struct start *s, const char *run, struct err *err)
+/* Sockets go with the request, so what publishes ports is spawned when the network is there; everything else before, so that the
+ * monitor is there when config.json is. */
+static bool spawns_early(const struct container *c)
+{
+	const struct json *ports = json_getl(c->host, "PortBindings");
+	return !(ports && ports->n) && !container_truth(c->host, "PublishAllPorts");
+}
+
+static int spawn(struct start *s, const char *run, bool later, struct err *err)
 {
 	const struct container *c = s->op.c;
 	struct container_engine *e = c->e;
@@ -397,24 +418,57 @@ static int spawn(struct start *s, const char *run, struct err *err)
 	p.flags = (container_truth(c->config, "OpenStdin") ? MONITOR_OPEN_STDIN : 0U) |
 		  (container_truth(c->config, "StdinOnce") ? MONITOR_STDIN_ONCE : 0U) |
 		  (container_truth(c->config, "Tty") ? MONITOR_TERMINAL : 0U) | (s->n_streams ? MONITOR_HOLD : 0U) |
-		  (e->settings.systemd ? MONITOR_SYSTEMD_CGROUP : 0U) | (container_is_volatile(c) ? MONITOR_VOLATILE : 0U);
+		  (e->settings.systemd ? MONITOR_SYSTEMD_CGROUP : 0U) | (container_is_volatile(c) ? MONITOR_VOLATILE : 0U) |
+		  (later ? MONITOR_LATER : 0U);
 	struct monitor_spawned got;
 	FAILPOINT("container.start.spawn");
 	rc = container_spawn(e, &p, &got, err);
 	if (rc < 0)
 		return rc;
 	close(got.pidfd); /* its number and start time stand in monitor.json */
-	auto_fd int control = got.control;
+	s->control = got.control;
+	s->state_dir = take_fd(&state);
 	FAILPOINT("container.start.spawned");
-	rc = started_wait(s, control, err);
+	return 0;
+}
+
+static int spawned_wait(struct start *s, bool later, struct err *err)
+{
+	int rc = later ? monitor_send(s->control, MONITOR_BUILD, 1, 0, 0, SPAN_EMPTY, err) : 0;
+	if (rc == -ERR_GONE) /* it has said why */
+		rc = 0;
+	FAILPOINT("container.start.asked");
+	rc = rc < 0 ? rc : started_wait(s, s->control, err);
 	if (rc == 0 && s->n_streams)
-		rc = held_start(s, state, control, err);
+		rc = held_start(s, s->state_dir, s->control, err);
 	if (rc < 0)
 		return rc;
 	struct timeval none = {};
-	(void)setsockopt(control, SOL_SOCKET, SO_RCVTIMEO, &none, sizeof(none)); /* it worked above or never */
-	s->control = take_fd(&control);
+	(void)setsockopt(s->control, SOL_SOCKET, SO_RCVTIMEO, &none, sizeof(none)); /* it worked above or never */
+	fd_close(&s->state_dir);
 	return 0;
+}
+
+/* The monitor of a start that failed ends when nobody listens to it; what it has built or is about to write goes with it. */
+static void spawn_undo(struct start *s)
+{
+	auto_err struct err err = ERR_INIT;
+	if (s->control < 0)
+		return;
+	fd_close(&s->control);
+	if (s->state_dir >= 0 && !s->asked && container_monitor_gone(s->state_dir, &err) < 0)
+		container_warn(s->op.c->e, "the monitor of a failed start stays", s->op.c->id, &err);
+	fd_close(&s->state_dir);
+}
+
+/* Waits for what the loop makes: 0, or the class of net_err. */
+static int net_wait(struct start *s)
+{
+	pthread_mutex_lock(&s->net_lock);
+	while (!s->net_known)
+		pthread_cond_wait(&s->net_cond, &s->net_lock);
+	pthread_mutex_unlock(&s->net_lock);
+	return -(int)s->net_err.class;
 }
 
 static int build(struct start *s, struct err *err)
@@ -423,7 +477,9 @@ static int build(struct start *s, struct err *err)
 	struct container_engine *e = c->e;
 	struct arena *a = &s->op.arena;
 	const char *run = container_run_path(a, c, NULL), *root = container_run_path(a, c, "rootfs");
+	bool early = spawns_early(c);
 	int rc = io_mkdirs(AT_FDCWD, run, 0700, err);
+	rc = rc < 0 || !early ? rc : spawn(s, run, true, err);
 	rc = rc < 0 ? rc : snapshot_mount(e->o.snapshots, container_snapshot_key(a, c->e, c->id), root, false, err);
 	if (rc < 0)
 		return rc;
@@ -434,12 +490,15 @@ static int build(struct start *s, struct err *err)
 		if ((mkdir(shm, 0700) < 0 && errno != EEXIST) || mount("shm", shm, "tmpfs", MS_NOSUID | MS_NOEXEC | MS_NODEV, data) < 0)
 			return err_sys(err, "mount /dev/shm");
 	}
-	rc = s->own_files ? texts_write(s, err) : 0;
+	rc = net_wait(s);
+	rc = rc < 0 || !s->own_files ? rc : texts_write(s, err);
 	if (rc == 0 && span_is(container_apparmor_profile(c->host, container_apparmor_on()), CONTAINER_APPARMOR_DEFAULT))
 		rc = container_apparmor_load(e, err);
 	rc = rc < 0 ? rc : config_write(s, run, root, err);
 	FAILPOINT("container.start.configured");
-	return rc < 0 ? rc : spawn(s, run, err);
+	rc = rc < 0 || early ? rc : spawn(s, run, false, err);
+	s->asked = rc == 0;
+	return rc < 0 ? rc : spawned_wait(s, early, err);
 }
 
 /* As containerd words it, and the exit status that Docker gives to it. */
@@ -467,13 +526,25 @@ static void start_run(struct loop_work *w)
 	struct start *s = OP_OF_WORK(start, w);
 	const struct container *c = s->op.c;
 	int rc = s->sync ? container_record_save(c, true, &s->op.err) : 0;
+	if (rc == 0 && s->run_left != RUN_LEFT_NOTHING)
+		rc = container_clear(c->e, c->id, &s->op.err);
+	s->run_left = RUN_LEFT_ALL;
 	if (rc == 0 && build(s, &s->op.err) == 0)
 		return;
-	failure_word(s, &s->op.err);
+	if (net_wait(s) < 0) { /* of two failures the network's is told */
+		err_done(&s->op.err);
+		err_move(&s->op.err, &s->net_err);
+		s->exit_code = 128;
+	} else {
+		failure_word(s, &s->op.err);
+	}
 	auto_err struct err why = ERR_INIT;
+	spawn_undo(s);
 	container_mounts_end(c->e, c->id, json_getl(&c->doc, "Plan"));
 	if (container_clear(c->e, c->id, &why) < 0)
 		container_warn(c->e, "a failed start left something behind", c->id, &why);
+	else
+		s->run_left = RUN_LEFT_NOTHING;
 	for (unsigned i = 0; i < s->n_streams; i++)
 		fd_close(&s->socks[i]);
 	auto_fd int dir = open(container_path(&s->op.arena, c, "state"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -488,6 +559,10 @@ static void start_run(struct loop_work *w)
 static void start_free(struct start *s)
 {
 	network_got_done(&s->got);
+	arena_done(&s->net_arena);
+	err_done(&s->net_err);
+	pthread_cond_destroy(&s->net_cond);
+	pthread_mutex_destroy(&s->net_lock);
 	s->op.c->starting = NULL;
 	free(s->streams);
 	free(s->takes);
@@ -530,6 +605,7 @@ static void start_done(struct loop_work *w)
 {
 	struct start *s = OP_OF_WORK(start, w);
 	struct container *c = s->op.c;
+	c->run_left = s->run_left;
 	if (!s->op.err.class)
 		container_control_open(c, take_fd(&s->control), &s->op.err);
 	if (s->op.err.class) {
@@ -553,7 +629,11 @@ static void start_done(struct loop_work *w)
 		fd_close(&s->socks[i]);
 	}
 	container_health_started(c);
-	(void)container_record_save(c, false, NULL); /* the monitor's folder says the same, and outranks it */
+	/* The monitor's folder says the same, and outranks it. Of a volatile one that is over soon nobody needs it at all. */
+	if (container_is_volatile(c))
+		loop_timer_start(&c->record_timer, RECORD_MS);
+	else
+		(void)container_record_save(c, false, NULL);
 	start_free(s);
 	container_volume_events(c, VOLUME_MOUNTED);
 	container_event_send(c, "start", NULL);
@@ -562,9 +642,8 @@ static void start_done(struct loop_work *w)
 	container_op_end(&s->op, NULL);
 }
 
-static int peer_ns(struct start *s, const char *mode, const char *what, const char *ns, struct span *out,
-	struct container **out_peer,
-	struct err *err)
+static int peer_ns(struct start *s, struct arena *a, const char *mode, const char *what, const char *ns, struct span *out,
+	struct container **out_peer, struct err *err)
 {
 	struct container *c = s->op.c;
 	struct span head, who, text = container_str(c->host, mode);
@@ -576,7 +655,7 @@ static int peer_ns(struct start *s, const char *mode, const char *what, const ch
 		return -ERR_NOT_FOUND;
 	if (!container_is_running(peer) || !peer->pid)
 		return err_set(err, ERR_IN_USE, "cannot join %s of a non running container: %s", what, peer->id);
-	*out = arena_printf(&s->op.arena, "/proc/%d/ns/%s", peer->pid, ns);
+	*out = arena_printf(a, "/proc/%d/ns/%s", peer->pid, ns);
 	*out_peer = peer;
 	return 0;
 }
@@ -598,9 +677,9 @@ static void files_alone(struct start *s)
 		buf_printf(&hosts, "%.*s\t%.*s\n", SPAN_ARG(addr), SPAN_ARG(name));
 	}
 	(void)io_read_file(AT_FDCWD, "/etc/resolv.conf", &resolv, 1 << 20, NULL); /* likewise */
-	s->hosts = arena_span(&s->op.arena, buf_span(&hosts));
+	s->hosts = arena_span(&s->net_arena, buf_span(&hosts));
 	const struct json *own = json_getl(container_extra_of(c), "ResolvConf");
-	s->resolv_conf = own ? json_span(own) : arena_span(&s->op.arena, buf_span(&resolv));
+	s->resolv_conf = own ? json_span(own) : arena_span(&s->net_arena, buf_span(&resolv));
 }
 
 static int network_prepare(struct start *s, struct err *err)
@@ -608,12 +687,12 @@ static int network_prepare(struct start *s, struct err *err)
 	static const char *const names[] = { "hosts", "resolv.conf", "hostname" };
 	struct container *c = s->op.c, *peer;
 	struct span mode = container_str(c->host, "NetworkMode");
-	int rc = peer_ns(s, "NetworkMode", "network", "net", &s->netns, &peer, err);
+	int rc = peer_ns(s, &s->net_arena, "NetworkMode", "network", "net", &s->netns, &peer, err);
 	if (rc < 0)
 		return rc;
 	s->own_files = !peer;
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
-		s->files[i] = span_of(container_path(&s->op.arena, peer ? peer : c, names[i]));
+		s->files[i] = span_of(container_path(&s->net_arena, peer ? peer : c, names[i]));
 	if (peer || !c->e->o.networks) {
 		if (!peer && !span_is(mode, "none") && !span_is(mode, "host"))
 			return err_set(err, ERR_UNSUPPORTED, "network %.*s: this engine has no networks but none and host", SPAN_ARG(mode));
@@ -622,7 +701,7 @@ static int network_prepare(struct start *s, struct err *err)
 		files_alone(s);
 		return 0;
 	}
-	rc = container_net_start(c, &s->op.arena, &s->got, err);
+	rc = container_net_start(c, &s->net_arena, &s->got, err);
 	if (rc < 0) {
 		s->got.n_sockets = 0;
 		return rc;
@@ -657,8 +736,8 @@ static int start_prepare(struct start *s, struct err *err)
 	struct span ipc = container_str(c->host, "IpcMode");
 	s->hostname = container_str(c->config, "Hostname");
 	int rc = sandbox_join(s, err);
-	rc = rc < 0 ? rc : peer_ns(s, "PidMode", "PID", "pid", &s->pid_ns, &peer, err);
-	rc = rc < 0 ? rc : peer_ns(s, "IpcMode", "IPC", "ipc", &s->ipc_ns, &peer, err);
+	rc = rc < 0 ? rc : peer_ns(s, &s->op.arena, "PidMode", "PID", "pid", &s->pid_ns, &peer, err);
+	rc = rc < 0 ? rc : peer_ns(s, &s->op.arena, "IpcMode", "IPC", "ipc", &s->ipc_ns, &peer, err);
 	if (rc < 0)
 		return rc;
 	if (peer && span_is(container_str(peer->host, "IpcMode"), "private"))
@@ -668,7 +747,7 @@ static int start_prepare(struct start *s, struct err *err)
 	s->make_shm = span_is(ipc, "shareable");
 	if (s->make_shm || (peer && span_is(container_str(peer->host, "IpcMode"), "shareable")))
 		s->shm = span_of(container_run_path(&s->op.arena, peer ? peer : c, "shm"));
-	return network_prepare(s, err);
+	return 0;
 }
 
 static void streams_count(struct start *s)
@@ -712,6 +791,8 @@ static void start_begin(struct op *op)
 		return;
 	}
 	loop_timer_stop(&c->restart_timer);
+	pthread_mutex_init(&s->net_lock, NULL);
+	pthread_cond_init(&s->net_cond, NULL);
 	c->starting = s;
 	streams_count(s);
 	if (!s->by_policy) {
@@ -728,14 +809,20 @@ static void start_begin(struct op *op)
 	/* A policy outlives a power cut, so that it was started must, too. */
 	s->sync = !c->ever_started && policy.len && !span_is(policy, "no");
 	c->ever_started |= s->sync;
+	s->run_left = c->run_left;
 	container_op_work(op, start_run, start_done);
+	(void)network_prepare(s, &s->net_err); /* net_err tells */
+	pthread_mutex_lock(&s->net_lock);
+	s->net_known = true;
+	pthread_mutex_unlock(&s->net_lock);
+	pthread_cond_signal(&s->net_cond);
 }
 
 void container_start_op(struct container *c, struct container_call *call, bool by_policy)
 {
 	struct start *s = container_op_new(sizeof(*s), c, "container start", start_begin, call);
 	s->by_policy = by_policy;
-	s->control = -1;
+	s->control = s->state_dir = -1;
 	s->op.waiting_end = true;
 	container_op_submit(&s->op);
 }
@@ -744,7 +831,7 @@ void container_restart_follow(struct container *c, struct container_call *call)
 {
 	struct start *s = container_op_new(sizeof(*s), c, "container start", start_begin, call);
 	s->restart = true;
-	s->control = -1;
+	s->control = s->state_dir = -1;
 	s->op.waiting_end = true;
 	container_op_first(&s->op);
 }

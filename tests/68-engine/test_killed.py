@@ -12,7 +12,7 @@ POINTS = {
     "create": ["container.create.checked", "container.create.snapshot", "container.create.volumes", "container.create.folder",
                "container.create.recorded", "snapshot.prepare.synced", "snapshot.prepare.renamed", "volume.create.filled", "volume.create.renamed",
                "volume.copy.copied", "volume.copy.whole", "io.write_file.before_rename"],
-    "start": ["container.start.mounted", "container.start.configured", "container.start.spawn", "container.start.spawned", "container.start.held",
+    "start": ["container.start.mounted", "container.start.configured", "container.start.spawn", "container.start.spawned", "container.start.asked", "container.start.held",
               "network.ns.made", "network.ns.pinned", "network.start.linked", "network.start.built", "network.start.published"],
     "stop": ["container.clear.deleted", "container.clear.unmounted", "network.stop.unmapped", "network.stop.unlinked", "network.stop.unpinned"],
     "remove": ["container.remove.committed", "container.remove.volumes", "container.remove.snapshot", "snapshot.remove.renamed",
