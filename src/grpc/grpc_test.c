@@ -48,7 +48,7 @@ static void words(void **state)
 		const char *sent;
 	} rows[] = {
 		{ SPAN_INIT("plain ~"), "plain ~" }, { SPAN_INIT("100%"), "100%25" }, { SPAN_INIT("\xc3\xa9\n\0"), "%C3%A9%0A%00" },
-		{ SPAN_INIT(""), "" },
+		{ SPAN_INIT(""), "" }, { SPAN_INIT(" a b "), "%20a b%20" }, { SPAN_INIT(" "), "%20" }, { SPAN_INIT("a  "), "a %20" },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		auto_buf struct buf out = {}, back = {};

@@ -36,6 +36,7 @@ def client(target):
     # Status, words with what has to be escaped, binary trailers.
     e = refused(lambda: unary(b"fail", timeout=600), grpc.StatusCode.NOT_FOUND, 'no such thing: "é" 100%')
     assert ("why-bin", b"\x00\xff") in e.trailing_metadata()
+    refused(lambda: unary(b"blank", timeout=600), grpc.StatusCode.NOT_FOUND, " between blanks ")
     refused(lambda: unary(b"error", timeout=600), grpc.StatusCode.ABORTED, "the object has been modified")
     refused(lambda: channel.unary_unary("/test.Echo/None")(b"", timeout=600), grpc.StatusCode.UNIMPLEMENTED,
             "unknown method None for service test.Echo")
@@ -103,6 +104,8 @@ class Handler(grpc.GenericRpcHandler):
         if message == b"fail":
             context.set_trailing_metadata((("why-bin", b"\x00\xff"),))
             context.abort(grpc.StatusCode.NOT_FOUND, 'no such thing: "é" 100%')
+        if message == b"blank":
+            context.abort(grpc.StatusCode.NOT_FOUND, " between blanks ")
         if message == b"stop":
             stop.set()
         context.send_initial_metadata(tuple((k, v) for k, v in metadata.items() if k.startswith("x-")))

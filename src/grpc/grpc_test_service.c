@@ -12,6 +12,10 @@ static void unary(struct grpc_req *r, struct span message, void *arg)
 		grpc_reply_end(r, GRPC_NOT_FOUND, "no such thing: \"\xc3\xa9\" 100%");
 		return;
 	}
+	if (span_is(message, "blank")) {
+		grpc_reply_end(r, GRPC_NOT_FOUND, " between blanks ");
+		return;
+	}
 	if (span_is(message, "error")) {
 		auto_err struct err err = ERR_INIT;
 		(void)err_set(&err, ERR_STALE, "the object has been modified");

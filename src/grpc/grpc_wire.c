@@ -203,7 +203,8 @@ void grpc_message_encode(struct buf *out, struct span message)
 {
 	for (size_t i = 0; i < message.len; i++) {
 		uint8_t c = (uint8_t)message.ptr[i];
-		if (c >= ' ' && c <= '~' && c != '%')
+		bool at_end = i == 0 || i + 1 == message.len;
+		if (c >= (at_end ? '!' : ' ') && c <= '~' && c != '%')
 			buf_chr(out, (char)c);
 		else
 			buf_printf(out, "%%%02X", c);

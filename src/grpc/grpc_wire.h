@@ -23,7 +23,8 @@ void grpc_frame_head(uint8_t out[5], size_t len);
 bool grpc_timeout_parse(struct span text, int64_t *out_ms);
 void grpc_timeout_format(int64_t ms, char out[16]);
 
-/* grpc-message: bytes outside 0x20..0x7e and '%' as %XX. Decoding keeps what is no escape. */
+/* grpc-message: bytes outside 0x20..0x7e and '%' as %XX, and a blank at either end: no value of a field may begin or end with
+ * one (RFC 9113 section 8.2.1), and a strict reader resets the stream. Decoding keeps what is no escape. */
 void grpc_message_encode(struct buf *out, struct span message);
 void grpc_message_decode(struct buf *out, struct span text);
 

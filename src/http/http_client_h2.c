@@ -363,6 +363,9 @@ void http_ch2_open(struct http_cconn *c)
 	nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_stream_close);
 	nghttp2_session_callbacks_set_send_data_callback(cb, send_data);
 	nghttp2_option_set_peer_max_concurrent_streams(opt, 100); /* until its settings come */
+	/* RFC 9113 section 8.2.1 forbids blanks at the ends of a value, but gRPC's own libraries send messages as they are, and
+	 * an answer lost for a blank helps nobody: on_header cuts them off, as HTTP/1 has it. */
+	nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(opt, 1);
 	if (nghttp2_session_client_new2(&h->session, cb, h, opt) != 0)
 		abort();
 	nghttp2_session_callbacks_del(cb);
