@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include "api/api.h"
+#include "took.h"
 
 static const char pod_text[] =
 	"{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"web-5d8f7c6b9-x2x4k\",\"namespa"
@@ -96,12 +97,6 @@ static size_t once(struct work *w, struct body *b, enum what what)
 	return size;
 }
 
-static int cmp_i64(const void *a, const void *b)
-{
-	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-	return x < y ? -1 : x > y;
-}
-
 /* Returns MB/s. */
 static double measure(struct work *w, const char *name, enum what what, double seconds)
 {
@@ -124,7 +119,7 @@ static double measure(struct work *w, const char *name, enum what what, double s
 		(void)once(w, &w->bodies[n % w->n], what);
 		took[n] = clock_mono_ns(c) - t0;
 	}
-	qsort(took, n, sizeof(*took), cmp_i64);
+	qsort(took, n, sizeof(*took), took_by_ns);
 	printf("%-28s %8.0f MB/s  mean %7.2f us  p50 %7.2f us  p99 %7.2f us\n", name, rate,
 	       (double)(now - start) / 1e3 / (double)calls, (double)took[n / 2] / 1e3, (double)took[n * 99 / 100] / 1e3);
 	return rate;

@@ -17,6 +17,7 @@
 
 #include "container/container.h"
 #include "network/network.h"
+#include "took.h"
 #include "volume/volume.h"
 
 static struct loop *loop;
@@ -51,18 +52,6 @@ static void until(const bool *flag)
 {
 	while (!*flag)
 		loop_turn(loop, true);
-}
-
-static int by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-	return x < y ? -1 : x > y;
-}
-
-static void row(const char *title, double *ms, int n)
-{
-	qsort(ms, (size_t)n, sizeof(*ms), by_value);
-	printf("%-28s p50 %7.2f ms  p99 %7.2f ms  min %7.2f ms\n", title, ms[n / 2], ms[n * 99 / 100], ms[0]);
 }
 
 static void image_make(const char *dir)
@@ -154,11 +143,11 @@ static void measure(const char *title, const char *network, bool attached, int r
 		for (int k = 0; k < 4; k++)
 			part[k][i] = t[k + 1] - t[k];
 	}
-	row(title, all, rounds);
+	took_row(title, all, rounds);
 	for (int k = 0; k < 4; k++) {
 		char name[32];
 		snprintf(name, sizeof(name), "    %s", names[k]);
-		row(name, part[k], rounds);
+		took_row(name, part[k], rounds);
 		free(part[k]);
 	}
 	printf("ratio: goal 8 ms / p50 = %.2f\n", 8 / all[rounds / 2]);

@@ -17,24 +17,12 @@
 #include <unistd.h>
 
 #include "dns/serve.h"
+#include "took.h"
 
 enum { SOCKETS = 4, WINDOW = 32, LATENCIES = 20000 };
 
 static unsigned n_services, seconds;
 static char dir[] = "/tmp/knarr-bench-dns-XXXXXX";
-
-static int64_t now_ns(void)
-{
-	return clock_mono_ns(clock_real());
-}
-
-static int by_value(const void *a, const void *b)
-{
-	int64_t x, y;
-	memcpy(&x, a, 8);
-	memcpy(&y, b, 8);
-	return (x > y) - (x < y);
-}
 
 static void fail(const char *what)
 {
@@ -304,7 +292,7 @@ static double measure(const char *title, void (*server)(uint16_t port))
 			fail("bench: an answer");
 		check(first, byte, (size_t)n);
 	}
-	qsort(took, LATENCIES, sizeof(*took), by_value);
+	qsort(took, LATENCIES, sizeof(*took), took_by_ns);
 	/* As many as it can. */
 	for (unsigned i = 1; i < SOCKETS; i++)
 		if (lane_open(&lanes[i], port) < 0)

@@ -18,6 +18,7 @@
 #include <sys/un.h>
 #include <time.h>
 #include "base/base.h"
+#include "took.h"
 
 enum { F_DATA = 0, F_HEADERS = 1, F_SETTINGS = 4, F_PING = 6, F_GOAWAY = 7, F_WINDOW = 8, F_RST = 3 };
 #define IN_BYTES (256 * 1024)
@@ -42,11 +43,6 @@ static struct sockaddr_in addr;
 static SSL_CTX *ctx;
 static int server_pid;
 static int64_t rest_ms = 500;
-
-static int64_t now_ns(void)
-{
-	return clock_mono_ns(clock_real());
-}
 
 static void die(const char *what)
 {

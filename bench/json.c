@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 
 #include "json/json.h"
+#include "took.h"
 #include "json_jansson.h"
 
 extern char **environ;
@@ -176,12 +177,6 @@ struct side {
 	bool encodes;
 };
 
-static int double_cmp(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-	return (x > y) - (x < y);
-}
-
 static double rate(const struct side *s, int passes, double quantile)
 {
 	return (double)(s->encodes ? encoded : total) / s->times[(int)(quantile * (passes - 1))] / 1e6;
@@ -219,7 +214,7 @@ int main(int argc, char **argv)
 	}
 	printf("%zu files, %zu bytes as they are, %zu compact, %d passes\n", n_texts, total, encoded, passes);
 	for (size_t i = 0; i < ARRAY_LEN(sides); i++) {
-		qsort(sides[i].times, (size_t)passes, sizeof(double), double_cmp);
+		qsort(sides[i].times, (size_t)passes, sizeof(double), took_by_value);
 		printf("%-26s p50 %7.1f MB/s   p99 %7.1f MB/s\n", sides[i].name, rate(sides + i, passes, 0.5),
 		       rate(sides + i, passes, 0.99));
 	}

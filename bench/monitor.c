@@ -29,6 +29,7 @@
 #include "monitor/monitor.h"
 #include "runtime/runtime.h"
 #include "sys/cgroup.h"
+#include "took.h"
 
 #define MANY 20
 
@@ -38,18 +39,6 @@ static int spawner = -1;
 static double now_ms(void)
 {
 	return (double)clock_mono_ns(clock_real()) / 1e6;
-}
-
-static int by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-	return x < y ? -1 : x > y;
-}
-
-static void row(const char *title, double *ms, int n)
-{
-	qsort(ms, (size_t)n, sizeof(*ms), by_value);
-	printf("%-28s p50 %7.2f ms  p99 %7.2f ms  min %7.2f ms\n", title, ms[n / 2], ms[n * 99 / 100], ms[0]);
 }
 
 static void fail(const char *what, const struct err *err)
@@ -227,7 +216,7 @@ static void engine_rows(int rounds, int *number)
 		(void)umount2(netns, MNT_DETACH); /* it goes with our mount namespace in any case */
 	}
 	for (int i = 0; i < ROWS; i++) {
-		row(titles[i], ms[i], rounds);
+		took_row(titles[i], ms[i], rounds);
 		free(ms[i]);
 	}
 }
@@ -267,8 +256,8 @@ int main(int argc, char **argv)
 		end_hear(&c);
 		down(&c);
 	}
-	row("spawn to started", start, rounds);
-	row("killed to restarted", again, rounds);
+	took_row("spawn to started", start, rounds);
+	took_row("killed to restarted", again, rounds);
 	engine_rows(rounds, &number);
 	struct container many[MANY];
 	long most = 0;

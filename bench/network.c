@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "network/network.h"
+#include "took.h"
 
 static struct network_engine *engine;
 static struct loop *the_loop;
@@ -30,12 +31,6 @@ static double cpu_ms(int who)
 	return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1e3 + (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e3;
 }
 
-static int by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-	return x < y ? -1 : x > y;
-}
-
 struct series {
 	const char *title;
 	double *ms, cpu;
@@ -44,7 +39,7 @@ struct series {
 
 static double report(struct series *s)
 {
-	qsort(s->ms, (size_t)s->n, sizeof(double), by_value);
+	qsort(s->ms, (size_t)s->n, sizeof(double), took_by_value);
 	double median = s->ms[s->n / 2];
 	printf("%-44s p50 %7.3f ms  p99 %7.3f ms  min %7.3f ms  processor %7.3f ms\n", s->title, median, s->ms[s->n * 99 / 100],
 		s->ms[0],

@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <time.h>
 #include "openapi/openapi.h"
+#include "took.h"
 
 #define ROUNDS 50
 
@@ -13,12 +14,6 @@ static double now_ms(void)
 	struct timespec t;
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
-}
-
-static int by_value(const void *x, const void *y)
-{
-	double a = *(const double *)x, b = *(const double *)y;
-	return (a > b) - (a < b);
 }
 
 static void v2_json(struct openapi *o, struct buf *b)
@@ -60,7 +55,7 @@ int main(void)
 			ms[k] = now_ms() - t;
 			bytes = b.len;
 		}
-		qsort(ms, ROUNDS, sizeof(*ms), by_value);
+		qsort(ms, ROUNDS, sizeof(*ms), took_by_value);
 		printf("%-16s p50 %7.2f ms  p99 %7.2f ms  %8zu bytes\n", rows[i].name, ms[ROUNDS / 2], ms[ROUNDS - 1], bytes);
 		if (i == 0)
 			rate = (double)bytes / ms[ROUNDS / 2] / 1e3;

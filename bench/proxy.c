@@ -8,19 +8,7 @@
 #include <sys/resource.h>
 
 #include "proxy/state.h"
-
-static int64_t now_ns(void)
-{
-	return clock_mono_ns(clock_real());
-}
-
-static int by_value(const void *a, const void *b)
-{
-	int64_t x, y;
-	memcpy(&x, a, 8);
-	memcpy(&y, b, 8);
-	return (x > y) - (x < y);
-}
+#include "took.h"
 
 static void service(struct proxy_state *s, unsigned i)
 {
@@ -119,7 +107,7 @@ int main(int argc, char **argv)
 		}
 		took[i] = now_ns() - from;
 	}
-	qsort(took, changes, sizeof(*took), by_value);
+	qsort(took, changes, sizeof(*took), took_by_ns);
 	printf("proxy: endpoint change, event to acknowledgement: p50 %.3f ms  p99 %.3f ms  max %.3f ms (%u changes)\n",
 	       (double)took[changes / 2] / 1e6, (double)took[changes * 99 / 100] / 1e6, (double)took[changes - 1] / 1e6,
 	       (unsigned)changes);

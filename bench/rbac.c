@@ -7,13 +7,9 @@
 #include <time.h>
 
 #include "auth/auth.h"
+#include "took.h"
 
 #define ROUNDS 20000
-
-static int64_t now_ns(void)
-{
-	return clock_mono_ns(clock_real());
-}
 
 static void add(struct auth_rbac *r, enum auth_rbac_kind kind, const char *text)
 {
@@ -50,12 +46,6 @@ static struct auth_rbac *fill(unsigned n)
 	return r;
 }
 
-static int by_time(const void *a, const void *b)
-{
-	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-	return x < y ? -1 : x > y;
-}
-
 /* p50 and p99 of one decision, in ns. */
 static void ask(struct auth_rbac *r, unsigned n, const char *what, const char *verb, enum auth_decision want)
 {
@@ -79,7 +69,7 @@ static void ask(struct auth_rbac *r, unsigned n, const char *what, const char *v
 		}
 	}
 	double all_us = (double)(now_ns() - begun) / 1e3 / ROUNDS;
-	qsort(took, ROUNDS, sizeof(took[0]), by_time);
+	qsort(took, ROUNDS, sizeof(took[0]), took_by_ns);
 	printf("%6u bindings, %-8s p50 %5.2f us, p99 %5.2f us (with making the question %.2f)\n", n, what,
 	       (double)took[ROUNDS / 2] / 1e3, (double)took[ROUNDS / 100 * 99] / 1e3, all_us);
 }

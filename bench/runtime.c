@@ -22,6 +22,7 @@
 
 #include "base/base.h"
 #include "bundle.h"
+#include "took.h"
 
 static char dir[64] = "/tmp/knarr-bench-XXXXXX";
 static char program[4096];
@@ -59,12 +60,6 @@ static int finish(pid_t pid, double *cpu_ms)
 		*cpu_ms += (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1e3 +
 			   (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e3;
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
-}
-
-static int by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-	return x < y ? -1 : x > y;
 }
 
 enum { OURS, CRUN, RUNC, PEERS };
@@ -126,7 +121,7 @@ static bool rounds_run(const char *title, const char *bundle_name, int rounds, d
 		if (!there[p]) {
 			printf("%-28s %-6s does not run here\n", title, names[p]);
 		} else {
-			qsort(ms[p], (size_t)rounds, sizeof(double), by_value);
+			qsort(ms[p], (size_t)rounds, sizeof(double), took_by_value);
 			median[p] = ms[p][rounds / 2];
 			cpu[p] /= rounds;
 			printf("%-28s %-6s p50 %7.2f ms  p99 %7.2f ms  min %7.2f ms  processor %6.2f ms\n", title,

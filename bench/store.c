@@ -25,6 +25,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include "store/store.h"
+#include "took.h"
 
 #define WRITERS_MAX 64
 #define VALUE 2048
@@ -33,11 +34,6 @@
 
 static char base[200];
 static double seconds = 1;
-
-static int64_t now_ns(void)
-{
-	return clock_mono_ns(clock_real());
-}
 
 static int rm_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
 {
@@ -73,16 +69,11 @@ static void sample(struct samples *s, int64_t ns)
 	MEM_GROW(s->v, s->n, s->cap);
 	s->v[s->n++] = ns;
 }
-static int i64_cmp(const void *a, const void *b)
-{
-	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-	return x < y ? -1 : x > y;
-}
 static double percentile_ms(struct samples *s, double p)
 {
 	if (!s->n)
 		return 0;
-	qsort(s->v, s->n, sizeof(s->v[0]), i64_cmp);
+	qsort(s->v, s->n, sizeof(s->v[0]), took_by_ns);
 	return (double)s->v[(size_t)((double)(s->n - 1) * p)] / 1e6;
 }
 
