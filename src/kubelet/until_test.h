@@ -1,5 +1,5 @@
-/* Waiting in a test: the loop turns until a condition holds, forty seconds at most (an emulated processor needs more than ten seconds
- * for 65 MB over TLS). words: what else to say when it never does. */
+/* Waiting in a test: the loop turns until a condition holds, forty seconds at most (an emulated processor needs more than
+ * ten seconds for 65 MB over TLS). words: what else to say when it never does. */
 #pragma once
 
 #include "loop/loop.h"
