@@ -122,7 +122,8 @@ def test_a_bundle_that_vanishes_midway(rt, point):
                                  env=slow, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
         time.sleep(0.1)
         early = p.poll() is not None  # no such step
-        shutil.rmtree(rt.bundle)
+        while rt.bundle.exists():  # on a busy machine the step has slept long enough, and files are made while we remove
+            shutil.rmtree(rt.bundle, ignore_errors=True)
         code = p.wait(20)
         said = err.read_text()
         err.unlink()
