@@ -1,20 +1,26 @@
 #!/bin/bash
 # A shop on Knarr: nginx in front, a small C service behind it, PostgreSQL and Redis below, all made of Debian's packages and built here.
 # Builds the images, deploys, buys something through the node port, updates under load, kills containers and components, and tidies up.
-#   sudo examples/shop/run.sh [--data-dir D] [--keep] [--archives D]
+#   sudo examples/shop/run.sh [--data-dir D] [--keep] [--images FILE] [--patience S] [--archives D | --save FILE]
 #   --data-dir D   the cluster of `knarr up --data-dir D` (default: the machine's)
 #   --keep         leaves the shop running
 #   --archives D   only makes the archives of Debian's packages, in D (else $KNARR_DEBIAN or ~/.cache/knarr-debian, as they are needed)
+#   --save FILE    only builds the images and saves them in FILE
+#   --images FILE  takes them from there: a machine without a network, or a slow one
+#   --patience S   how many seconds it waits for one thing (default 180; 60 for what should come back at once)
 # Ends with 0 when everything was as it should be.
 set -euo pipefail
 cd "$(dirname "$0")"
-keep=0 data='' archives=${KNARR_DEBIAN:-$HOME/.cache/knarr-debian} only_archives=0
+keep=0 data='' archives=${KNARR_DEBIAN:-$HOME/.cache/knarr-debian} only_archives=0 save='' images='' patience=180
 while [ $# -gt 0 ]; do
 	case $1 in
 	--data-dir) data=$(realpath -- "${2:?--data-dir needs a folder}"); shift ;;
 	--keep) keep=1 ;;
 	--archives) archives=$(realpath -m -- "${2:?--archives needs a folder}") only_archives=1; shift ;;
-	-h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
+	--save) save=$(realpath -m -- "${2:?--save needs a file}"); shift ;;
+	--images) images=$(realpath -- "${2:?--images needs a file}"); shift ;;
+	--patience) patience=${2:?--patience needs seconds}; shift ;;
+	-h | --help) sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 0 ;;
 	*) echo "run.sh: unknown option: $1 (see --help)" >&2; exit 2 ;;
 	esac
 	shift
@@ -79,8 +85,6 @@ until_is() { # seconds, value, then the words of kubectl get
 	done
 }
 
-step "images, built by Knarr from Debian's packages"
-archives_make
 build() { # image, folder, archive=name in the context..., then options of docker build after --
 	local image=$1 folder=$2 t words=()
 	shift 2
@@ -93,19 +97,33 @@ build() { # image, folder, archive=name in the context..., then options of docke
 	tar -C "$folder" -c . -C "$archives" "${words[@]}" | docker build -q -t "$image" "$@" - >"$tmp/out" 2>&1 || { cat "$tmp/out"; die "docker build of $image failed"; }
 	say "$image  $(docker image inspect -f '{{.Size}}' "$image" | awk '{ printf "%d MB", $1 / 1e6 }')  $(($(now) - t)) ms"
 }
-build shop/web:1 web nginx.tar=rootfs.tar -- --build-arg VERSION=1
-build shop/web:2 web nginx.tar=rootfs.tar -- --build-arg VERSION=2
-build shop/redis:1 redis redis.tar=rootfs.tar
-build shop/postgres:1 postgres postgres.tar=rootfs.tar
-build shop/api:1 api shop-build.tar=build.tar shop.tar=rootfs.tar
+all=(shop/web:1 shop/web:2 shop/redis:1 shop/postgres:1 shop/api:1)
+if [ -n "$images" ]; then
+	step "images, built by Knarr elsewhere"
+	t=$(now)
+	docker load -q -i "$images" | sed 's/^/   /'
+	say "loaded in $(($(now) - t)) ms"
+else
+	step "images, built by Knarr from Debian's packages"
+	archives_make
+	build shop/web:1 web nginx.tar=rootfs.tar -- --build-arg VERSION=1
+	build shop/web:2 web nginx.tar=rootfs.tar -- --build-arg VERSION=2
+	build shop/redis:1 redis redis.tar=rootfs.tar
+	build shop/postgres:1 postgres postgres.tar=rootfs.tar
+	build shop/api:1 api shop-build.tar=build.tar shop.tar=rootfs.tar
+fi
+if [ -n "$save" ]; then
+	docker save -o "$save" "${all[@]}"
+	exit 0
+fi
 
 step "deploy"
 t=$(now)
 kubectl apply -f k8s | sed 's/^/   /'
 for d in redis postgres api web; do
-	k rollout status "deployment/$d" --timeout=180s >"$tmp/out" 2>&1 || { cat "$tmp/out"; k get pods; die "deployment $d did not become ready"; }
+	k rollout status "deployment/$d" --timeout=${patience}s >"$tmp/out" 2>&1 || { cat "$tmp/out"; k get pods; die "deployment $d did not become ready"; }
 done
-until_is 180 1 job load -o 'jsonpath={.status.succeeded}' || { k get pods; die "the job that loads the stock did not finish"; }
+until_is "$patience" 1 job load -o 'jsonpath={.status.succeeded}' || { k get pods; die "the job that loads the stock did not finish"; }
 say "everything is ready after $(($(now) - t)) ms"
 shown k get pods,services
 
@@ -143,7 +161,7 @@ step "a new version, under load"
 load_begin
 t=$(now)
 sed 's,shop/web:1,shop/web:2,' k8s/30-shop.yaml | kubectl apply -f - | grep configured | sed 's/^/   /'
-k rollout status deployment/web --timeout=180s | sed 's/^/   /'
+k rollout status deployment/web --timeout=${patience}s | sed 's/^/   /'
 say "rolled out in $(($(now) - t)) ms"
 load_end
 [ "$bad" = 0 ] || { sort "$tmp/codes" | uniq -c; die "requests failed during the update"; }
@@ -153,11 +171,12 @@ step "a container is killed"
 # The newest: those of the old version may still be on their way out.
 pod=$(k get pods -l app=web --sort-by=.metadata.creationTimestamp -o 'jsonpath={.items[-1:].metadata.name}')
 id=$(k get pod "$pod" -o 'jsonpath={.status.containerStatuses[0].containerID}')
-group=$(find /sys/fs/cgroup -type d -name "*${id#*://}*" | head -1)
+# Groups of others come and go while it looks.
+group=$(find /sys/fs/cgroup -type d -name "*${id#*://}*" 2>/dev/null | head -1) || true
 [ -n "$group" ] || die "no control group of container $id"
 t=$(now)
 kill -9 "$(sort -n "$group/cgroup.procs" | head -1)"
-until_is 60 "1 true" pod "$pod" -o 'jsonpath={.status.containerStatuses[0].restartCount} {.status.containerStatuses[0].ready}' ||
+until_is "$((patience / 3))" "1 true" pod "$pod" -o 'jsonpath={.status.containerStatuses[0].restartCount} {.status.containerStatuses[0].ready}' ||
 	{ k get pod "$pod" -o yaml; die "the container did not come back"; }
 say "$pod was restarted and is ready again after $(($(now) - t)) ms"
 
@@ -168,7 +187,7 @@ for part in $("$knarr" status "${cluster[@]}" | awk '$2 == "ready" { print $1 }'
 	t=$(now)
 	kill -9 "$pid"
 	until "$knarr" status "${cluster[@]}" 2>/dev/null | awk -v p="$part" -v pid="$pid" '$1 == p && $2 == "ready" && $3 != pid { f = 1 } END { exit !f }'; do
-		[ $(($(now) - t)) -lt 60000 ] || die "$part did not come back"
+		[ $(($(now) - t)) -lt $((patience * 1000 / 3)) ] || die "$part did not come back"
 		sleep 0.05
 	done
 	say "$part: back after $(($(now) - t)) ms"
@@ -177,7 +196,7 @@ load_end
 [ "$bad" = 0 ] || { sort "$tmp/codes" | uniq -c; die "requests failed that running pods could have answered"; }
 
 step "nothing was lost"
-until_is 60 "3" deployment web -o 'jsonpath={.status.readyReplicas}' || die "not all pods are ready"
+until_is "$((patience / 3))" "3" deployment web -o 'jsonpath={.status.readyReplicas}' || die "not all pods are ready"
 shown k get pods
 [ "$(get "$url/api/orders")" = '{"orders":4}' ] || die "orders were lost: $(get "$url/api/orders")"
 say "4 orders were made, 4 are there"
@@ -188,6 +207,6 @@ if [ $keep = 1 ]; then
 	exit 0
 fi
 step "tidy up"
-kubectl delete namespace shop --timeout=120s | sed 's/^/   /'
-docker rmi -f shop/web:1 shop/web:2 shop/redis:1 shop/postgres:1 shop/api:1 >/dev/null
+kubectl delete namespace shop --timeout=${patience}s | sed 's/^/   /'
+docker rmi -f "${all[@]}" >/dev/null
 say "done"
