@@ -46,6 +46,18 @@ static bool installs(struct span code)
 	return false;
 }
 
+/* Forms that are still read; BuildKit's rules and words (LegacyKeyValueFormat, MaintainerDeprecated). */
+static void old_form(struct buf *out, const struct build *w, const struct builder_instruction *in)
+{
+	const char *name = builder_op_name(in->op);
+	if ((in->op == BUILDER_ENV || in->op == BUILDER_LABEL) && in->n_pairs && in->pairs[0].spaced)
+		buf_printf(out, "[Warning] %.*s:%u: \"%s key=value\" should be used instead of legacy \"%s key value\" format\n",
+			SPAN_ARG(w->name), in->line, name, name);
+	if (in->op == BUILDER_MAINTAINER)
+		buf_printf(out, "[Warning] %.*s:%u: Maintainer instruction is deprecated in favor of using label\n", SPAN_ARG(w->name),
+			in->line);
+}
+
 static void stage(struct buf *out, const struct build *w, const struct plan_stage *ps)
 {
 	const struct builder_stage *is = ps->is;
@@ -59,6 +71,7 @@ static void stage(struct buf *out, const struct build *w, const struct plan_stag
 	}
 	for (size_t i = 0; i < is->n; i++) {
 		const struct builder_instruction *in = &is->items[i];
+		old_form(out, w, in);
 		if (in->op == BUILDER_ADD)
 			add(out, w, in);
 		if (in->op == BUILDER_COPY && !builder_flag_get(in, "from", NULL).len && in->n_args == 2 &&
