@@ -190,6 +190,19 @@ def raw_cli(self, *words, check=0, text=True, **kw):
 engine.Daemon.cli = raw_cli
 
 
+def close_with_bridge(self, close=engine.Knarr.close):
+    """An engine's bridge stays when it stops, as its containers do. All of a suite share one network namespace, which has room for 31."""
+    bridge = None
+    if self.process.poll() is None:
+        bridge = self.api("GET", "/networks/bridge").json["Options"].get("com.docker.network.bridge.name")
+    close(self)
+    if bridge:
+        subprocess.run(["ip", "link", "del", bridge], check=True)
+
+
+engine.Knarr.close = close_with_bridge
+
+
 def open_daemon(kind):
     folder = pathlib.Path(tempfile.mkdtemp(prefix="knarr-72-"))
     d = engine.Knarr(folder) if kind == "knarr" else engine.Dockerd(folder)
