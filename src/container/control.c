@@ -519,7 +519,7 @@ static int update_apply(struct update *u, struct err *err)
 	int64_t memory = container_num(&u->doc, "Memory"), swap = container_num(&u->doc, "MemorySwap");
 	/* As dockerd compares: without a bound on swap (0) or with none wanted (-1) a bound on memory needs one beside it. */
 	int64_t swap_now = container_num(c->host, "MemorySwap");
-	if (memory > 0 && swap == 0 && swap_now < memory && (!container_extra_of(c) || swap_now > 0))
+	if (memory >= CONTAINER_MEMORY_MIN && swap == 0 && swap_now < memory && (!container_extra_of(c) || swap_now > 0))
 		return err_set(err, ERR_INVALID_REQUEST, "Cannot update container %s: Memory limit should be smaller than already set "
 			"memoryswap limit, update the memoryswap at the same time", c->id);
 	if (container_num(&u->doc, "NanoCpus") > 0 && (container_num(c->host, "CpuPeriod") || container_num(c->host, "CpuQuota")))

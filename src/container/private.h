@@ -238,6 +238,7 @@ int container_restart_check(const struct json *policy, bool auto_remove, struct 
 /* What a check leaves to the kernel. */
 enum { CHECK_UPDATE = 1 /* of a container that exists */, CHECK_FREE = 2 /* of a face that is not Docker's */ };
 /* ---- resources.c */
+#define CONTAINER_MEMORY_MIN (6 << 20) /* bytes; Docker's */
 int container_resources_check(const struct json *host, unsigned flags, struct err *err);
 /* What this machine does not keep is dropped from host and told, in Docker's words. */
 void container_resources_adapt(struct arena *a, struct json *host, struct json *warnings);

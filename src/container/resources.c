@@ -79,15 +79,13 @@ static int64_t num(const struct json *h, const char *key)
 	return container_num(h, key);
 }
 
-#define MIN_MEMORY (6 << 20)
-
 int container_resources_check(const struct json *h, unsigned flags, struct err *err)
 {
 	bool update = flags & CHECK_UPDATE, docker = !(flags & CHECK_FREE);
 	int64_t memory = num(h, "Memory"), swap = num(h, "MemorySwap"), reservation = num(h, "MemoryReservation");
 	int64_t period = num(h, "CpuPeriod"), quota = num(h, "CpuQuota"), nano = num(h, "NanoCpus"), weight = num(h, "BlkioWeight");
 	const struct json *swappiness = json_getl(h, "MemorySwappiness");
-	if (docker && memory != 0 && memory < MIN_MEMORY)
+	if (docker && memory != 0 && memory < CONTAINER_MEMORY_MIN)
 		return BAD("Minimum memory limit allowed is 6MB");
 	if (memory > 0 && swap > 0 && swap < memory)
 		return BAD("Minimum memoryswap limit should be larger than memory limit, see usage");
@@ -95,7 +93,7 @@ int container_resources_check(const struct json *h, unsigned flags, struct err *
 		return BAD("You should always set the Memory limit when using Memoryswap limit, see usage");
 	if (json_is_number(swappiness) && (json_i64(swappiness, 0) < -1 || json_i64(swappiness, 0) > 100))
 		return BAD("Invalid value: %lld, valid memory swappiness range is 0-100", (long long)json_i64(swappiness, 0));
-	if (docker && reservation > 0 && reservation < MIN_MEMORY)
+	if (docker && reservation > 0 && reservation < CONTAINER_MEMORY_MIN)
 		return BAD("Minimum memory reservation allowed is 6MB");
 	if (memory > 0 && reservation > 0 && memory < reservation)
 		return BAD("Minimum memory limit can not be less than memory reservation limit, see usage");

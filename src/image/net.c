@@ -331,8 +331,10 @@ static void on_done(struct http_call *c, const struct err *why, void *arg)
 	struct exchange *x = arg;
 	x->running = false;
 	x->call = NULL;
-	if (why && !x->why.class)
+	if (why && !x->why.class) {
 		(void)err_set(&x->why, why->class, "%s", err_msg(why));
+		x->why.errnum = why->errnum;
+	}
 }
 
 static const struct http_call_ops exchange_ops = { .head = on_head, .data = on_data, .drain = on_drain, .done = on_done };
@@ -553,7 +555,7 @@ static int unreached(struct exchange *x, struct err *err)
 {
 	auto_buf struct buf words = {};
 	unsigned port = !x->ep ? 0 : x->ep->origin.port ? x->ep->origin.port : x->ep->origin.tls ? 443 : 80;
-	if (x->ep)
+	if (x->ep && span_starts(span_of(err_msg(&x->why)), SPAN("connecting to ")))
 		http_dial_words(&words, span_of(x->ep->origin.host), port, &x->why);
 	else
 		buf_str(&words, err_msg(&x->why));

@@ -57,7 +57,7 @@ def test_errors_of_create(engine):
     refused(lambda: engine.create("args", host={"Runtime": "kata"}), "INVALID_REQUEST", "unknown or invalid runtime name: kata")
     refused(lambda: engine.create("args", WorkingDir="here"), "INVALID_REQUEST", "the working directory 'here' is invalid, it needs to be an absolute path")
     refused(lambda: engine.create("args", StopSignal="SIGNONE"), "INVALID_REQUEST", "Invalid signal: SIGNONE")
-    refused(lambda: engine.create("args", host={"NetworkMode": "container:nobody"}), "NOT_FOUND", "No such container: nobody")
+    refused(lambda: engine.create("args", host={"NetworkMode": "container:nobody"}), "INVALID_REQUEST", "No such container: nobody")
     refused(lambda: engine.create("args", host={"NetworkMode": "container:web"}, Hostname="x"), "INVALID_REQUEST",
             "conflicting options: hostname and the network mode")
     refused(lambda: engine.create("args", Tty="yes"), "INVALID_REQUEST", "invalid Tty")

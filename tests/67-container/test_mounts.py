@@ -56,7 +56,7 @@ def test_volumes_from(engine):
     engine.wait(a)
     assert engine.run("cat", "/data/mine", "--", "open", "/data/x", "a", host={"VolumesFrom": ["first:ro"]}) == \
         "sharedopen /data/x a: Read-only file system\n"
-    refused(lambda: engine.create("args", host={"VolumesFrom": ["nobody"]}), "NOT_FOUND", "No such container: nobody")
+    refused(lambda: engine.create("args", host={"VolumesFrom": ["nobody"]}), "INVALID_REQUEST", "No such container: nobody")
 
 
 def test_tmpfs_mount(engine):
