@@ -159,6 +159,68 @@ static void test_shapes(void **state)
 	}
 }
 
+/* A document that has nothing but what a path of fields.def leads to: "A.[].{}.B". */
+static void path_make(struct buf *out, struct span path, struct buf *ends)
+{
+	struct span name;
+	while (span_cut(&path, '.', &name)) {
+		auto_buf struct buf rest = {};
+		bool list = span_is(name, "[]");
+		if (list)
+			buf_str(out, "[");
+		else
+			buf_printf(out, "{\"%.*s\":", SPAN_ARG(span_is(name, "{}") ? SPAN("any") : name));
+		buf_printf(&rest, "%s%.*s", list ? "]" : "}", (int)ends->len, ends->len ? ends->ptr : "");
+		buf_trunc(ends, 0);
+		buf_span_add(ends, buf_span(&rest));
+	}
+	buf_printf(out, "\"x\"%s", buf_cstr(ends));
+}
+
+static bool path_there(const struct json *v, struct span path)
+{
+	struct span name;
+	while (v && span_cut(&path, '.', &name)) {
+		if (span_is(name, "[]"))
+			v = json_is(v, JSON_ARRAY) && v->n ? &v->items[0] : NULL;
+		else
+			v = json_get(v, span_is(name, "{}") ? SPAN("any") : name);
+	}
+	return span_is(json_span(v), "x"); /* and not what stands for it in that version */
+}
+
+/* Every row, in both directions' documents, at the versions whose clients are still met. */
+static void test_every_field(void **state)
+{
+	static const struct {
+		enum engine_doc doc;
+		const char *path;
+		unsigned since, until;
+	} rows[] = {
+#define FIELD(doc, path, since, until) { ENGINE_DOC_##doc, path, since, until },
+#define SHAPE(doc, function, since, until)
+#define KNOWN(doc, path, names)
+#include "engine/fields.def"
+#undef FIELD
+#undef SHAPE
+#undef KNOWN
+	};
+	static const unsigned versions[] = { 24, 40, 44, 50 };
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		for (size_t k = 0; k < ARRAY_LEN(versions); k++) {
+			auto_arena struct arena a = {};
+			auto_buf struct buf text = {}, ends = {};
+			unsigned api = versions[k];
+			path_make(&text, span_of(rows[i].path), &ends);
+			struct json v = read_json(&a, buf_cstr(&text));
+			bool has = api >= rows[i].since && (!rows[i].until || api < rows[i].until);
+			engine_shape(rows[i].doc, api, &a, &v);
+			if (path_there(&v, span_of(rows[i].path)) != has)
+				fail_msg("%s at 1.%u: wanted %s", rows[i].path, api, has ? "there" : "gone");
+		}
+	assert_true(ARRAY_LEN(rows) > 50);
+}
+
 /* Rows are in order: no literal path is hidden behind a variable, no row stands twice. */
 static void test_routes(void **state)
 {
@@ -239,7 +301,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_filters), cmocka_unit_test(test_glob), cmocka_unit_test(test_times), cmocka_unit_test(test_sizes),
-		cmocka_unit_test(test_changes), cmocka_unit_test(test_shapes), cmocka_unit_test(test_routes), cmocka_unit_test(test_options),
+		cmocka_unit_test(test_changes), cmocka_unit_test(test_shapes), cmocka_unit_test(test_every_field), cmocka_unit_test(test_routes), cmocka_unit_test(test_options),
 		cmocka_unit_test(test_registry_auth),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
