@@ -106,6 +106,19 @@ def test_unknown_parameters_and_filters(knarr):
         assert knarr.api("GET", "/images/json?filters=" + f).status == 200
 
 
+def test_unknown_fields(knarr):
+    """Passed over, as Docker does, and counted by document and name; what a version has is not."""
+    knarr.cli(*import_words("fields:1"), stdin=BUSYBOX)
+    assert knarr.api("POST", "/volumes/create", {"Name": "counted", "Driver": "local", "Bogus": 1}).status == 201
+    r = knarr.api("POST", "/containers/create?name=counted", {"Image": "fields:1", "Misspelt": {}, "HostConfig": {"Memry": 5, "NetworkMode": "none"}})
+    assert r.status == 201
+    m = knarr.api("GET", "/metrics", version=None).body.decode()
+    seen = sorted(l.split("name=")[1] for l in m.splitlines() if l.startswith("engine_unknown_fields_total{"))
+    assert seen == ['"Bogus"} 1', '"Memry"} 1', '"Misspelt"} 1']
+    knarr.cli("rm", "-f", "counted")
+    knarr.cli("volume", "rm", "counted")
+
+
 def test_events_words(docker):
     r = docker.api("GET", "/events?since=20&until=10")
     assert (r.status, r.message) == (400, "`since` time (20) cannot be after `until` time (10)")
