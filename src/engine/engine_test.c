@@ -301,7 +301,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_filters), cmocka_unit_test(test_glob), cmocka_unit_test(test_times), cmocka_unit_test(test_sizes),
-		cmocka_unit_test(test_changes), cmocka_unit_test(test_shapes), cmocka_unit_test(test_every_field), cmocka_unit_test(test_routes), cmocka_unit_test(test_options),
+		cmocka_unit_test(test_changes), cmocka_unit_test(test_shapes), cmocka_unit_test(test_every_field),
+		cmocka_unit_test(test_routes), cmocka_unit_test(test_options),
 		cmocka_unit_test(test_registry_auth),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
