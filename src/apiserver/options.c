@@ -368,6 +368,5 @@ int apiserver_options_parse(struct apiserver_options *o, int argc, char **argv, 
 void apiserver_options_help(void)
 {
 	printf("Usage: knarr apiserver [flags]\n\nServes the Kubernetes API from an embedded store.\n\nFlags:\n");
-	for (size_t i = 0; i < ARRAY_LEN(flags); i++)
-		printf("      --%-40s %s\n", flags[i].name, flags[i].help);
+	FLAGS_PRINT(flags);
 }

@@ -1,11 +1,13 @@
 /* Tests of base. Each piece has its own group of cases; the sanitizer builds run the same file. */
 #include "base/base.h"
 #include "base/flags.h"
+#include "base/path.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -662,6 +664,38 @@ static void flags_tell(int argc, char **argv, const char *stray, struct buf *out
 	}
 }
 
+static void paths_have_one_form(void **state)
+{
+	static const char *const rows[][2] = { { "", "" }, { "/", "" }, { "./a//b/../c", "a/c" }, { "/a/", "a" }, { "a/..", "" },
+					       { "../../a", "a" }, { "a/../../b/.", "b" }, { "...", "..." }, { "a/b/c/../..", "a" } };
+	auto_arena struct arena a = {};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct span got = path_clean(&a, span_of(rows[i][0]));
+		assert_span(got, rows[i][1]);
+		assert_int_equal(got.ptr[got.len], 0);
+	}
+}
+
+static void flags_are_printed(void **state)
+{
+	static const struct {
+		const char *name;
+		int other;
+		const char *help;
+	} rows[] = { { "port", 1, "where" }, { NULL, 2, "no flag" }, { "all", 3, "(default true)" } };
+	auto_fd int file = memfd_create("flags", MFD_CLOEXEC), before = dup(1);
+	auto_buf struct buf got = {};
+	(void)fflush(stdout);
+	assert_int_equal(dup2(file, 1), 1);
+	FLAGS_PRINT(rows);
+	(void)fflush(stdout);
+	assert_int_equal(dup2(before, 1), 1);
+	assert_int_equal(lseek(file, 0, SEEK_SET), 0);
+	assert_int_equal(io_read_all(file, &got, 1000, NULL), 0);
+	assert_string_equal(buf_cstr(&got), "      --port                                     where\n"
+					    "      --all                                      (default true)\n");
+}
+
 static void flags_walk(void **state)
 {
 	static const struct {
@@ -725,7 +759,8 @@ int main(void)
 		cmocka_unit_test(map_against_model), cmocka_unit_test(list_order),	  cmocka_unit_test(times),
 		cmocka_unit_test(clock_by_hand),   cmocka_unit_test(base64_rows),	  cmocka_unit_test(utf8_rows),
 		cmocka_unit_test(escapes),	   cmocka_unit_test(log_lines),		  cmocka_unit_test(failpoints),
-		cmocka_unit_test(flags_walk), cmocka_unit_test(notices),	   cmocka_unit_test(files),	   cmocka_unit_test(memory_may_fail),
+		cmocka_unit_test(flags_walk), cmocka_unit_test(flags_are_printed), cmocka_unit_test(paths_have_one_form),
+		cmocka_unit_test(notices),	   cmocka_unit_test(files),	   cmocka_unit_test(memory_may_fail),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,17 @@ static const char *name_of(const struct flags *w, size_t row)
 	return name;
 }
 
+void flags_print(const void *rows, size_t n_rows, size_t row_size, size_t help_at)
+{
+	for (const char *row = rows, *end = row + n_rows * row_size; row < end; row += row_size) {
+		const char *name, *help;
+		memcpy(&name, row, sizeof(name));
+		memcpy(&help, row + help_at, sizeof(help));
+		if (name)
+			printf("      --%-40s %s\n", name, help);
+	}
+}
+
 int flags_next(struct flags *w, struct err *err)
 {
 	if (w->at == w->argc)

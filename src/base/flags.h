@@ -34,6 +34,10 @@ struct flags {
 	((struct flags){ .argc = (argc_), .argv = (argv_), .rows = (rows_), .n_rows = ARRAY_LEN(rows_), \
 			 .row_size = sizeof((rows_)[0]), .stray = (stray_) })
 
+/* A line on standard output for each flag of the table: its name, and the text that is its row's member `help`. */
+#define FLAGS_PRINT(rows_) flags_print((rows_), ARRAY_LEN(rows_), sizeof((rows_)[0]), offsetof(typeof((rows_)[0]), help))
+void flags_print(const void *rows, size_t n_rows, size_t row_size, size_t help_at);
+
 /* 1: a flag of the table, its value not yet taken. 0: the end, or help. Class USAGE: no flag ("STRAY x"), or none of the table
  * ("unknown flag: --x"). */
 int flags_next(struct flags *w, struct err *err);

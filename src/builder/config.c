@@ -1,4 +1,5 @@
 /* An image's configuration under instructions: what dockerd's classic builder makes of them, in its words. */
+#include "base/path.h"
 #include "builder/config.h"
 
 #include <ctype.h>
@@ -106,21 +107,7 @@ static void duration_write(struct buf *out, int64_t ns)
 
 struct span builder_path_clean(struct arena *a, struct span path)
 {
-	auto_buf struct buf b = {};
-	struct span part;
-	while (span_cut(&path, '/', &part)) {
-		if (!part.len || span_is(part, "."))
-			continue;
-		if (span_is(part, "..")) {
-			ptrdiff_t slash = span_rchr(buf_span(&b), '/');
-			if (slash >= 0)
-				buf_trunc(&b, (size_t)slash);
-			continue;
-		}
-		buf_chr(&b, '/');
-		buf_span_add(&b, part);
-	}
-	return b.len ? arena_span(a, buf_span(&b)) : SPAN("/");
+	return arena_printf(a, "/%.*s", SPAN_ARG(path_clean(a, path)));
 }
 
 static struct json *member(struct config *c, const char *key, struct json otherwise)

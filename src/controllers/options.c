@@ -177,8 +177,7 @@ int controllers_options_parse(struct controllers_options *o, int argc, char **ar
 void controllers_options_help(void)
 {
 	printf("Usage: knarr controller-manager [flags]\n\nMakes the objects of a cluster do what they say.\n\nFlags:\n");
-	for (size_t i = 0; i < ARRAY_LEN(flags); i++)
-		printf("      --%-40s %s\n", flags[i].name, flags[i].help);
+	FLAGS_PRINT(flags);
 	printf("\nControllers:\n");
 	for (unsigned i = 0; i < cm_n_controllers; i++)
 		printf("      %s%s\n", cm_controllers[i]->name, cm_controllers[i]->off ? " (not part of *)" : "");

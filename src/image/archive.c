@@ -3,6 +3,7 @@
  * An archive is taken in whole: every file becomes a blob, its path is remembered; then its index (OCI layout) or manifest.json
  * (docker archive) says what they mean. What nothing refers to goes with the next image_gc. Files named by a digest
  * must have it. */
+#include "base/path.h"
 #include "image/private.h"
 
 enum { FILES_MAX = 100000 };
@@ -23,26 +24,6 @@ struct load {
 	size_t n_files;
 	unsigned loaded;
 };
-
-/* "./a//b/../c" → "a/c"; what climbs out stays at the top, where nothing is. */
-static struct span clean(struct span path, struct arena *a)
-{
-	auto_buf struct buf b = {};
-	struct span part;
-	while (span_cut(&path, '/', &part)) {
-		if (!part.len || span_is(part, "."))
-			continue;
-		if (span_is(part, "..")) {
-			ptrdiff_t slash = span_rchr(buf_span(&b), '/');
-			buf_trunc(&b, slash < 0 ? 0 : (size_t)slash);
-			continue;
-		}
-		if (b.len)
-			buf_chr(&b, '/');
-		buf_span_add(&b, part);
-	}
-	return arena_span(a, buf_span(&b));
-}
 
 static const struct file *file_find(const struct load *l, struct span path)
 {
@@ -79,7 +60,7 @@ static int file_take(struct load *l, struct tar_reader *r, const struct tar_entr
 		struct span folder = span_sub(path, 0, (size_t)MAX((ptrdiff_t)0, span_rchr(path, '/')));
 		struct span target = e->kind == TAR_HARDLINK ? e->link : arena_printf(&l->arena, "%.*s/%.*s",
 			SPAN_ARG(folder), SPAN_ARG(e->link));
-		f->link = clean(target, &l->arena).ptr;
+		f->link = path_clean(&l->arena, target).ptr;
 	}
 	if (++l->n_files > FILES_MAX)
 		return err_set(err, ERR_TOO_LARGE, "archive: more than %d files", FILES_MAX);
@@ -208,7 +189,7 @@ static int manifest_make(struct image_store *s, const struct image_digest *confi
 
 static int docker_image(struct load *l, const struct json *item, struct err *err)
 {
-	const struct file *config = file_find(l, clean(json_span(json_getl(item, "Config")), &l->arena));
+	const struct file *config = file_find(l, path_clean(&l->arena, json_span(json_getl(item, "Config"))));
 	const struct json *layers = json_getl(item, "Layers"), *tags = json_getl(item, "RepoTags");
 	size_t n = json_is(layers, JSON_ARRAY) ? layers->n : 0, i = 0;
 	if (!config)
@@ -218,7 +199,7 @@ static int docker_image(struct load *l, const struct json *item, struct err *err
 	struct image_digest digests[IMAGE_LAYERS_MAX + 1], manifest, id;
 	uint64_t sizes[IMAGE_LAYERS_MAX + 1];
 	JSON_EACH_ITEM(layers, layer) {
-		const struct file *f = file_find(l, clean(json_span(layer), &l->arena));
+		const struct file *f = file_find(l, path_clean(&l->arena, json_span(layer)));
 		if (!f)
 			return err_set(err, ERR_CORRUPT, "archive: layer %.*s is missing", SPAN_ARG(json_span(layer)));
 		digests[i] = f->digest;
@@ -271,7 +252,7 @@ static int oci_entry(struct load *l, const struct image_descriptor *d, const str
 		rc = name_it(l, name, &id, &d->digest, err);
 	}
 	JSON_EACH_ITEM(docker, item) {
-		const struct file *config = file_find(l, clean(json_span(json_getl(item, "Config")), &l->arena));
+		const struct file *config = file_find(l, path_clean(&l->arena, json_span(json_getl(item, "Config"))));
 		if (rc < 0 || name.len || !config || !image_digest_eq(&config->digest, &id))
 			continue;
 		JSON_EACH_ITEM(json_getl(item, "RepoTags"), tag) {
@@ -314,7 +295,7 @@ int image_load(struct image_store *s, struct tar_source *from, const struct imag
 	tar_reader_new(tar_inflate_source(plain), NULL, &reader);
 	int rc;
 	while ((rc = tar_next(reader, &e, err)) > 0) {
-		struct span path = clean(e->path, &l.arena);
+		struct span path = path_clean(&l.arena, e->path);
 		if (path.len && (e->kind == TAR_FILE || e->kind == TAR_SYMLINK || e->kind == TAR_HARDLINK) &&
 		    (rc = file_take(&l, reader, e, path, err)) < 0)
 			break;

@@ -358,7 +358,5 @@ int kl_options_parse(struct kl_options *o, int argc, char **argv, bool *out_help
 void kl_options_help(void)
 {
 	printf("Usage: knarr kubelet [flags]\n\nRuns the pods of one node.\n\nFlags:\n");
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-		if (rows[i].flag)
-			printf("      --%-34s %s\n", rows[i].flag, rows[i].help);
+	FLAGS_PRINT(rows);
 }
