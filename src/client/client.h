@@ -239,6 +239,44 @@ void client_election_end(struct client_election *e, void (*done)(void *arg), voi
 bool client_election_leads(const struct client_election *e);
 struct span client_election_holder(const struct client_election *e); /* whom we last saw */
 
+/* ---- a process that works with the API ---- */
+
+/* One loop with a client, until SIGTERM, SIGINT, a lease that is lost, or client_process_stop; embedded by its owner. */
+struct client_process;
+struct client_process_ops {
+	/* The client and the loop are there, the loop does not run yet. Class of whatever failed: leave and done follow. */
+	int (*start)(struct client_process *p, struct err *err);
+	/* From now on it may act: at once, or when it leads. NULL: nothing is to be waited for. */
+	void (*act)(struct client_process *p);
+	/* It acts no more, and nothing is under way when this returns: before the lease is given back. NULL: nothing of the kind. */
+	void (*rest)(struct client_process *p);
+	/* Frees all that uses the client or keeps the loop alive; what `start` did not reach is empty. Never inside a callback. */
+	void (*leave)(struct client_process *p);
+	/* The loop is empty: frees the rest. */
+	void (*done)(struct client_process *p);
+};
+struct client_process {
+	/* the owner's, before client_process_run */
+	const struct client_process_ops *ops;
+	struct client_source source;
+	const char *user_agent;
+	struct client_election_params lease; /* name "": none is asked for; client and callbacks are the frame's */
+	/* public to read */
+	struct loop *loop;
+	struct client *client;
+	struct client_config config;
+	bool stopping;
+	/* its own */
+	struct client_election *election;
+	struct loop_ending ending;
+	struct loop_task leaving;
+	int status;
+};
+/* Runs it to its end and returns the exit status; a start that failed is told on standard error ("Error: ..."), status 1. */
+int client_process_run(struct client_process *p);
+/* Begins the end, with this status; the first word counts. Allowed anywhere after `start` on its thread. */
+void client_process_stop(struct client_process *p, int status);
+
 /* ---- events ---- */
 
 /* What happened to an object, for people. Equal ones within ten minutes become one with a count, floods of one source about one

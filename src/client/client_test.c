@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <unistd.h>
 
@@ -760,6 +761,92 @@ static void events_are_cut(void **state)
 
 #define WITH_SERVER(f) cmocka_unit_test_setup_teardown(f, server_setup, server_teardown)
 
+/* ---- the frame of a process */
+
+struct framed {
+	struct client_process frame;
+	struct loop_timer ends;
+	int how; /* what ends it: a signal's number, 0: its own word; -1: start fails */
+	struct buf told;
+};
+
+static struct framed *framed(struct client_process *p)
+{
+	return container_of(p, struct framed, frame);
+}
+
+static void frame_ends(struct loop_timer *t)
+{
+	struct framed *f = container_of(t, struct framed, ends);
+	if (f->how)
+		raise(f->how);
+	else
+		client_process_stop(&f->frame, 7);
+	client_process_stop(&f->frame, f->how ? 0 : 8); /* too late, or the same */
+}
+
+static int frame_start(struct client_process *p, struct err *err)
+{
+	struct framed *f = framed(p);
+	buf_str(&f->told, "start ");
+	if (f->how < 0)
+		return err_set(err, ERR_IO, "no room");
+	loop_timer_init(&f->ends, p->loop, "end of the test", frame_ends);
+	loop_timer_start(&f->ends, 20);
+	return 0;
+}
+
+static void frame_act(struct client_process *p)
+{
+	buf_str(&framed(p)->told, "act ");
+}
+
+static void frame_rest(struct client_process *p)
+{
+	assert_true(p->client && p->stopping);
+	buf_str(&framed(p)->told, "rest ");
+}
+
+static void frame_leave(struct client_process *p)
+{
+	buf_str(&framed(p)->told, "leave ");
+}
+
+static void frame_done(struct client_process *p)
+{
+	assert_null(p->client);
+	buf_str(&framed(p)->told, "done");
+}
+
+static void process_ends_once(void **state)
+{
+	static const struct client_process_ops ops = { frame_start, frame_act, frame_rest, frame_leave, frame_done };
+	static const struct client_process_ops plain = { .start = frame_start, .leave = frame_leave, .done = frame_done };
+	static const struct {
+		const struct client_process_ops *ops;
+		int how, status;
+		const char *kubeconfig, *lease, *told;
+	} rows[] = {
+		{ &ops, SIGTERM, 0, "/dev/null", "", "start act rest leave done" },
+		{ &ops, SIGINT, 0, "/dev/null", "", "start act rest leave done" },
+		{ &ops, 0, 7, "/dev/null", "", "start act rest leave done" },
+		{ &plain, SIGTERM, 0, "/dev/null", "", "start leave done" },
+		{ &ops, -1, 1, "/dev/null", "", "start leave done" },
+		{ &ops, 0, 1, "/nonexistent", "", "leave done" },
+		/* Nobody answers: it never leads, and waits for nobody when it goes. */
+		{ &ops, SIGTERM, 0, "/dev/null", "s", "start rest leave done" },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct framed f = { .how = rows[i].how,
+			.frame = { .ops = rows[i].ops, .user_agent = "test", .lease = { .ns = SPAN("n"), .name = span_of(rows[i].lease) },
+				   .source = { .kubeconfig = rows[i].kubeconfig, .server = "http://127.0.0.1:1" } } };
+		int status = client_process_run(&f.frame);
+		if (status != rows[i].status || strcmp(buf_cstr(&f.told), rows[i].told))
+			fail_msg("row %zu: status %d \"%s\", want %d \"%s\"", i, status, buf_cstr(&f.told), rows[i].status, rows[i].told);
+		buf_done(&f.told);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -770,6 +857,7 @@ int main(void)
 		WITH_SERVER(informer_comes_back),	 WITH_SERVER(informer_ends_inside),
 		WITH_SERVER(leads_and_loses),		 WITH_SERVER(deadline_ends_leadership),
 		WITH_SERVER(events_merge),		 WITH_SERVER(events_are_cut),
+		cmocka_unit_test(process_ends_once),
 	};
 	log_open(-1, LOG_ERROR, "test");
 	int rc = cmocka_run_group_tests(tests, NULL, NULL);

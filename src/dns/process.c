@@ -3,7 +3,6 @@
  *     node ──> address ──> services, endpointslices ──> zone ──┐
  *                            └ both synced ──> sockets <───────┴── forward <── resolv.conf
  *                                               └ announce: this node's EndpointSlice of kube-system/kube-dns */
-#include <signal.h>
 #include <sys/stat.h>
 
 #include "base/flags.h"
@@ -12,20 +11,15 @@
 #include "dns/dns.h"
 
 struct process {
-	struct loop *loop;
-	struct client_config config;
-	struct client *client;
+	struct client_process frame;
 	struct client_informer *node_inf, *services_inf, *slices_inf;
 	struct dns_zone *zone;
 	struct dns_forward *forward;
 	struct dns_serve *serve;
 	struct dns_about *about;
 	struct dns_announce *announce; /* NULL: no node's */
-	struct loop_ending ending;
-	struct loop_task leaving, beginning;
+	struct loop_task beginning;
 	struct sys_addr address; /* where questions come in; family 0: not known yet */
-	bool stopping;
-	int status;
 	/* flags */
 	const char *kubeconfig, *master, *data_dir, *hostname, *zone_name, *upstream;
 	struct sys_addr wanted_address;
@@ -113,44 +107,6 @@ static int parse(struct process *p, int argc, char **argv, struct err *err)
 	return rc;
 }
 
-/* ---- leaving */
-
-static void leave(struct process *p)
-{
-	client_informer_free(p->node_inf);
-	client_informer_free(p->services_inf);
-	client_informer_free(p->slices_inf);
-	p->node_inf = p->services_inf = p->slices_inf = NULL;
-	loop_task_cancel(&p->beginning);
-	dns_announce_free(p->announce);
-	p->announce = NULL;
-	dns_about_stop(p->about);
-	dns_serve_stop(p->serve);
-	dns_forward_stop(p->forward);
-	loop_ending_close(&p->ending);
-	client_free(p->client);
-	p->client = NULL;
-}
-
-static void on_leaving(struct loop_task *t)
-{
-	leave(container_of(t, struct process, leaving));
-}
-
-static void stop(struct process *p, int status)
-{
-	if (p->stopping)
-		return;
-	p->stopping = true;
-	p->status = status;
-	loop_defer(p->loop, &p->leaving);
-}
-
-static void on_ending(struct loop_ending *e, int signum)
-{
-	stop(container_of(e, struct process, ending), 0);
-}
-
 /* ---- services and slices */
 
 static void on_service(struct client_informer *inf, struct client_item *it, const struct json *o, void *arg)
@@ -212,9 +168,10 @@ static void on_beginning(struct loop_task *t)
 	struct process *p = container_of(t, struct process, beginning);
 	auto_err struct err err = ERR_INIT;
 	char text[SYS_ADDR_TEXT];
-	const struct dns_forward_params fp = { .loop = p->loop, .resolv_conf = p->upstream, .own = p->address, .own_port = p->port };
+	const struct dns_forward_params fp = { .loop = p->frame.loop, .resolv_conf = p->upstream, .own = p->address,
+					       .own_port = p->port };
 	int rc = dns_forward_new(&fp, &p->forward, &err);
-	const struct dns_serve_params sp = { .loop = p->loop, .zone = p->zone, .forward = p->forward, .address = p->address,
+	const struct dns_serve_params sp = { .loop = p->frame.loop, .zone = p->zone, .forward = p->forward, .address = p->address,
 					     .port = p->port };
 	if (rc == 0)
 		rc = dns_serve_new(&sp, &p->serve, &err);
@@ -222,7 +179,7 @@ static void on_beginning(struct loop_task *t)
 		rc = dns_about_begin(p->about, p->serve, p->forward, &p->address, p->metrics_port, &err);
 	if (rc < 0) {
 		log_error("names cannot be answered", kv_err(&err));
-		stop(p, 1);
+		client_process_stop(&p->frame, 1);
 		return;
 	}
 	log_info("names are answered", kv_str("address", sys_addr_text(&p->address, text)), kv_u64("port", p->port),
@@ -236,9 +193,9 @@ static void on_beginning(struct loop_task *t)
 static void on_synced(struct client_informer *inf, void *arg)
 {
 	struct process *p = arg;
-	if (client_informer_synced(p->services_inf) && client_informer_synced(p->slices_inf) && !p->serve && !p->stopping &&
+	if (client_informer_synced(p->services_inf) && client_informer_synced(p->slices_inf) && !p->serve && !p->frame.stopping &&
 	    !loop_task_waiting(&p->beginning))
-		loop_defer(p->loop, &p->beginning);
+		loop_defer(p->frame.loop, &p->beginning);
 }
 
 static int follow(struct process *p, struct err *err)
@@ -247,10 +204,10 @@ static int follow(struct process *p, struct err *err)
 	if (rc < 0)
 		return rc;
 	p->services_inf = client_informer_new(&(struct client_informer_params){
-		.client = p->client, .kind = CLIENT_KIND("", "v1", "services", true), .no_bytes = true, .added = on_service,
+		.client = p->frame.client, .kind = CLIENT_KIND("", "v1", "services", true), .no_bytes = true, .added = on_service,
 		.changed = on_service_changed, .removed = on_service_gone, .synced = on_synced, .broken = on_broken, .arg = p });
 	p->slices_inf = client_informer_new(&(struct client_informer_params){
-		.client = p->client, .kind = CLIENT_KIND("discovery.k8s.io", "v1", "endpointslices", true), .no_bytes = true,
+		.client = p->frame.client, .kind = CLIENT_KIND("discovery.k8s.io", "v1", "endpointslices", true), .no_bytes = true,
 		.added = on_slice, .changed = on_slice_changed, .removed = on_slice_gone, .synced = on_synced, .broken = on_broken,
 		.arg = p });
 	return 0;
@@ -303,23 +260,23 @@ static void on_node(struct client_informer *inf, struct client_item *it, const s
 	struct process *p = arg;
 	auto_err struct err err = ERR_INIT;
 	struct sys_addr address;
-	if (p->stopping || !node_address(p, o, &address))
+	if (p->frame.stopping || !node_address(p, o, &address))
 		return; /* its range is still to come */
 	if (p->address.family) {
 		if (!sys_addr_eq(&address, &p->address)) {
 			log_info("the node has another range of pods: starting anew");
-			stop(p, 1);
+			client_process_stop(&p->frame, 1);
 		}
 		return;
 	}
 	p->address = address;
 	ports_settle(p);
-	p->announce = dns_announce_new(&(struct dns_announce_params){ .client = p->client, .node = it->name, .uid = it->uid,
+	p->announce = dns_announce_new(&(struct dns_announce_params){ .client = p->frame.client, .node = it->name, .uid = it->uid,
 								      .address = address, .port = p->port,
 								      .metrics_port = p->metrics_port, .right = on_right, .arg = p });
 	if (follow(p, &err) < 0) {
 		log_error("names cannot be followed", kv_err(&err));
-		stop(p, 1);
+		client_process_stop(&p->frame, 1);
 	}
 }
 
@@ -331,30 +288,22 @@ static void on_node_changed(struct client_informer *inf, struct client_item *it,
 /* One that comes again is another, and may have another range. */
 static void on_node_gone(struct client_informer *inf, struct client_item *it, void *arg)
 {
+	struct process *p = arg;
 	log_info("the node is gone: starting anew");
-	stop(arg, 1);
+	client_process_stop(&p->frame, 1);
 }
 
 /* ---- */
 
-static int start(struct process *p, struct err *err)
+static int start(struct client_process *frame, struct err *err)
 {
-	const struct client_source source = { .kubeconfig = p->kubeconfig, .server = p->master };
-	const struct dns_about_params ap = { .loop = p->loop, .health_address = p->health_address, .health_port = p->health_port };
+	struct process *p = container_of(frame, struct process, frame);
+	const struct dns_about_params ap = { .loop = frame->loop, .health_address = p->health_address, .health_port = p->health_port };
 	auto_buf struct buf selector = { 0 };
 	struct stat st;
-	loop_task_init(&p->leaving, on_leaving);
-	loop_task_init(&p->beginning, on_beginning);
 	if (stat(p->data_dir, &st) < 0)
 		return err_sys(err, "looking for the data directory %s", p->data_dir);
-	int rc = client_config_load(&source, &p->config, err);
-	if (rc == 0)
-		rc = client_new(&(struct client_params){ .loop = p->loop, .config = &p->config, .user_agent = "knarr-dns" }, &p->client,
-				err);
-	if (rc == 0)
-		rc = dns_about_new(&ap, &p->about, err);
-	if (rc == 0)
-		rc = loop_ending_open(&p->ending, p->loop, on_ending, err);
+	int rc = dns_about_new(&ap, &p->about, err);
 	if (rc < 0)
 		return rc;
 	if (!p->hostname) {
@@ -366,43 +315,54 @@ static int start(struct process *p, struct err *err)
 	}
 	buf_printf(&selector, "metadata.name=%s", p->hostname);
 	p->node_inf = client_informer_new(&(struct client_informer_params){
-		.client = p->client, .kind = CLIENT_KIND("", "v1", "nodes", false), .field_selector = buf_span(&selector), .no_bytes = true,
-		.added = on_node, .changed = on_node_changed, .removed = on_node_gone, .broken = on_broken, .arg = p });
+		.client = frame->client, .kind = CLIENT_KIND("", "v1", "nodes", false), .field_selector = buf_span(&selector),
+		.no_bytes = true, .added = on_node, .changed = on_node_changed, .removed = on_node_gone, .broken = on_broken, .arg = p });
 	return 0;
+}
+
+static void leave(struct client_process *frame)
+{
+	struct process *p = container_of(frame, struct process, frame);
+	client_informer_free(p->node_inf);
+	client_informer_free(p->services_inf);
+	client_informer_free(p->slices_inf);
+	p->node_inf = p->services_inf = p->slices_inf = NULL;
+	loop_task_cancel(&p->beginning);
+	dns_announce_free(p->announce);
+	p->announce = NULL;
+	dns_about_stop(p->about);
+	dns_serve_stop(p->serve);
+	dns_forward_stop(p->forward);
+}
+
+static void done(struct client_process *frame)
+{
+	struct process *p = container_of(frame, struct process, frame);
+	dns_about_free(p->about);
+	dns_serve_free(p->serve);
+	dns_forward_free(p->forward);
+	dns_zone_free(p->zone);
 }
 
 int dns_main(int argc, char **argv)
 {
+	static const struct client_process_ops ops = { .start = start, .leave = leave, .done = done };
 	auto_err struct err err = ERR_INIT;
 	struct process p = { .data_dir = "/var/lib/knarr", .zone_name = "cluster.local", .upstream = "/etc/resolv.conf",
 			     .metrics_port = 9153, .health_address = "127.0.0.1", .health_port = 10054 };
 	log_open(2, LOG_INFO, "dns");
-	int rc = parse(&p, argc - 1, argv + 1, &err);
-	if (rc == 0 && p.help) {
+	if (parse(&p, argc - 1, argv + 1, &err) < 0) {
+		(void)fprintf(stderr, "Error: %s\n", err_msg(&err));
+		return 1;
+	}
+	if (p.help) {
 		printf("Usage: knarr dns [flags]\n\nAnswers for the names of services and pods, and asks others about the rest.\n\n"
 		       "Flags:\n");
-		for (size_t i = 0; i < ARRAY_LEN(flags); i++)
-			printf("      --%-40s %s\n", flags[i].name, flags[i].help);
+		FLAGS_PRINT(flags);
 		return 0;
 	}
-	(void)signal(SIGPIPE, SIG_IGN);
-	if (rc == 0)
-		rc = loop_new(NULL, &p.loop, &err);
-	if (rc == 0 && (rc = start(&p, &err)) < 0)
-		leave(&p);
-	if (rc < 0) {
-		(void)fprintf(stderr, "Error: %s\n", err_msg(&err));
-		p.status = 1;
-	}
-	if (p.loop) {
-		loop_trim_at_rest(p.loop);
-		loop_run(p.loop);
-	}
-	dns_about_free(p.about);
-	dns_serve_free(p.serve);
-	dns_forward_free(p.forward);
-	dns_zone_free(p.zone);
-	loop_free(p.loop);
-	client_config_done(&p.config);
-	return p.status;
+	loop_task_init(&p.beginning, on_beginning);
+	p.frame = (struct client_process){ .ops = &ops, .source = { .kubeconfig = p.kubeconfig, .server = p.master },
+					   .user_agent = "knarr-dns" };
+	return client_process_run(&p.frame);
 }

@@ -6,7 +6,6 @@
  * The kernel is compared when services and slices are both synced for the first time: before that it keeps what a process before
  * us left there, and connections go on. */
 #include <math.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include "cni/cni.h"
@@ -29,9 +28,7 @@ static const struct metrics_family families[FAMILIES_N] = {
 };
 
 struct process {
-	struct loop *loop;
-	struct client_config config;
-	struct client *client;
+	struct client_process frame;
 	struct client_informer *nodes_inf, *services_inf, *slices_inf;
 	struct proxy_kernel kernel;
 	struct proxy_state *state;
@@ -40,11 +37,9 @@ struct process {
 	struct proxy_watch *watch;
 	struct metrics *metrics;
 	struct metrics_table *table;
-	struct loop_ending ending;
-	struct loop_task leaving, nodes_due;
+	struct loop_task nodes_due;
 	struct loop_timer nodes_retry;
-	bool kernel_open, stopping, services_synced, slices_synced, begun, told;
-	int status;
+	bool kernel_open, services_synced, slices_synced, begun, told;
 	char zone[128], id[9], name[256];
 	struct sys_prefix pods[RANGES_MAX], ranges[RANGES_MAX];
 	unsigned n_pods, n_ranges;
@@ -178,48 +173,6 @@ static int names_set(struct process *p, struct err *err)
 	return 0;
 }
 
-/* ---- leaving: the kernel keeps everything */
-
-static void leave(struct process *p)
-{
-	client_informer_free(p->nodes_inf);
-	client_informer_free(p->services_inf);
-	client_informer_free(p->slices_inf);
-	p->nodes_inf = p->services_inf = p->slices_inf = NULL;
-	proxy_health_stop(p->health);
-	if (p->state)
-		proxy_state_free(p->state);
-	p->state = NULL;
-	loop_task_cancel(&p->nodes_due);
-	loop_timer_stop(&p->nodes_retry);
-	proxy_watch_close(p->watch);
-	p->watch = NULL;
-	proxy_nodes_free(p->nodes);
-	p->nodes = NULL;
-	loop_ending_close(&p->ending);
-	client_free(p->client);
-	p->client = NULL;
-}
-
-static void on_leaving(struct loop_task *t)
-{
-	leave(container_of(t, struct process, leaving));
-}
-
-static void stop(struct process *p, int status)
-{
-	if (p->stopping)
-		return;
-	p->stopping = true;
-	p->status = status;
-	loop_defer(p->loop, &p->leaving);
-}
-
-static void on_ending(struct loop_ending *e, int signum)
-{
-	stop(container_of(e, struct process, ending), 0);
-}
-
 /* ---- services and slices */
 
 static void on_applied(void *arg, int64_t took_ns, size_t services)
@@ -316,13 +269,13 @@ static void on_nodes_retry(struct loop_timer *t)
 {
 	struct process *p = container_of(t, struct process, nodes_retry);
 	if (!loop_task_waiting(&p->nodes_due))
-		loop_defer(p->loop, &p->nodes_due);
+		loop_defer(p->frame.loop, &p->nodes_due);
 }
 
 static void nodes_mark(struct process *p)
 {
 	if (client_informer_synced(p->nodes_inf) && !loop_task_waiting(&p->nodes_due))
-		loop_defer(p->loop, &p->nodes_due);
+		loop_defer(p->frame.loop, &p->nodes_due);
 }
 
 static void on_node(struct client_informer *inf, struct client_item *it, const struct json *o, void *arg)
@@ -333,7 +286,7 @@ static void on_node(struct client_informer *inf, struct client_item *it, const s
 	/* Which endpoints are near was decided with the zone: a new beginning is simpler, and no connection notices. */
 	if (p->services_inf && span_is(it->key, p->name) && !span_is(proxy_nodes_zone(p->nodes), p->zone)) {
 		log_info("this node's zone has changed: starting anew", kv_span("zone", proxy_nodes_zone(p->nodes)));
-		stop(p, 1);
+		client_process_stop(&p->frame, 1);
 	}
 }
 
@@ -358,16 +311,16 @@ static void on_nodes(struct client_informer *inf, void *arg)
 {
 	struct process *p = arg;
 	if (!loop_task_waiting(&p->nodes_due))
-		loop_defer(p->loop, &p->nodes_due);
+		loop_defer(p->frame.loop, &p->nodes_due);
 	struct span zone = proxy_nodes_zone(p->nodes);
 	memcpy(p->zone, zone.ptr, zone.len);
 	p->zone[zone.len] = 0;
 	/* What carries these labels is somebody else's to serve, or nobody's. */
-	const struct client_informer_params services = { .client = p->client, .kind = CLIENT_KIND("", "v1", "services", true),
+	const struct client_informer_params services = { .client = p->frame.client, .kind = CLIENT_KIND("", "v1", "services", true),
 		.label_selector = SPAN("!service.kubernetes.io/service-proxy-name,!service.kubernetes.io/headless"), .no_bytes = true,
 		.added = on_service, .changed = on_service_changed, .removed = on_service_gone, .synced = on_services,
 		.broken = on_broken, .arg = p };
-	const struct client_informer_params slices = { .client = p->client,
+	const struct client_informer_params slices = { .client = p->frame.client,
 		.kind = CLIENT_KIND("discovery.k8s.io", "v1", "endpointslices", true),
 		.label_selector = SPAN("!service.kubernetes.io/service-proxy-name,!service.kubernetes.io/headless"), .no_bytes = true,
 		.added = on_slice, .changed = on_slice_changed, .removed = on_slice_gone, .synced = on_slices, .broken = on_broken,
@@ -418,20 +371,13 @@ static void ranges_put(struct process *p, enum proxy_set set, const struct sys_p
 	}
 }
 
-static int start(struct process *p, struct err *err)
+static int start(struct client_process *frame, struct err *err)
 {
-	const struct client_source source = { .kubeconfig = p->kubeconfig, .server = p->master };
+	struct process *p = container_of(frame, struct process, frame);
 	static const struct sys_prefix all[] = { { { AF_INET, { 0 } }, 0 }, { { AF_INET6, { 0 } }, 0 } };
 	bool six = false;
-	loop_task_init(&p->leaving, on_leaving);
-	loop_task_init(&p->nodes_due, on_nodes_due);
-	loop_timer_init(&p->nodes_retry, p->loop, "nodes put right again", on_nodes_retry);
+	loop_timer_init(&p->nodes_retry, frame->loop, "nodes put right again", on_nodes_retry);
 	int rc = names_set(p, err);
-	if (rc == 0)
-		rc = client_config_load(&source, &p->config, err);
-	if (rc == 0)
-		rc = client_new(&(struct client_params){ .loop = p->loop, .config = &p->config, .user_agent = "knarr-proxy" }, &p->client,
-				err);
 	if (rc < 0 || (rc = proxy_kernel_open(&p->kernel, p->id, err)) < 0)
 		return rc;
 	p->kernel_open = true;
@@ -455,29 +401,57 @@ static int start(struct process *p, struct err *err)
 					       .kernel = &p->kernel };
 	if ((rc = proxy_nodes_new(&np, &p->nodes, err)) < 0)
 		return rc;
-	p->state = proxy_state_new(&(struct proxy_state_params){ .loop = p->loop, .kernel = &p->kernel, .ranges = p->ranges,
+	p->state = proxy_state_new(&(struct proxy_state_params){ .loop = frame->loop, .kernel = &p->kernel, .ranges = p->ranges,
 								 .n_ranges = p->n_ranges, .applied = on_applied, .arg = p });
-	const struct proxy_watch_params wp = { .loop = p->loop, .id = p->id, .own_filter = sys_nl_port(p->kernel.sock),
+	const struct proxy_watch_params wp = { .loop = frame->loop, .id = p->id, .own_filter = sys_nl_port(p->kernel.sock),
 					       .own_route = proxy_nodes_port(p->nodes), .services = on_services_touched,
 					       .ports = on_ports_touched, .routes = on_routes_touched, .arg = p };
 	if ((rc = proxy_watch_open(&wp, &p->watch, err)) < 0)
 		return rc;
 	ports_restore(p); /* it may have gone while nobody looked */
-	const struct proxy_health_params hp = { .loop = p->loop, .state = p->state, .nodes = p->nodes, .metrics = p->metrics,
+	const struct proxy_health_params hp = { .loop = frame->loop, .state = p->state, .nodes = p->nodes, .metrics = p->metrics,
 						.health_address = p->health_address, .health_port = p->health_port,
 						.metrics_address = p->metrics_address, .metrics_port = p->metrics_port };
 	if ((rc = proxy_health_new(&hp, &p->health, err)) < 0)
 		return rc;
-	if ((rc = loop_ending_open(&p->ending, p->loop, on_ending, err)) < 0)
-		return rc;
 	p->nodes_inf = client_informer_new(&(struct client_informer_params){
-		.client = p->client, .kind = CLIENT_KIND("", "v1", "nodes", false), .no_bytes = true, .added = on_node,
+		.client = frame->client, .kind = CLIENT_KIND("", "v1", "nodes", false), .no_bytes = true, .added = on_node,
 		.changed = on_node_changed, .removed = on_node_gone, .synced = on_nodes, .broken = on_broken, .arg = p });
 	return 0;
 }
 
+/* The kernel keeps everything. */
+static void leave(struct client_process *frame)
+{
+	struct process *p = container_of(frame, struct process, frame);
+	client_informer_free(p->nodes_inf);
+	client_informer_free(p->services_inf);
+	client_informer_free(p->slices_inf);
+	p->nodes_inf = p->services_inf = p->slices_inf = NULL;
+	proxy_health_stop(p->health);
+	if (p->state)
+		proxy_state_free(p->state);
+	p->state = NULL;
+	loop_task_cancel(&p->nodes_due);
+	loop_timer_stop(&p->nodes_retry);
+	proxy_watch_close(p->watch);
+	p->watch = NULL;
+	proxy_nodes_free(p->nodes);
+	p->nodes = NULL;
+}
+
+static void done(struct client_process *frame)
+{
+	struct process *p = container_of(frame, struct process, frame);
+	proxy_health_free(p->health);
+	if (p->kernel_open)
+		proxy_kernel_done(&p->kernel);
+	metrics_free(p->metrics);
+}
+
 int proxy_main(int argc, char **argv)
 {
+	static const struct client_process_ops ops = { .start = start, .leave = leave, .done = done };
 	auto_err struct err err = ERR_INIT;
 	struct process p = { .data_dir = "/var/lib/knarr", .health_address = "0.0.0.0", .health_port = 10256,
 			     .metrics_address = "127.0.0.1", .metrics_port = 10249 };
@@ -485,39 +459,23 @@ int proxy_main(int argc, char **argv)
 	int rc = parse(&p, argc - 1, argv + 1, &err);
 	if (rc == 0 && p.help) {
 		printf("Usage: knarr proxy [flags]\n\nLeads the addresses of services to pods, and pods to other nodes.\n\nFlags:\n");
-		for (size_t i = 0; i < ARRAY_LEN(flags); i++)
-			printf("      --%-40s %s\n", flags[i].name, flags[i].help);
+		FLAGS_PRINT(flags);
 		return 0;
 	}
 	if (rc == 0 && p.cleanup) {
 		rc = names_set(&p, &err);
 		if (rc == 0)
 			rc = proxy_cleanup(p.data_dir, p.id, p.pods, p.n_pods, &err);
-		if (rc < 0)
-			(void)fprintf(stderr, "Error: %s\n", err_msg(&err));
-		return rc < 0;
 	}
-	(void)signal(SIGPIPE, SIG_IGN);
+	if (rc < 0)
+		(void)fprintf(stderr, "Error: %s\n", err_msg(&err));
+	if (rc < 0 || p.cleanup)
+		return rc < 0;
+	loop_task_init(&p.nodes_due, on_nodes_due);
 	p.metrics = metrics_new();
 	p.table = metrics_register(p.metrics, families, FAMILIES_N);
 	metrics_process_add(p.metrics);
-	if (rc == 0)
-		rc = loop_new(NULL, &p.loop, &err);
-	if (rc == 0 && (rc = start(&p, &err)) < 0)
-		leave(&p);
-	if (rc < 0) {
-		(void)fprintf(stderr, "Error: %s\n", err_msg(&err));
-		p.status = 1;
-	}
-	if (p.loop) {
-		loop_trim_at_rest(p.loop);
-		loop_run(p.loop);
-	}
-	proxy_health_free(p.health);
-	loop_free(p.loop);
-	if (p.kernel_open)
-		proxy_kernel_done(&p.kernel);
-	client_config_done(&p.config);
-	metrics_free(p.metrics);
-	return p.status;
+	p.frame = (struct client_process){ .ops = &ops, .source = { .kubeconfig = p.kubeconfig, .server = p.master },
+					   .user_agent = "knarr-proxy" };
+	return client_process_run(&p.frame);
 }

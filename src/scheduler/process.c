@@ -3,18 +3,9 @@
 #include "scheduler/queue.h"
 #include "scheduler/scheduler.h"
 
-#include <signal.h>
-
 struct process {
-	struct loop *loop;
-	struct client_config config;
-	struct client *client;
+	struct client_process frame;
 	struct scheduler *scheduler;
-	struct client_election *election;
-	struct loop_ending ending;
-	struct loop_task leaving; /* the client may not go inside one of its callbacks */
-	bool stopping;
-	int status;
 	/* flags */
 	const char *kubeconfig, *master, *lease_ns, *lease_name;
 	bool leader_elect, help;
@@ -88,114 +79,53 @@ static int parse(struct process *p, int argc, char **argv, struct err *err)
 	return 0;
 }
 
-static void leave(struct process *p)
+static struct process *self(struct client_process *frame)
 {
-	scheduler_free(p->scheduler);
-	p->scheduler = NULL;
-	loop_ending_close(&p->ending);
-	client_free(p->client);
-	p->client = NULL;
+	return container_of(frame, struct process, frame);
 }
 
-static void on_leaving(struct loop_task *t)
+static int start(struct client_process *frame, struct err *err)
 {
-	leave(container_of(t, struct process, leaving));
-}
-
-static void on_ended(void *arg)
-{
-	struct process *p = arg;
-	p->election = NULL;
-	loop_defer(p->loop, &p->leaving);
-}
-
-static void stop(struct process *p, int status)
-{
-	if (p->stopping)
-		return;
-	p->stopping = true;
-	p->status = status;
-	/* Nothing of ours is under way when the lease goes to somebody else. */
-	scheduler_free(p->scheduler);
-	p->scheduler = NULL;
-	if (p->election)
-		client_election_end(p->election, on_ended, p);
-	else
-		loop_defer(p->loop, &p->leaving);
-}
-
-static void on_ending(struct loop_ending *e, int signum)
-{
-	stop(container_of(e, struct process, ending), 0);
-}
-
-static void on_started(struct client_election *e, void *arg)
-{
-	struct process *p = arg;
-	log_info("leading");
-	scheduler_start(p->scheduler);
-}
-
-static void on_lost(struct client_election *e, const struct err *why, void *arg)
-{
-	struct process *p = arg;
-	if (p->stopping)
-		return;
-	log_error("leaderelection lost", kv_err(why));
-	stop(p, 1);
-}
-
-static int start(struct process *p, struct err *err)
-{
-	const struct client_source source = { .kubeconfig = p->kubeconfig, .server = p->master };
-	loop_task_init(&p->leaving, on_leaving);
-	int rc = client_config_load(&source, &p->config, err);
-	if (rc == 0)
-		rc = client_new(&(struct client_params){ .loop = p->loop, .config = &p->config, .user_agent = "knarr-scheduler" },
-				&p->client, err);
-	if (rc < 0)
-		return rc;
-	p->scheduler = scheduler_new(p->loop, p->client);
-	if ((rc = loop_ending_open(&p->ending, p->loop, on_ending, err)) < 0)
-		return rc;
-	if (!p->leader_elect) {
-		scheduler_start(p->scheduler);
-		return 0;
-	}
-	const struct client_election_params ep = { .client = p->client, .ns = span_of(p->lease_ns), .name = span_of(p->lease_name),
-						   .lease_ms = (unsigned)p->lease_ms, .renew_deadline_ms = (unsigned)p->renew_ms,
-						   .retry_ms = (unsigned)p->retry_ms, .started = on_started, .stopped = on_lost, .arg = p };
-	p->election = client_election_new(&ep);
+	self(frame)->scheduler = scheduler_new(frame->loop, frame->client);
 	return 0;
+}
+
+static void act(struct client_process *frame)
+{
+	scheduler_start(self(frame)->scheduler);
+}
+
+/* At rest, and when it leaves. */
+static void end(struct client_process *frame)
+{
+	scheduler_free(self(frame)->scheduler);
+	self(frame)->scheduler = NULL;
+}
+
+static void done(struct client_process *frame)
+{
 }
 
 int scheduler_main(int argc, char **argv)
 {
+	static const struct client_process_ops ops = { .start = start, .act = act, .rest = end, .leave = end, .done = done };
 	auto_err struct err err = ERR_INIT;
 	struct process p = { .leader_elect = true, .lease_ms = 15000, .renew_ms = 10000, .retry_ms = 2000, .lease_ns = "kube-system",
 			     .lease_name = "kube-scheduler" };
 	log_open(2, LOG_INFO, "scheduler");
-	int rc = parse(&p, argc - 1, argv + 1, &err);
-	if (rc == 0 && p.help) {
+	if (parse(&p, argc - 1, argv + 1, &err) < 0) {
+		(void)fprintf(stderr, "Error: %s\n", err_msg(&err));
+		return 1;
+	}
+	if (p.help) {
 		printf("Usage: knarr scheduler [flags]\n\nFinds a node for each pod that has none.\n\nFlags:\n");
-		for (size_t i = 0; i < ARRAY_LEN(flags); i++)
-			printf("      --%-40s %s\n", flags[i].name, flags[i].help);
+		FLAGS_PRINT(flags);
 		return 0;
 	}
-	(void)signal(SIGPIPE, SIG_IGN);
-	if (rc == 0)
-		rc = loop_new(NULL, &p.loop, &err);
-	if (rc == 0 && (rc = start(&p, &err)) < 0)
-		leave(&p);
-	if (rc < 0) {
-		(void)fprintf(stderr, "Error: %s\n", err_msg(&err));
-		p.status = 1;
-	}
-	if (p.loop) {
-		loop_trim_at_rest(p.loop);
-		loop_run(p.loop);
-	}
-	loop_free(p.loop);
-	client_config_done(&p.config);
-	return p.status;
+	p.frame = (struct client_process){ .ops = &ops, .source = { .kubeconfig = p.kubeconfig, .server = p.master },
+					   .user_agent = "knarr-scheduler" };
+	if (p.leader_elect)
+		p.frame.lease = (struct client_election_params){ .ns = span_of(p.lease_ns), .name = span_of(p.lease_name),
+			.lease_ms = (unsigned)p.lease_ms, .renew_deadline_ms = (unsigned)p.renew_ms, .retry_ms = (unsigned)p.retry_ms };
+	return client_process_run(&p.frame);
 }
