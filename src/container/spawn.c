@@ -1,11 +1,10 @@
 /* The spawner: the one process that clones. It is started with the engine, and again when somebody killed it. */
 #include <errno.h>
-#include <signal.h>
-#include <spawn.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "container/private.h"
+#include "sys/program.h"
 
 extern char **environ;
 
@@ -16,25 +15,11 @@ static int start(struct container_engine *e, struct err *err)
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return err_sys(err, "socket pair");
 	auto_fd int ours = pair[0], theirs = pair[1];
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attr;
-	sigset_t none, all;
-	sigemptyset(&none);
-	sigfillset(&all);
-	posix_spawn_file_actions_init(&actions);
-	posix_spawnattr_init(&attr);
-	posix_spawn_file_actions_adddup2(&actions, theirs, 3);
-	posix_spawnattr_setsigmask(&attr, &none);
-	posix_spawnattr_setsigdefault(&attr, &all);
-	posix_spawnattr_setpgroup(&attr, 0); /* ^C for the engine is none for containers */
-	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-	char *argv[] = { e->runner, (char *)"spawn", (char *)"--fd", (char *)"3", NULL };
+	const char *const argv[] = { e->runner, "spawn", "--fd", "3", NULL };
 	pid_t pid;
-	int errnum = posix_spawn(&pid, e->runner, &actions, &attr, argv, environ);
-	posix_spawnattr_destroy(&attr);
-	posix_spawn_file_actions_destroy(&actions);
-	if (errnum)
-		return err_sys_num(err, errnum, "start the spawner, %s", e->runner);
+	int rc = sys_program_start(e->runner, argv, environ, &theirs, 3, 1, &pid, err);
+	if (rc < 0)
+		return err_note(err, "the spawner");
 	e->spawner_pid = pid;
 	e->spawner = take_fd(&ours);
 	return 0;

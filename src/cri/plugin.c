@@ -3,10 +3,10 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/wait.h>
 
 #include "cri/cni.h"
+#include "sys/program.h"
 #include "sys/sys.h"
 
 #define OUTPUT_MAX (1u << 20)
@@ -62,29 +62,6 @@ static void pipes_close(struct pipes *p)
 	int *all[] = { &p->in[0], &p->in[1], &p->out[0], &p->out[1], &p->error[0], &p->error[1] };
 	for (size_t i = 0; i < ARRAY_LEN(all); i++)
 		fd_close(all[i]);
-}
-
-static int start(const char *path, char **env, const struct pipes *p, pid_t *out_pid, struct err *err)
-{
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attr;
-	sigset_t none, all;
-	sigemptyset(&none);
-	sigfillset(&all);
-	posix_spawn_file_actions_init(&actions);
-	posix_spawnattr_init(&attr);
-	posix_spawn_file_actions_adddup2(&actions, p->in[0], 0);
-	posix_spawn_file_actions_adddup2(&actions, p->out[1], 1);
-	posix_spawn_file_actions_adddup2(&actions, p->error[1], 2);
-	posix_spawnattr_setsigmask(&attr, &none);
-	posix_spawnattr_setsigdefault(&attr, &all);
-	posix_spawnattr_setpgroup(&attr, 0); /* a helper that hangs is ended with it */
-	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-	char *argv[] = { (char *)path, NULL };
-	int errnum = posix_spawn(out_pid, path, &actions, &attr, argv, env);
-	posix_spawnattr_destroy(&attr);
-	posix_spawn_file_actions_destroy(&actions);
-	return errnum ? err_sys_num(err, errnum, "starting %s", path) : 0;
 }
 
 /* What is there now. What is beyond the limit is read and dropped, in pieces, as somebody may write for ever. */
@@ -147,7 +124,10 @@ static int run(const char *path, char **env, int ending, struct span input, stru
 	int rc = pipe_make(p.in, err);
 	rc = rc < 0 ? rc : pipe_make(p.out, err);
 	rc = rc < 0 ? rc : pipe_make(p.error, err);
-	rc = rc < 0 ? rc : start(path, env, &p, &pid, err);
+	const int theirs[] = { p.in[0], p.out[1], p.error[1] };
+	const char *const argv[] = { path, NULL };
+	/* In a group of its own: a helper that hangs is ended with it. */
+	rc = rc < 0 ? rc : sys_program_start(path, argv, env, theirs, 0, ARRAY_LEN(theirs), &pid, err);
 	if (rc == 0) {
 		fd_close(&p.in[0]);
 		fd_close(&p.out[1]);

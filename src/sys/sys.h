@@ -13,11 +13,12 @@
  * scope.h    scopes and slices of systemd
  * process.h  processes by descriptor, facts of /proc about them
  *
- * Included by who needs them, because they bring the sockets' headers with them:
+ * Included by who needs them (the first four bring the sockets' headers with them):
  * addr.h     IP addresses and prefixes as values
  * netlink.h  messages to the kernel in batches
  * link.h     interfaces, addresses, routes, neighbours
  * nft.h      nftables: transactions, expressions, elements
+ * program.h  programs started by a process that has threads (nothing of the static program)
  *
  * All of it works in the static program: libc alone, no thread, nothing remembered between calls unless said. */
 #pragma once

@@ -20,6 +20,7 @@
 #include <cmocka.h>
 
 #include "sys/netlink.h"
+#include "sys/program.h"
 #include "sys/sys.h"
 
 /* ---- options */
@@ -567,6 +568,37 @@ static void torn_dumps_are_asked_for_again(void **state)
 	}
 }
 
+/* What a shell says that was started with SIGPIPE ignored and SIGUSR1 blocked here. */
+static void programs_start_clean(void **state)
+{
+	extern char **environ;
+	static const char script[] = "grep -E '^Sig(Blk|Ign)' /proc/$$/status | tr -d '\\n\\t'; [ $$ = $(cut -d' ' -f5 /proc/$$/stat) ] && echo leads";
+	static const char *const argv[] = { "sh", "-c", script, NULL };
+	auto_err struct err err = ERR_INIT;
+	auto_buf struct buf said = {};
+	int pipe_fds[2], status;
+	pid_t pid;
+	sigset_t one, old;
+	sigemptyset(&one);
+	sigaddset(&one, SIGUSR1);
+	assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
+	void (*before)(int) = signal(SIGPIPE, SIG_IGN);
+	sigprocmask(SIG_BLOCK, &one, &old);
+	int rc = sys_program_start("/bin/sh", argv, environ, &pipe_fds[1], 1, 1, &pid, &err);
+	sigprocmask(SIG_SETMASK, &old, NULL);
+	(void)signal(SIGPIPE, before);
+	assert_int_equal(rc, 0);
+	close(pipe_fds[1]);
+	assert_int_equal(io_read_all(pipe_fds[0], &said, 1000, &err), 0);
+	close(pipe_fds[0]);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	/* 32 and 33 are libc's own, which sets them to be ignored. */
+	if (strcmp(buf_cstr(&said), "SigBlk:0000000000000000SigIgn:0000000180000000leads\n") != 0)
+		assert_string_equal(buf_cstr(&said), "SigBlk:0000000000000000SigIgn:0000000000000000leads\n");
+	assert_int_equal(sys_program_start("/nonexistent/program", argv, environ, NULL, 0, 0, &pid, &err), -ERR_NOT_FOUND);
+	assert_string_equal(err_msg(&err), "starting /nonexistent/program: No such file or directory");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -583,6 +615,7 @@ int main(void)
 		cmocka_unit_test(processes_are_known),
 		cmocka_unit_test(messages_carry_descriptors),
 		cmocka_unit_test(torn_dumps_are_asked_for_again),
+		cmocka_unit_test(programs_start_clean),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
