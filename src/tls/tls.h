@@ -25,7 +25,9 @@ struct tls_key;
 
 /* ---- contexts ---- */
 
-/* One certificate chain (leaf first) and its key. The where fields name the sources in errors and may be NULL. */
+/* One certificate chain (leaf first) and its key. With a leaf alone, what leads from it to a CA of the context (the server's
+ * client_ca_pem, the client's ca_pem) is sent too, as it was when the context was made (decision 0813). The where fields name the
+ * sources in errors and may be NULL. */
 struct tls_pair {
 	struct span cert_pem, key_pem;
 	const char *cert_where, *key_where;

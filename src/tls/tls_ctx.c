@@ -137,6 +137,19 @@ static int bundle_use(SSL_CTX *ssl, struct span pem, const char *where, STACK_OF
 	}
 }
 
+/* What is sent with the certificate, found once: with a certificate alone, OpenSSL looks in the store for what leads to a CA at
+ * every handshake, and verifies each signature on the way. The same store gives the same chain now, an empty one the leaf alone;
+ * where it gives none (a CA too weak to send) nothing is kept, and each handshake looks by itself. A file that holds a chain is
+ * sent as it is. */
+static void chain_keep(SSL_CTX *ssl)
+{
+	STACK_OF(X509) *given = NULL;
+	SSL_CTX_get0_chain_certs(ssl, &given);
+	if (!given)
+		(void)SSL_CTX_build_cert_chain(ssl, SSL_BUILD_CHAIN_FLAG_IGNORE_ERROR | SSL_BUILD_CHAIN_FLAG_CLEAR_ERROR);
+	ERR_clear_error();
+}
+
 unsigned tls_alpn_wire(const char *const *alpn, uint8_t *out, unsigned cap)
 {
 	unsigned n = 0;
@@ -235,13 +248,16 @@ int tls_server_new(const struct tls_server_params *p, struct tls_ctx **out_ctx, 
 			SSL_CTX_set_tlsext_servername_callback(ssl, sni_choose);
 			SSL_CTX_set_tlsext_servername_arg(ssl, ctx);
 		}
-		if (p->client_auth == TLS_CLIENT_NONE)
+		if (p->client_auth == TLS_CLIENT_NONE) {
+			chain_keep(ssl);
 			continue;
+		}
 		STACK_OF(X509_NAME) *names = sk_X509_NAME_new_null();
 		SSL_CTX_set_client_CA_list(ssl, names); /* takes it */
 		rc = bundle_use(ssl, p->client_ca_pem, p->client_ca_where, names, err);
 		if (rc < 0)
 			return rc;
+		chain_keep(ssl);
 		int mode = SSL_VERIFY_PEER | SSL_VERIFY_CLIENT_ONCE;
 		if (p->client_auth == TLS_CLIENT_REQUIRED)
 			mode |= SSL_VERIFY_FAIL_IF_NO_PEER_CERT;
@@ -273,6 +289,7 @@ int tls_client_new(const struct tls_client_params *p, struct tls_ctx **out_ctx, 
 		int rc = pair_use(ssl, p->pair, NULL, err);
 		if (rc < 0)
 			return rc;
+		chain_keep(ssl);
 	}
 	SSL_CTX_set_verify(ssl, p->insecure ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
 	SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);

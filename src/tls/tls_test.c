@@ -5,6 +5,8 @@
 #include <stdarg.h>
 #include <sys/stat.h>
 #include <cmocka.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
 #include "tls/tls.h"
 
 /* ---- a network in memory ---- */
@@ -615,6 +617,112 @@ static void test_key_file_is_private(void **state)
 	rmdir(dir);
 }
 
+/* ---- what is sent with a certificate, seen by plain OpenSSL on the other side */
+
+static int take_any(int ok, X509_STORE_CTX *store)
+{
+	return 1;
+}
+
+/* The names of the certificates that came, leaf first: "server knarr-ca ". */
+static void chain_names(SSL *ssl, struct buf *out)
+{
+	X509 *leaf = SSL_get0_peer_certificate(ssl);
+	STACK_OF(X509) *chain = SSL_get_peer_cert_chain(ssl);
+	bool leaf_is_apart = SSL_is_server(ssl);
+	for (int i = leaf_is_apart ? -1 : 0; i < sk_X509_num(chain) || i < 0; i++) {
+		char name[100] = "?";
+		X509_NAME_get_text_by_NID(X509_get_subject_name(i < 0 ? leaf : sk_X509_value(chain, i)), NID_commonName, name, sizeof(name));
+		buf_printf(out, "%s ", name);
+	}
+}
+
+static void chain_sent(struct tls_ctx *ctx, bool from_server, struct buf *out)
+{
+	auto_err struct err err = ERR_INIT;
+	SSL_CTX *plain = SSL_CTX_new(from_server ? TLS_client_method() : TLS_server_method());
+	SSL_CTX_set_verify(plain, SSL_VERIFY_PEER, take_any);
+	if (!from_server) { /* it needs one of its own */
+		BIO *certs = BIO_new_mem_buf(pki.server.ptr, (int)pki.server.len), *keys = BIO_new_mem_buf(pki.key_pem.ptr, (int)pki.key_pem.len);
+		X509 *x = PEM_read_bio_X509(certs, NULL, NULL, NULL);
+		EVP_PKEY *k = PEM_read_bio_PrivateKey(keys, NULL, NULL, NULL);
+		assert_true(SSL_CTX_use_certificate(plain, x) == 1 && SSL_CTX_use_PrivateKey(plain, k) == 1);
+		X509_free(x);
+		EVP_PKEY_free(k);
+		BIO_free(certs);
+		BIO_free(keys);
+	}
+	SSL *ssl = SSL_new(plain);
+	BIO *in = BIO_new(BIO_s_mem()), *sent = BIO_new(BIO_s_mem());
+	BIO_set_mem_eof_return(in, -1);
+	SSL_set_bio(ssl, in, sent);
+	(from_server ? SSL_set_connect_state : SSL_set_accept_state)(ssl);
+	struct pipe up = {}, down = {};
+	struct end end = { .in = &up, .out = &down };
+	struct tls_io io = { end_read, end_write, &end };
+	assert_int_equal(from_server ? tls_accept_new(ctx, &io, &end.c, &err) : tls_connect_new(ctx, &io, "localhost", &end.c, &err), 0);
+	int ours = TLS_WANT_READ;
+	for (int i = 0; i < 20 && !(ours == 0 && SSL_is_init_finished(ssl)); i++) {
+		char bytes[20000];
+		(void)SSL_do_handshake(ssl);
+		for (int n; (n = BIO_read(sent, bytes, sizeof(bytes))) > 0;)
+			buf_add(&up.data, bytes, (size_t)n);
+		ours = tls_handshake(end.c, &err);
+		assert_int_equal(BIO_write(in, down.data.ptr, (int)down.data.len), (int)down.data.len);
+		buf_trunc(&down.data, 0);
+	}
+	if (ours != 0)
+		fail_msg("handshake: %s", err_msg(&err));
+	chain_names(ssl, out);
+	tls_conn_free(end.c);
+	SSL_free(ssl);
+	SSL_CTX_free(plain);
+	buf_done(&up.data);
+	buf_done(&down.data);
+	tls_ctx_unref(ctx);
+}
+
+static struct tls_ctx *server_of(struct buf *a, struct buf *b, struct buf *client_ca)
+{
+	auto_err struct err err = ERR_INIT;
+	auto_buf struct buf chain = {};
+	struct tls_ctx *ctx = NULL;
+	buf_span_add(&chain, buf_span(a));
+	if (b)
+		buf_span_add(&chain, buf_span(b));
+	struct tls_pair pair = { buf_span(&chain), buf_span(&pki.key_pem), NULL, NULL };
+	struct tls_server_params p = { .pairs = &pair, .n_pairs = 1, .client_ca_pem = client_ca ? buf_span(client_ca) : SPAN_EMPTY,
+				       .client_auth = client_ca ? TLS_CLIENT_ASK : TLS_CLIENT_NONE };
+	if (tls_server_new(&p, &ctx, &err) < 0)
+		fail_msg("server context: %s", err_msg(&err));
+	return ctx;
+}
+
+/* A file that holds more than the leaf is sent as it is; else what leads to a CA that the context knows; else the leaf alone. */
+static void test_chain_sent(void **state)
+{
+	struct buf *const of_ca = &pki.server;
+	const struct {
+		struct tls_ctx *ctx;
+		bool from_server;
+		const char *want;
+	} rows[] = {
+		{ server_of(of_ca, NULL, NULL), true, "server " },
+		{ server_of(of_ca, NULL, &pki.ca), true, "server knarr-ca " },
+		{ server_of(of_ca, NULL, &pki.other_ca), true, "server " },
+		{ server_of(of_ca, &pki.ca, NULL), true, "server knarr-ca " },
+		{ server_of(of_ca, &pki.other_ca, &pki.ca), true, "server other-ca " },
+		{ client_ctx(&pki.ca, &pki.client, NULL), false, "kubernetes-admin knarr-ca " },
+		{ client_ctx(&pki.ca, &pki.expired, NULL), false, "late knarr-ca " },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		auto_buf struct buf got = {};
+		chain_sent(rows[i].ctx, rows[i].from_server, &got);
+		if (strcmp(buf_cstr(&got), rows[i].want))
+			fail_msg("row %zu: sent \"%s\", want \"%s\"", i, buf_cstr(&got), rows[i].want);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -622,6 +730,7 @@ int main(void)
 		cmocka_unit_test(test_cut_off_is_no_end),
 		cmocka_unit_test(test_server_name_is_checked),
 		cmocka_unit_test(test_client_certificates),
+		cmocka_unit_test(test_chain_sent),
 		cmocka_unit_test(test_alpn_without_overlap_is_refused),
 		cmocka_unit_test(test_sessions_are_resumed),
 		cmocka_unit_test(test_slot_swaps_while_others_take),
