@@ -222,8 +222,8 @@ static void conn_out(struct conn *c, const uint8_t *answer, size_t len)
 	buf_add(&c->out, answer, len);
 }
 
-/* Answers what is there, sends what can be sent. */
-static void conn_work(struct conn *c)
+/* Answers what is there until enough is out. False: that was the client's end. */
+static bool conn_answer(struct conn *c)
 {
 	struct dns_serve *s = c->serve;
 	while (!c->pend && c->out.len < DNS_OUT_MAX && c->in.len >= 2) {
@@ -231,7 +231,7 @@ static void conn_work(struct conn *c)
 		struct dnsmsg_out o = { .ptr = s->long_answer, .max = DNSMSG_MAX };
 		if (want < DNSMSG_HEAD || want > QUERY_MAX) {
 			conn_end(c);
-			return;
+			return false;
 		}
 		if (c->in.len < want + 2)
 			break;
@@ -243,16 +243,29 @@ static void conn_work(struct conn *c)
 			conn_out(c, s->long_answer, len);
 		buf_shift(&c->in, want + 2);
 	}
-	while (c->out.len) {
-		ssize_t n = send(c->sock, c->out.ptr, c->out.len, MSG_DONTWAIT | MSG_NOSIGNAL);
-		if (n < 0 && errno == EAGAIN)
-			break;
-		if (n < 0) {
-			conn_end(c);
+	return true;
+}
+
+/* Answers what is there, sends what can be sent. What stays unanswered because much is out has its turn once that is gone: no
+ * event will tell of it, as it is read already. */
+static void conn_work(struct conn *c)
+{
+	bool more;
+	do {
+		if (!conn_answer(c))
 			return;
+		more = c->out.len >= DNS_OUT_MAX;
+		while (c->out.len) {
+			ssize_t n = send(c->sock, c->out.ptr, c->out.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+			if (n < 0 && errno == EAGAIN)
+				break;
+			if (n < 0) {
+				conn_end(c);
+				return;
+			}
+			buf_shift(&c->out, (size_t)n);
 		}
-		buf_shift(&c->out, (size_t)n);
-	}
+	} while (more && !c->out.len);
 	if (c->ended && !c->pend && !c->out.len) {
 		conn_end(c);
 		return;

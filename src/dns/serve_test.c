@@ -162,6 +162,54 @@ static void test_tcp(void **state)
 	assert_int_equal(n, 0);
 }
 
+/* A headless service with as many ready endpoints as a slice may have: its answer is 16 KB. */
+static void many_endpoints(const char *key)
+{
+	struct dns_service *service = mem_zalloc(sizeof(*service));
+	struct dns_slice *slice = mem_zalloc(sizeof(*slice) + DNS_ENDPOINTS_MAX * sizeof(*slice->endpoints));
+	service->kind = DNS_HEADLESS;
+	slice->endpoints = (struct dns_endpoint *)(slice + 1);
+	slice->n = DNS_ENDPOINTS_MAX;
+	for (unsigned i = 0; i < slice->n; i++)
+		slice->endpoints[i] = (struct dns_endpoint){ .ready = true, .addr = { AF_INET, { 10, 1, (uint8_t)(i >> 8), (uint8_t)i } } };
+	dns_zone_service(x.zone, span_of(key), service);
+	dns_zone_slice(x.zone, span_of(key), SPAN("ns/slice"), slice);
+}
+
+/* More questions at once than one look answers (DNS_OUT_MAX): each is answered, also when the kernel takes all that is out. */
+static void test_tcp_pipeline(void **state)
+{
+	enum { QUESTIONS = 60 };
+	static uint8_t answers[2 << 20];
+	uint8_t q[QUESTIONS * 60];
+	static const int bytes = 8 << 20;
+	size_t at = 0, got = 0;
+	unsigned n = 0;
+	many_endpoints("ns/web");
+	auto_fd int s = client(SOCK_STREAM);
+	(void)setsockopt(s, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+	for (uint16_t i = 0; i < QUESTIONS; i++) {
+		size_t len = query(q + at + 2, i, "web.ns.svc.cluster.local");
+		q[at] = 0;
+		q[at + 1] = (uint8_t)len;
+		at += len + 2;
+	}
+	assert_int_equal(send(s, q, at, 0), at);
+	for (unsigned i = 0; i < TURNS_MAX && n < QUESTIONS; i++) {
+		ssize_t more = recv(s, answers + got, sizeof(answers) - got, MSG_DONTWAIT);
+		got += more > 0 ? (size_t)more : 0;
+		/* Whole ones are counted and dropped. */
+		for (size_t len; got >= 2 && got >= (len = 2u + (size_t)(answers[0] << 8 | answers[1])); n++) {
+			assert_int_equal(answers[3], n);
+			assert_int_equal(answers[2 + 6] << 8 | answers[2 + 7], DNS_ENDPOINTS_MAX);
+			memmove(answers, answers + len, got - len);
+			got -= len;
+		}
+		turn(i);
+	}
+	assert_int_equal(n, QUESTIONS);
+}
+
 /* A client too many takes the place of the one that was silent longest. */
 static void test_crowd(void **state)
 {
@@ -573,6 +621,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_udp, begin, end), cmocka_unit_test_setup_teardown(test_tcp, begin, end),
+		cmocka_unit_test_setup_teardown(test_tcp_pipeline, begin, end),
 		cmocka_unit_test_setup_teardown(test_crowd, begin, end),
 		cmocka_unit_test(test_forward), cmocka_unit_test(test_negative), cmocka_unit_test(test_truncation),
 		cmocka_unit_test(test_no_edns), cmocka_unit_test(test_next_server), cmocka_unit_test(test_file),
