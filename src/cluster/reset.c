@@ -8,8 +8,9 @@
  *     what is in the control groups of the ID ends; then the pods' interfaces, tables and routes, and forwarding as it was
  *     mounts below D and RUN that are left, those groups, files by their names, the lock last
  *
- * Of D only what Knarr is known to make is removed; config.yaml and what others put there stay, and D itself is removed when it is
- * empty. A step that fails is told, and those behind it are done nevertheless. */
+ * A folder that bears no sign of Knarr is left alone. Of D only what Knarr is known to make is removed, the signs last;
+ * config.yaml and what others put there stay, and D itself is removed when it is empty. A step that fails is told, and those behind
+ * it are done nevertheless. */
 #include "cluster/ask.h"
 #include "cluster/server.h"
 
@@ -36,10 +37,10 @@
 #define TMPFILES "/etc/tmpfiles.d/knarr.conf"
 
 /* What the parts make in D. */
-static const char *const made[] = { "admin.kubeconfig", "builder", "cluster.json", "cni", "containers", "cri", "engine-id",
-	"images",
-	"kubelet", "log", "manifests",
-				    "network", "nodes", "pki", "proxy", "pods-log", "run", "snapshots", "store", "volumes" };
+static const char *const made[] = { "admin.kubeconfig", "builder", "containers", "cri", "images", "kubelet", "log", "manifests",
+	"network", "nodes", "pki", "proxy", "pods-log", "run", "snapshots", "store", "volumes", "cni", "engine-id", "cluster.json" };
+/* Names like "images" or "log" are anybody's. One of these says that D is ours, whatever part was there, however early it ended. */
+static const char *const signs[] = { "cluster.json", "engine-id", "cni/bin/knarr-cni", "run/server.lock", "log/server.log" };
 
 struct resetting {
 	struct cluster_layout l;
@@ -349,6 +350,8 @@ static void files_remove(struct resetting *r)
 		pod_logs_remove(r);
 	for (size_t i = 0; i < ARRAY_LEN(made); i++) {
 		bool kept = r->containers_left && (strcmp(made[i], "containers") == 0 || strcmp(made[i], "snapshots") == 0);
+		/* Where something stays, so does the sign by which the next reset goes on. */
+		kept |= r->failures && (strcmp(made[i], "engine-id") == 0 || strcmp(made[i], "cluster.json") == 0);
 		if (!kept && !(run_inside && strcmp(made[i], "run") == 0))
 			remove_name(r, r->l.data.ptr, made[i]);
 	}
@@ -393,11 +396,22 @@ static bool sure(const struct cluster_layout *l)
 	return fgets(answer, sizeof(answer), stdin) && strcmp(answer, "yes\n") == 0;
 }
 
+static bool is_ours(const struct cluster_layout *l)
+{
+	auto_arena struct arena a = {};
+	struct stat st;
+	if (l->is_default)
+		return lstat(l->data.ptr, &st) == 0 || lstat(l->run.ptr, &st) == 0;
+	for (size_t i = 0; i < ARRAY_LEN(signs); i++)
+		if (lstat(cluster_layout_path(l, &a, signs[i]), &st) == 0)
+			return true;
+	return lstat(l->lock.ptr, &st) == 0; /* of a RUN that is elsewhere */
+}
+
 static int reset(struct resetting *r)
 {
 	auto_err struct err err = ERR_INIT;
-	struct stat st;
-	if (lstat(r->l.data.ptr, &st) < 0 && lstat(r->l.run.ptr, &st) < 0) {
+	if (!is_ours(&r->l)) {
 		printf("There is nothing of Knarr in %s.\n", r->l.data.ptr);
 		return 0;
 	}
