@@ -95,7 +95,7 @@ static void collect(struct members *m, int parent, const char *name, unsigned de
 			if (span_to_i64(line, &pid) && pid > 1)
 				member_add(m, (pid_t)pid);
 	}
-	int copy = dup(fd);
+	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	DIR *d = copy < 0 ? NULL : fdopendir(copy);
 	struct dirent *e;
 	while (depth && d && (e = readdir(d)))
@@ -203,7 +203,7 @@ static int remove_one(int parent, const char *name, unsigned depth, int64_t unti
 	auto_fd int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return errno == ENOENT ? 0 : -1;
-	int copy = dup(fd);
+	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	DIR *d = copy < 0 ? NULL : fdopendir(copy);
 	struct dirent *e;
 	while (depth && d && (e = readdir(d)))

@@ -70,7 +70,7 @@ static int certs_read(const char *folder, struct buf *ca, struct buf *cert, stru
 	auto_fd int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return errno == ENOENT ? 0 : err_sys(err, "open %s", folder);
-	DIR *d = fdopendir(dup(fd));
+	DIR *d = fdopendir(fcntl(fd, F_DUPFD_CLOEXEC, 0));
 	struct dirent *e;
 	int rc = d ? 0 : err_sys(err, "read %s", folder);
 	while (rc == 0 && (e = readdir(d))) {
