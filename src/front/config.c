@@ -6,6 +6,8 @@
 #include "front/private.h"
 
 #include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -112,14 +114,17 @@ static int name_cmp(const void *pa, const void *pb)
 	return span_cmp(json_span(json_getl((const struct json *)pa, "name")), json_span(json_getl((const struct json *)pb, "name")));
 }
 
-/* As clientcmd writes a file: members and entries in the order of their names. */
+/* As clientcmd writes a file: members and entries in the order of their names. The file keeps its mode and its owner (root may
+ * change somebody else's), and a link to it stays one. */
 static int write_file(struct config *c, struct config_file *file, struct err *err)
 {
 	static const char *const lists[] = { "clusters", "contexts", "users" };
 	struct arena *a = &c->f->arena;
 	auto_buf struct buf text = {};
-	struct stat st;
-	mode_t mode = stat(file->path, &st) == 0 ? st.st_mode & 0777 : 0600;
+	char real[PATH_MAX];
+	const char *path = realpath(file->path, real) ? real : file->path;
+	struct stat st = { .st_mode = 0600, .st_uid = geteuid(), .st_gid = getegid() };
+	(void)stat(path, &st); /* not there: it will be ours alone */
 	json_setl(a, &file->tree, "apiVersion", json_cstr("v1"));
 	json_setl(a, &file->tree, "kind", json_cstr("Config"));
 	if (!json_getl(&file->tree, "current-context"))
@@ -134,14 +139,16 @@ static int write_file(struct config *c, struct config_file *file, struct err *er
 			qsort(list->items, list->n, sizeof(*list->items), name_cmp);
 	}
 	yaml_write(&text, &file->tree);
-	const char *slash = strrchr(file->path, '/');
-	if (slash && slash != file->path) {
-		int rc = io_mkdirs(AT_FDCWD, arena_cstr(a, span_make(file->path, (size_t)(slash - file->path))), 0755, err);
+	const char *slash = strrchr(path, '/');
+	if (slash && slash != path) {
+		int rc = io_mkdirs(AT_FDCWD, arena_cstr(a, span_make(path, (size_t)(slash - path))), 0755, err);
 		if (rc < 0)
 			return rc;
 	}
-	int rc = io_write_file(AT_FDCWD, file->path, buf_span(&text), mode, err);
-	return rc < 0 ? err_note(err, "%s", file->path) : 0;
+	int rc = io_write_file(AT_FDCWD, path, buf_span(&text), st.st_mode & 0777, err);
+	if (rc < 0)
+		return err_note(err, "%s", path);
+	return geteuid() == 0 && lchown(path, st.st_uid, st.st_gid) < 0 ? err_sys(err, "%s", path) : 0;
 }
 
 /* The file that has an entry of the list, or the first. */
