@@ -142,6 +142,15 @@ bool engine_filter_match(const struct engine_filters *f, const char *key, struct
 	return !i;
 }
 
+bool engine_filter_id(const struct engine_filters *f, struct span id)
+{
+	const struct engine_filter *i = engine_filter_get(f, "id");
+	for (size_t k = 0; i && k < i->n; k++)
+		if (span_starts(id, i->values[k]))
+			return true;
+	return !i || engine_filter_match(f, "id", id);
+}
+
 struct json engine_filters_json(const struct engine_filters *f, struct arena *a)
 {
 	struct json v = json_object();

@@ -172,15 +172,6 @@ static bool match_names(const struct engine_filters *f, const struct json *summa
 	return false;
 }
 
-static bool match_id(const struct engine_filters *f, struct span id)
-{
-	const struct engine_filter *i = engine_filter_get(f, "id");
-	for (size_t k = 0; i && k < i->n; k++)
-		if (span_starts(id, i->values[k]))
-			return true;
-	return !i || engine_filter_match(f, "id", id);
-}
-
 static bool wants(struct want *w, const struct json *summary)
 {
 	struct engine_call *c = w->c;
@@ -195,7 +186,7 @@ static bool wants(struct want *w, const struct json *summary)
 	w->since_met |= w->since[0] && span_is(id, w->since);
 	if (w->since_met)
 		return false;
-	if ((!w->all && !runs) || !match_id(f, id) || !match_names(f, summary) ||
+	if ((!w->all && !runs) || !engine_filter_id(f, id) || !match_names(f, summary) ||
 	    !engine_filter_label(f, "label", json_getl(summary, "Labels")) || !engine_filter_exact(f, "status", state) ||
 	    !match_mount(f, summary) || !match_network(f, summary))
 		return false;

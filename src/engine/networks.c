@@ -9,21 +9,12 @@ static bool builtin(const struct json *v)
 	return span_is(name, "bridge") || span_is(name, "host") || span_is(name, "none");
 }
 
-static bool match_id(const struct engine_filters *f, struct span id)
-{
-	const struct engine_filter *i = engine_filter_get(f, "id");
-	for (size_t k = 0; i && k < i->n; k++)
-		if (span_starts(id, i->values[k]))
-			return true;
-	return !i || engine_filter_match(f, "id", id);
-}
-
 static bool wants(const struct engine_filters *f, const struct json *v)
 {
 	const struct json *labels = json_getl(v, "Labels"), *containers = json_getl(v, "Containers");
 	bool dangling;
 	if (!engine_filter_exact(f, "driver", json_span(json_getl(v, "Driver"))) ||
-	    !engine_filter_exact(f, "scope", json_span(json_getl(v, "Scope"))) || !match_id(f, json_span(json_getl(v, "Id"))) ||
+	    !engine_filter_exact(f, "scope", json_span(json_getl(v, "Scope"))) || !engine_filter_id(f, json_span(json_getl(v, "Id"))) ||
 	    !engine_filter_match(f, "name", json_span(json_getl(v, "Name"))) || !engine_filter_label(f, "label", labels) ||
 	    !engine_filter_not_label(f, labels) || !engine_filter_exact(f, "type", builtin(v) ? SPAN("builtin") : SPAN("custom")))
 		return false;

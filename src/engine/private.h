@@ -246,6 +246,8 @@ bool engine_filter_label(const struct engine_filters *f, const char *key, const 
 bool engine_filter_not_label(const struct engine_filters *f, const struct json *labels); /* "label!" */
 /* One of the values is found in the text as a regular expression, or is the text. */
 bool engine_filter_match(const struct engine_filters *f, const char *key, struct span text);
+/* "id": one of the values begins the id, or is found in it as a regular expression. */
+bool engine_filter_id(const struct engine_filters *f, struct span id);
 /* The filters as the object {"k":["v"]} that other components take. */
 struct json engine_filters_json(const struct engine_filters *f, struct arena *a);
 /* Go's path.Match. */
