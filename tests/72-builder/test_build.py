@@ -414,6 +414,16 @@ def read_until(s, word, seconds=20):
     return got
 
 
+def rest_of(s, seconds=60):
+    """What comes until the other side ends."""
+    s.settimeout(seconds)
+    got = b""
+    while piece := s.recv(65536):
+        got += piece
+    s.close()
+    return got
+
+
 def test_client_leaves(knarr):
     knarr.out("ps")
     before = len(list(pathlib.Path(f"/proc/{knarr.process.pid}/task").iterdir()))
@@ -439,10 +449,7 @@ def test_cancel(knarr):
     s = begin(knarr, context_of(SLOW), "buildid=abc")
     read_until(s, b"begun")
     assert knarr.api("POST", "/build/cancel?id=abc").status == 204
-    s.settimeout(60)
-    got = b""
-    while piece := s.recv(65536):
-        got += piece
+    got = rest_of(s)
     assert b'"error":"the build was cancelled"' in got and b"Successfully" not in got, got
     engine.until(lambda: knarr.out("ps", "-aq") == "")
     assert knarr.api("POST", "/build/cancel").status == 400
@@ -462,10 +469,7 @@ def test_a_step_that_does_not_end_keeps_its_cache_mount(make_knarr):
     freezer.write_text("FROZEN")
     try:
         assert d.api("POST", "/build/cancel?id=stuck").status == 204
-        s.settimeout(60)
-        while s.recv(65536):
-            pass
-        s.close()
+        rest_of(s)
         s = begin(d, context_of(text), "buildid=next&nocache=1")
         read_until(s, b"Step 2/2")
         s.settimeout(3)
@@ -570,11 +574,8 @@ def test_cancel_while_reading(knarr):
     time.sleep(0.3)
     began = time.time()
     assert knarr.api("POST", "/build/cancel?id=reading").status == 204
-    s.settimeout(60)
-    while s.recv(65536):
-        pass
+    rest_of(s)
     assert time.time() - began < 30
-    s.close()
     knarr.cli("rmi", "-f", "holes")
     quiet(knarr)
 
@@ -591,11 +592,7 @@ def test_cancel_while_unpacking(make_knarr):
     read_until(s, b"Step 2/2")
     engine.until(lambda: len(list((d.data / "images/blobs/sha256").iterdir())) >= 5)
     assert d.api("POST", "/build/cancel?id=unpacking").status == 204
-    got = b""
-    s.settimeout(60)
-    while piece := s.recv(65536):
-        got += piece
-    s.close()
+    got = rest_of(s)
     assert b'"error":"the build was cancelled"' in got and b"Successfully" not in got, got
     assert d.out("images", "-aq") == before
     quiet(d)
@@ -613,12 +610,9 @@ def test_cancel_while_pulling(knarr, query):
         time.sleep(0.3)
         began = time.time()
         assert knarr.api("POST", "/build/cancel?id=pulling").status == 204
-        s.settimeout(60)
-        while s.recv(65536):
-            pass
+        rest_of(s)
         assert time.time() - began < 30
         held.close()
-        s.close()
 
 
 POINTS = ["builder.context.read", "builder.cache.filled", "builder.layer.written", "builder.run.created", "builder.run.ended", "builder.step.config",
