@@ -4,7 +4,7 @@ JOBS  ?= $(shell nproc)
 COMPONENT ?=
 
 .DEFAULT_GOAL := build
-.PHONY: help build check unit clang asan tsan arena fuzz bench gen gen-check tidy lint layers size install clean
+.PHONY: help build check unit clang asan tsan fuzz bench gen gen-check tidy lint layers size clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12

@@ -18,7 +18,10 @@
  * Codes besides the spec's: 100 the interface is there already, 101 no address is free, 102 CHECK found a difference, 50 and 51 as
  * STATUS has them.
  *
- * SIGKILL at any instruction leaves what a DEL with the same parameters, or a GC, takes away entirely. */
+ * What it promises: SIGKILL at any instruction leaves what a DEL with the same parameters, or a GC, takes away entirely; calls for
+ * different pods may run at the same time, of this version and others. Nothing is remembered but what lies in stateDir.
+ *
+ * Threads: one, of a process that ends with the call. cni_restore: any; it borrows its arguments for the call. */
 #pragma once
 
 #include "base/base.h"

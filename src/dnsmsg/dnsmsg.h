@@ -1,9 +1,9 @@
 /* DNS messages (RFC 1035 section 4, RFC 6891): a question read, an answer written into a buffer of the caller's. The seam of
  * src/dnsmsg.
  *
- * Pure and bounded: nothing allocates, nothing recurses, each byte is read behind its check. Names are kept in wire form and
- * lower case (labels with their lengths, the root's 0 at the end), so that a name is one key of a map, whatever bytes its
- * labels hold; the question goes back as it was asked, letter case included (draft "0x20").
+ * Pure and bounded, for any thread: nothing allocates, nothing recurses, each byte is read behind its check. Names are kept in
+ * wire form and lower case (labels with their lengths, the root's 0 at the end), so that a name is one key of a map, whatever
+ * bytes its labels hold; the question goes back as it was asked, letter case included (draft "0x20").
  *
  *     struct dnsmsg_question q;
  *     int rcode = dnsmsg_parse(packet, &q);
