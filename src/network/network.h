@@ -43,6 +43,7 @@
 #include "loop/loop.h"
 
 struct network_engine;
+struct network_got;
 
 /* ---- the engine's part ---- */
 
@@ -140,6 +141,11 @@ struct network_wish {
 	 * Aliases, DriverOpts, GwPriority), not as a start answered them. NULL or {} = the network of NetworkMode alone; else
 	 * these alone, that of NetworkMode first (eth0). A container that was disconnected from everything has { "none": {} }. */
 	const struct json *networks;
+	/* Called by network_sandbox_start when the namespace's path and the texts are known, before the kernel is asked for any of
+	 * it: got has netns, hosts, resolv_conf and hostname alone, in the call's arena. Not called where they are known only at
+	 * the end (a name server of ours, shared and host's namespaces). NULL = none. */
+	void (*known)(void *arg, const struct network_got *got);
+	void *known_arg;
 };
 
 /* What it got. Texts and trees live in the arena. */

@@ -398,17 +398,22 @@ static int build(struct network_sandbox *box, struct err *err)
 
 /* ---- the calls */
 
+static void texts_fill(const struct network_sandbox *box, struct arena *a, struct network_got *g)
+{
+	if (!box->host)
+		g->netns = arena_printf(a, "%s/netns/%s", box->engine->opts.run_dir, box->id);
+	g->hosts = network_text_hosts(box, a);
+	g->resolv_conf = network_text_resolv(box, a);
+	g->hostname = network_text_hostname(box, a);
+}
+
 static void got_fill(const struct network_sandbox *box, struct arena *a, struct network_got *out)
 {
 	struct network_got g = { .sandbox_id = arena_span(a, span_of(box->id)), .networks = json_object() };
-	if (!box->host)
-		g.netns = arena_printf(a, "%s/netns/%s", box->engine->opts.run_dir, box->id);
 	LIST_EACH(&box->endpoints, ep, struct network_endpoint, of_sandbox)
 		json_add(a, &g.networks, arena_span(a, span_of(ep->net->name)), network_endpoint_show(ep, true, a));
 	g.ports = network_ports_show(box, a);
-	g.hosts = network_text_hosts(box, a);
-	g.resolv_conf = network_text_resolv(box, a);
-	g.hostname = network_text_hostname(box, a);
+	texts_fill(box, a, &g);
 	*out = g;
 }
 
@@ -483,6 +488,11 @@ int network_sandbox_start(struct network_engine *e, const struct network_wish *w
 	}
 	if (rc == 0 && !p.host)
 		rc = network_ports_read(box, err);
+	if (rc == 0 && !p.host && w->known && !wants_dns(box)) {
+		struct network_got texts = { .n_sockets = 0 };
+		texts_fill(box, a, &texts);
+		w->known(w->known_arg, &texts);
+	}
 	if (rc == 0 && !p.host)
 		rc = build(box, err);
 	FAILPOINT("network.start.built");

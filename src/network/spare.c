@@ -20,6 +20,8 @@
 #include "network/private.h"
 
 #define SPARE_S 10
+/* The start that took the last one is under way and wants both processors and the kernel's lock of networks. */
+#define PAUSE_NS 2000000
 
 struct network_spare {
 	const struct network_engine *engine; /* its host_ns */
@@ -92,8 +94,10 @@ static void *run(void *arg)
 	while (!s->quit) {
 		if (s->wanted) {
 			int ns = -1, route = -1;
+			const struct timespec pause = { .tv_nsec = PAUSE_NS };
 			s->wanted = false;
 			pthread_mutex_unlock(&s->lock);
+			(void)nanosleep(&pause, NULL); /* all signals are blocked */
 			(void)make(s->engine, &ns, &route); /* -1 says it */
 			pthread_mutex_lock(&s->lock);
 			drop(s);

@@ -203,6 +203,8 @@ static bool is_mount_point(const char *target)
 
 static int target_ready(const char *target, struct err *err)
 {
+	if (mkdir(target, 0755) == 0) /* just made: nothing is mounted there */
+		return 0;
 	int rc = io_mkdirs(AT_FDCWD, target, 0755, err);
 	if (rc == 0 && is_mount_point(target))
 		return err_set(err, ERR_IN_USE, "%s: something is mounted there already", target);

@@ -1,6 +1,7 @@
 """The engine ends, in order or not; containers go on, the next one finds everything, and nothing is left over."""
 import os
 import pathlib
+import re
 import signal
 import time
 
@@ -104,7 +105,7 @@ def test_torn_records(host, folder, engine):
 
 POINTS = ["network.ns.made", "network.ns.pinned", "network.start.linked", "network.start.built", "network.start.published",
           "network.bridge.made", "network.create.made", "network.remove.saved", "network.stop.unmapped", "network.stop.unlinked",
-          "network.stop.unpinned", "network.open.table", "network.spare.made"]
+          "network.stop.unpinned", "network.open.table"]
 
 
 def life(engine):
@@ -160,6 +161,44 @@ def test_killed_at_every_step(host, folder):
     engine.ok("reset")
     assert host.links() == ["eth0", "lo"] and host.ruleset() == ""
     engine.kill()
+
+
+def test_killed_with_a_namespace_that_is_ready(host, folder):
+    """The spare one has no name: it goes with the engine, whenever that dies. A container of then is whole."""
+    engine = Engine(host, folder)
+    before = host.links()
+    engine.stop()
+    engine.open(fail="network.spare.made=kill")
+    c = engine.start("c")
+    assert engine.child.wait(20) == -signal.SIGKILL
+    engine.sock.close()
+    engine.open()
+    c.adopt()
+    engine.ok("settle")
+    assert os.listdir(folder + "/run/netns") == [c.id]
+    Tcp(c.got["netns"], "c", 80)
+    assert who(host.path(), c.ip("bridge"), 80)[0] == "c"
+    c.stop()
+    assert until(lambda: host.links() == before)
+    assert os.listdir(folder + "/run/netns") == [] and os.listdir(folder + "/run/sandboxes") == []
+    engine.kill()
+
+
+def test_the_spare_namespace_is_like_any(host, engine):
+    """The first container's was made for it, the second's beforehand: nothing tells them apart."""
+    def seen(c):
+        inside = ["nsenter", f"--net={c.got['netns']}"]
+        names = ("net.ipv4.ping_group_range", "net.ipv4.ip_unprivileged_port_start", "net.ipv6.conf.eth0.disable_ipv6",
+                 "net.ipv6.conf.lo.disable_ipv6", "net.ipv4.conf.eth0.rp_filter")
+        links = [re.sub(r"@if\d+|link-netnsid \d+|link/ether \S+", "", x).split(maxsplit=1)[1]
+                 for x in run(*inside, "ip", "-o", "link", "show").stdout.splitlines()]
+        return [run(*inside, "sysctl", "-n", n).stdout.split() for n in names], links, run(*inside, "ip", "route", "show", "default").stdout
+
+    first = engine.start("first")
+    time.sleep(0.5)
+    second = engine.start("second")
+    assert seen(first) == seen(second)
+    assert seen(first)[0][0] == ["0", "2147483647"] and seen(first)[0][2] == ["1"]
 
 
 def test_descriptors_are_given_back(host, engine):
