@@ -61,12 +61,15 @@ static void take_got(struct container *c, const struct network_got *got)
 	json_setl(a, &c->net, "Networks", got->networks.kind == JSON_OBJECT ? json_copy(a, &got->networks) : json_object());
 }
 
-int container_net_start(struct container *c, struct arena *a, struct network_got *out, struct err *err)
+int container_net_start(struct container *c, struct arena *a, void (*known)(void *arg, const struct network_got *got), void *arg,
+	struct network_got *out, struct err *err)
 {
 	struct json host = json_copy(a, c->host);
 	loop_task_cancel(&c->net_task); /* the start stops what is there */
 	int rc = links_resolve(c->e, &host, a, err);
 	struct network_wish w = wish_of(c, &host);
+	w.known = known;
+	w.known_arg = arg;
 	rc = rc < 0 ? rc : network_sandbox_start(c->e->o.networks, &w, a, out, err);
 	if (rc == 0) {
 		c->has_sandbox = true;

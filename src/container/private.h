@@ -141,6 +141,7 @@ struct container_engine {
 	struct loop_task close_task;
 
 	struct list rests;            /* struct rest: of removed containers, the first is under way */
+	unsigned n_rests;
 	struct loop_work rest_work;
 	struct loop_timer rest_timer; /* the pool was full */
 
@@ -402,6 +403,9 @@ void container_remove_op(struct container *c, unsigned flags, struct container_c
 /* snapshot: what snapshot_retire named, "" = nothing; run_files: RUN_LEFT_FILES. Loop's thread; keeps the engine busy until it
  * is done. */
 void container_rest_add(struct container_engine *e, const char *id, const char *snapshot, bool run_files);
+bool container_rest_full(const struct container_engine *e);
+/* The same at once; blocks. Any thread. */
+void container_rest_remove(struct container_engine *e, const char *id, const char *snapshot, bool run_files);
 void container_rest_init(struct container_engine *e);
 
 /* ---- wait.c */
@@ -433,7 +437,9 @@ struct network_got;
 int container_net_check(struct container_engine *e, const struct json *config, const struct json *host,
 	const struct json *networks,
 	const char *id, const char *name, struct arena *a, struct err *err);
-int container_net_start(struct container *c, struct arena *a, struct network_got *out, struct err *err);
+/* known, arg: network_wish's. */
+int container_net_start(struct container *c, struct arena *a, void (*known)(void *arg, const struct network_got *got), void *arg,
+	struct network_got *out, struct err *err);
 void container_net_stop(struct container *c);
 /* In this turn, behind what was deferred before; nothing is shown of it from now on. */
 void container_net_stop_later(struct container *c);

@@ -19,7 +19,8 @@ struct removal {
 	struct json volumes_gone; /* those of its plan that went with it; an array */
 	enum run_left run_left;
 	char rest[SNAPSHOT_REST_LEN]; /* of its snapshot; "" = there was none */
-	bool stays;                   /* something cannot be removed, and was told */
+	bool at_once;                 /* too much waits to be deleted already */
+	bool gone;                    /* nothing is left to delete, or nothing that can be, which was told */
 };
 
 /* The folder has one level of folders: state/. */
@@ -77,9 +78,13 @@ static void removal_run(struct loop_work *w)
 	FAILPOINT("container.remove.volumes");
 	auto_err struct err why = ERR_INIT;
 	int rc = snapshot_retire(e->o.snapshots, container_snapshot_key(&r->op.arena, e, c->id), r->rest, &why);
-	r->stays = rc < 0 && rc != -ERR_NOT_FOUND;
-	if (r->stays)
+	if (rc < 0 && rc != -ERR_NOT_FOUND) {
 		container_warn(e, "a removed container left something behind until the engine opens again", c->id, &why);
+		r->gone = true;
+	} else if (r->at_once) {
+		container_rest_remove(e, c->id, r->rest, r->run_left == RUN_LEFT_FILES);
+		r->gone = true;
+	}
 }
 
 static void removal_done(struct loop_work *w)
@@ -108,7 +113,7 @@ static void removal_done(struct loop_work *w)
 	err_set(&none, ERR_NOT_FOUND, "No such container: %s", c->id);
 	container_streams_fail(&c->streams, &none);
 	container_waits_removed(c, NULL);
-	if (!r->stays)
+	if (!r->gone)
 		container_rest_add(e, c->id, r->rest, r->run_left == RUN_LEFT_FILES);
 	container_op_end(&r->op, NULL);
 	for (struct op *op; (op = LIST_FIRST(&c->ops, struct op, link));)
@@ -125,6 +130,7 @@ static void clear_away(struct removal *r)
 	loop_timer_stop(&c->restart_timer);
 	c->status = STATUS_REMOVING;
 	r->run_left = c->run_left;
+	r->at_once = container_rest_full(c->e);
 	container_op_work(&r->op, removal_run, removal_done);
 }
 

@@ -1,10 +1,12 @@
 /* What a removed container leaves on disk: the tree of its snapshot, its folder, what its last run left in RUN. Since the record is
  * gone nobody can see any of it any more, and an open removes it: so it need not be gone before the removal is answered. One
  * after the other, because deleting is the disk's work (a folder costs a discard of its own where the file system is mounted so:
- * 16 of them were 1 ms of a `run --rm`), and because starts want the other workers. Closing waits for it. */
+ * 16 of them were 1 ms of a `run --rm`), and because starts want the other workers. When REST_MAX wait already, removals come
+ * faster than the disk: they delete by themselves then, before they answer (container_rest_full). Closing waits for it. */
 #include "container/private.h"
 
 #define FULL_MS 50
+#define REST_MAX 32
 
 struct rest {
 	struct list link;
@@ -19,26 +21,32 @@ static struct rest *first(struct container_engine *e)
 	return LIST_FIRST(&e->rests, struct rest, link);
 }
 
+void container_rest_remove(struct container_engine *e, const char *id, const char *snapshot, bool run_files)
+{
+	auto_err struct err err = ERR_INIT;
+	int rc = run_files ? container_clear(e, id, &err) : 0;
+	if (rc == 0 && snapshot[0])
+		rc = snapshot_rest_remove(e->o.snapshots, snapshot, &err);
+	if (rc == 0) {
+		FAILPOINT("container.remove.snapshot");
+		rc = container_folder_remove(e->containers_fd, id, &err);
+	}
+	if (rc < 0)
+		container_warn(e, "a removed container left something behind until the engine opens again", id, &err);
+}
+
 static void rest_run(struct loop_work *w)
 {
 	struct container_engine *e = container_of(w, struct container_engine, rest_work);
 	const struct rest *r = first(e); /* the loop's thread only adds behind it */
-	auto_err struct err err = ERR_INIT;
-	int rc = r->run_files ? container_clear(e, r->id, &err) : 0;
-	if (rc == 0 && r->snapshot[0])
-		rc = snapshot_rest_remove(e->o.snapshots, r->snapshot, &err);
-	if (rc == 0) {
-		FAILPOINT("container.remove.snapshot");
-		rc = container_folder_remove(e->containers_fd, r->id, &err);
-	}
-	if (rc < 0)
-		container_warn(e, "a removed container left something behind until the engine opens again", r->id, &err);
+	container_rest_remove(e, r->id, r->snapshot, r->run_files);
 }
 
 static void rest_done(struct loop_work *w)
 {
 	struct container_engine *e = container_of(w, struct container_engine, rest_work);
 	free(LIST_POP(&e->rests, struct rest, link));
+	e->n_rests--;
 	next(e);
 	container_busy(e, -1);
 }
@@ -52,6 +60,11 @@ static void next(struct container_engine *e)
 static void again(struct loop_timer *t)
 {
 	next(container_of(t, struct container_engine, rest_timer));
+}
+
+bool container_rest_full(const struct container_engine *e)
+{
+	return e->n_rests >= REST_MAX;
 }
 
 void container_rest_init(struct container_engine *e)
@@ -68,6 +81,7 @@ void container_rest_add(struct container_engine *e, const char *id, const char *
 	snprintf(r->snapshot, sizeof(r->snapshot), "%s", snapshot);
 	r->run_files = run_files;
 	list_push(&e->rests, &r->link);
+	e->n_rests++;
 	container_busy(e, 1);
 	if (idle)
 		next(e);

@@ -1,8 +1,10 @@
 /* A container's start: its root is mounted, config.json written, a monitor spawned; and the talk with that monitor.
  *
  *     loop    what other containers have to say (namespaces to join)
- *     loop    the network                       worker  folders, mount
- *                    └───────────────────────────────> user, config.json, spawn, wait until the program runs
+ *     loop    the network: texts                worker  folders, mount
+ *                          └─────────────────────────────> user, config.json
+ *             namespace, interfaces
+ *                    └───────────────────────────────────> build, wait until the program runs
  *     loop    watch the monitor, tell everybody
  *
  * The loop makes the network while the worker mounts, and the worker waits for it (net_wait): it is under way already, in the call
@@ -28,6 +30,8 @@
 #define PATIENCE_MS 60000
 #define RECORD_MS 50
 
+enum net_stage { NET_BEGUN, NET_TEXTS, NET_DONE };
+
 struct start {
 	struct op op;
 	bool by_policy, restart, sync;
@@ -35,13 +39,15 @@ struct start {
 	struct span netns, pid_ns, ipc_ns, uts_ns, hostname, hosts, resolv_conf, shm;
 	struct span files[3]; /* paths of hosts, resolv.conf, hostname: its own, or those of the container whose network it shares */
 	bool make_shm, own_files;
-	/* what the loop finds out while the worker mounts: netns to own_files but shm, and this; the worker's from net_wait on */
+	/* what the loop finds out while the worker mounts: netns to own_files but shm (the worker's from NET_TEXTS on), and this
+	 * (from NET_DONE on) */
 	struct network_got got; /* sockets for the monitor */
 	struct arena net_arena;
 	struct err net_err;
 	pthread_mutex_t net_lock;
 	pthread_cond_t net_cond;
-	bool net_known;
+	enum net_stage net; /* under the lock */
+	bool texts_told;    /* the loop's */
 	struct container_stream **streams; /* owned: attached before the start; NULL for one that left */
 	unsigned *takes;                   /* owned: MONITOR_TAKE_* */
 	int *socks;                        /* owned */
@@ -461,14 +467,34 @@ static void spawn_undo(struct start *s)
 	fd_close(&s->state_dir);
 }
 
-/* Waits for what the loop makes: 0, or the class of net_err. */
-static int net_wait(struct start *s)
+/* Waits until the loop has come that far: 0, or the class of net_err when it is through and failed. */
+static int net_wait(struct start *s, enum net_stage until)
 {
 	pthread_mutex_lock(&s->net_lock);
-	while (!s->net_known)
+	while (s->net < until)
 		pthread_cond_wait(&s->net_cond, &s->net_lock);
+	bool done = s->net == NET_DONE;
 	pthread_mutex_unlock(&s->net_lock);
-	return -(int)s->net_err.class;
+	return done ? -(int)s->net_err.class : 0;
+}
+
+static void net_tell(struct start *s, enum net_stage stage)
+{
+	pthread_mutex_lock(&s->net_lock);
+	s->net = stage;
+	pthread_mutex_unlock(&s->net_lock);
+	pthread_cond_signal(&s->net_cond);
+}
+
+/* The texts are known, the kernel's part begins: what the worker writes needs no more. */
+static void net_texts(void *arg, const struct network_got *got)
+{
+	struct start *s = arg;
+	s->netns = got->netns;
+	s->hosts = got->hosts;
+	s->resolv_conf = got->resolv_conf;
+	s->texts_told = true;
+	net_tell(s, NET_TEXTS);
 }
 
 static int build(struct start *s, struct err *err)
@@ -478,7 +504,7 @@ static int build(struct start *s, struct err *err)
 	struct arena *a = &s->op.arena;
 	const char *run = container_run_path(a, c, NULL), *root = container_run_path(a, c, "rootfs");
 	bool early = spawns_early(c);
-	int rc = io_mkdirs(AT_FDCWD, run, 0700, err);
+	int rc = mkdir(run, 0700) == 0 || errno == EEXIST ? 0 : io_mkdirs(AT_FDCWD, run, 0700, err);
 	rc = rc < 0 || !early ? rc : spawn(s, run, true, err);
 	rc = rc < 0 ? rc : snapshot_mount(e->o.snapshots, container_snapshot_key(a, c->e, c->id), root, false, err);
 	if (rc < 0)
@@ -490,12 +516,13 @@ static int build(struct start *s, struct err *err)
 		if ((mkdir(shm, 0700) < 0 && errno != EEXIST) || mount("shm", shm, "tmpfs", MS_NOSUID | MS_NOEXEC | MS_NODEV, data) < 0)
 			return err_sys(err, "mount /dev/shm");
 	}
-	rc = net_wait(s);
+	rc = net_wait(s, NET_TEXTS);
 	rc = rc < 0 || !s->own_files ? rc : texts_write(s, err);
 	if (rc == 0 && span_is(container_apparmor_profile(c->host, container_apparmor_on()), CONTAINER_APPARMOR_DEFAULT))
 		rc = container_apparmor_load(e, err);
 	rc = rc < 0 ? rc : config_write(s, run, root, err);
 	FAILPOINT("container.start.configured");
+	rc = rc < 0 ? rc : net_wait(s, NET_DONE);
 	rc = rc < 0 || early ? rc : spawn(s, run, false, err);
 	s->asked = rc == 0;
 	return rc < 0 ? rc : spawned_wait(s, early, err);
@@ -531,7 +558,7 @@ static void start_run(struct loop_work *w)
 	s->run_left = RUN_LEFT_ALL;
 	if (rc == 0 && build(s, &s->op.err) == 0)
 		return;
-	if (net_wait(s) < 0) { /* of two failures the network's is told */
+	if (net_wait(s, NET_DONE) < 0) { /* of two failures the network's is told */
 		err_done(&s->op.err);
 		err_move(&s->op.err, &s->net_err);
 		s->exit_code = 128;
@@ -701,11 +728,13 @@ static int network_prepare(struct start *s, struct err *err)
 		files_alone(s);
 		return 0;
 	}
-	rc = container_net_start(c, &s->net_arena, &s->got, err);
+	rc = container_net_start(c, &s->net_arena, net_texts, s, &s->got, err);
 	if (rc < 0) {
 		s->got.n_sockets = 0;
 		return rc;
 	}
+	if (s->texts_told) /* the worker reads them */
+		return 0;
 	s->netns = s->got.netns;
 	s->hosts = s->got.hosts;
 	s->resolv_conf = s->got.resolv_conf;
@@ -812,10 +841,7 @@ static void start_begin(struct op *op)
 	s->run_left = c->run_left;
 	container_op_work(op, start_run, start_done);
 	(void)network_prepare(s, &s->net_err); /* net_err tells */
-	pthread_mutex_lock(&s->net_lock);
-	s->net_known = true;
-	pthread_mutex_unlock(&s->net_lock);
-	pthread_cond_signal(&s->net_cond);
+	net_tell(s, NET_DONE);
 }
 
 void container_start_op(struct container *c, struct container_call *call, bool by_policy)
