@@ -577,7 +577,7 @@ def test_everything_is_found_again(k):
 
 
 POINTS = ["cri.net.intent", "cri.net.made", "cri.net.plugin", "cri.net.added", "container.create.checked", "container.create.recorded", "cri.pod.made",
-          "container.start.mounted", "container.start.spawned", "cri.pod.started"]
+          "container.start.mounted", "container.start.spawned", "container.start.asked", "cri.pod.started"]
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -590,7 +590,7 @@ def test_death_while_a_pod_is_made(k, point):
     k.channel.close()
     k.start()
     left = k.ListPodSandbox().items
-    if point in ("container.start.spawned", "cri.pod.started"):  # it was whole: the kubelet finds it by its labels
+    if point in ("container.start.asked", "cri.pod.started"):  # it was whole: the kubelet finds it by its labels
         assert len(left) == 1 and left[0].state == 0
         k.RemovePodSandbox(pod_sandbox_id=left[0].id)
     else:
