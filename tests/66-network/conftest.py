@@ -1,5 +1,4 @@
 """A network engine in a network namespace of its own; containers are processes inside its sandboxes."""
-import ctypes
 import json
 import os
 import pathlib
@@ -8,53 +7,22 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
-import time
 
 import pytest
 
 REPO = pathlib.Path(__file__).resolve().parent.parent.parent
 BUILD = pathlib.Path(os.environ.get("KNARR_BUILD", REPO / "build"))
 TOOL = (BUILD if BUILD.is_absolute() else REPO / BUILD) / "netctl"
-LIBC = ctypes.CDLL(None, use_errno=True)
-CLONE_NEWNET = 0x40000000
+sys.path.insert(0, str(REPO / "tests/lib"))
+from spaces import Inside, run, until  # noqa: E402,F401
 
 
 class Failed(Exception):
     def __init__(self, answer):
         super().__init__(answer["class"] + ": " + answer["error"])
         self.kind, self.words = answer["class"], answer["error"]
-
-
-def run(*argv, check=True, **more):
-    return subprocess.run([str(a) for a in argv], check=check, capture_output=True, text=True, timeout=30, **more)
-
-
-def until(what, seconds=5):
-    """Waits for what() to become true; answers its value."""
-    end = time.monotonic() + seconds
-    while True:
-        value = what()
-        if value or time.monotonic() > end:
-            return value
-        time.sleep(0.01)
-
-
-class Inside:
-    """The calling thread inside a network namespace, for sockets that belong there."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __enter__(self):
-        self.back = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-        fd = os.open(self.path, os.O_RDONLY)
-        assert LIBC.setns(fd, CLONE_NEWNET) == 0
-        os.close(fd)
-
-    def __exit__(self, *_):
-        assert LIBC.setns(self.back, CLONE_NEWNET) == 0
-        os.close(self.back)
 
 
 class Host:

@@ -1,5 +1,4 @@
 """Machines are network namespaces on one segment, pods are namespaces that the plugin connects to them."""
-import ctypes
 import json
 import os
 import pathlib
@@ -8,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 
 import pytest
 
@@ -16,65 +14,15 @@ REPO = pathlib.Path(__file__).resolve().parent.parent.parent
 BUILD = pathlib.Path(os.environ.get("KNARR_BUILD", REPO / "build"))
 APP = (BUILD if BUILD.is_absolute() else REPO / BUILD) / "src/app"
 KNARR, RUN = APP / "knarr", APP / "knarr-run"
-LIBC = ctypes.CDLL(None, use_errno=True)
-CLONE_NEWNET = 0x40000000
 sys.path.append(str(REPO / "tests/66-network"))  # wire.py: servers and clients in namespaces
-
-
-def run(*argv, check=True, **more):
-    return subprocess.run([str(a) for a in argv], check=check, capture_output=True, text=True, timeout=60, **more)
-
-
-def until(what, seconds=10):
-    """Waits for what() to become true; answers its value."""
-    end = time.monotonic() + seconds
-    while True:
-        value = what()
-        if value or time.monotonic() > end:
-            return value
-        time.sleep(0.01)
-
-
-class Inside:
-    """The calling thread inside a network namespace, for sockets that belong there."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __enter__(self):
-        self.back = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-        fd = os.open(self.path, os.O_RDONLY)
-        assert LIBC.setns(fd, CLONE_NEWNET) == 0
-        os.close(fd)
-
-    def __exit__(self, *_):
-        assert LIBC.setns(self.back, CLONE_NEWNET) == 0
-        os.close(self.back)
+sys.path.insert(0, str(REPO / "tests/lib"))
+from spaces import Inside, Space, run, until  # noqa: E402,F401
 
 
 class Refused(Exception):
     def __init__(self, answer):
         super().__init__(f"{answer['code']}: {answer['msg']}")
         self.code, self.words = answer["code"], answer["msg"]
-
-
-class Space:
-    def __init__(self, kind):
-        self.name = f"k{kind}-{secrets.token_hex(3)}"
-        run("ip", "netns", "add", self.name)
-        self.path = f"/run/netns/{self.name}"
-
-    def exec(self, *argv, **more):
-        return run("ip", "netns", "exec", self.name, *argv, **more)
-
-    def ip(self, *argv):
-        return run("ip", "-n", self.name, *argv).stdout
-
-    def json(self, *argv):
-        return json.loads(self.ip("-j", *argv) or "[]")
-
-    def close(self):
-        run("ip", "netns", "del", self.name, check=False)
 
 
 class Host(Space):
