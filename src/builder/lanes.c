@@ -41,6 +41,7 @@ struct lane {
 	int fd;                  /* the spool; -1 = nothing was said */
 	uint64_t written, told;  /* offsets in it */
 	bool clipped;
+	struct err lost;         /* why the spool could not be written */
 	/* when it is over */
 	int rc;
 	struct err err;
@@ -127,7 +128,13 @@ static int held_back(struct lane *l, struct span text, bool much, bool line, str
 int builder_lane_say(struct lane *l, struct span text, bool much, struct err *err)
 {
 	const struct builder_params *p = l->all->w->p;
-	return l->direct ? p->say(p->arg, text, err) : held_back(l, text, much, false, err);
+	if (l->direct)
+		return p->say(p->arg, text, err);
+	auto_err struct err why = ERR_INIT;
+	int rc = held_back(l, text, much, false, &why);
+	if (rc < 0 && !l->lost.class)
+		(void)err_set(&l->lost, why.class, "%s", err_msg(&why));
+	return rc < 0 && err ? err_move(err, &why) : rc;
 }
 
 static int say(void *arg, struct span text, struct err *err)
@@ -225,14 +232,17 @@ static bool begins_at(const struct lane *l, struct image_digest *out)
 static bool comes_first(const struct lane *e, const struct lane *me, const uint8_t key[32])
 {
 	struct image_digest at = e->at;
+	const struct builder_stage *is = e->w.plan.stages[e->stage].is;
+	const struct builder_instruction *next = e->placed ? e->next : is->n ? &is->items[0] : NULL;
 	if (e->state == LANE_DONE || e->state == LANE_FAILED || e->away)
 		return false;
 	if (e->making)
 		return image_digest_eq(&e->at, &me->at) && memcmp(e->key, key, sizeof(e->key)) == 0;
 	if (!e->placed && !begins_at(e, &at))
 		return false;
+	/* One that has not begun may have to wait for me to end, as there are only so many threads: then its first text counts. */
 	if (image_digest_eq(&at, &me->at))
-		return e->any || (e->next && me->w.in && span_eq(e->next->code, me->w.in->code));
+		return (e->placed && e->any) || (next && me->w.in && span_eq(next->code, me->w.in->code));
 	return e->placed && (e->next || e->any) && image_descends(e->w.b->o.images, &me->at, &at);
 }
 
@@ -310,6 +320,8 @@ static void lane_run(struct lane *l)
 {
 	struct lanes *all = l->all;
 	l->rc = builder_stage_run(&l->w, l->stage, &l->err);
+	if (l->rc == -ERR_CANCELLED && l->lost.class) /* nobody left: there was no room for what it said */
+		l->rc = err_move(&l->err, &l->lost);
 	if (l->rc < 0)
 		end_from(all, l->rank + 1);
 	pthread_mutex_lock(&all->mutex);
@@ -421,6 +433,7 @@ static void lane_done(struct lane *l)
 	builder_vars_done(&l->w.vars);
 	builder_stop_done(&l->stop);
 	err_done(&l->err);
+	err_done(&l->lost);
 	fd_close(&l->fd);
 	arena_done(&l->arena);
 }

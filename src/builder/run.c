@@ -300,17 +300,19 @@ static void pid_of(struct ask *k)
 /* The state's letter and the parent, of /proc/PID/stat (proc(5)); 0 when there is none. */
 static char process_state(pid_t pid, pid_t *out_parent)
 {
-	char path[40], state = 0;
+	char path[40];
 	auto_buf struct buf text = {};
-	int parent = 0;
+	struct span rest, state, parent;
+	uint64_t n;
 	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
 	if (io_read_file(AT_FDCWD, path, &text, 4096, NULL) < 0)
 		return 0;
-	const char *behind = strrchr(buf_cstr(&text), ')'); /* the name may hold anything */
-	if (!behind || sscanf(behind + 1, " %c %d", &state, &parent) != 2)
+	rest = span_from(buf_span(&text), (size_t)(span_rchr(buf_span(&text), ')') + 1)); /* the name may hold anything */
+	rest = span_trim(rest);
+	if (!span_cut(&rest, ' ', &state) || state.len != 1 || !span_cut(&rest, ' ', &parent) || !span_to_u64(parent, &n))
 		return 0;
-	*out_parent = parent;
-	return state;
+	*out_parent = (pid_t)n;
+	return state.ptr[0];
 }
 
 /* Its first process has ended, and the monitor that would say so is stopped (SIGSTOP). Whoever waits for it waits for whoever did

@@ -85,6 +85,15 @@ def test_until_it_copies(knarr):
     assert [s for s in re.findall(r"^Step (\d)/5", out, re.M)] == ["1", "2", "3", "4", "5"]
 
 
+def test_one_that_has_not_begun_is_not_waited_for(knarr):
+    """However few threads there are: the second stage begins alike (its base), has to wait for the first, and the first for the third."""
+    text = ("FROM busybox AS a\nRUN --mount=type=cache,target=/c,id=few i=0; until test -e /c/b; do i=$((i+1)); test $i -lt 300; sleep .1; done; echo 1 >/f\n"
+            "FROM busybox AS b\nCOPY --from=a /f /f\nFROM busybox AS c\nRUN --mount=type=cache,target=/c,id=few touch /c/b; echo 2 >/g\n"
+            "FROM busybox\nCOPY --from=b /f /f\nCOPY --from=c /g /g\n")
+    out = streams(post(knarr, context_of(text)))
+    assert "Successfully built" in out, out
+
+
 def test_same_steps_are_made_once(make_knarr):
     """Two stages that begin alike: the second finds what the first makes, as if it had been built behind it."""
     d = make_knarr()
