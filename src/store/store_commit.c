@@ -22,6 +22,7 @@
 #define RESERVE_BLOCK 10000
 #define RETRY_MS 10000
 #define IDLE_MS 50 /* without a call: housekeeping may begin */
+#define REST_MS 500 /* and then SQLite's page cache goes: at once it would be read again by whoever writes now and then */
 
 /* ---- the queue */
 
@@ -72,6 +73,8 @@ static int64_t next_due_ms(struct store *s)
 		due = MIN(due, oldest + s->o.history_ms + s->o.history_ms / 16);
 	if (s->idle_work)
 		due = MIN(due, MAX(s->idle_retry_ms, s->busy_ms + IDLE_MS));
+	else if (s->disk.cached)
+		due = MIN(due, s->busy_ms + REST_MS);
 	return due;
 }
 
@@ -232,6 +235,7 @@ static int conclude(struct store *s, bool *out_events, struct err *err)
 			return code;
 		s->syncs++;
 		s->idle_work = true;
+		s->disk.cached = true;
 		s->last_error = 0;
 		s->retry_ms = 0;
 	}
@@ -400,6 +404,8 @@ static void run_batch(struct store *s, struct list *work)
 static bool idle_step(struct store *s)
 {
 	auto_err struct err err = ERR_INIT;
+	if (!s->idle_work && s->disk.cached && store_mono_ms(s) >= s->busy_ms + REST_MS)
+		store_disk_rest(&s->disk);
 	if (!s->idle_work || store_mono_ms(s) < MAX(s->idle_retry_ms, s->busy_ms + IDLE_MS))
 		return false;
 	int code = 0;
@@ -416,7 +422,6 @@ static bool idle_step(struct store *s)
 		s->idle_work = false;
 		more = false;
 		code = err.class ? -(int)err.class : 0;
-		store_disk_rest(&s->disk);
 	}
 	s->idle_retry_ms = 0;
 	status_update(s);

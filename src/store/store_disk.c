@@ -582,6 +582,7 @@ int store_disk_checkpoint(struct disk *d, bool truncate, struct err *err)
 void store_disk_rest(struct disk *d)
 {
 	(void)sqlite3_db_release_memory(d->db); /* what it cannot give back it keeps */
+	d->cached = false;
 }
 
 int store_disk_row_read(struct disk *d, int64_t row, struct store_version *out, struct err *err)

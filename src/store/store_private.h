@@ -249,6 +249,7 @@ struct disk {
 	uint64_t written_since; /* payload bytes since then */
 	int wal_pages;
 	bool checkpoint_failed;
+	bool cached;        /* SQLite holds pages since a commit */
 };
 struct store;
 int store_disk_open(struct store *s, struct err *err); /* opens, checks, loads the state, leases and undo */
