@@ -61,12 +61,16 @@ def import_words(name, *changes):
     return ["import", *[w for c in ('CMD ["sh"]', "ENV PATH=/bin:/usr/bin", *changes) for w in ("-c", c)], "-", name]
 
 
-def docker_registry(folder):
-    """Debian's docker-registry on a port of its own, for a fixture to yield from: its address."""
+def docker_registry(folder, users=None):
+    """Debian's docker-registry on a port of its own, for a fixture to yield from: its address. users: names and passwords, else anybody."""
     port = free_port()
-    (folder / "config.yml").write_text(
-        f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {folder}/data}}, delete: {{enabled: true}}}}\n"
-        f"http: {{addr: '127.0.0.1:{port}'}}\n")
+    config = (f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {folder}/data}}, delete: {{enabled: true}}}}\n"
+              f"http: {{addr: '127.0.0.1:{port}'}}\n")
+    if users:
+        import crypt  # deprecated, and the only bcrypt of Debian's Python
+        (folder / "htpasswd").write_text("".join(f"{n}:{crypt.crypt(p, crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=16))}\n" for n, p in users.items()))
+        config += f"auth: {{htpasswd: {{realm: registry, path: {folder}/htpasswd}}}}\n"
+    (folder / "config.yml").write_text(config)
     with open(folder / "log", "w") as log:
         p = subprocess.Popen(["docker-registry", "serve", folder / "config.yml"], stdout=log, stderr=log)
 
