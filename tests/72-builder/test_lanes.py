@@ -156,7 +156,7 @@ def test_client_leaves_while_another_is_told(make_knarr):
     engine.import_busybox(d)
     text = "FROM busybox AS a\nRUN echo be''gun; sleep 60\nFROM busybox AS b\nRUN while :; do echo yes; sleep .1; done\nFROM busybox\nCOPY --from=a / /a\nCOPY --from=b / /b\n"
     threads = pathlib.Path(f"/proc/{d.process.pid}/task")
-    d.out("ps")
+    d.out("run", "--rm", "busybox", "true")  # the first container starts a thread of the network's
     before = len(list(threads.iterdir()))
     s = begin(d, context_of(text), "nocache=1")
     read_until(s, b"begun")
