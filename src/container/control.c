@@ -228,11 +228,17 @@ void container_restart(struct container_engine *e, struct span name, struct span
 	stop_submit(e, name, signal, timeout_s, true, call);
 }
 
-/* ---- kill: does not wait for changes under way, as it is what ends a stop that hangs */
+/* ---- kill: does not wait for changes under way, as it is what ends a stop that hangs. SIGKILL is answered when the container has
+ * ended, as Docker's is: who asks next finds it dead. */
+
+enum { KILL_MS = 10000 }; /* Docker's patience with what SIGKILL does not end */
 
 struct kill {
 	struct ticket ticket;
 	struct container *c;
+	struct end_listener end;
+	struct loop_timer patience;
+	struct list link; /* in the container's kills while it waits */
 	int signal;
 	struct ask ask;
 	struct loop_work work;
@@ -244,6 +250,9 @@ struct kill {
 static void kill_end(struct kill *k, const struct err *err)
 {
 	struct container_engine *e = k->c->e;
+	loop_timer_stop(&k->patience);
+	list_remove(&k->end.link);
+	list_remove(&k->link);
 	container_ticket_answer(&k->ticket, err);
 	arena_done(&k->arena);
 	err_done(&k->err);
@@ -251,16 +260,42 @@ static void kill_end(struct kill *k, const struct err *err)
 	container_busy(e, -1);
 }
 
+static void kill_ended(struct end_listener *l)
+{
+	kill_end(container_of(l, struct kill, end), NULL);
+}
+
+static void kill_impatient(struct loop_timer *t)
+{
+	auto_err struct err err = ERR_INIT;
+	err_set(&err, ERR_INTERNAL, "tried to kill container, but did not receive an exit event");
+	kill_end(container_of(t, struct kill, patience), &err);
+}
+
+void container_kills_fail(struct container *c, const struct err *why)
+{
+	for (struct kill *k; (k = LIST_FIRST(&c->kills, struct kill, link));)
+		kill_end(k, why);
+}
+
 static void kill_answer(struct ask *a, const struct err *err)
 {
 	struct kill *k = container_of(a, struct kill, ask);
+	struct container *c = k->c;
 	auto_err struct err why = ERR_INIT;
 	if (err)
 		err_set(&why, err->class == ERR_IN_USE || err->class == ERR_NOT_FOUND ? ERR_IN_USE : ERR_INTERNAL,
 			"%s", err_msg(err));
 	else
-		signal_event(k->c, k->signal);
-	kill_end(k, err ? &why : NULL);
+		signal_event(c, k->signal);
+	if (err || k->signal != SIGKILL || !container_is_running(c) || c->e->closing) {
+		kill_end(k, err ? &why : NULL);
+		return;
+	}
+	k->end.fn = kill_ended;
+	list_push(&c->end_listeners, &k->end.link);
+	list_push(&c->kills, &k->link);
+	loop_timer_start(&k->patience, KILL_MS);
 }
 
 void container_kill(struct container_engine *e, struct span name, struct span signal, struct container_call *call)
@@ -291,6 +326,9 @@ void container_kill(struct container_engine *e, struct span name, struct span si
 	struct kill *k = mem_new(struct kill);
 	k->c = c;
 	k->signal = sig;
+	list_init(&k->end.link);
+	list_init(&k->link);
+	loop_timer_init(&k->patience, e->o.loop, "container kill", kill_impatient);
 	container_busy(e, 1);
 	container_ticket_take(&k->ticket, call);
 	if (container_ask(c, &k->ask, MONITOR_KILL, sig, 0, kill_answer, &k->err) < 0) {

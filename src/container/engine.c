@@ -55,6 +55,7 @@ struct container *container_new(struct container_engine *e, const char *id)
 	list_init(&c->execs);
 	list_init(&c->asks);
 	list_init(&c->end_listeners);
+	list_init(&c->kills);
 	loop_timer_init(&c->restart_timer, e->o.loop, "container restart", restart_nothing);
 	c->restart_timer.background = true;
 	loop_task_init(&c->net_task, container_net_due);
@@ -583,6 +584,7 @@ void container_engine_close(struct container_engine *e, void (*closed)(void *arg
 		}
 		container_health_stopped(c);
 		container_waits_removed(c, "the engine is closing");
+		container_kills_fail(c, &err);
 		container_streams_fail(&c->streams, &err);
 		container_execs_close(c);
 		if (list_empty(&c->ops)) /* else the operation under way still needs it */

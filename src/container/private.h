@@ -88,6 +88,7 @@ struct container {
 	uint16_t tag;
 	struct list asks;    /* struct ask */
 	struct list end_listeners; /* struct end_listener: operations that wait for the end */
+	struct list kills;     /* those that wait for the end, too; control.c's */
 	struct finish *ending; /* being cleared away after its end; starts wait */
 	struct start *starting;
 	unsigned views;      /* container_root of a stopped one */
@@ -367,6 +368,8 @@ void container_start_op(struct container *c, struct container_call *call, bool b
 void container_restart_follow(struct container *c, struct container_call *call);
 /* control.c: something came behind that waits no longer than timeout_s (-1: as long as it takes) for the stops before it. */
 void container_stops_hurry(struct container *c, int64_t timeout_s);
+/* Kills that wait for the end are answered with why: the engine closes. */
+void container_kills_fail(struct container *c, const struct err *why);
 void container_start_forget(struct container *c, const struct container_stream *s);
 /* A monitor that runs already; sock is taken over, also on failure. */
 int container_adopt(struct container *c, int sock, const struct monitor_state *state, struct err *err);
