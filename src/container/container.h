@@ -207,8 +207,8 @@ void container_start(struct container_engine *e, struct span name, struct contai
 void container_stop(struct container_engine *e, struct span name, struct span signal, int64_t timeout_s, struct container_call *c);
 void container_restart(struct container_engine *e, struct span name, struct span signal, int64_t timeout_s,
 	struct container_call *c);
-/* IN_USE "Container ID is not running"; INVALID_REQUEST "Invalid signal: x". Empty = KILL. SIGKILL is answered when the container has
- * ended; INTERNAL when it has not after ten seconds. Other signals are answered when they are sent. */
+/* IN_USE "Container ID is not running"; INVALID_REQUEST "Invalid signal: x". Empty = KILL. SIGKILL is answered when the
+ * container has ended; INTERNAL when it has not after ten seconds. Other signals are answered when they are sent. */
 void container_kill(struct container_engine *e, struct span name, struct span signal, struct container_call *c);
 void container_pause(struct container_engine *e, struct span name, struct container_call *c);
 void container_unpause(struct container_engine *e, struct span name, struct container_call *c);
