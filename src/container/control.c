@@ -274,7 +274,7 @@ static void kill_impatient(struct loop_timer *t)
 
 void container_kills_fail(struct container *c, const struct err *why)
 {
-	for (struct kill *k; (k = LIST_FIRST(&c->kills, struct kill, link));)
+	LIST_EACH(&c->kills, k, struct kill, link)
 		kill_end(k, why);
 }
 

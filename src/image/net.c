@@ -555,7 +555,7 @@ static int unreached(struct exchange *x, struct err *err)
 {
 	auto_buf struct buf words = {};
 	unsigned port = !x->ep ? 0 : x->ep->origin.port ? x->ep->origin.port : x->ep->origin.tls ? 443 : 80;
-	if (x->ep && span_starts(span_of(err_msg(&x->why)), SPAN("connecting to ")))
+	if (x->ep && !x->ep->origin.proxy && span_starts(span_of(err_msg(&x->why)), SPAN("connecting to ")))
 		http_dial_words(&words, span_of(x->ep->origin.host), port, &x->why);
 	else
 		buf_str(&words, err_msg(&x->why));
