@@ -264,7 +264,7 @@ def test_a_bundle_that_never_comes(env):
     other = c.connect()  # somebody who only looks does not keep it
     c.control.close()
     c.finish()
-    eventually(lambda: not pathlib.Path(f"/proc/{builder}").exists() or "Z" in pathlib.Path(f"/proc/{builder}/stat").read_text().split()[2])
+    eventually(lambda: not alive(builder))
     other.close()
     assert sorted(x.name for x in c.state_dir.iterdir()) == []
     again = env.spawn("/ct", "exit", "5", dirs=c)
