@@ -489,15 +489,6 @@ def monitor_of(d, container):
     return int(pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
 
 
-def rest_of(s, seconds=60):
-    s.settimeout(seconds)
-    got = b""
-    while piece := s.recv(65536):
-        got += piece
-    s.close()
-    return got
-
-
 @pytest.mark.parametrize("ends", [False, True])
 def test_a_monitor_that_is_stopped(make_knarr, ends):
     """Nobody tells how the step ended, nor takes the wish to kill it: the build ends nevertheless, cancelled or with a word about it."""

@@ -8,7 +8,7 @@ import time
 
 import pytest
 from conftest import Cli, engine
-from test_build import begin, cached, context_of, post, quiet, read_until
+from test_build import begin, cached, context_of, post, quiet, read_until, rest_of
 
 make_knarr = engine.make_knarr
 
@@ -141,11 +141,7 @@ def test_cancel_ends_all(knarr):
     read_until(s, b"begun")
     assert len(knarr.out("ps", "-q").split()) == 2
     assert knarr.api("POST", "/build/cancel?id=all").status == 204
-    s.settimeout(60)
-    got = b""
-    while piece := s.recv(65536):
-        got += piece
-    s.close()
+    got = rest_of(s)
     assert b'"error":"the build was cancelled"' in got, got
     engine.until(lambda: knarr.out("ps", "-aq") == "")
     quiet(knarr)
