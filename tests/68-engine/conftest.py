@@ -242,3 +242,18 @@ def registry(tmp_path_factory):
 
 def import_busybox(d, name="busybox:latest", *changes):
     return d.out(*import_words(name, *changes), stdin=BUSYBOX)
+
+
+# For modules that say so (pytestmark = pytest.mark.usefixtures("busybox", "tidy")).
+@pytest.fixture(scope="module")
+def busybox(docker):
+    import_busybox(docker)
+    yield
+
+
+@pytest.fixture
+def tidy(docker):
+    yield
+    left = docker.out("ps", "-aq", check=None).split()
+    if left:
+        docker.cli("rm", "-fv", *left, check=None)

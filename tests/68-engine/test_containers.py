@@ -11,19 +11,7 @@ from conftest import *
 
 NET = ["--network", "none"]  # what is about networks is in test_traffic.py
 
-
-@pytest.fixture(scope="module", autouse=True)
-def busybox(docker):
-    import_busybox(docker)
-    yield
-
-
-@pytest.fixture(autouse=True)
-def tidy(docker):
-    yield
-    left = docker.out("ps", "-aq", check=None).split()
-    if left:
-        docker.cli("rm", "-f", *left, check=None)
+pytestmark = pytest.mark.usefixtures("busybox", "tidy")
 
 
 def state(d, name):

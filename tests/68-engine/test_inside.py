@@ -7,19 +7,7 @@ import tarfile
 import pytest
 from conftest import *
 
-
-@pytest.fixture(scope="module", autouse=True)
-def busybox(docker):
-    import_busybox(docker)
-    yield
-
-
-@pytest.fixture(autouse=True)
-def tidy(docker):
-    yield
-    left = docker.out("ps", "-aq", check=None).split()
-    if left:
-        docker.cli("rm", "-fv", *left, check=None)
+pytestmark = pytest.mark.usefixtures("busybox", "tidy")
 
 
 def up(d, name, *words, net="none"):

@@ -6,19 +6,7 @@ from conftest import *
 
 NET = ("--network", "none")
 
-
-@pytest.fixture(scope="module", autouse=True)
-def busybox(docker):
-    import_busybox(docker)
-    yield
-
-
-@pytest.fixture(autouse=True)
-def tidy(docker):
-    yield
-    left = docker.out("ps", "-aq", check=None).split()
-    if left:
-        docker.cli("rm", "-fv", *left, check=None)
+pytestmark = pytest.mark.usefixtures("busybox", "tidy")
 
 
 def opts(*words):
