@@ -59,7 +59,7 @@ if [ -n "$data" ]; then
 	KUBECONFIG=$data/admin.kubeconfig
 	DOCKER_HOST=unix://$(realpath "$data/run")/docker.sock
 else
-	KUBECONFIG=${KUBECONFIG:-/var/lib/knarr/admin.kubeconfig}
+	KUBECONFIG=${KUBECONFIG:-/etc/knarr/admin.kubeconfig}
 	DOCKER_HOST=unix:///run/knarr/docker.sock
 fi
 export KUBECONFIG DOCKER_HOST DOCKER_BUILDKIT=0
@@ -171,11 +171,11 @@ step "a container is killed"
 # The newest: those of the old version may still be on their way out.
 pod=$(k get pods -l app=web --sort-by=.metadata.creationTimestamp -o 'jsonpath={.items[-1:].metadata.name}')
 id=$(k get pod "$pod" -o 'jsonpath={.status.containerStatuses[0].containerID}')
-# Groups of others come and go while it looks.
-group=$(find /sys/fs/cgroup -type d -name "*${id#*://}*" 2>/dev/null | head -1) || true
-[ -n "$group" ] || die "no control group of container $id"
+# In its group or below it: under systemd a scope holds the container's own. Groups of others come and go while it looks.
+first=$(find /sys/fs/cgroup -path "*${id#*://}*" -name cgroup.procs -exec cat {} + 2>/dev/null | sort -n | head -1) || true
+[ -n "$first" ] || die "no process in a control group of container $id"
 t=$(now)
-kill -9 "$(sort -n "$group/cgroup.procs" | head -1)"
+kill -9 "$first"
 until_is "$((patience / 3))" "1 true" pod "$pod" -o 'jsonpath={.status.containerStatuses[0].restartCount} {.status.containerStatuses[0].ready}' ||
 	{ k get pod "$pod" -o yaml; die "the container did not come back"; }
 say "$pod was restarted and is ready again after $(($(now) - t)) ms"

@@ -86,13 +86,10 @@ static int env_secrets(const struct admission *req, const char *list, const char
 	return 0;
 }
 
-static bool go_bool(struct span s) /* strconv.ParseBool's true */
+static bool go_bool(struct span s)
 {
-	static const char *const yes[] = { "1", "t", "T", "TRUE", "true", "True" };
-	for (unsigned i = 0; i < ARRAY_LEN(yes); i++)
-		if (span_is(s, yes[i]))
-			return true;
-	return false;
+	bool yes = false;
+	return span_to_bool(s, &yes) && yes;
 }
 
 static int limit_secrets(const struct admission *req, const struct json *account, struct err *err)

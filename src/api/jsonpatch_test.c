@@ -5,7 +5,7 @@
 #include <cmocka.h>
 
 #include "api/jsonpatch.h"
-#include "api/parse_test.h"
+#include "json/parse_test.h"
 
 static void patches(void **state)
 {

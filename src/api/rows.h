@@ -41,7 +41,7 @@ struct api_text { /* a pooled string */
 
 /* What few fields have and few readers ask for. */
 struct api_cold {
-	struct api_text merge_key, default_json, go_name, gate, oneof, markers;
+	struct api_text merge_key, default_json, go_name, oneof, markers;
 	uint32_t enum_row; /* index + 1 */
 };
 

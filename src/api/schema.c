@@ -17,12 +17,6 @@ static const char *const kind_names[API_KIND_COUNT] = {
 	[API_LIST] = "list", [API_MAP] = "map", [API_UNION] = "union",
 };
 
-const char *api_kind_name(enum api_kind kind)
-{
-	assert(kind < API_KIND_COUNT);
-	return kind_names[kind];
-}
-
 const struct api_type *api_type_find(struct span name)
 {
 	size_t lo = 0, hi = api_t_n_named;
@@ -166,16 +160,6 @@ struct span api_field_go_name(const struct api_field *f)
 	return api_text_span(api_t_cold[f->cold].go_name);
 }
 
-struct span api_field_gate(const struct api_field *f)
-{
-	return api_text_span(api_t_cold[f->cold].gate);
-}
-
-struct span api_field_oneof(const struct api_field *f)
-{
-	return api_text_span(api_t_cold[f->cold].oneof);
-}
-
 struct span api_field_markers(const struct api_field *f)
 {
 	return api_text_span(api_t_cold[f->cold].markers);
@@ -290,12 +274,6 @@ struct api_types *api_types_new(void)
 {
 	struct api_types *set = mem_new(struct api_types);
 	atomic_init(&set->refs, 1);
-	return set;
-}
-
-struct api_types *api_types_ref(struct api_types *set)
-{
-	atomic_fetch_add_explicit(&set->refs, 1, memory_order_relaxed);
 	return set;
 }
 

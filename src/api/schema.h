@@ -60,7 +60,6 @@ enum api_kind {
 	API_UNION,
 	API_KIND_COUNT
 };
-const char *api_kind_name(enum api_kind kind); /* "string", "intorstring", ... as the schema files write it */
 
 enum api_type_flags {
 	API_TYPE_ATOMIC = 1 << 0,   /* apply replaces it as a whole (structType, mapType or listType atomic) */
@@ -144,8 +143,6 @@ uint32_t api_field_num(const struct api_field *f);          /* protobuf number; 
 struct span api_field_merge_key(const struct api_field *f); /* patchMergeKey; empty = none */
 struct span api_field_default(const struct api_field *f);   /* JSON text of the +default marker; empty = none */
 struct span api_field_go_name(const struct api_field *f);
-struct span api_field_gate(const struct api_field *f);      /* feature gate that guards it; empty = none */
-struct span api_field_oneof(const struct api_field *f);     /* CRI, etcd: name of the oneof; empty = none */
 struct span api_field_markers(const struct api_field *f);   /* other markers, as in the schema file, ';' between */
 /* The named string type of the value (of the items, for a list), e.g. core/v1.PullPolicy; NULL = plain. */
 const struct api_enum *api_field_enum(const struct api_field *f);
@@ -173,7 +170,6 @@ struct api_rpc api_rpc_at(unsigned i); /* ordered by path */
  * are borrowed). Elements may be built-in types (meta/v1.ObjectMeta) or nodes of the same set. Nodes are CUSTOM. */
 struct api_types;
 struct api_types *api_types_new(void); /* one reference */
-struct api_types *api_types_ref(struct api_types *set);
 void api_types_unref(struct api_types *set); /* accepts NULL; any thread */
 struct arena *api_types_arena(struct api_types *set); /* for rules and what else lives as long */
 

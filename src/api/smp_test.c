@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "api/smp.h"
-#include "api/parse_test.h"
+#include "json/parse_test.h"
 
 static void rows(void **state)
 {

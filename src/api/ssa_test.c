@@ -6,7 +6,7 @@
 
 #include "api/codec.h"
 #include "api/ssa.h"
-#include "api/parse_test.h"
+#include "json/parse_test.h"
 
 static void same_text(const struct json *v, const char *want)
 {

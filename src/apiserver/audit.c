@@ -155,15 +155,9 @@ static unsigned sources(struct call *c, struct span out[SOURCES_MAX])
 	struct span real = http_req_header(c->http, "x-real-ip");
 	if (address_ok(real, text) && (!n || !span_is(out[n - 1], text)))
 		out[n++] = arena_span(&c->arena, span_of(text));
-	struct span peer = span_of(http_req_peer(c->http)->text);
-	ptrdiff_t colon = span_rchr(peer, ':');
-	if (colon > 0) {
-		peer = span_sub(peer, 0, (size_t)colon);
-		if (peer.ptr[0] == '[')
-			peer = span_sub(peer, 1, peer.len - 1);
-		if (!n || !span_eq(out[n - 1], peer))
-			out[n++] = arena_span(&c->arena, peer);
-	}
+	struct span peer = http_peer_host(http_req_peer(c->http));
+	if (peer.len && (!n || !span_eq(out[n - 1], peer)))
+		out[n++] = arena_span(&c->arena, peer);
 	return n;
 }
 

@@ -1,19 +1,6 @@
 /* What disruption budgets say. */
 #include "apiserver/budget.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-
-#include <cmocka.h>
-
-static struct json parse(struct arena *a, const char *text)
-{
-	struct json v;
-	auto_err struct err err = ERR_INIT;
-	if (json_parse(a, arena_span(a, span_of(text)), 0, NULL, &v, &err) < 0)
-		fail_msg("%s: %s", text, err_msg(&err));
-	return v;
-}
+#include "json/parse_test.h"
 
 static void free_pods(void **state)
 {

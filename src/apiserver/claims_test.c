@@ -1,19 +1,6 @@
 /* What Services claim, and where ranges begin and end. */
 #include "apiserver/claims.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-
-#include <cmocka.h>
-
-static struct json parse(struct arena *a, const char *text)
-{
-	struct json v;
-	auto_err struct err err = ERR_INIT;
-	if (json_parse(a, arena_span(a, span_of(text)), 0, NULL, &v, &err) < 0)
-		fail_msg("%s: %s", text, err_msg(&err));
-	return v;
-}
+#include "json/parse_test.h"
 
 static void services_claim(void **state)
 {

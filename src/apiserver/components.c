@@ -165,7 +165,7 @@ static void probe(struct component *item)
 	const struct http_origin origin = { .tls = true,
 					    .host = "127.0.0.1",
 					    .port = item->port,
-					    .tls_ctx = kubelet_tls(c->server->kubelets, KUBELET_PLAIN) };
+					    .tls_ctx = kubelet_tls(atomic_load(&c->server->kubelets), KUBELET_PLAIN) };
 	const struct http_call_params p = { .origin = &origin,
 					    .method = "GET",
 					    .target = SPAN("/healthz"),

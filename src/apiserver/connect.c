@@ -131,7 +131,7 @@ static void to_kubelet(struct call *c, enum relay_kind kind, struct span node, e
 		.tls = true,
 		.host = at.host,
 		.port = at.port,
-		.tls_ctx = kubelet_tls(c->server->kubelets, trust),
+		.tls_ctx = kubelet_tls(atomic_load(&c->server->kubelets), trust),
 		.path = query->len ? arena_printf(&c->arena, "%.*s?%.*s", SPAN_ARG(path), SPAN_ARG(buf_span(query))) : path,
 	};
 	relay_begin(c, &t);

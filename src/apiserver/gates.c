@@ -26,19 +26,6 @@ const char *gates_at(unsigned i, const char **out_stage, bool *out_on)
 	return gates[i].name;
 }
 
-/* Go's strconv.ParseBool. */
-static bool truth(struct span s, bool *out)
-{
-	static const char *const words[] = { "1", "t", "T", "true", "TRUE", "True", "0", "f", "F", "false", "FALSE", "False" };
-	for (size_t i = 0; i < ARRAY_LEN(words); i++) {
-		if (span_is(s, words[i])) {
-			*out = i < ARRAY_LEN(words) / 2;
-			return true;
-		}
-	}
-	return false;
-}
-
 static int gate_set(struct span name, bool on, struct err *err)
 {
 	if (span_is(name, "AllAlpha") && !on)
@@ -74,7 +61,7 @@ int gates_parse(struct span text, struct err *err)
 			return err_set(err, ERR_USAGE, "missing bool value for %.*s", SPAN_ARG(one));
 		name = span_trim(name);
 		value = span_trim(value);
-		if (!truth(value, &on))
+		if (!span_to_bool(value, &on))
 			return err_set(err, ERR_USAGE,
 				       "invalid value of %.*s=%.*s, err: strconv.ParseBool: parsing \"%.*s\": invalid syntax",
 				       SPAN_ARG(name), SPAN_ARG(value), SPAN_ARG(value));

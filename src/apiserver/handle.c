@@ -268,13 +268,16 @@ static int find_user(struct call *c)
 		c->user = (struct auth_user){ .name = SPAN("system:admin"), .groups = groups, .n_groups = 2 };
 		return 0;
 	}
-	if (auth_cert_user(peer->cert, &c->arena, &c->user))
+	/* The chain was verified when the connection began, and a connection may live for longer than its certificate. */
+	int64_t now_s = clock_wall_ns(c->server->clock) / NS_PER_S;
+	if (auth_cert_user(peer->cert, now_s, &c->arena, &c->user))
 		return 0;
 	/* A certificate that was shown and is no good is an error, unless another credential speaks for the client. */
-	bool bad_cert = peer->cert && !peer->cert->verified;
+	bool expired = peer->cert && peer->cert->verified && peer->cert->not_after_s < now_s;
+	bool bad_cert = peer->cert && (!peer->cert->verified || expired);
 	if (bad_cert)
-		log_info("certificate refused", kv_str("why", peer->cert->why_not), kv_str("subject", peer->cert->subject),
-			 kv_str("from", peer->text));
+		log_info("certificate refused", kv_str("why", expired ? "certificate has expired" : peer->cert->why_not),
+			 kv_str("subject", peer->cert->subject), kv_str("from", peer->text));
 	if (bearer(c->http, &token)) {
 		if (call_token_user(c, token, NULL, 0, &c->user, &audiences, &n_audiences, &c->err) == 0)
 			return 0;

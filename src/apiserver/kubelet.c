@@ -8,6 +8,7 @@
 
 struct kubelets {
 	struct tls_ctx *tls[KUBELET_TRUST_COUNT]; /* owned */
+	uint8_t digest[32];			  /* of what they are made of */
 };
 
 static int read_file(struct span path, struct buf *out, struct err *err)
@@ -25,6 +26,12 @@ int kubelet_open(const struct apiserver_options *o, struct kubelets **out, struc
 		rc = read_file(o->kubelet_client_key, &key, err);
 	if (rc == 0)
 		rc = read_file(o->kubelet_certificate_authority, &ca, err);
+	struct tls_hash hash = {};
+	tls_sha256_begin(&hash);
+	tls_hash_add(&hash, cert.ptr, cert.len);
+	tls_hash_add(&hash, key.ptr, key.len);
+	tls_hash_add(&hash, ca.ptr, ca.len);
+	tls_hash_end(&hash, k->digest);
 	const struct tls_pair pair = { .cert_pem = buf_span(&cert), .key_pem = buf_span(&key) };
 	const struct tls_client_params rows[KUBELET_TRUST_COUNT] = {
 		[KUBELET_VERIFIED] = { .ca_pem = buf_span(&ca),
@@ -43,6 +50,11 @@ int kubelet_open(const struct apiserver_options *o, struct kubelets **out, struc
 	}
 	*out = k;
 	return 0;
+}
+
+bool kubelet_same(const struct kubelets *a, const struct kubelets *b)
+{
+	return memcmp(a->digest, b->digest, sizeof(a->digest)) == 0;
 }
 
 void kubelet_close(struct kubelets *k)

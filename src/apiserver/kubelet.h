@@ -7,6 +7,7 @@
 struct kubelets;
 int kubelet_open(const struct apiserver_options *o, struct kubelets **out, struct err *err);
 void kubelet_close(struct kubelets *k); /* accepts NULL */
+bool kubelet_same(const struct kubelets *a, const struct kubelets *b); /* made of the same files */
 
 struct kubelet_place {
 	struct span host; /* in the call's arena */
@@ -22,4 +23,4 @@ enum kubelet_trust {
 	KUBELET_PLAIN,	  /* pods and services behind a proxy: no certificate of ours, any of theirs */
 	KUBELET_TRUST_COUNT
 };
-struct tls_ctx *kubelet_tls(const struct kubelets *k, enum kubelet_trust trust); /* borrowed */
+struct tls_ctx *kubelet_tls(const struct kubelets *k, enum kubelet_trust trust); /* borrowed for this turn */

@@ -280,12 +280,7 @@ static void patch_try(struct call *c)
 		}
 		(void)json_set(&c->arena, write_meta(c, &object), SPAN("name"), json_str(c->route.name));
 		c->object = object;
-		if (write_finish(c, &object, NULL, true) < 0)
-			call_fail(c);
-		else if (c->dry_run)
-			write_answer(c, store_snapshot_rev(c->snap));
-		else
-			write_put(c, buf_span(&key), 0);
+		write_fresh(c, buf_span(&key), &object, true);
 		return;
 	}
 	if (!it) {

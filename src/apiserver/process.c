@@ -4,7 +4,6 @@
 
 #include <malloc.h>
 #include <signal.h>
-#include <sys/resource.h>
 #include <time.h>
 
 /* Serves on while load balancers and clients learn that it goes; another signal cuts that short. */
@@ -34,17 +33,6 @@ static void run(struct apiserver *s, const struct apiserver_options *o, const si
 	if (o->shutdown_delay_ms)
 		stop_slowly(s, set, o->shutdown_delay_ms);
 	apiserver_stop(s);
-}
-
-/* A connection is a descriptor: as many as we may have. We use no select(2), for whose sake the soft limit is low. */
-static void descriptors_raise(void)
-{
-	struct rlimit most;
-	if (getrlimit(RLIMIT_NOFILE, &most) < 0 || most.rlim_cur == most.rlim_max)
-		return;
-	most.rlim_cur = most.rlim_max;
-	if (setrlimit(RLIMIT_NOFILE, &most) < 0)
-		log_warn("descriptors", kv_i64("errno", errno));
 }
 
 int apiserver_main(int argc, char **argv)
@@ -77,7 +65,7 @@ int apiserver_main(int argc, char **argv)
 	 * to the kernel and faulted in again each time, a tenth of the turn. */
 	(void)mallopt(M_TRIM_THRESHOLD, 2 << 20);
 	(void)mallopt(M_MMAP_THRESHOLD, 256 << 10);
-	descriptors_raise();
+	io_descriptors_raise();
 	if (privileges_sockets(&o, &err) < 0 || apiserver_start(&o, &s, &err) < 0) {
 		(void)fprintf(stderr, "Error: %s\n", err_msg(&err));
 		apiserver_options_done(&o);

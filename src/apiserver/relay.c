@@ -142,17 +142,11 @@ static size_t request_headers(struct relay *r, struct http_field *out)
 		out[n++] = f;
 	}
 	/* The hops so far, then the one before us, without its port. */
-	const struct http_peer *peer = http_req_peer(c->http);
-	struct span from = span_of(peer->text), before = http_req_header_all(c->http, "x-forwarded-for");
-	ptrdiff_t colon = span_rchr(from, ':');
-	if (!peer->is_unix && colon > 0) {
-		from = span_sub(from, 0, (size_t)colon);
-		if (from.ptr[0] == '[')
-			from = span_sub(from, 1, from.len - 1);
+	struct span from = http_peer_host(http_req_peer(c->http)), before = http_req_header_all(c->http, "x-forwarded-for");
+	if (from.len)
 		out[n++] = (struct http_field){ SPAN("X-Forwarded-For"),
 						arena_printf(&c->arena, "%.*s%s%.*s", SPAN_ARG(before), before.len ? ", " : "",
 							     SPAN_ARG(from)) };
-	}
 	if (r->to.kind == RELAY_PROXY)
 		out[n++] = (struct http_field){ SPAN("X-Forwarded-Uri"), http_req_path(c->http) };
 	return n;

@@ -1,26 +1,16 @@
-/* One watch for each folder, not for each file: who rotates certificates writes a new file and renames it, and mounted
- * Secrets change by the swap of one link in the folder. Events come in bursts (certificate, then key), so the reading waits
- * for a moment of quiet. */
+/* What is watched and how bursts become one reading: loop_files. A server that made its own certificates looks at them each day,
+ * too: they are made anew before they end. */
 #include "apiserver/reload.h"
 
+#include "apiserver/kubelet.h"
 #include "apiserver/seed.h"
 
-#include <sys/inotify.h>
-
-#define QUIET_MS 300
-#define FOLDERS_MAX (FILE_COUNT + 1)
-
-struct folder {
-	struct loop_watch watch;
-	struct reload *r;
-	char *path; /* owned */
-};
+#define LOOK_MS (24 * 3600 * 1000)
 
 struct reload {
 	struct apiserver *s;
-	struct loop_timer quiet;
-	struct folder folders[FOLDERS_MAX];
-	unsigned n;
+	struct loop_files *files;
+	struct loop_timer look;
 };
 
 /* ---- retiring */
@@ -88,6 +78,27 @@ static int service_keys_again(struct apiserver *s, const struct files *f, struct
 	return 0;
 }
 
+static void kubelets_free(void *arg)
+{
+	kubelet_close(arg);
+}
+
+static int kubelets_again(struct apiserver *s, const struct files *f, struct err *err)
+{
+	struct kubelets *fresh;
+	int rc = kubelet_open(s->opt, &fresh, err);
+	if (rc < 0)
+		return rc;
+	/* Connections are kept by context: an equal one would begin them all anew. */
+	if (kubelet_same(atomic_load(&s->kubelets), fresh)) {
+		kubelet_close(fresh);
+		return 0;
+	}
+	reload_retire(s, kubelets_free, atomic_exchange(&s->kubelets, fresh));
+	log_info("credentials for kubelets changed");
+	return 0;
+}
+
 static void policy_free(void *arg)
 {
 	audit_policy_free(arg);
@@ -138,6 +149,7 @@ void reload_run(struct apiserver *s)
 		int (*again)(struct apiserver *s, const struct files *f, struct err *err);
 	} parts[] = {
 		{ "certificates", tls_again },
+		{ "credentials for kubelets", kubelets_again },
 		{ "static tokens", tokens_again },
 		{ "service account keys", service_keys_again },
 		{ "audit policy", policy_again },
@@ -158,101 +170,62 @@ void reload_run(struct apiserver *s)
 
 /* ---- watching */
 
-static void on_quiet(struct loop_timer *t)
+static void on_files(void *arg)
 {
-	reload_run(container_of(t, struct reload, quiet)->s);
+	reload_run(((struct reload *)arg)->s);
 }
 
-/* Others may write in these folders too. Names that begin with two dots are how a mounted Secret is swapped; the last four are
- * what we would have made ourselves. */
-static bool ours(const struct apiserver_options *o, struct span file, uint32_t mask)
+static void on_look(struct loop_timer *t)
 {
-	static const char *const own[] = { "ca.crt", "apiserver.crt", "apiserver.key", "sa.key" };
-	if (mask & IN_Q_OVERFLOW || span_starts(file, SPAN("..")))
-		return true;
-	for (unsigned i = 0; i < FILE_COUNT; i++) {
-		struct span path = files_path(o, i);
-		if (path.len && span_eq(span_from(path, (size_t)(span_rchr(path, '/') + 1)), file))
-			return true;
-	}
-	for (size_t i = 0; i < ARRAY_LEN(own); i++)
-		if (span_is(file, own[i]))
-			return true;
-	return false;
+	struct reload *r = container_of(t, struct reload, look);
+	reload_run(r->s);
+	loop_timer_start(&r->look, LOOK_MS);
 }
 
-static void on_change(struct loop_watch *w, uint32_t mask, uint32_t cookie, const char *file)
+static void follow(struct reload *r, struct span path)
 {
-	struct reload *r = container_of(w, struct folder, watch)->r;
-	/* Not moved by later events: a folder in which something changes all the time is read all the same. */
-	if (ours(r->s->opt, span_of(file), mask) && !loop_timer_running(&r->quiet))
-		loop_timer_start(&r->quiet, QUIET_MS);
-}
-
-static void folder_watch(struct reload *r, struct loop *l, struct span path)
-{
-	for (unsigned i = 0; i < r->n; i++)
-		if (span_is(path, r->folders[i].path))
-			return;
 	auto_err struct err err = ERR_INIT;
-	struct folder *f = &r->folders[r->n];
-	f->r = r;
-	f->path = mem_dup(path.ptr, path.len);
-	if (loop_watch_open(&f->watch, l, "rotated files", f->path,
-			    IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_ONLYDIR, on_change, &err) < 0) {
-		/* We may have given up the right to look. */
-		log_warn("changes of files are only seen at SIGHUP", kv_span("folder", path), kv_err(&err));
-		free(f->path);
-		f->path = NULL;
-		return;
-	}
-	r->n++;
+	/* We may have given up the right to look. */
+	if (loop_files_add(r->files, path, &err) < 0)
+		log_warn("changes of a file are only seen at SIGHUP", kv_span("file", path), kv_err(&err));
 }
 
 int reload_start(struct worker *w, struct err *err)
 {
+	/* What we would have made ourselves. */
+	static const char *const own[] = { "ca.crt", "apiserver.crt", "apiserver.key", "sa.key" };
 	struct apiserver *s = w->server;
+	const struct apiserver_options *o = s->opt;
 	struct reload *r = mem_new(struct reload);
 	s->reload = r;
 	r->s = s;
-	loop_timer_init(&r->quiet, w->loop, "reload", on_quiet);
-	r->quiet.background = true;
-	for (unsigned i = 0; i < FILE_COUNT; i++) {
-		struct span path = files_path(s->opt, i);
-		ptrdiff_t slash = span_rchr(path, '/');
-		if (path.len)
-			folder_watch(r, w->loop,
-				     slash < 0	  ? SPAN(".")
-				     : slash == 0 ? SPAN("/")
-						  : span_sub(path, 0, (size_t)slash));
-	}
-	auto_buf struct buf own = {};
-	if (s->opt->tls_cert_file.len && s->opt->sa_signing_key_file.len)
+	r->files = loop_files_new(w->loop, "rotated files", on_files, r);
+	loop_timer_init(&r->look, w->loop, "own certificates", on_look);
+	r->look.background = true;
+	for (unsigned i = 0; i < FILE_COUNT; i++)
+		follow(r, files_path(o, i));
+	follow(r, o->kubelet_client_certificate);
+	follow(r, o->kubelet_client_key);
+	follow(r, o->kubelet_certificate_authority);
+	if (o->tls_cert_file.len && o->sa_signing_key_file.len)
 		return 0;
-	int rc = pki_dir(s->opt, &own, err);
-	if (rc == 0)
-		folder_watch(r, w->loop, buf_span(&own));
+	auto_buf struct buf dir = {}, path = {};
+	int rc = pki_dir(o, &dir, err);
+	for (unsigned i = 0; i < ARRAY_LEN(own) && rc == 0; i++) {
+		buf_trunc(&path, 0);
+		buf_printf(&path, "%s/%s", buf_cstr(&dir), own[i]);
+		follow(r, buf_span(&path));
+	}
+	loop_timer_start(&r->look, LOOK_MS);
 	return rc;
-}
-
-static void folder_closed(struct loop_watch *w)
-{
-	struct folder *f = container_of(w, struct folder, watch);
-	free(f->path);
-	if (!--f->r->n)
-		free(f->r);
 }
 
 void reload_stop(struct worker *w)
 {
-	struct reload *r = w->server->reload;
-	w->server->reload = NULL;
+	struct reload *r = take(&w->server->reload);
 	if (!r)
 		return;
-	loop_timer_stop(&r->quiet);
-	unsigned n = r->n;
-	if (!n)
-		free(r);
-	for (unsigned i = 0; i < n; i++)
-		loop_watch_close(&r->folders[i].watch, folder_closed);
+	loop_timer_stop(&r->look);
+	loop_files_free(r->files);
+	free(r);
 }

@@ -10,11 +10,6 @@ static const char *const verb_names[ROUTE_VERB_COUNT] = {
 	[ROUTE_OTHER] = "",
 };
 
-const char *route_verb_name(enum route_verb v)
-{
-	return verb_names[v];
-}
-
 static enum route_verb verb_of(struct span method)
 {
 	static const struct {

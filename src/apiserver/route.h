@@ -37,4 +37,3 @@ struct route {
  * Everything borrows from the arguments and the arena. An unknown method on a resource is ROUTE_OTHER there too. */
 void route_read(struct arena *a, struct span method, struct span path, const struct span *segments, size_t n,
 		struct span query, struct route *out);
-const char *route_verb_name(enum route_verb v);

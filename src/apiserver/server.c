@@ -223,8 +223,9 @@ int apiserver_start(const struct apiserver_options *o, struct apiserver **out_se
 		rc = sockets_open(o, &sockets, err);
 	if (rc == 0)
 		rc = files_read(o, &files, err);
-	if (rc == 0)
-		rc = kubelet_open(o, &s->kubelets, err); /* keys, while we may read them */
+	struct kubelets *kubelets = NULL;
+	if (rc == 0 && (rc = kubelet_open(o, &kubelets, err)) == 0) /* keys, while we may read them */
+		atomic_store(&s->kubelets, kubelets);
 	if (rc == 0)
 		rc = service_options(o, err);
 	if (rc == 0)
@@ -304,7 +305,7 @@ void apiserver_stop(struct apiserver *s)
 	tls_slot_done(&s->tls);
 	bytes_unref(s->authorities);
 	pki_issuing_free(atomic_load(&s->issuing));
-	kubelet_close(s->kubelets);
+	kubelet_close(atomic_load(&s->kubelets));
 	auth_tokens_free(atomic_load(&s->tokens));
 	auth_rbac_free(s->rbac);
 	auth_node_free(s->nodes);

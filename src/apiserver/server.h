@@ -37,7 +37,7 @@ struct apiserver {
 	_Atomic(struct auth_tokens *) tokens; /* NULL: none; replaced as a whole (reload.c) */
 	_Atomic(struct issuing *) issuing; /* replaced as a whole (reload.c); read once for one purpose */
 	struct auth_lookup lookup;
-	struct kubelets *kubelets; /* how they are reached (kubelet.h); owned */
+	_Atomic(struct kubelets *) kubelets; /* how they are reached (kubelet.h); owned; replaced as a whole (reload.c) */
 	struct admission_set admission; /* the plugins that run */
 	struct worker *workers;
 	unsigned n_workers;

@@ -475,6 +475,16 @@ void write_change(struct call *c, struct span key, const struct store_item *it, 
 	put(c, key, it->rev, it);
 }
 
+void write_fresh(struct call *c, struct span key, struct json *object, bool tracked)
+{
+	if (write_finish(c, object, NULL, tracked) < 0)
+		call_fail(c);
+	else if (c->dry_run)
+		write_answer(c, store_snapshot_rev(c->snap));
+	else
+		write_put(c, key, 0);
+}
+
 static void update_try(struct call *c)
 {
 	auto_buf struct buf key = {};
@@ -493,12 +503,7 @@ static void update_try(struct call *c)
 		}
 		c->success_code = 201;
 		struct json fresh = json_copy(&c->arena, &c->object);
-		if (write_finish(c, &fresh, NULL, false) < 0)
-			call_fail(c);
-		else if (c->dry_run)
-			write_answer(c, store_snapshot_rev(c->snap));
-		else
-			write_put(c, buf_span(&key), 0);
+		write_fresh(c, buf_span(&key), &fresh, false);
 		return;
 	}
 	int64_t wanted = 0;

@@ -11,6 +11,8 @@ const struct store_item *write_current(struct call *c, struct buf *key, struct j
 int write_finish(struct call *c, struct json *object, const struct json *old, bool tracked);
 /* Commits c->value at the key if its revision is still seen_rev (0: it must not exist). c->written or c->again follows. */
 void write_put(struct call *c, struct span key, int64_t seen_rev);
+/* An update or a patch of what is not there: finishes the object and commits it, answers a dry run, or fails the call. */
+void write_fresh(struct call *c, struct span key, struct json *object, bool tracked);
 void write_commit(struct call *c, struct store_txn *txn);
 void write_answer(struct call *c, int64_t rev); /* c->value as the object */
 int write_conflict(struct call *c);

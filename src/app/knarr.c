@@ -59,7 +59,7 @@ static int exec_doer(char **argv)
 		buf_printf(&path, "%.*s/%s", SPAN_ARG(dir), places[i]);
 		(void)execv(buf_cstr(&path), argv); /* returns only when it failed */
 		if (errno != ENOENT) {
-			(void)fprintf(stderr, "knarr: %s: %s\n", buf_cstr(&path), strerror(errno));
+			(void)fprintf(stderr, "knarr: %s: %s\n", buf_cstr(&path), err_why(errno));
 			return 126;
 		}
 	}

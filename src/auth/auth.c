@@ -70,9 +70,9 @@ void auth_anonymous(struct auth_user *out_user)
 	*out_user = (struct auth_user){ .name = SPAN(AUTH_USER_ANONYMOUS), .groups = groups, .n_groups = 1 };
 }
 
-bool auth_cert_user(const struct tls_peer *peer, struct arena *a, struct auth_user *out_user)
+bool auth_cert_user(const struct tls_peer *peer, int64_t now_s, struct arena *a, struct auth_user *out_user)
 {
-	if (!peer || !peer->verified || !peer->cn[0])
+	if (!peer || !peer->verified || !peer->cn[0] || peer->not_after_s < now_s)
 		return false;
 	struct span *groups = arena_alloc_n(a, peer->n_orgs + 1, sizeof(*groups));
 	unsigned n = 0;

@@ -173,8 +173,8 @@ void auth_tokens_free(struct auth_tokens *t); /* accepts NULL */
 /* NULL = unknown token. The comparison takes a time that does not tell how much of a token was right. */
 bool auth_tokens_find(const struct auth_tokens *t, struct span token, struct arena *a, struct auth_user *out_user);
 
-/* Certificate: CN, O and the credential id; false when it was not verified or has no CN. */
-bool auth_cert_user(const struct tls_peer *peer, struct arena *a, struct auth_user *out_user);
+/* Certificate: CN, O and the credential id; false when it was not verified, has no CN, or has expired since. */
+bool auth_cert_user(const struct tls_peer *peer, int64_t now_s, struct arena *a, struct auth_user *out_user);
 void auth_anonymous(struct auth_user *out_user);
 
 /* Service-account keys: which keys verify, which one signs, who issues. Borrowed for the life of the struct. */

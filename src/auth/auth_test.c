@@ -1,7 +1,7 @@
 /* Tests of auth: rules, the RBAC index against a slow model, grants, the node graph, every kind of credential and what is
  * wrong with it. */
 #include "auth/auth.h"
-#include "auth/parse_test.h"
+#include "json/parse_test.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -709,16 +709,17 @@ static void certificates_and_names(void **state)
 {
 	auto_arena struct arena a = {};
 	const char *orgs[] = { "system:masters", "dev" };
-	struct tls_peer peer = { .verified = true, .cn = "admin", .orgs = orgs, .n_orgs = 2, .sha256 = { 0xab } };
+	struct tls_peer peer = { .verified = true, .cn = "admin", .orgs = orgs, .n_orgs = 2, .sha256 = { 0xab }, .not_after_s = 100 };
 	struct auth_user u;
-	assert_true(auth_cert_user(&peer, &a, &u));
+	assert_true(auth_cert_user(&peer, 100, &a, &u));
 	assert_true(span_is(u.name, "admin") && u.n_groups == 3 && auth_user_in(&u, SPAN("system:authenticated")));
 	assert_true(span_starts(u.extra[0].values[0], SPAN("X509SHA256=ab00")));
+	assert_false(auth_cert_user(&peer, 101, &a, &u)); /* it expired while the connection lived */
 	peer.verified = false;
-	assert_false(auth_cert_user(&peer, &a, &u));
-	peer = (struct tls_peer){ .verified = true, .cn = "" };
-	assert_false(auth_cert_user(&peer, &a, &u));
-	assert_false(auth_cert_user(NULL, &a, &u));
+	assert_false(auth_cert_user(&peer, 100, &a, &u));
+	peer = (struct tls_peer){ .verified = true, .cn = "", .not_after_s = 100 };
+	assert_false(auth_cert_user(&peer, 100, &a, &u));
+	assert_false(auth_cert_user(NULL, 100, &a, &u));
 	auth_anonymous(&u);
 	assert_true(span_is(u.name, "system:anonymous") && auth_user_in(&u, SPAN("system:unauthenticated")));
 	struct span ns, name;

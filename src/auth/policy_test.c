@@ -1,7 +1,7 @@
 /* Tests of the bootstrap policy: what it grants, how stored objects are reconciled with it, aggregation, and, where
  * KNARR_POLICY_TESTDATA names the folder, every object against the YAML files that upstream checks its own policy with. */
 #include "auth/auth.h"
-#include "auth/parse_test.h"
+#include "json/parse_test.h"
 #include "yaml/yaml.h"
 
 #include <fcntl.h>

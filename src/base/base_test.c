@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -268,6 +269,32 @@ static void err_tells(void **state)
 	assert_int_equal(err.class, ERR_NONE);
 	assert_int_equal(other.n_causes, 9);
 	assert_int_equal(err_set(NULL, ERR_STALE, "nobody listens"), -ERR_STALE);
+}
+
+static void words_are_truth(void **state)
+{
+	static const char *const words[] = { "1", "t", "T", "true", "TRUE", "True", "0", "f", "F", "false", "FALSE", "False" };
+	static const char *const none[] = { "", "yes", "tRUE", "2", "true ", "00" };
+	for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+		bool got = i >= 6;
+		assert_true(span_to_bool(span_of(words[i]), &got));
+		assert_int_equal(got, i < 6);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(none); i++) {
+		bool got = true;
+		assert_false(span_to_bool(span_of(none[i]), &got));
+		assert_true(got);
+	}
+}
+
+static void error_numbers_have_words(void **state)
+{
+	for (int i = 0; i < 134; i++)
+		if (!strstr(strerror(i), "Unknown error")) /* 41 and 58 are nobody's */
+			assert_string_equal(err_why(i), strerror(i));
+	assert_string_equal(err_why(41), "Unknown error");
+	assert_string_equal(err_why(-ENOENT), "Unknown error");
+	assert_string_equal(err_why(100000), "Unknown error");
 }
 
 static void err_table(void **state)
@@ -566,6 +593,18 @@ static void failpoints(void **state)
 
 /* ---- io */
 
+static void descriptors(void **state)
+{
+	struct rlimit before, after;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	struct rlimit low = { MIN(before.rlim_cur, (rlim_t)64), before.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+	io_descriptors_raise();
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &after), 0);
+	assert_int_equal(after.rlim_cur, before.rlim_max);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
 static void files(void **state)
 {
 	char dir[] = "/tmp/knarr-base-XXXXXX";
@@ -755,12 +794,14 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(span_parts),	   cmocka_unit_test(span_numbers),	  cmocka_unit_test(span_hashes),
 		cmocka_unit_test(buf_grows),	   cmocka_unit_test(buf_keeps_its_limit), cmocka_unit_test(bytes_are_shared),
-		cmocka_unit_test(arena_holds),	   cmocka_unit_test(err_tells),		  cmocka_unit_test(err_table),
+		cmocka_unit_test(arena_holds),	   cmocka_unit_test(err_tells),		  cmocka_unit_test(words_are_truth),
+		cmocka_unit_test(error_numbers_have_words),
+		cmocka_unit_test(err_table),
 		cmocka_unit_test(map_against_model), cmocka_unit_test(list_order),	  cmocka_unit_test(times),
 		cmocka_unit_test(clock_by_hand),   cmocka_unit_test(base64_rows),	  cmocka_unit_test(utf8_rows),
 		cmocka_unit_test(escapes),	   cmocka_unit_test(log_lines),		  cmocka_unit_test(failpoints),
 		cmocka_unit_test(flags_walk), cmocka_unit_test(flags_are_printed), cmocka_unit_test(paths_have_one_form),
-		cmocka_unit_test(notices),	   cmocka_unit_test(files),	   cmocka_unit_test(memory_may_fail),
+		cmocka_unit_test(notices),	   cmocka_unit_test(descriptors), cmocka_unit_test(files),	   cmocka_unit_test(memory_may_fail),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

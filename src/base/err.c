@@ -141,6 +141,19 @@ int err_set(struct err *err, enum err_class class, const char *fmt, ...)
 	return -(int)class;
 }
 
+const char *err_why(int errnum)
+{
+	static const char *const words[] = {
+#define WHY(number, text) [number] = text,
+#include "base/errno.def"
+#undef WHY
+	};
+	if (errnum == 0)
+		return "Success";
+	const char *why = errnum > 0 && (size_t)errnum < ARRAY_LEN(words) ? words[errnum] : NULL;
+	return why ? why : "Unknown error";
+}
+
 static int sys_vset(struct err *err, int errnum, const char *fmt, va_list ap)
 {
 	enum err_class class = err_class_of_errno(errnum);
@@ -148,8 +161,7 @@ static int sys_vset(struct err *err, int errnum, const char *fmt, va_list ap)
 		return -(int)class;
 	err_vset(err, class, fmt, ap);
 	err->errnum = errnum;
-	char text[128];
-	const char *why = strerror_r(errnum, text, sizeof(text)); /* GNU form: returns the text */
+	const char *why = err_why(errnum);
 	size_t have = strlen(err_msg(err)), more = strlen(why) + 2;
 	if (!err->long_msg && have + more < sizeof(err->msg)) {
 		(void)snprintf(err->msg + have, sizeof(err->msg) - have, ": %s", why);

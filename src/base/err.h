@@ -49,6 +49,10 @@ void err_done(struct err *err); /* frees and clears */
 /* Each returns -class, so that `return err_set(...)` is the usual form. */
 int err_set(struct err *err, enum err_class class, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 int err_vset(struct err *err, enum err_class class, const char *fmt, va_list ap) __attribute__((format(printf, 3, 0)));
+/* "No such file or directory" of ENOENT. Lives for ever; never NULL. Our own words, the same in both programs, whose C libraries
+ * (glibc, musl) have different ones, and without a lock or a locale. */
+const char *err_why(int errnum);
+
 /* The failed system call's errno, class IO unless errno has a class of its own (ENOENT: NOT_FOUND, ENOSPC and EDQUOT:
  * NO_SPACE, EEXIST: EXISTS, EACCES and EPERM: FORBIDDEN, ETIMEDOUT: TIMEOUT, EBUSY: IN_USE); the message gets
  * ": " and the errno's text behind. Reads errno before anything else. */

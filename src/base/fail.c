@@ -110,11 +110,6 @@ int fail_init_from_env(void)
 	return spec ? fail_arm(spec) : 0;
 }
 
-void fail_record(bool on)
-{
-	atomic_store(&fail_armed_, on);
-}
-
 int fail_hit_(const char *name)
 {
 	pthread_mutex_lock(&lock);

@@ -17,7 +17,7 @@
 
 struct buf;
 
-extern atomic_bool fail_armed_; /* any point armed, or recording wanted */
+extern atomic_bool fail_armed_; /* any point armed */
 int fail_hit_(const char *name); /* does what is armed; returns an errno to report, or 0 */
 
 #define FAILPOINT(name)                                                                                                \
@@ -39,5 +39,4 @@ int fail_hit_(const char *name); /* does what is armed; returns an errno to repo
 /* Reads KNARR_FAIL; call once at process start. Returns -1 (and arms nothing) when the text makes no sense. */
 int fail_init_from_env(void);
 int fail_arm(const char *spec); /* the same text; replaces what was armed; "" disarms */
-void fail_record(bool on);      /* count passages even when nothing is armed */
 void fail_list(struct buf *out); /* "name count\n" each */

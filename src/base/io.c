@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 int io_write_all(int fd, const void *data, size_t len, struct err *err)
@@ -141,4 +142,14 @@ int io_mkdirs(int dirfd, const char *path, mode_t mode, struct err *err)
 		*p = '/';
 	}
 	return 0;
+}
+
+void io_descriptors_raise(void)
+{
+	struct rlimit most;
+	if (getrlimit(RLIMIT_NOFILE, &most) < 0 || most.rlim_cur == most.rlim_max)
+		return;
+	most.rlim_cur = most.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &most) < 0)
+		log_warn("descriptors", kv_i64("errno", errno));
 }

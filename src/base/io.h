@@ -22,3 +22,6 @@ int io_write_file(int dirfd, const char *name, struct span data, mode_t mode, st
 int io_write_file_lazy(int dirfd, const char *name, struct span data, mode_t mode, struct err *err);
 /* Makes all missing folders of a path (mode 0755 less umask for parents, mode for the last). */
 int io_mkdirs(int dirfd, const char *path, mode_t mode, struct err *err);
+/* The soft limit of open files becomes the hard one: a connection is a descriptor, and nobody here calls select(2), for whose sake
+ * the soft limit is low. What cannot be raised is logged and stays. Children inherit it. */
+void io_descriptors_raise(void);

@@ -144,6 +144,18 @@ bool span_to_u64(struct span s, uint64_t *out)
 	return span_to_u64_base(s, 10, out);
 }
 
+bool span_to_bool(struct span s, bool *out)
+{
+	static const char *const yes[] = { "1", "t", "T", "true", "TRUE", "True" };
+	static const char *const no[] = { "0", "f", "F", "false", "FALSE", "False" };
+	for (size_t i = 0; i < ARRAY_LEN(yes); i++)
+		if (span_is(s, yes[i]) || span_is(s, no[i])) {
+			*out = span_is(s, yes[i]);
+			return true;
+		}
+	return false;
+}
+
 bool span_to_i64(struct span s, int64_t *out)
 {
 	bool negative = s.len && s.ptr[0] == '-';

@@ -68,6 +68,8 @@ bool span_to_i64(struct span s, int64_t *out);
 bool span_to_u64(struct span s, uint64_t *out);
 /* The same for any base from 2 to 36, without prefix. */
 bool span_to_u64_base(struct span s, unsigned base, uint64_t *out);
+/* The words of Go's strconv.ParseBool: 1 t T true TRUE True, 0 f F false FALSE False. False on anything else, *out untouched. */
+bool span_to_bool(struct span s, bool *out);
 
 /* Keyed hash (SipHash-1-3 with a key drawn at process start): outsiders cannot choose collisions. */
 uint64_t span_hash(struct span s);

@@ -1,5 +1,6 @@
 /* What each instruction may have and must have, and the words when it does not. */
 #include "builder/private.h"
+#include "image/image.h"
 
 /* ---- suggestions */
 
@@ -189,23 +190,6 @@ static int check_copy(const struct builder_instruction *in, struct err *err)
 	return 0;
 }
 
-static int check_onbuild(const struct builder_instruction *in, struct err *err)
-{
-	struct span what = in->trigger;
-	size_t n = 0;
-	while (n < what.len && !builder_space(what.ptr[n]))
-		n++;
-	what.len = n;
-	if (!n)
-		return at_least_one(in, 0, err);
-	if (span_eq_nocase(what, SPAN("ONBUILD")))
-		return err_set(err, ERR_INVALID_REQUEST, "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed");
-	if (span_eq_nocase(what, SPAN("MAINTAINER")) || span_eq_nocase(what, SPAN("FROM")))
-		return err_set(err, ERR_INVALID_REQUEST, "%s isn't allowed as an ONBUILD trigger",
-			       span_eq_nocase(what, SPAN("FROM")) ? "FROM" : "MAINTAINER");
-	return 0;
-}
-
 static int compare(const void *a, const void *b)
 {
 	return span_cmp(*(const struct span *)a, *(const struct span *)b);
@@ -242,7 +226,7 @@ int builder_check(struct builder_instruction *in, struct arena *a, struct err *e
 	case BUILDER_WORKDIR:
 		return exactly_one(in, err);
 	case BUILDER_ONBUILD:
-		return check_onbuild(in, err);
+		return image_trigger_check(in->trigger, err);
 	case BUILDER_SHELL:
 		rc = at_least_one(in, in->n_args, err);
 		return rc < 0 || in->json ? rc :
@@ -294,22 +278,6 @@ static int field_next(struct span *rest, bool *out_more, struct arena *a, struct
 	*out_more = i < rest->len; /* a comma, behind which stands one more, if an empty one */
 	*rest = span_from(*rest, i + *out_more);
 	return 0;
-}
-
-/* Go's strconv.ParseBool. */
-static bool truth(struct span s, bool *out)
-{
-	static const char *const yes[] = { "1", "t", "T", "TRUE", "true", "True" };
-	static const char *const no[] = { "0", "f", "F", "FALSE", "false", "False" };
-	for (size_t i = 0; i < ARRAY_LEN(yes); i++) {
-		if (span_is(s, yes[i]))
-			return *out = true;
-		if (span_is(s, no[i])) {
-			*out = false;
-			return true;
-		}
-	}
-	return false;
 }
 
 /* "64m", "1.5g" is no such: whole numbers with one of b k m g t, and an optional b or ib. */
@@ -384,7 +352,7 @@ static int mount_field(struct builder_mount *m, struct span field, bool *ro_said
 	}
 #define IS(x) (strcmp(name, x) == 0)
 	if (IS("readonly") || IS("ro") || IS("readwrite") || IS("rw") || IS("required")) {
-		if (has_value && !truth(value, &yes))
+		if (has_value && !span_to_bool(value, &yes))
 			return err_set(err, ERR_INVALID_REQUEST, "invalid value for %s: %.*s", name, SPAN_ARG(value));
 		if (IS("required")) {
 			if (!keeps_secret(m))

@@ -3,7 +3,8 @@
  *     caller's thread:  rank 0 ──> rank 1 ──> rank 2 ──> ...      what is told, in that order, as if built one by one
  *                         │          │ a helper has begun it: its spool is read out while it grows
  *                         │          └ nobody has: it is built here, and talks straight to the client
- *     helpers (HELPERS_MAX, processors - 1, at least 1): the first stages whose base is there and which nobody has begun
+ *     helpers, 3 to 7, else as many as processors: the first stages whose base is there and which nobody has begun. Not fewer:
+ *     a step mostly waits (for a network, a disk, a sleep), and the caller builds nothing while it tells
  *
  * Invariants:
  *  1. A lane waits for lanes of lower rank alone: for the stage that it copies from, and for a step that both may make. The lowest
@@ -18,6 +19,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#define HELPERS_MIN 3
 #define HELPERS_MAX 7
 #define SPOOL_MAX (256ull << 20)
 #define AHEAD_MAX (1u << 20)  /* bytes that a lane whose turn it is may be ahead of the client */
@@ -472,7 +474,7 @@ int builder_lanes_run(struct build *w, struct err *err)
 {
 	long processors = sysconf(_SC_NPROCESSORS_ONLN);
 	struct lanes all = { .w = w, .n = (unsigned)w->plan.n_order, .failed = (unsigned)w->plan.n_order };
-	all.helpers_max = (unsigned)MIN(MAX(processors - 1, 1), HELPERS_MAX);
+	all.helpers_max = (unsigned)MIN(MAX(processors, HELPERS_MIN), HELPERS_MAX);
 	all.at = arena_alloc_n(w->a, all.n, sizeof(*all.at));
 	all.rank = arena_alloc_n(w->a, w->plan.n, sizeof(*all.rank));
 	for (size_t i = 0; i < w->plan.n; i++)

@@ -1,6 +1,7 @@
 /* A Dockerfile's text into instructions: directives, comments, continuation, here-documents, words. What an instruction may have is
  * check.c's matter. */
 #include "builder/private.h"
+#include "image/image.h"
 
 #include "json/json.h"
 
@@ -570,11 +571,9 @@ int builder_trigger_parse(struct span text, struct arena *a, struct builder_inst
 		if (left_trim(line).len)
 			return err_set(err, ERR_INVALID_REQUEST, "ONBUILD trigger has more than one instruction");
 	/* An image's list of triggers is anybody's: `docker commit --change` and images from elsewhere passed no builder_check. */
-	enum builder_op op = l.items[0].op;
-	if (op == BUILDER_ONBUILD)
-		return err_set(err, ERR_INVALID_REQUEST, "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed");
-	if (op == BUILDER_FROM || op == BUILDER_MAINTAINER)
-		return err_set(err, ERR_INVALID_REQUEST, "%s isn't allowed as an ONBUILD trigger", builder_op_name(op));
+	rc = image_trigger_check(span_of(builder_op_name(l.items[0].op)), err);
+	if (rc < 0)
+		return rc;
 	*out = l.items[0];
 	return 0;
 }

@@ -282,9 +282,9 @@ static void ballast_drop(int fd)
 static bool changed_wait(struct builder_stop *s)
 {
 	struct timespec until;
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += LOOK_MS / 1000;
-	return pthread_cond_timedwait(&s->changed, &s->mutex, &until) == 0;
+	return pthread_cond_clockwait(&s->changed, &s->mutex, CLOCK_MONOTONIC, &until) == 0;
 }
 
 /* ---- ends that nobody hears of */

@@ -24,8 +24,7 @@ struct step {
 	size_t n;
 	struct span *said;      /* of each, for the key */
 	struct span network;
-	const char *script;     /* a here-document that is a program of its own: its text's name in work/ */
-	struct span script_text, script_name;
+	struct span script_text, script_name; /* a here-document that is a program of its own, and its name in work/ */
 	struct place *places;
 	struct run run;
 };

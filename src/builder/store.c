@@ -284,11 +284,11 @@ static int hold_take(struct builder *b, struct cache_hold *h, enum builder_shari
 			continue;
 		}
 		struct timespec until;
-		clock_gettime(CLOCK_REALTIME, &until);
+		clock_gettime(CLOCK_MONOTONIC, &until);
 		until.tv_nsec += WAIT_MS * 1000000;
 		until.tv_sec += until.tv_nsec / 1000000000;
 		until.tv_nsec %= 1000000000;
-		(void)pthread_cond_timedwait(&b->changed, &b->mutex, &until);
+		(void)pthread_cond_clockwait(&b->changed, &b->mutex, CLOCK_MONOTONIC, &until);
 		if (builder_stop_raised(stop)) {
 			rc = err_set(err, ERR_CANCELLED, "the build was cancelled");
 			break;

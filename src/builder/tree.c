@@ -160,6 +160,18 @@ static int zeros_hash(struct tree *t, struct tls_hash *h, uint64_t n, struct err
 	return rc;
 }
 
+/* The digest of a file whose contents came with rc. */
+static int hashed(struct tree_node *n, struct tls_hash *h, int rc)
+{
+	if (rc < 0) {
+		tls_hash_done(h);
+		return rc;
+	}
+	tls_hash_end(h, n->sha);
+	n->hashed = true;
+	return 0;
+}
+
 static int file_spool(struct tree *t, struct tar_reader *r, const struct tar_entry *e, struct tree_node *n, uint64_t *end,
 	struct err *err)
 {
@@ -188,15 +200,10 @@ static int file_spool(struct tree *t, struct tar_reader *r, const struct tar_ent
 		if (rc < 0)
 			break;
 	}
-	rc = rc < 0 ? rc : zeros_hash(t, &h, e->size - seen, err);
-	if (rc < 0) {
-		tls_hash_done(&h);
-		return rc;
-	}
-	tls_hash_end(&h, n->sha);
-	n->hashed = true;
-	*end += e->size;
-	return 0;
+	rc = hashed(n, &h, rc < 0 ? rc : zeros_hash(t, &h, e->size - seen, err));
+	if (rc == 0)
+		*end += e->size;
+	return rc;
 }
 
 static int entry_add(struct tree *t, struct tar_reader *r, const struct tar_entry *e, uint64_t *end, struct buf *scratch,
@@ -628,14 +635,7 @@ static int file_hash(struct tree *t, struct tree_node *n, struct err *err)
 	if (n->hashed)
 		return 0;
 	tls_sha256_begin(&h);
-	int rc = builder_tree_contents(t, n, to_hash, &h, err);
-	if (rc < 0) {
-		tls_hash_done(&h);
-		return rc;
-	}
-	tls_hash_end(&h, n->sha);
-	n->hashed = true;
-	return 0;
+	return hashed(n, &h, builder_tree_contents(t, n, to_hash, &h, err));
 }
 
 static void field(struct tls_hash *h, struct span s)

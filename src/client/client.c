@@ -11,15 +11,14 @@
 
 /* ---- making a client */
 
-static int make_tls(struct client *c, struct err *err)
+int client_tls(const struct client_config *f, struct tls_ctx **out, struct err *err)
 {
-	const struct client_config *f = c->config;
 	const struct tls_pair pair = { .cert_pem = f->cert_pem, .key_pem = f->key_pem,
 				       .cert_where = "client-certificate", .key_where = "client-key" };
 	const struct tls_client_params p = { .ca_pem = f->ca_pem, .ca_where = "certificate-authority",
 					     .pair = f->cert_pem.len ? &pair : NULL, .alpn = TLS_ALPN_HTTP,
 					     .insecure = f->insecure };
-	return tls_client_new(&p, &c->tls, err);
+	return tls_client_new(&p, out, err);
 }
 
 int client_new(const struct client_params *p, struct client **out_client, struct err *err)
@@ -50,7 +49,7 @@ int client_new(const struct client_params *p, struct client **out_client, struct
 		c->origin.http2 = true;
 	}
 	if (c->origin.tls) {
-		rc = make_tls(c, err);
+		rc = client_tls(f, &c->tls, err);
 		if (rc < 0)
 			goto fail;
 		c->origin.tls_ctx = c->tls;
@@ -521,18 +520,6 @@ void client_stream_close(struct client_stream *s)
 	http_call_cancel(s->http);
 }
 
-void client_stream_pause(struct client_stream *s)
-{
-	if (s->http)
-		http_call_pause(s->http);
-}
-
-void client_stream_resume(struct client_stream *s)
-{
-	if (s->http)
-		http_call_resume(s->http);
-}
-
 void client_free(struct client *c)
 {
 	if (!c)
@@ -540,6 +527,7 @@ void client_free(struct client *c)
 	assert(list_empty(&c->streams) && list_empty(&c->upgrades));
 	LIST_EACH(&c->calls, call, struct client_call, link)
 		client_cancel(call);
+	client_follow_end(c);
 	http_client_free(c->http);
 	tls_ctx_unref(c->tls);
 	buf_done(&c->auth);

@@ -47,6 +47,8 @@ struct client_config {
 	struct span ns;           /* of the context; "" = none given */
 	struct span unix_path;    /* the API server's own socket: a short cut past TLS where the server is on this machine */
 	struct span context, cluster, user; /* names in effect, for messages */
+	const struct span *files;    /* what was read for it, kubeconfigs and what they name; for client_follow */
+	unsigned n_files;
 	bool insecure;
 };
 /* Merges the files as kubectl does (the first that sets a value wins; relative paths count from their file). Classes: NOT_FOUND
@@ -74,6 +76,12 @@ struct client_params {
 int client_new(const struct client_params *p, struct client **out_client, struct err *err);
 /* Calls that are still out are forgotten (nothing is told); informers, streams, elections and recorders must be gone. */
 void client_free(struct client *c);
+/* From now on the files that src leads to are watched (loop_files): a client certificate, key or authority that was replaced, in a
+ * file of its own or within the kubeconfig, is used for every connection from then on. What is out goes on where it is and its
+ * connection ends with it; what cannot be read leaves all as it was, and the log says so. Server, user and tokens stay as they
+ * were (a token file has its own minute). Nothing happens for a client without TLS. src and its texts are borrowed until
+ * client_free. */
+void client_follow(struct client *c, const struct client_source *src);
 struct loop *client_loop(const struct client *c);
 struct span client_namespace(const struct client *c); /* of the configuration, "default" if none */
 
@@ -123,8 +131,6 @@ struct client_stream_params {
 struct client_stream;
 struct client_stream *client_stream_open(struct client *c, const struct client_stream_params *p);
 void client_stream_close(struct client_stream *s); /* nothing is told any more; not after done */
-void client_stream_pause(struct client_stream *s);
-void client_stream_resume(struct client_stream *s);
 
 /* ---- upgrades ---- */
 
@@ -132,7 +138,9 @@ void client_stream_resume(struct client_stream *s);
  * wants besides. switched: the server agreed (101); join here (http_ws_join, http_spdy_join), the connection is the
  * owner's from then
  * on; a negative answer, with err set, ends it. done is the last word, once: why NULL = switched was called and joined; else the
- * server's Status, or that no server answered. Never again after a failure: a command is not run twice. */
+ * server's Status, or that no server answered; what a kubelet refuses in plain words begins with CLIENT_UPGRADE_REFUSED, as with
+ * client-go. Never again after a failure: a command is not run twice. */
+#define CLIENT_UPGRADE_REFUSED "unable to upgrade connection: "
 struct client_upgrade;
 struct client_upgrade_params {
 	const char *method, *protocol;
@@ -144,7 +152,6 @@ struct client_upgrade_params {
 	void *arg;
 };
 struct client_upgrade *client_upgrade_open(struct client *c, const struct client_upgrade_params *p);
-void client_upgrade_cancel(struct client_upgrade *u); /* nothing is told any more; not after done */
 
 /* ---- informers ---- */
 

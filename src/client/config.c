@@ -46,9 +46,21 @@ static struct span absolute(struct arena *a, const struct file *f, struct span p
 	return arena_printf(a, "%s/%.*s", f->dir, SPAN_ARG(path));
 }
 
-static int read_text(struct arena *a, struct span path, struct span *out, struct err *err)
+/* Noted even if it is not there: it may come. */
+static void noted(struct client_config *c, struct span path)
 {
+	struct span *list = arena_alloc_n(&c->arena, c->n_files + 1, sizeof(*list));
+	if (c->n_files)
+		memcpy(list, c->files, c->n_files * sizeof(*list));
+	list[c->n_files++] = arena_span(&c->arena, path);
+	c->files = list;
+}
+
+static int read_text(struct client_config *c, struct span path, struct span *out, struct err *err)
+{
+	struct arena *a = &c->arena;
 	auto_buf struct buf b = {};
+	noted(c, path);
 	int rc = io_read_file(AT_FDCWD, arena_cstr(a, path), &b, FILE_MAX, err);
 	if (rc == 0)
 		*out = arena_span(a, buf_span(&b));
@@ -72,7 +84,7 @@ static int material(struct client_config *c, const struct file *f, const struct 
 	if (!path.len)
 		return 0;
 	path = absolute(a, f, path);
-	int rc = read_text(a, path, out, err);
+	int rc = read_text(c, path, out, err);
 	return rc < 0 ? err_note(err, "unable to read %s %.*s", name, SPAN_ARG(path)) : 0;
 }
 
@@ -204,6 +216,7 @@ static int add_file(struct files *f, struct client_config *c, struct span path, 
 	auto_buf struct buf b = {};
 	auto_err struct err why = ERR_INIT;
 	const char *name = arena_cstr(&c->arena, path);
+	noted(c, path);
 	int rc = io_read_file(AT_FDCWD, name, &b, FILE_MAX, &why);
 	if (rc == -ERR_NOT_FOUND && !must)
 		return 0;
@@ -226,8 +239,8 @@ static int in_cluster(struct client_config *c, struct err *err)
 	bool six = strchr(host, ':');
 	c->server = arena_printf(&c->arena, "https://%s%s%s:%s", six ? "[" : "", host, six ? "]" : "", port);
 	c->token_file = SPAN(POD_DIR "/token");
-	int rc = read_text(&c->arena, SPAN(POD_DIR "/ca.crt"), &c->ca_pem, err);
-	if (rc == 0 && read_text(&c->arena, SPAN(POD_DIR "/namespace"), &c->ns, NULL) == 0)
+	int rc = read_text(c, SPAN(POD_DIR "/ca.crt"), &c->ca_pem, err);
+	if (rc == 0 && read_text(c, SPAN(POD_DIR "/namespace"), &c->ns, NULL) == 0)
 		c->ns = span_trim(c->ns);
 	return rc;
 }

@@ -18,7 +18,6 @@ struct client_election {
 	struct json lease;      /* null: none seen */
 	struct buf holder, state; /* whom we saw; all of its spec, to see a change */
 	int64_t changed_ms;     /* when state changed last, by our clock */
-	int64_t renewed_ms;     /* our last renewal that the server took */
 	struct client_call *call;
 	struct loop_timer timer, deadline;
 	bool leads, ending;

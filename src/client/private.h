@@ -21,7 +21,15 @@ struct client {
 	struct list streams; /* client_stream.link */
 	struct list upgrades; /* client_upgrade.link */
 	struct rng rng;
+	/* client_follow */
+	struct loop_files *followed;
+	const struct client_source *source; /* borrowed */
+	struct client_config latest;        /* the last that was read; empty: config still is */
 };
+
+/* A context of what the configuration says. */
+int client_tls(const struct client_config *f, struct tls_ctx **out, struct err *err);
+void client_follow_end(struct client *c);
 
 /* Headers of a request, in the arena: who we are and what we want. */
 unsigned client_headers(struct client *c, struct arena *a, const char *accept, const char *content_type,

@@ -73,6 +73,8 @@ static int start(struct client_process *p, struct err *err)
 	if (rc == 0)
 		rc = client_new(&cp, &p->client, err);
 	if (rc == 0)
+		client_follow(p->client, &p->source);
+	if (rc == 0)
 		rc = p->ops->start(p, err);
 	if (rc == 0)
 		rc = loop_ending_open(&p->ending, p->loop, on_ending, err);

@@ -44,6 +44,19 @@ static int value_end(struct client_split *s, const char *data, size_t from, size
 	return rc;
 }
 
+/* A byte of a string, its closing quote among them. */
+static void string_byte(struct client_split *s, char ch)
+{
+	bool escaped = s->escaped;
+	s->escaped = !escaped && ch == '\\';
+	if (s->escaped)
+		return;
+	if (ch == '"' && !escaped)
+		s->in_string = s->in_key = false;
+	else if (s->in_key && s->key_len < sizeof(s->key))
+		s->key[s->key_len++] = ch;
+}
+
 int client_split_feed(struct client_split *s, struct span data)
 {
 	size_t from = 0; /* where the value that is being taken begins in this piece */
@@ -51,21 +64,7 @@ int client_split_feed(struct client_split *s, struct span data)
 		char ch = data.ptr[i];
 		int rc = 0;
 		if (s->in_string) {
-			/* Most of the text is inside strings: run to what can end one. */
-			if (s->escaped) {
-				s->escaped = false;
-				if (s->in_key && s->key_len < sizeof(s->key))
-					s->key[s->key_len++] = ch;
-				continue;
-			}
-			if (ch == '\\') {
-				s->escaped = true;
-			} else if (ch == '"') {
-				s->in_string = s->in_key = false;
-			} else if (s->in_key) {
-				if (s->key_len < sizeof(s->key))
-					s->key[s->key_len++] = ch;
-			}
+			string_byte(s, ch);
 			continue;
 		}
 		switch (ch) {

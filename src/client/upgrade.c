@@ -12,15 +12,14 @@ struct client_upgrade {
 	struct loop_task failed;
 	struct buf error_body;
 	struct err err;
-	bool switched, cancelled;
+	bool switched;
 };
 
 static void upgrade_end(struct client_upgrade *u, const struct err *why)
 {
 	list_remove(&u->link);
 	loop_task_cancel(&u->failed);
-	if (!u->cancelled)
-		u->p.done(why, u->p.arg);
+	u->p.done(why, u->p.arg);
 	buf_done(&u->error_body);
 	err_done(&u->err);
 	free(u);
@@ -29,7 +28,7 @@ static void upgrade_end(struct client_upgrade *u, const struct err *why)
 static void on_head(struct http_call *h, void *arg)
 {
 	struct client_upgrade *u = arg;
-	if (u->cancelled || http_call_status(h) != 101)
+	if (http_call_status(h) != 101)
 		return;
 	u->switched = true;
 	if (u->p.switched(h, u->p.arg, &u->err) < 0)
@@ -54,7 +53,10 @@ static void on_done(struct http_call *h, const struct err *why, void *arg)
 		upgrade_end(u, NULL);
 	else {
 		int status = http_call_status(h);
-		if (status >= 400)
+		struct span text = span_trim(buf_span(&u->error_body));
+		if (status >= 400 && text.len && text.ptr[0] != '{') /* a kubelet's plain words: in client-go's frame */
+			err_set(&u->err, ERR_INTERNAL, CLIENT_UPGRADE_REFUSED "%.*s", SPAN_ARG(span_sub(text, 0, 1000)));
+		else if (status >= 400)
 			client_status_error(status, buf_span(&u->error_body), &u->err);
 		else
 			err_set(&u->err, ERR_UPSTREAM, "the server answered %d where 101 Switching Protocols was asked for", status);
@@ -90,13 +92,4 @@ struct client_upgrade *client_upgrade_open(struct client *cl, const struct clien
 		loop_defer(cl->loop, &u->failed);
 	}
 	return u;
-}
-
-void client_upgrade_cancel(struct client_upgrade *u)
-{
-	u->cancelled = true;
-	if (u->http)
-		http_call_cancel(u->http); /* on_done frees it */
-	else
-		upgrade_end(u, NULL);
 }

@@ -23,7 +23,8 @@
  * finds left over and starts all anew.
  *
  * Signals of the supervisor: SIGTERM and SIGINT stop the parts in order and leave containers running; SIGUSR1 stops the
- * containers too.
+ * containers too; SIGUSR2 looks at the certificates, as it does twice a day: what runs out within 120 days, is missing or lacks an
+ * address is made anew, and the parts take it as they run.
  *
  * A cluster whose D is not the default one has a network namespace of its own, joined to the host by one cable (decision
  * 0761), unless --host-network was given at its first start.

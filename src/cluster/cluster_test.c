@@ -410,6 +410,56 @@ static void test_groups_end(void **state)
 	cluster_layout_done(&l);
 }
 
+/* A machine without these tables does not even have the files: a root of the test's own has them. */
+static void test_legacy_tables(void **state)
+{
+	static const struct {
+		const char *v4, *v6, *said;
+	} rows[] = {
+		{ NULL, NULL, "" },
+		{ "", "", "" },
+		{ "nat\nfilter\n", NULL, "nat, filter (IPv4)" },
+		{ NULL, "filter\n", "filter (IPv6)" },
+		{ "filter\n", "mangle\nfilter\n", "filter (IPv4); mangle, filter (IPv6)" },
+	};
+	auto_err struct err err = ERR_INIT;
+	auto_buf struct buf net = {};
+	buf_printf(&net, "%s/proc/net", top);
+	if (io_mkdirs(AT_FDCWD, buf_cstr(&net), 0755, &err) < 0)
+		fail_msg("%s", err_msg(&err));
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		const char *const files[] = { "ip_tables_names", "ip6_tables_names" }, *const texts[] = { rows[i].v4, rows[i].v6 };
+		auto_buf struct buf out = {};
+		for (size_t j = 0; j < ARRAY_LEN(files); j++) {
+			auto_buf struct buf path = {};
+			buf_printf(&path, "%s/%s", buf_cstr(&net), files[j]);
+			(void)unlink(buf_cstr(&path));
+			if (texts[j] && io_write_file(AT_FDCWD, buf_cstr(&path), span_of(texts[j]), 0644, &err) < 0)
+				fail_msg("%s", err_msg(&err));
+		}
+		assert_int_equal(cluster_firewall_legacy(top, &out), rows[i].said[0] != 0);
+		assert_string_equal(buf_cstr(&out), rows[i].said);
+	}
+}
+
+/* Debian's kernel right after its installation: nobody has mounted an overlay yet. */
+static void test_modules_at_hand(void **state)
+{
+	auto_err struct err err = ERR_INIT;
+	auto_buf struct buf path = {};
+	buf_printf(&path, "%s/lib/modules/6.1.0-9", top);
+	assert_false(cluster_module_at_hand(top, "6.1.0-9", "overlay"));
+	if (io_mkdirs(AT_FDCWD, buf_cstr(&path), 0755, &err) < 0)
+		fail_msg("%s", err_msg(&err));
+	buf_str(&path, "/modules.dep");
+	if (io_write_file(AT_FDCWD, buf_cstr(&path), SPAN("kernel/fs/ext4/ext4.ko: kernel/fs/jbd2/jbd2.ko\nkernel/fs/overlayfs/overlay.ko.xz:\n"),
+		0644, &err) < 0)
+		fail_msg("%s", err_msg(&err));
+	assert_true(cluster_module_at_hand(top, "6.1.0-9", "overlay"));
+	assert_false(cluster_module_at_hand(top, "6.1.0-9", "lay"));
+	assert_false(cluster_module_at_hand(top, "6.1.0-10", "overlay"));
+}
+
 static void test_state(void **state)
 {
 	auto_err struct err err = ERR_INIT;
@@ -497,6 +547,8 @@ int main(void)
 		cmocka_unit_test(test_merge),
 		cmocka_unit_test(test_mount_points),
 		cmocka_unit_test_setup_teardown(test_groups_end, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_legacy_tables, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_modules_at_hand, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_state, setup, teardown),
 		cmocka_unit_test(test_options),
 		cmocka_unit_test(test_words),

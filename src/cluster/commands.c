@@ -12,6 +12,26 @@
 
 /* ---- down */
 
+/* What is left of the cluster, and how it ends. 1: it was to end and did not. */
+static int left_tell(const struct cluster_layout *l, struct span dir, bool keep)
+{
+	unsigned containers, processes;
+	auto_buf struct buf reset = {};
+	cluster_groups_count(l, &containers, &processes);
+	buf_printf(&reset, "'knarr reset%s%.*s'", dir.len ? " --data-dir " : "", SPAN_ARG(dir));
+	if (!processes) {
+		printf(keep ? "Stopped; there are no containers that would go on running.\n" : "Stopped.\n");
+		return 0;
+	}
+	printf("Stopped; %u container%s go%s on running (%u process%s in all%s).\n", containers, containers == 1 ? "" : "s",
+	       containers == 1 ? "es" : "", processes, processes == 1 ? "" : "es", keep ? "" : ", which do not end");
+	if (keep)
+		printf("'knarr up' takes them up again, 'knarr down' after it ends them; %s ends and removes them.\n", buf_cstr(&reset));
+	else
+		printf("They were told to end. %s ends and removes them, with all that is in the cluster.\n", buf_cstr(&reset));
+	return keep ? 0 : 1;
+}
+
 int cluster_down_main(int argc, char **argv)
 {
 	auto_err struct err err = ERR_INIT;
@@ -32,10 +52,9 @@ int cluster_down_main(int argc, char **argv)
 		rc = cluster_layout_init(&l, dir, &err);
 	if (rc == 0)
 		rc = cluster_stop(&l, keep, &err);
-	if (rc == 0)
-		printf(keep ? "Stopped; containers go on running.\n" : "Stopped.\n");
+	int left = rc == 0 ? left_tell(&l, dir, keep) : 0;
 	cluster_layout_done(&l);
-	return rc < 0 ? cluster_fail("down", &err) : 0;
+	return rc < 0 ? cluster_fail("down", &err) : left;
 }
 
 /* ---- logs */

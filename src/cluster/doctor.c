@@ -93,7 +93,7 @@ static enum verdict look_namespaces(struct patient *p)
 		buf_str(&p->what, "network, mount, PID, IPC and UTS namespaces can be made");
 		return WELL;
 	}
-	buf_printf(&p->what, "no namespaces: %s", WIFEXITED(status) ? strerror(WEXITSTATUS(status)) : "killed");
+	buf_printf(&p->what, "no namespaces: %s", WIFEXITED(status) ? err_why(WEXITSTATUS(status)) : "killed");
 	buf_str(&p->remedy,
 		"inside a container: give it all rights (docker run --privileged); else a kernel with CONFIG_NAMESPACES, CONFIG_NET_NS, "
 			    "CONFIG_PID_NS");
@@ -128,14 +128,68 @@ static enum verdict look_cgroups(struct patient *p)
 	return WELL;
 }
 
+bool cluster_module_at_hand(const char *root, const char *release, const char *name)
+{
+	auto_buf struct buf path = {}, text = {}, file = {};
+	buf_printf(&path, "%s/lib/modules/%s/modules.dep", root, release);
+	buf_printf(&file, "/%s.ko", name);
+	return sys_file_read(AT_FDCWD, buf_cstr(&path), &text, 4 << 20) == 0 && span_has(buf_span(&text), buf_span(&file));
+}
+
 static enum verdict look_overlay(struct patient *p)
 {
-	if (file_has("/proc/filesystems", "overlay")) {
+	struct utsname u;
+	/* A module comes with the first mount that asks for it. */
+	if (file_has("/proc/filesystems", "overlay") || (uname(&u) == 0 && cluster_module_at_hand("", u.release, "overlay"))) {
 		buf_str(&p->what, "overlayfs");
 		return WELL;
 	}
-	buf_str(&p->what, "overlayfs is not there (yet): containers would get whole copies of their images");
+	buf_str(&p->what, "overlayfs is not there: containers would get whole copies of their images");
 	buf_str(&p->remedy, "modprobe overlay");
+	return NOTE;
+}
+
+bool cluster_firewall_legacy(const char *root, struct buf *out)
+{
+	static const struct {
+		const char *file, *family;
+	} lists[] = { { "ip_tables_names", "IPv4" }, { "ip6_tables_names", "IPv6" } };
+	size_t before = out->len;
+	for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
+		auto_buf struct buf path = {}, text = {};
+		struct span rest, line;
+		bool first = true;
+		buf_printf(&path, "%s/proc/net/%s", root, lists[i].file);
+		if (sys_file_read(AT_FDCWD, buf_cstr(&path), &text, 4096) < 0)
+			continue; /* the module is not there, and so are no tables */
+		rest = buf_span(&text);
+		while (span_cut(&rest, '\n', &line)) {
+			if (!line.len)
+				continue;
+			buf_printf(out, "%s%.*s", !first ? ", " : out->len > before ? "; " : "", SPAN_ARG(line));
+			first = false;
+		}
+		if (!first)
+			buf_printf(out, " (%s)", lists[i].family);
+	}
+	return out->len > before;
+}
+
+/* Rules of iptables-legacy cannot be read without its own calls, and none of ours goes there: a person has to look. */
+static enum verdict look_legacy(struct patient *p)
+{
+	auto_buf struct buf tables = {};
+	if (!cluster_firewall_legacy("", &tables)) {
+		buf_str(&p->what, "no tables of iptables-legacy");
+		return WELL;
+	}
+	buf_printf(&p->what, "there are tables of iptables-legacy, whose rules are not seen here: %s", buf_cstr(&tables));
+	buf_str(&p->remedy, "iptables-legacy-save shows them; what drops there is dropped whatever nftables accept. Let pass ");
+	if (p->s->host_network)
+		buf_printf(&p->remedy, "what comes from and goes to interfaces k%s-*, br%s-* and docker0", p->l->id, p->l->id);
+	else
+		buf_printf(&p->remedy, "what comes from and goes to interface kh-%s", p->l->id);
+	buf_str(&p->remedy, ", or empty them (iptables-legacy -F; -P FORWARD ACCEPT) and use iptables-nft");
 	return NOTE;
 }
 
@@ -241,7 +295,7 @@ static enum verdict look_disk(struct patient *p)
 	struct statvfs v;
 	existing(p->l->data.ptr, &at);
 	if (statvfs(buf_cstr(&at), &v) < 0) {
-		buf_printf(&p->what, "%s: %s", buf_cstr(&at), strerror(errno));
+		buf_printf(&p->what, "%s: %s", buf_cstr(&at), err_why(errno));
 		buf_str(&p->remedy, "name another folder with --data-dir");
 		return OBSTACLE;
 	}
@@ -477,7 +531,8 @@ static const struct {
 	enum verdict (*look)(struct patient *p);
 } rows[] = {
 	{ "rights", look_root },	{ "kernel", look_kernel },   { "namespaces", look_namespaces }, { "control groups", look_cgroups },
-	{ "layers", look_overlay },	{ "firewall", look_nftables }, { "forwarding", look_forwarding }, { "bridges", look_bridge_filter },
+	{ "layers", look_overlay },	{ "firewall", look_nftables }, { "old tables", look_legacy },
+	{ "forwarding", look_forwarding }, { "bridges", look_bridge_filter },
 	{ "ports", look_ports },	{ "disk", look_disk },	     { "memory", look_memory },		{ "time", look_time },
 	{ "names", look_names },	{ "address", look_address },   { "name server", look_names_port }, { "resolver", look_resolver },
 	{ "watches", look_watches },	{ "ranges", look_ranges },

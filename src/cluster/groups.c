@@ -159,6 +159,27 @@ static unsigned end_members(const struct names *names, int signum, bool first_on
 	return left;
 }
 
+static bool is_pause(pid_t pid)
+{
+	char path[40];
+	auto_buf struct buf text = {};
+	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+	return sys_file_read(AT_FDCWD, path, &text, 64) == 0 && span_is(span_trim(buf_span(&text)), "pause");
+}
+
+void cluster_groups_count(const struct cluster_layout *l, unsigned *out_containers, unsigned *out_processes)
+{
+	struct names names = {};
+	names_make(&names, l);
+	struct members m = { .names = &names };
+	each_hierarchy(collect_here, &m);
+	*out_containers = 0;
+	*out_processes = (unsigned)m.n;
+	for (size_t i = 0; i < m.n; i++)
+		*out_containers += is_first(m.pids[i]) && !is_pause(m.pids[i]);
+	free(m.pids);
+}
+
 static void kill_here(int top, const char *path, void *arg)
 {
 	const struct names *n = arg;

@@ -161,7 +161,17 @@ void cluster_view_done(struct cluster_view *v);
 unsigned cluster_doctor(const struct cluster_layout *l, const struct cluster_settings *s, bool running, bool all, FILE *out,
 			struct err *err);
 
+/* The tables that somebody has made by iptables-legacy or ip6tables-legacy, as /proc below root ("" = the machine's) names them:
+ * "filter, nat (IPv4)". False, nothing is added: there are none. They are no part of nftables, where rules of ours could go. */
+bool cluster_firewall_legacy(const char *root, struct buf *out);
+/* Whether the kernel of that release has this module (`overlay`) to load when it is asked for. root as above. */
+bool cluster_module_at_hand(const char *root, const char *release, const char *name);
+
 /* ---- groups.c */
+
+/* What is in the cluster's control groups: *out_containers counts the first ones of PID namespaces but for sandboxes' pauses, so
+ * none of a pod with the host's PIDs. */
+void cluster_groups_count(const struct cluster_layout *l, unsigned *out_containers, unsigned *out_processes);
 
 /* Ends every process in the cluster's control groups: SIGTERM to the first of each container, SIGKILL to all after grace_ms (0: at
  * once). Blocks. How many do not end. */

@@ -23,6 +23,8 @@
 #define STAGE_MS 10000
 #define LOGS_MS 60000 /* however seldom parts are asked how they are */
 #define LEFTOVER_MS 5000
+#define TAKEN_MS 1000
+#define CERTS_MS (12 * 3600 * 1000)
 #define GRACE_MS 30000 /* of a pod, unless it says otherwise (terminationGracePeriodSeconds) */
 
 /* ---- state.json */
@@ -178,16 +180,31 @@ static void sockets_host(struct server *s)
 		s->sockets[SOCKET_API_HOST] = http_listen_tcp("127.0.0.1", (unsigned)s->s.api_port, 0, NULL);
 }
 
+static int socket_open(struct server *s, unsigned which, struct err *err)
+{
+	s->sockets[which] = which == SOCKET_API	     ? http_listen_tcp(NULL, (unsigned)s->s.api_port, 0, err) :
+			    which == SOCKET_API_UNIX ? socket_unix(s->l.api_sock.ptr, NULL, err) :
+						       socket_unix(s->l.docker_sock.ptr, "docker", err);
+	return MIN(s->sockets[which], 0);
+}
+
+/* A child of a killed supervisor that was not in its file yet (it had just been forked) has our sockets until the kernel has ended
+ * it, too. So who listens already is given a moment. */
 static int sockets_open(struct server *s, struct err *err)
 {
-	s->sockets[SOCKET_API] = http_listen_tcp(NULL, (unsigned)s->s.api_port, 0, err);
-	if (s->sockets[SOCKET_API] < 0)
-		return s->sockets[SOCKET_API];
-	s->sockets[SOCKET_API_UNIX] = socket_unix(s->l.api_sock.ptr, NULL, err);
-	if (s->sockets[SOCKET_API_UNIX] < 0)
-		return s->sockets[SOCKET_API_UNIX];
-	s->sockets[SOCKET_DOCKER] = socket_unix(s->l.docker_sock.ptr, "docker", err);
-	return MIN(s->sockets[SOCKET_DOCKER], 0);
+	static const unsigned all[] = { SOCKET_API, SOCKET_API_UNIX, SOCKET_DOCKER };
+	int64_t until = clock_mono_ms(clock_real()) + TAKEN_MS;
+	for (unsigned i = 0; i < ARRAY_LEN(all); i++) {
+		auto_err struct err why = ERR_INIT;
+		while (socket_open(s, all[i], &why) < 0) {
+			if (why.class != ERR_IN_USE || clock_mono_ms(clock_real()) >= until)
+				return err_move(err, &why);
+			err_done(&why);
+			struct pollfd pause = { .fd = -1 };
+			(void)poll(&pause, 0, 10);
+		}
+	}
+	return 0;
 }
 
 /* Each step with what to do when it fails. */
@@ -305,6 +322,30 @@ static void on_logs(struct loop_timer *t)
 	loop_timer_start(&s->logs, LOGS_MS);
 }
 
+/* A cluster may run for longer than a certificate lives. Parts see their files change (client_follow, loop_files); whose kubeconfig
+ * was handed to a person before has what it had. */
+static void certs_look(struct server *s)
+{
+	auto_err struct err err = ERR_INIT;
+	unsigned made;
+	if (cluster_certs_make(&s->l, &s->s, clock_wall_ns(clock_real()) / NS_PER_S, &made, &err) < 0)
+		log_error("certificates are not renewed", kv_err(&err));
+	else if (made)
+		log_info("certificates renewed", kv_u64("made", made));
+}
+
+static void on_certs(struct loop_timer *t)
+{
+	struct server *s = container_of(t, struct server, certs);
+	certs_look(s);
+	loop_timer_start(&s->certs, CERTS_MS);
+}
+
+static void on_asked_certs(struct loop_signal *sig)
+{
+	certs_look(container_of(sig, struct server, asked_certs));
+}
+
 /* ---- stop */
 
 static void stage_begin(struct server *s);
@@ -326,9 +367,11 @@ static void finish(struct server *s)
 	s->finishing = true;
 	loop_timer_stop(&s->minute);
 	loop_timer_stop(&s->logs);
+	loop_timer_stop(&s->certs);
 	loop_timer_stop(&s->deadline);
 	loop_ending_close(&s->asked);
 	loop_signal_close(&s->asked_all, NULL);
+	loop_signal_close(&s->asked_certs, NULL);
 	objects_done(&s->objects);
 	node_free(s->node);
 	s->node = NULL;
@@ -432,11 +475,13 @@ static int run(struct server *s, struct err *err)
 	loop_task_init(&s->changed, on_changed);
 	loop_timer_init(&s->minute, l, "look at the parts", on_minute);
 	loop_timer_init(&s->logs, l, "look at the logs", on_logs);
+	loop_timer_init(&s->certs, l, "look at the certificates", on_certs);
 	loop_timer_init(&s->deadline, l, "stopping", on_deadline);
 	const struct http_client_params hp = { .loop = l, .name = "supervisor", .idle_ms = 1000 };
 	if ((rc = tls_client_new(&tp, &s->any_tls, err)) < 0 || (rc = http_client_new(&hp, &s->http, err)) < 0 ||
 	    (rc = loop_ending_open(&s->asked, l, on_asked, err)) < 0 ||
 	    (rc = loop_signal_open(&s->asked_all, l, "SIGUSR1", SIGUSR1, on_asked_all, err)) < 0 ||
+	    (rc = loop_signal_open(&s->asked_certs, l, "SIGUSR2", SIGUSR2, on_asked_certs, err)) < 0 ||
 	    (rc = notices_open(&s->notices, s, err)) < 0 ||
 	    (s->passage && (rc = network_passage_watch(s->passage, s->s.address.ptr, l, err)) < 0))
 		return rc; /* the process ends with it */
@@ -447,6 +492,7 @@ static int run(struct server *s, struct err *err)
 		part_start(&s->parts[i]);
 	loop_timer_start(&s->minute, s->s.health_s * 1000);
 	loop_timer_start(&s->logs, LOGS_MS);
+	loop_timer_start(&s->certs, CERTS_MS);
 	loop_trim_at_rest(l);
 	loop_run(l);
 	loop_free(l);

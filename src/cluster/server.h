@@ -158,9 +158,10 @@ struct server {
 	struct http_client *http;
 	struct tls_ctx *any_tls; /* believes whatever listens at 127.0.0.1 of our own ports */
 	struct loop_task changed;
-	struct loop_timer minute, logs, deadline;
+	struct loop_timer minute, logs, certs, deadline;
 	struct loop_ending asked;	   /* to stop; containers go on */
 	struct loop_signal asked_all; /* SIGUSR1: containers stop too */
+	struct loop_signal asked_certs; /* SIGUSR2 */
 	const char *systemd; /* its NOTIFY_SOCKET; NULL: none */
 	bool stopping, stop_containers, finishing;
 	unsigned stage;

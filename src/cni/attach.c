@@ -184,7 +184,11 @@ int cni_detach(struct cni_call *c, const char *host)
 		return 0;
 	}
 	struct sys_link l;
-	int rc = sys_link_get(c->route, host, 0, &l, &err);
+	int errnum = 0, rc;
+	if (FAILPOINT_ERR("cni.detach.look", &errnum))
+		rc = err_sys_num(&err, errnum, "interface %s", host);
+	else
+		rc = sys_link_get(c->route, host, 0, &l, &err);
 	if (rc == -ERR_NOT_FOUND)
 		return 0;
 	/* What could not be asked about may be there, and its address is not to be given again. */

@@ -199,7 +199,6 @@ struct gc {
 	const struct json *valid;
 	struct dead *dead;
 	size_t n, cap;
-	unsigned n_v4;
 };
 
 static int on_lease(void *arg, struct span container, struct span ifname, const struct cni_lease *one)

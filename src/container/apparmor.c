@@ -12,11 +12,14 @@
 
 extern char **environ;
 
+#ifndef PROFILES /* apparmor_test.c has its own */
 #define PROFILES "/sys/kernel/security/apparmor/profiles"
+#define PARSERS "/sbin/apparmor_parser", "/usr/sbin/apparmor_parser"
+#endif
 
 static const char *parser_path(void)
 {
-	static const char *const paths[] = { "/sbin/apparmor_parser", "/usr/sbin/apparmor_parser" };
+	static const char *const paths[] = { PARSERS };
 	for (size_t i = 0; i < ARRAY_LEN(paths); i++)
 		if (access(paths[i], X_OK) == 0)
 			return paths[i];

@@ -125,20 +125,6 @@ static void set_members(struct arena *a, struct json *c, const char *key, struct
 		json_set(a, o, port && span_chr(word, '/') < 0 ? arena_printf(a, "%.*s/tcp", SPAN_ARG(word)) : word, json_object());
 }
 
-int container_trigger_check(struct span trigger, struct err *err)
-{
-	static const char *const never[] = { "FROM", "MAINTAINER" };
-	struct span rest = trigger, word = keyword_take(&rest);
-	if (!word.len)
-		return err_set(err, ERR_INVALID_REQUEST, "ONBUILD requires at least one argument");
-	if (span_eq_nocase(word, SPAN("ONBUILD")))
-		return err_set(err, ERR_INVALID_REQUEST, "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed");
-	for (size_t i = 0; i < ARRAY_LEN(never); i++)
-		if (span_eq_nocase(word, span_of(never[i])))
-			return err_set(err, ERR_INVALID_REQUEST, "%s isn't allowed as an ONBUILD trigger", never[i]);
-	return 0;
-}
-
 static int change_apply(struct arena *a, struct json *c, struct span line, struct err *err)
 {
 	struct span rest = line, word = keyword_take(&rest);
@@ -167,7 +153,7 @@ static int change_apply(struct arena *a, struct json *c, struct span line, struc
 	} else if (span_eq_nocase(word, SPAN("STOPSIGNAL"))) {
 		json_setl(a, c, "StopSignal", json_str(rest));
 	} else if (span_eq_nocase(word, SPAN("ONBUILD"))) {
-		int rc = container_trigger_check(rest, err);
+		int rc = image_trigger_check(rest, err);
 		if (rc < 0)
 			return rc;
 		json_push(a, member(a, c, "OnBuild", json_array()), json_str(rest));
@@ -296,6 +282,8 @@ static int image_make(struct commit *k, const struct image_digest *layer, uint64
 		return rc;
 	k->op.result = json_object();
 	json_setl(a, &k->op.result, "Id", json_str(arena_span(a, image_digest_span(&id))));
+	const struct json *labels = json_getl(&k->config, "Labels");
+	json_setl(a, &k->op.result, "Labels", json_is(labels, JSON_OBJECT) ? *labels : json_object());
 	return 0;
 }
 
@@ -367,11 +355,9 @@ void container_commit(struct container_engine *e, struct span name, const struct
 	struct container_call *call)
 {
 	auto_err struct err err = ERR_INIT;
-	struct container *c = container_get(e, name, &err);
-	if (!c) {
-		container_fail_later(e, call, &err);
+	struct container *c = container_for_call(e, name, call);
+	if (!c)
 		return;
-	}
 	struct commit *k = container_op_new(sizeof(*k), c, "container commit", commit_begin, call);
 	struct arena *a = &k->op.arena;
 	k->reference = arena_span(a, p->reference);

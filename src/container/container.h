@@ -124,6 +124,8 @@ struct container_create_params { /* borrowed for the call; copied */
 	 *     LogPath       its log goes there, in the CRI's form, and whoever asked turns it over: with LogConfig none
 	 *     Groups        "merge": those that list the user in the image, also when a group is named; "strict": GroupAdd's alone
 	 *     Ambient       ["CAP_X", ...]: capabilities that a user who is not root keeps
+	 *     Fleeting      true: a power cut may take it with what it wrote to its root, because nothing of it could run on then.
+	 *                   Its record is synced behind the answer to its start (decision 0840)
 	 *     Hugepages, Unified   [{"pageSize", "limit"}] and {"memory.high": "..."}: of control groups
 	 * With it the limits that Docker sets to limits (6 MB of memory at least) are the kernel's alone, and nothing is added to
 	 * LogConfig. */
@@ -158,6 +160,15 @@ struct container_state {
 	const char *error;    /* "" = none */
 };
 int container_state(struct container_engine *e, struct span name, struct container_state *out, struct err *err);
+/* Who its program began as: of the last start, as long as the container runs; NOT_FOUND when it does not. Reads a file of the run
+ * folder. groups: with gid; in the arena. */
+struct container_identity {
+	uint32_t uid, gid;
+	int64_t *groups;
+	uint32_t n_groups;
+};
+int container_identity(struct container_engine *e, struct span name, struct arena *a, struct container_identity *out,
+	struct err *err);
 const char *container_runner(const struct container_engine *e); /* opts.runner; as long as the engine */
 /* The kernel has AppArmor, and there is a parser to load profiles with: containers get docker-default. Any thread. */
 bool container_apparmor_on(void);
@@ -248,7 +259,7 @@ struct container_stream {
 	struct container_engine *engine_;
 	void *of_;
 	int sock_;
-	bool paused_, finished_, started_, input_end_, closing_;
+	bool paused_, finished_, started_, input_end_, closing_, stays_;
 	struct buf input_; /* bounded */
 };
 /* To a container that runs, or that will be started: an attach before start misses nothing. IN_USE "You cannot attach to a paused
@@ -256,7 +267,9 @@ struct container_stream {
 int container_attach(struct container_engine *e, struct span name, struct container_stream *s, struct err *err);
 /* Takes up to 64 KB into its buffer; answers how many bytes of data were taken (then wait for writable). */
 size_t container_stream_write(struct container_stream *s, struct span data);
-void container_stream_write_end(struct container_stream *s); /* closes standard input after what is buffered */
+/* Closes standard input after what is buffered; without StdinOnce, as Docker does it, ends this stream alone (ended is called): the
+ * next client that attaches may write on. */
+void container_stream_write_end(struct container_stream *s);
 /* No output between these two; the container's pipe fills and holds it up after 64 KB in the kernel, for at most a minute: a
  * reader that sleeps longer is cut off (ended comes), the container goes on. */
 void container_stream_pause(struct container_stream *s);
@@ -307,8 +320,6 @@ void container_export(struct container_engine *e, struct span name, int fd, stru
  * result: {"Digest": "sha256:...", "Size": n}; Size 0 without a Digest when nothing changed. */
 void container_layer(struct container_engine *e, struct span name, const struct span *besides, size_t n_besides,
 	struct container_call *c);
-/* An ONBUILD of --change: INVALID_REQUEST in dockerd's words for what no image may ask of those built upon it. */
-int container_trigger_check(struct span trigger, struct err *err);
 struct container_commit_params { /* borrowed for the call; copied */
 	struct span reference;       /* repo[:tag]; empty = without a name */
 	struct span comment, author;
@@ -317,7 +328,7 @@ struct container_commit_params { /* borrowed for the call; copied */
 	const struct span *changes;  /* Dockerfile lines: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, USER, VOLUME, WORKDIR, ... */
 	size_t n_changes;
 };
-/* result: {"Id": "sha256:..."}. */
+/* result: {"Id": "sha256:...", "Labels": {...}}, the image's. */
 void container_commit(struct container_engine *e, struct span name, const struct container_commit_params *p,
 	struct container_call *c);
 

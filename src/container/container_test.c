@@ -130,6 +130,13 @@ static void refusals(void **state)
 		{ "{'LogConfig':{'Type':'json-file','Config':{'max-size':'99999999p'}}}", "invalid size: '99999999p'" },
 		{ "{'LogConfig':{'Type':'json-file','Config':{'max-size':'0'}}}", "max-size must be a positive number" },
 		{ "{'LogConfig':{'Type':'json-file','Config':{'max-size':'1.5 MiB','max-file':'1000','compress':'false'}}}", NULL },
+		{ "{'LogConfig':{'Type':'json-file','Config':{'compress':'yes'}}}", "strconv.ParseBool: parsing \"yes\": invalid syntax" },
+		{ "{'LogConfig':{'Type':'json-file','Config':{'max-size':'1m','compress':'true'}}}",
+			"failed to initialize logging driver: compress cannot be true when max-file is less than 2 or max-size is not set" },
+		{ "{'LogConfig':{'Type':'json-file','Config':{'max-file':'1','compress':'T'}}}", "compress cannot be true when" },
+		{ "{'LogConfig':{'Type':'json-file','Config':{'max-size':'1m','compress':'F'}}}", NULL },
+		{ "{'LogConfig':{'Type':'json-file','Config':{'max-size':'1m','max-file':'2','compress':'1'}}}", NULL },
+		{ "{'LogConfig':{'Type':'json-file','Config':{'compress':'true'}}}", NULL },
 		{ "{'LogConfig':{'Type':'json-file','Config':{'mode':'loud'}}}", "logger: logging mode not supported: loud" },
 		{ "{'LogConfig':{'Type':'json-file','Config':{'max-buffer-size':'1m'}}}", "is only supported with 'mode=non-blocking'" },
 		{ "{'LogConfig':{'Type':'json-file','Config':{'mode':'non-blocking','max-buffer-size':'1m'}}}", NULL },
@@ -362,13 +369,29 @@ static void specs(void **state)
 	}
 }
 
+/* A client that reads slowly is there longer than the process that it hears. */
+static void streams_outlive_their_owner(void **state)
+{
+	struct list *owner = mem_new(struct list);
+	struct container_stream one = {}, two = {};
+	list_init(owner);
+	container_stream_init(&one, NULL, NULL, owner);
+	container_stream_init(&two, NULL, owner, owner);
+	one.started_ = two.started_ = true;
+	container_streams_part(owner);
+	assert_true(list_empty(owner) && list_empty(&one.link_) && list_empty(&two.link_) && !two.of_);
+	free(owner);
+	list_remove(&one.link_); /* as it does when it ends */
+	list_remove(&two.link_);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(names),    cmocka_unit_test(merging),	    cmocka_unit_test(commands), cmocka_unit_test(refusals),
 		cmocka_unit_test(log_sizes), cmocka_unit_test(warnings),
 		cmocka_unit_test(defaults), cmocka_unit_test(capabilities), cmocka_unit_test(filters),	cmocka_unit_test(users),
-		cmocka_unit_test(apparmor), cmocka_unit_test(specs),
+		cmocka_unit_test(apparmor), cmocka_unit_test(specs), cmocka_unit_test(streams_outlive_their_owner),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -54,7 +54,7 @@ struct stop {
 	bool asked;               /* the signal is sent: the timer stands for the timeout */
 	int64_t kill_ms;          /* on the loop's clock; INT64_MAX = never */
 	struct loop_timer timer;
-	struct ask ask;
+	struct ask ask, last; /* the signal, SIGKILL */
 	struct end_listener end;
 };
 
@@ -91,13 +91,33 @@ static void stop_ended(struct end_listener *l)
 	stop_over(s);
 }
 
+/* What SIGKILL does not end (it sleeps in the kernel, or neither it nor its monitor can be told from dead) is there still. */
+static void stop_impatient(struct loop_timer *t)
+{
+	struct stop *s = container_of(t, struct stop, timer);
+	auto_err struct err err = ERR_INIT;
+	if (s->op.c->ending) /* it has ended, and is being cleared away */
+		return;
+	list_remove(&s->end.link);
+	list_remove(&s->ask.link);
+	list_remove(&s->last.link);
+	err_set(&err, ERR_INTERNAL, "cannot %s container: %s: " CONTAINER_NO_EXIT, s->restart ? "restart" : "stop", s->op.c->id);
+	container_op_end(&s->op, &err);
+}
+
+static void impatient_in(struct stop *s, int64_t ms)
+{
+	s->timer.fn = stop_impatient;
+	loop_timer_start(&s->timer, ms);
+}
+
 static void stop_kill(struct loop_timer *t)
 {
 	struct stop *s = container_of(t, struct stop, timer);
 	auto_err struct err err = ERR_INIT;
-	list_remove(&s->ask.link);
 	signal_event(s->op.c, SIGKILL);
-	if (container_ask(s->op.c, &s->ask, MONITOR_KILL, SIGKILL, 0, ask_done, &err) < 0)
+	impatient_in(s, CONTAINER_END_MS);
+	if (container_ask(s->op.c, &s->last, MONITOR_KILL, SIGKILL, 0, ask_done, &err) < 0)
 		return; /* it is ending: the control socket says so */
 }
 
@@ -124,7 +144,9 @@ static void stop_signal_send(struct stop *s)
 		return; /* it is ending */
 	s->asked = true;
 	s->kill_ms = INT64_MAX;
-	if (s->signal != SIGKILL)
+	if (s->signal == SIGKILL)
+		impatient_in(s, CONTAINER_END_MS);
+	else
 		kill_within(s, s->timeout_s);
 }
 
@@ -211,6 +233,8 @@ static void stop_submit(struct container_engine *e, struct span name, struct spa
 	s->timeout_s = timeout_s == CONTAINER_TIMEOUT_UNSET ? stop_timeout(c) : timeout_s;
 	s->restart = restart;
 	list_init(&s->ask.link);
+	list_init(&s->last.link);
+	list_init(&s->end.link);
 	loop_timer_init(&s->timer, e->o.loop, "container stop timeout", stop_kill);
 	container_stops_hurry(c, sig == SIGKILL ? 0 : s->timeout_s);
 	container_op_submit(&s->op);
@@ -267,9 +291,12 @@ static void kill_ended(struct end_listener *l)
 
 static void kill_impatient(struct loop_timer *t)
 {
+	struct kill *k = container_of(t, struct kill, patience);
 	auto_err struct err err = ERR_INIT;
-	err_set(&err, ERR_INTERNAL, "tried to kill container, but did not receive an exit event");
-	kill_end(container_of(t, struct kill, patience), &err);
+	if (k->c->ending) /* it has ended, and is being cleared away */
+		return;
+	err_set(&err, ERR_INTERNAL, CONTAINER_NO_EXIT);
+	kill_end(k, &err);
 }
 
 void container_kills_fail(struct container *c, const struct err *why)
@@ -428,12 +455,9 @@ static void freeze_begin(struct op *op)
 
 static void freeze_submit(struct container_engine *e, struct span name, bool on, struct container_call *call)
 {
-	auto_err struct err err = ERR_INIT;
-	struct container *c = container_get(e, name, &err);
-	if (!c) {
-		container_fail_later(e, call, &err);
+	struct container *c = container_for_call(e, name, call);
+	if (!c)
 		return;
-	}
 	struct freeze *f = container_op_new(sizeof(*f), c, on ? "container pause" : "container unpause", freeze_begin, call);
 	f->freeze = on;
 	container_op_submit(&f->op);
@@ -660,12 +684,9 @@ static void update_begin(struct op *op)
 
 void container_update(struct container_engine *e, struct span name, const struct json *doc, struct container_call *call)
 {
-	auto_err struct err err = ERR_INIT;
-	struct container *c = container_get(e, name, &err);
-	if (!c) {
-		container_fail_later(e, call, &err);
+	struct container *c = container_for_call(e, name, call);
+	if (!c)
 		return;
-	}
 	struct update *u = container_op_new(sizeof(*u), c, "container update", update_begin, call);
 	u->doc = json_copy(&u->op.arena, doc);
 	container_op_submit(&u->op);

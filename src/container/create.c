@@ -229,7 +229,8 @@ static int document_make(struct create *k, struct err *err)
 	if (rc == 0 && image.text[0])
 		rc = image_top(k->e->o.images, &image, chain, err);
 	FAILPOINT("container.create.checked");
-	return rc < 0 ? rc : (container_is_volatile(c) ? snapshot_prepare_volatile : snapshot_prepare)(k->e->o.snapshots,
+	bool synced = !container_is_volatile(c) && !container_is_fleeting(c);
+	return rc < 0 ? rc : (synced ? snapshot_prepare : snapshot_prepare_volatile)(k->e->o.snapshots,
 		container_snapshot_key(a, c->e, c->id), chain, err);
 }
 
@@ -269,7 +270,7 @@ static int create(struct create *k, struct err *err)
 	if (mkdirat(e->containers_fd, c->id, 0700) < 0)
 		return err_sys(err, "make the container's folder");
 	FAILPOINT("container.create.folder");
-	bool durable = !container_is_volatile(c);
+	bool durable = !container_is_volatile(c) && !container_is_fleeting(c);
 	rc = container_record_save(c, durable, err);
 	if (rc == 0 && durable && fsync(e->containers_fd) < 0)
 		rc = err_sys(err, "sync the folder of containers");
@@ -282,7 +283,7 @@ static void create_run(struct loop_work *w)
 	struct create *k = container_of(w, struct create, work);
 	if (create(k, &k->err) == 0)
 		return;
-	container_mounts_release(k->e, k->c->id, json_getl(&k->c->doc, "Plan"), true);
+	container_mounts_release(k->e, k->c->id, json_getl(&k->c->doc, "Plan"), true, NULL, NULL);
 	(void)snapshot_remove(k->e->o.snapshots, container_snapshot_key(&k->arena, k->e, k->c->id), NULL); /* mostly it was not made */
 	(void)container_folder_remove(k->e->containers_fd, k->c->id, NULL);
 }
@@ -356,6 +357,7 @@ void container_create(struct container_engine *e, const struct container_create_
 	else
 		id_make(e, id);
 	k->c = container_new(e, id);
+	k->c->run_left = RUN_LEFT_NOTHING;
 	k->config = json_copy(&k->arena, p->config);
 	k->host = p->host_config ? json_copy(&k->arena, p->host_config) : json_object();
 	k->networking = p->networking ? json_copy(&k->arena, p->networking) : json_object();

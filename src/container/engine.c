@@ -17,6 +17,7 @@
 #include "network/network.h"
 #include "runtime/runtime.h"
 
+#define CONFIG_BYTES (16u << 20) /* a config.json of our own making */
 #define ID_LEN 64
 #define GONE_WAIT_MS 5000
 
@@ -30,16 +31,15 @@ bool container_is_volatile(const struct container *c)
 	return container_truth(c->host, "AutoRemove");
 }
 
+bool container_is_fleeting(const struct container *c)
+{
+	return container_truth(container_extra_of(c), "Fleeting");
+}
+
 /* ---- containers in memory */
 
 static void restart_nothing(struct loop_timer *t)
 {
-}
-
-static void record_due(struct loop_timer *t)
-{
-	struct container *c = container_of(t, struct container, record_timer);
-	(void)container_record_save(c, false, NULL); /* the monitor's folder outranks it */
 }
 
 struct container *container_new(struct container_engine *e, const char *id)
@@ -48,18 +48,19 @@ struct container *container_new(struct container_engine *e, const char *id)
 	c->e = e;
 	memcpy(c->id, id, ID_LEN);
 	c->control_sock = -1;
+	c->run_left = RUN_LEFT_ALL; /* until somebody has looked */
 	list_init(&c->link);
 	list_init(&c->ops);
 	list_init(&c->waits);
 	list_init(&c->streams);
 	list_init(&c->execs);
-	list_init(&c->asks);
+	container_asks_init(&c->asks, e, c->id, false);
 	list_init(&c->end_listeners);
 	list_init(&c->kills);
 	loop_timer_init(&c->restart_timer, e->o.loop, "container restart", restart_nothing);
 	c->restart_timer.background = true;
 	loop_task_init(&c->net_task, container_net_due);
-	loop_timer_init(&c->record_timer, e->o.loop, "container record", record_due);
+	loop_timer_init(&c->record_timer, e->o.loop, "container record", container_record_due);
 	c->record_timer.background = true;
 	return c;
 }
@@ -70,7 +71,9 @@ void container_free(struct container *c)
 	loop_timer_stop(&c->record_timer);
 	loop_task_cancel(&c->net_task);
 	container_health_done(c);
+	container_pack_free(c);
 	container_execs_drop(c);
+	container_streams_part(&c->streams);
 	list_remove(&c->link);
 	free(c->name);
 	free(c->error);
@@ -121,6 +124,32 @@ int container_state(struct container_engine *e, struct span name, struct contain
 		.ended = !container_is_running(c) && (c->status != STATUS_CREATED || c->error), .oom_killed = c->oom_killed, .pid = c->pid,
 		.exit_code = c->exit_code, .started_ns = c->started_ns, .finished_ns = container_is_running(c) ? 0 : c->finished_ns,
 		.error = c->error ? c->error : "" };
+	return 0;
+}
+
+int container_identity(struct container_engine *e, struct span name, struct arena *a, struct container_identity *out,
+	struct err *err)
+{
+	auto_err struct err why = ERR_INIT;
+	auto_buf struct buf text = {};
+	struct json tree;
+	const struct container *c = container_get(e, name, &why);
+	if (!c)
+		return err_move(err, &why);
+	if (!container_is_running(c))
+		return err_set(err, ERR_NOT_FOUND, "container %s is not running", c->id);
+	int rc = io_read_file(AT_FDCWD, container_run_path(a, c, "config.json"), &text, CONFIG_BYTES, err);
+	rc = rc < 0 ? rc : json_parse(a, arena_span(a, buf_span(&text)), 0, NULL, &tree, err);
+	if (rc < 0)
+		return err_note(err, "what container %s was started with", c->id);
+	const struct json *user = json_path(&tree, "process", "user", NULL), *groups = json_getl(user, "additionalGids");
+	*out = (struct container_identity){ .uid = (uint32_t)json_i64(json_getl(user, "uid"), 0),
+		.gid = (uint32_t)json_i64(json_getl(user, "gid"), 0) };
+	if (json_is(groups, JSON_ARRAY)) {
+		out->groups = arena_alloc_n(a, groups->n + 1, sizeof(*out->groups));
+		JSON_EACH_ITEM (groups, g)
+			out->groups[out->n_groups++] = json_i64(g, 0);
+	}
 	return 0;
 }
 
@@ -309,14 +338,24 @@ static void gone_wait(int sock)
 }
 
 /* Alive: watched again, unless its start was cut off before the program ran. */
-static int alive(struct container *c, int sock, struct err *err)
+static int alive(struct container *c, int state_dir, int sock, struct err *err)
 {
 	struct monitor_state state;
-	int rc = container_monitor_state(sock, &state, err);
+	auto_err struct err why = ERR_INIT;
+	monitor_patience(sock, MONITOR_ANSWER_MS);
+	int rc = container_monitor_settled(sock, &state, &why);
+	if (rc == -ERR_UNAVAILABLE) { /* stopped, or it hangs: its container runs on, and its files know the rest */
+		container_warn(c->e, "a container's monitor does not answer", c->id, &why);
+		c->deaf = true;
+		rc = monitor_recorded(state_dir, &state, err);
+	} else if (rc < 0) {
+		err_move(err, &why);
+	}
 	if (rc == 0 && (state.phase == MONITOR_BUILDING || state.phase == MONITOR_CREATED)) {
 		(void)monitor_call(sock, MONITOR_KILL, 9, 0, NULL, NULL); /* what is left is cleared away by the caller, */
-		gone_wait(sock); /* ... who would otherwise meet a container that is still being made */
+		gone_wait(sock); /* ... who would otherwise meet a container that is still there */
 		close(sock);
+		(void)unlinkat(state_dir, "exit.json", 0); /* it tells of a run that never was */
 		if (container_is_running(c))
 			c->status = STATUS_EXITED;
 		return 0;
@@ -342,7 +381,7 @@ static int find_again(struct container *c, struct err *err)
 		rc = monitor_find(state, &found, &sock, &end, err);
 	for (int again = 0; rc == 0 && found == MONITOR_FOUND_ALIVE; again++) {
 		auto_err struct err why = ERR_INIT;
-		rc = alive(c, sock, &why);
+		rc = alive(c, state, sock, &why);
 		if (rc == 0)
 			break;
 		if (rc != -ERR_GONE || again == 10)
@@ -354,7 +393,8 @@ static int find_again(struct container *c, struct err *err)
 		return rc;
 	if (found == MONITOR_FOUND_EXIT)
 		rc = ended_meanwhile(c, &end, err);
-	else if (found != MONITOR_FOUND_ALIVE && container_is_running(c)) /* a power cut, or the monitor was killed */
+	else if (found != MONITOR_FOUND_ALIVE && (container_is_running(c) || (found == MONITOR_FOUND_LOST && container_is_fleeting(c))))
+		/* A power cut, or the monitor was killed; a fleeting one's record may say yet that it was never started. */
 		rc = ended_meanwhile(c, &(struct monitor_exit){ .exit_code = found == MONITOR_FOUND_LOST ? 137 : 255,
 			.started_ns = c->started_ns, .finished_ns = clock_wall_ns(clock_real()),
 			.class = found == MONITOR_FOUND_LOST ? ERR_GONE : ERR_NONE }, err);
@@ -391,7 +431,14 @@ static int container_load(struct container_engine *e, const char *id, struct err
 		return rc;
 	}
 	container_index_add(c);
-	return find_again(c, err);
+	rc = find_again(c, err);
+	/* What it is doing is not known, and nobody will tell us of its end: whoever starts, stops or removes it must not wait for
+	 * that. Start and removal clear away what is left first (run_left), and end what runs. */
+	if (rc < 0 && c->control_sock < 0 && container_is_running(c)) {
+		c->status = STATUS_EXITED;
+		c->exit_code = 137;
+	}
+	return rc;
 }
 
 static bool is_id(const char *name)
@@ -489,6 +536,7 @@ static void orphans_remove(struct container_engine *e)
 static void policies_resume(struct container_engine *e)
 {
 	LIST_EACH (&e->all, c, struct container, link) {
+		container_pack_due(c);
 		if (container_is_running(c)) {
 			container_health_resumed(c);
 			continue;
@@ -576,11 +624,12 @@ void container_engine_close(struct container_engine *e, void (*closed)(void *arg
 	e->closed = closed;
 	e->closed_arg = arg;
 	err_set(&err, ERR_UNAVAILABLE, "the engine is closing");
+	container_packs_close(e);
 	LIST_EACH (&e->all, c, struct container, link) {
 		loop_timer_stop(&c->restart_timer);
 		if (loop_timer_running(&c->record_timer)) {
 			loop_timer_stop(&c->record_timer);
-			record_due(&c->record_timer);
+			container_record_due(&c->record_timer);
 		}
 		container_health_stopped(c);
 		container_waits_removed(c, "the engine is closing");
@@ -607,6 +656,7 @@ int container_engine_open(const struct container_opts *opts, struct container_en
 	list_init(&e->names_taken);
 	list_init(&e->late);
 	container_rest_init(e);
+	container_packs_init(e);
 	pthread_mutex_init(&e->spawn_lock, NULL);
 	pthread_mutex_init(&e->users_lock, NULL);
 	loop_task_init(&e->close_task, close_step);

@@ -45,7 +45,7 @@ static struct exec *exec_make(struct container *c, const struct json *config, co
 	x->config = json_copy(&x->arena, config);
 	x->control_sock = x->control_got = x->stream_got = -1;
 	list_init(&x->streams);
-	list_init(&x->asks);
+	container_asks_init(&x->asks, x->e, x->id, true);
 	list_init(&x->waits);
 	words_make(x);
 	list_push(&c->execs, &x->link);
@@ -66,6 +66,7 @@ struct exec *container_exec_new(struct container *c, const struct json *config)
 
 static void exec_free(struct exec *x)
 {
+	container_streams_part(&x->streams);
 	arena_done(&x->arena);
 	arena_done(&x->scratch);
 	err_done(&x->err);
@@ -255,10 +256,7 @@ static void exec_ended(struct exec *x, int code)
 		loop_fd_close(&x->control, control_closed);
 		fd_close(&x->control_sock);
 	}
-	auto_err struct err err = ERR_INIT;
-	err_set(&err, ERR_IN_USE, "exec %s is not running", x->id);
-	for (struct ask *a; (a = LIST_POP(&x->asks, struct ask, link));)
-		a->answer(a, &err);
+	container_asks_fail(&x->asks);
 	if (!x->gone && ran)
 		exec_event(x, "exec_die", text);
 	work_begin(x, "exec end", clear_run, clear_done);
@@ -290,17 +288,8 @@ static void on_control(struct loop_fd *f, unsigned events)
 				return;
 			}
 		}
-		if (h.op != MONITOR_OK && h.op != MONITOR_ERROR)
-			continue;
-		LIST_EACH (&x->asks, a, struct ask, link) {
-			if (a->tag != h.tag)
-				continue;
-			list_remove(&a->link);
-			if (h.op == MONITOR_ERROR)
-				err_set(&err, ERR_INTERNAL, "%.*s", (int)h.len, payload);
-			a->answer(a, err.class ? &err : NULL);
-			break;
-		}
+		if (h.op == MONITOR_OK || h.op == MONITOR_ERROR)
+			container_asks_answer(&x->asks, &h, payload);
 	}
 }
 
@@ -381,12 +370,15 @@ static int held_start(struct exec *x, int dir, int control, struct err *err)
 	struct monitor_state s = {};
 	if (sock < 0)
 		return sock;
+	monitor_patience(sock, MONITOR_ANSWER_MS);
 	int rc = monitor_call(sock, MONITOR_ATTACH, (int)x->takes, PATIENCE_MS, NULL, err);
 	rc = rc < 0 ? rc : monitor_call(control, MONITOR_START, 0, 0, NULL, err);
 	if (rc < 0)
 		return rc;
 	/* Asked on a connection of its own: on the others something that must not be passed over may come. */
 	auto_fd int ask = monitor_connect(dir, NULL);
+	if (ask >= 0)
+		monitor_patience(ask, MONITOR_ANSWER_MS);
 	if (ask >= 0 && monitor_call(ask, MONITOR_STATUS, 0, 0, &s, NULL) == 0 && s.phase == MONITOR_RUNNING)
 		x->pid = s.pid;
 	x->stream_got = take_fd(&sock);
@@ -543,22 +535,10 @@ static void kill_done(struct ask *a, const struct err *err)
 	free(a); /* the end comes on the control socket */
 }
 
-static int exec_ask(struct exec *x, struct ask *a, enum monitor_op what, int p, int q, struct err *err)
-{
-	if (x->control_sock < 0)
-		return err_set(err, ERR_IN_USE, "exec %s is not running", x->id);
-	a->tag = x->tag = (uint16_t)(x->tag % 60000 + 1);
-	int rc = monitor_send(x->control_sock, what, a->tag, p, q, SPAN_EMPTY, err);
-	if (rc == 0)
-		list_push(&x->asks, &a->link);
-	return rc;
-}
-
 void container_exec_kill(struct exec *x)
 {
 	struct ask *a = mem_new(struct ask);
-	a->answer = kill_done;
-	if (exec_ask(x, a, MONITOR_KILL, 9, 0, NULL) < 0)
+	if (container_asks_send(&x->asks, x->control_sock, a, MONITOR_KILL, 9, 0, kill_done, NULL) < 0)
 		free(a); /* it has ended */
 }
 
@@ -590,7 +570,6 @@ static struct resize *resize_new(struct container_engine *e)
 {
 	struct resize *r = mem_new(struct resize);
 	r->e = e;
-	r->ask.answer = resize_done;
 	return r;
 }
 
@@ -636,7 +615,7 @@ void container_exec_resize(struct container_engine *e, struct span exec_id, unsi
 	struct resize *r = resize_new(e);
 	int rc = x ? size_check(rows, columns, &err) : -ERR_NOT_FOUND;
 	if (rc == 0)
-		rc = exec_ask(x, &r->ask, MONITOR_RESIZE, (int)rows, (int)columns, &err);
+		rc = container_asks_send(&x->asks, x->control_sock, &r->ask, MONITOR_RESIZE, (int)rows, (int)columns, resize_done, &err);
 	resize_sent(r, rc, call, &err);
 }
 
@@ -697,5 +676,6 @@ void container_execs_close(struct container *c)
 			continue;
 		loop_fd_close(&x->control, control_closed);
 		fd_close(&x->control_sock);
+		container_asks_fail(&x->asks);
 	}
 }

@@ -31,8 +31,7 @@ struct exec {
 	struct loop_fd control;
 	int control_sock;
 	bool control_live, gone, working, hidden;
-	struct list asks;
-	uint16_t tag;
+	struct asks asks;
 	struct list waits;     /* struct exec_wait */
 	bool kill;             /* as soon as it runs */
 	/* health.c: called instead of a ticket's answer, and at the end */

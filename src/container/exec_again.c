@@ -40,13 +40,14 @@ static int alive(struct container_engine *e, const char *id, int dir, struct err
 	if (rc < 0 || found != MONITOR_FOUND_ALIVE)
 		return rc;
 	auto_fd int control = sock;
-	rc = container_monitor_state(control, &state, err);
+	monitor_patience(control, MONITOR_ANSWER_MS);
+	rc = container_monitor_settled(control, &state, err);
 	if (rc < 0)
 		return rc;
 	const struct json *config = json_getl(&v, "Config"), *cmd = json_getl(config, "Cmd");
 	struct container *c = map_get(&e->by_id, container_str(&v, "ContainerID"));
 	bool sound = c && container_is_running(c) && json_is(cmd, JSON_ARRAY) && cmd->n && !map_get(&e->execs, span_of(id));
-	if (!sound || container_truth(&v, "Hidden") || state.phase == MONITOR_BUILDING || state.phase == MONITOR_CREATED)
+	if (!sound || container_truth(&v, "Hidden") || state.phase == MONITOR_CREATED)
 		return monitor_call(control, MONITOR_KILL, 9, 0, NULL, err);
 	if (state.phase != MONITOR_RUNNING)
 		return 0; /* over; the folder goes with the next open */
@@ -73,11 +74,12 @@ void container_execs_resume(struct container_engine *e)
 		auto_fd int one = !is_exec_id(d->d_name) ? -1 : openat(dir, d->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (one < 0)
 			continue;
-		/* A monitor holds the lock as long as it lives. */
-		if (flock(one, LOCK_EX | LOCK_NB) == 0)
-			(void)container_folder_remove(dir, d->d_name, NULL); /* the next open tries again */
-		else if (alive(e, d->d_name, one, &err) < 0)
+		/* A monitor holds the lock as long as it lives, and a spawner that is about to make one. */
+		bool over = flock(one, LOCK_EX | LOCK_NB) == 0;
+		if (!over && alive(e, d->d_name, one, &err) < 0)
 			container_warn(e, "a process of exec goes on unseen", d->d_name, &err);
+		else if (over || flock(one, LOCK_EX | LOCK_NB) == 0)
+			(void)container_folder_remove(dir, d->d_name, NULL); /* the next open tries again */
 	}
 	if (list)
 		closedir(list);

@@ -27,6 +27,7 @@ static void file(int at, const char *name, const char *text)
 
 static int setup(void **state)
 {
+	umask(022); /* as the engine's */
 	snprintf(top, sizeof(top), "/tmp/knarr-files-XXXXXX");
 	assert_non_null(mkdtemp(top));
 	int fd = open(top, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -1,9 +1,12 @@
 /* A container's end: what it leaves is cleared away, then everybody is told, then its policy decides.
  *
  *     monitor says it ended ─> RUNNING, ending ──worker: container_clear──> EXITED ──policy──> RESTARTING ──timer──> start
- *                                                                             └──AutoRemove──> remove */
+ *                                                                             └──AutoRemove──> remove
+ *
+ * A fleeting one has EXITED at once: nobody looks at its files again, and who makes its successor need not wait for the unmounting.
+ * Its operations wait until it is cleared away all the same (op.c). */
+#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mount.h>
@@ -21,6 +24,7 @@ struct finish {
 	struct loop_work work;
 	struct container *c;
 	struct monitor_exit end;
+	bool told, remove;
 	bool later; /* the removal that follows takes along what nobody can see: empty groups, the folders in RUN */
 	struct err err;
 };
@@ -53,6 +57,22 @@ int container_unmount(struct container_engine *e, const char *id, struct err *er
 	return rc < 0 ? rc : unmount(arena_printf(&a, "%s/shm", run).ptr, err);
 }
 
+/* config.json, the places of mounts, and the temporary file of an engine that was killed while it wrote: of whatever name. Nothing
+ * below them: should a mount still be there, what is in it is not ours to remove. */
+static int run_folder_remove(const char *run, struct err *err)
+{
+	DIR *list = opendir(run);
+	struct dirent *d;
+	if (!list)
+		return errno == ENOENT ? 0 : err_sys(err, "open %s", run);
+	while ((d = readdir(list)))
+		if (strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0 && unlinkat(dirfd(list), d->d_name, 0) < 0 &&
+		    (errno == EISDIR || errno == EPERM))
+			(void)unlinkat(dirfd(list), d->d_name, AT_REMOVEDIR); /* what stays keeps the folder, which is said below */
+	closedir(list);
+	return rmdir(run) < 0 && errno != ENOENT ? err_sys(err, "remove %s", run) : 0;
+}
+
 int container_clear(struct container_engine *e, const char *id, struct err *err)
 {
 	auto_arena struct arena a = {};
@@ -70,22 +90,15 @@ int container_clear(struct container_engine *e, const char *id, struct err *err)
 	if (rc < 0)
 		return rc;
 	FAILPOINT("container.clear.unmounted");
-	auto_fd int dir = open(run, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dir < 0)
-		return errno == ENOENT ? 0 : err_sys(err, "open %s", run);
-	static const char *const files[] = { "config.json", "rootfs", "shm" };
-	for (size_t i = 0; i < ARRAY_LEN(files); i++)
-		if (unlinkat(dir, files[i], 0) < 0 && (errno == EISDIR || errno == EPERM))
-			(void)unlinkat(dir, files[i], AT_REMOVEDIR); /* what stays keeps the folder, which is said below */
-	return rmdir(run) < 0 && errno != ENOENT ? err_sys(err, "remove %s", run) : 0;
+	return run_folder_remove(run, err);
 }
 
 void container_exit_set(struct container *c, const struct monitor_exit *end)
 {
 	c->exit_code = end->exit_code;
-	if (c->started_ns < end->started_ns) /* else it was told already, a little later: see container_adopt */
+	if (c->started_ns < end->started_ns)
 		c->started_ns = end->started_ns;
-	/* The beginning is our clock's, when we heard of it; a program that ended by then did not end before it began. */
+	/* Somebody may have set the clock back meanwhile: nothing ends before it began. */
 	c->finished_ns = MAX(end->finished_ns, c->started_ns);
 	c->oom_killed = end->oom_kills > 0;
 	c->pid = 0;
@@ -137,34 +150,46 @@ static void finish_run(struct loop_work *w)
 		container_mounts_end(f->c->e, f->c->id, plan);
 }
 
-static void finish_done(struct loop_work *w)
+/* From here on it has ended for everybody who looks. */
+static void tell(struct finish *f)
 {
-	struct finish *f = container_of(w, struct finish, work);
 	struct container *c = f->c;
 	struct container_engine *e = c->e;
 	char code[16], seconds[24];
-	if (f->err.class) /* tried again by the next start, or when the engine opens */
-		container_warn(e, "a container left something behind", c->id, &f->err);
-	else
-		c->run_left = f->later ? RUN_LEFT_FILES : RUN_LEFT_NOTHING;
 	bool paused = c->status == STATUS_PAUSED;
 	container_exit_set(c, &f->end);
 	c->oom_killed |= c->oom && f->end.signal == SIGKILL;
 	bool restart = !e->closing && container_restart_wanted(c, false);
-	bool remove = !restart && container_truth(c->host, "AutoRemove") && !e->closing;
+	f->remove = !restart && container_truth(c->host, "AutoRemove") && !e->closing;
 	if (restart)
 		restart_plan(c);
 	else
 		c->back_off_ms = 0;
 	container_users_update(c, false);
 	loop_timer_stop(&c->record_timer);
-	if (!remove)
+	if (container_is_fleeting(c))
+		loop_timer_start(&c->record_timer, CONTAINER_RECORD_MS);
+	else if (!f->remove)
 		(void)container_record_save(c, false, NULL); /* exit.json is on disk and says the same */
 	snprintf(code, sizeof(code), "%d", c->exit_code);
 	snprintf(seconds, sizeof(seconds), "%lld", (long long)MAX((c->finished_ns - c->started_ns) / NS_PER_S, (int64_t)0));
 	if (paused)
 		container_event_send(c, "unpause", NULL);
 	container_event_send(c, "die", "exitCode", code, "execDuration", seconds, NULL);
+}
+
+static void finish_done(struct loop_work *w)
+{
+	struct finish *f = container_of(w, struct finish, work);
+	struct container *c = f->c;
+	struct container_engine *e = c->e;
+	if (f->err.class) /* tried again by the next start, or when the engine opens */
+		container_warn(e, "a container left something behind", c->id, &f->err);
+	else
+		c->run_left = f->later ? RUN_LEFT_FILES : RUN_LEFT_NOTHING;
+	if (!f->told)
+		tell(f);
+	bool remove = f->remove;
 	c->ending = NULL;
 	err_done(&f->err);
 	free(f);
@@ -191,11 +216,18 @@ void container_ended(struct container *c, const struct monitor_exit *end)
 	f->end = *end;
 	/* The end of a pid namespace's first process is the end of all in it. */
 	struct span pids = container_str(c->host, "PidMode");
-	f->later = container_is_volatile(c) && !c->e->closing && (!pids.len || span_is(pids, "private"));
+	bool all_ended = !c->e->closing && (!pids.len || span_is(pids, "private"));
+	f->later = all_ended && container_is_volatile(c);
+	f->told = all_ended && container_is_fleeting(c) && c->status == STATUS_RUNNING;
 	c->ending = f;
 	container_control_close(c);
 	container_health_stopped(c);
+	if (!container_is_volatile(c)) /* else it goes in a moment */
+		container_pack_due(c);
 	container_busy(c->e, 1);
+	FAILPOINT("container.end.heard");
+	if (f->told)
+		tell(f);
 	if (loop_work_submit(c->e->o.pool, c->e->o.loop, &f->work, "container end", finish_run, finish_done) < 0) {
 		/* The pool is full: clearing away waits for the next start or open, the end does not. */
 		err_set(&f->err, ERR_TOO_MANY, "too many operations are under way");

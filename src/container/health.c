@@ -2,7 +2,8 @@
  *
  *     started ─> starting ──success──> healthy <──> unhealthy <── so many failures in a row, not counting those of the start
  * period
- *     The next probe begins an interval after the last one ended. A container that stops is unhealthy. */
+ *     The next probe begins an interval after the last one ended; in the start period StartInterval, which is 5 seconds unless the
+ *     interval is shorter (decision 0854). A container that stops is unhealthy. */
 #include "container/exec.h"
 
 #define OUTPUT_MAX HEALTH_OUTPUT_MAX
@@ -55,7 +56,8 @@ static void next_plan(struct container *c)
 	struct health *h = &c->health;
 	bool early = h->status == HEALTH_STARTING &&
 		     loop_wall_ns(c->e->o.loop) - c->started_ns < setting(c, "StartPeriod", 0);
-	int64_t wait_ns = early ? setting(c, "StartInterval", 5 * S) : setting(c, "Interval", 30 * S);
+	int64_t interval = setting(c, "Interval", 30 * S);
+	int64_t wait_ns = early ? setting(c, "StartInterval", MIN(5 * S, interval)) : interval;
 	loop_timer_start(&h->timer, MAX(wait_ns / NS_PER_MS, INT64_C(1)));
 }
 

@@ -91,7 +91,7 @@ static struct json network_settings(const struct container *c, struct arena *a)
 		return json_copy(a, &c->net);
 	JSON_EACH_MEMBER (ends, m)
 		json_add(a, &networks, arena_span(a, json_key(m)), endpoint_at_rest(c, json_key(m), &m->value, a));
-	if (!networks.n && !span_starts(mode, SPAN("container:")))
+	if (!networks.n && !container_net_nowhere(c) && !span_starts(mode, SPAN("container:")))
 		json_add(a, &networks, arena_span(a, mode), endpoint_at_rest(c, mode, NULL, a));
 	put(a, &n, "SandboxID", json_cstr(""));
 	put(a, &n, "SandboxKey", json_cstr(""));
@@ -127,9 +127,18 @@ static struct json ports_list(const struct json *ports, struct arena *a)
 
 static struct json driver(const struct container *c, struct arena *a)
 {
-	struct json d = json_object();
+	struct json d = json_object(), data = json_object();
+	struct snapshot_where w;
+	bool known = snapshot_find_folders(c->e->o.snapshots, container_snapshot_key(a, c->e, c->id), a, &w, NULL) == 0;
 	put(a, &d, "Name", json_cstr(snapshot_backend(c->e->o.snapshots) == SNAPSHOT_OVERLAY ? "overlay2" : "vfs"));
-	put(a, &d, "Data", JSON_NULL_VALUE);
+	if (known) {
+		put(a, &data, "ID", text(a, c->id));
+		put(a, &data, "LowerDir", json_str(w.lower));
+		put(a, &data, "MergedDir", json_cstr(container_run_path(a, c, "rootfs")));
+		put(a, &data, "UpperDir", json_str(w.upper));
+		put(a, &data, "WorkDir", json_str(w.work));
+	}
+	put(a, &d, "Data", known ? data : JSON_NULL_VALUE);
 	return d;
 }
 

@@ -51,12 +51,9 @@ static void layer_begin(struct op *op)
 void container_layer(struct container_engine *e, struct span name, const struct span *besides, size_t n_besides,
 	struct container_call *call)
 {
-	auto_err struct err err = ERR_INIT;
-	struct container *c = container_get(e, name, &err);
-	if (!c) {
-		container_fail_later(e, call, &err);
+	struct container *c = container_for_call(e, name, call);
+	if (!c)
 		return;
-	}
 	struct layer *l = container_op_new(sizeof(*l), c, "container layer", layer_begin, call);
 	size_t n = container_mount_points.n;
 	/* Each may be a folder or a file: which one was made depends on what was mounted. */

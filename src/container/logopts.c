@@ -119,6 +119,12 @@ uint64_t container_log_max_bytes(const struct json *opts)
 	return size_parse(opt(opts, "max-size"), &n) ? n : 0;
 }
 
+bool container_log_compresses(const struct json *opts)
+{
+	bool yes = false;
+	return span_to_bool(opt(opts, "compress"), &yes) && yes;
+}
+
 #define NO_DRIVER(...) err_set(err, ERR_INVALID_REQUEST, "failed to initialize logging driver: " __VA_ARGS__)
 
 /* What dockerd says first when the container starts is an error of create here. */
@@ -126,7 +132,8 @@ static int turning_check(const struct json *opts, struct err *err)
 {
 	struct span size = opt(opts, "max-size"), files = opt(opts, "max-file"), compress = opt(opts, "compress");
 	uint64_t n = 0;
-	int64_t count = 1;
+	int64_t count = json_getl(opts, "max-size") ? 1 : 3; /* where neither is said it will be 10m and 3 */
+	bool packed = false;
 	if (json_getl(opts, "max-size") && !size_parse(size, &n))
 		return NO_DRIVER("invalid size: '%.*s'", SPAN_ARG(size));
 	if (json_getl(opts, "max-size") && n == 0)
@@ -137,11 +144,9 @@ static int turning_check(const struct json *opts, struct err *err)
 		return NO_DRIVER("max-file cannot be less than 1");
 	if (count > MONITOR_FILES_MAX)
 		return NO_DRIVER("max-file: at most %d", MONITOR_FILES_MAX);
-	if (!json_getl(opts, "compress") || span_is(compress, "false"))
-		return 0;
-	if (!span_is(compress, "true"))
+	if (json_getl(opts, "compress") && !span_to_bool(compress, &packed))
 		return NO_DRIVER("strconv.ParseBool: parsing \"%.*s\": invalid syntax", SPAN_ARG(compress));
-	return err_set(err, ERR_INVALID_REQUEST, "log-opt compress=true for json-file is not supported: rotated files stay plain text");
+	return packed && count < 2 ? NO_DRIVER("compress cannot be true when max-file is less than 2 or max-size is not set") : 0;
 }
 
 static int delivery_check(const struct json *opts, struct err *err)

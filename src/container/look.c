@@ -70,12 +70,9 @@ static void look_done(struct loop_work *w)
 static struct look *look_new(struct container_engine *e, struct span name, struct container **out_c, struct container_call *call,
 	void (*run)(struct look *l))
 {
-	auto_err struct err err = ERR_INIT;
-	struct container *c = container_get(e, name, &err);
-	if (!c) {
-		container_fail_later(e, call, &err);
+	struct container *c = container_for_call(e, name, call);
+	if (!c)
 		return NULL;
-	}
 	struct look *l = mem_new(struct look);
 	l->e = e;
 	l->run = run;
@@ -114,6 +111,8 @@ static int ps_failed(int status, struct span said, struct err *err)
 
 static int ps_run(char **argv, struct buf *out, struct err *err)
 {
+	/* We and clients read what it says: not in the language of whoever started the engine, nor in the columns of a PS_FORMAT. */
+	static char *const env[] = { (char *)"LC_ALL=C", NULL };
 	int p[2];
 	if (pipe2(p, O_CLOEXEC) < 0)
 		return err_sys(err, "pipe");
@@ -129,7 +128,7 @@ static int ps_run(char **argv, struct buf *out, struct err *err)
 	posix_spawnattr_setsigmask(&attr, &none);
 	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
 	pid_t pid;
-	int errnum = posix_spawnp(&pid, "ps", &actions, &attr, argv, environ), status = 0;
+	int errnum = posix_spawnp(&pid, "ps", &actions, &attr, argv, env), status = 0;
 	posix_spawnattr_destroy(&attr);
 	posix_spawn_file_actions_destroy(&actions);
 	fd_close(&write_end);

@@ -101,7 +101,9 @@ static int use(struct container_engine *e, const char *id, struct volume_mount *
 	if (m->kind == VOLUME_IMAGE)
 		return err_set(err, ERR_INVALID_REQUEST, "invalid mount config for type \"image\": image mounts are not supported");
 	if (m->kind == VOLUME_BIND && m->from_mounts && !m->create_source) {
+		loop_pool_wait_begin(e->o.pool); /* its file system may be a server's that does not answer */
 		int rc = volume_bind_check(m, err);
+		loop_pool_wait_end(e->o.pool);
 		if (rc < 0)
 			return rc;
 	}
@@ -162,13 +164,17 @@ int container_mounts_copy_up(struct container_engine *e, const struct json *plan
 	return 0;
 }
 
-void container_mounts_release(struct container_engine *e, const char *id, const struct json *plan, bool anonymous_too)
+void container_mounts_release(struct container_engine *e, const char *id, const struct json *plan, bool anonymous_too,
+	struct arena *a, struct json *out_gone)
 {
 	JSON_EACH_ITEM (plan, m) {
 		auto_err struct err err = ERR_INIT;
+		bool gone = false;
 		if (span_is(container_str(m, "Kind"), "volume") && e->o.volumes &&
-		    volume_release(e->o.volumes, container_str(m, "Name"), span_of(id), anonymous_too, &err) < 0)
+		    volume_release(e->o.volumes, container_str(m, "Name"), span_of(id), anonymous_too, &gone, &err) < 0)
 			container_warn(e, "a volume is still held", id, &err);
+		if (gone && out_gone)
+			json_push(a, out_gone, json_copy(a, m));
 	}
 }
 
@@ -230,11 +236,17 @@ static int propagation_check(const struct volume_mount *m, struct arena *a, stru
 static int bind_source(struct container_engine *e, const char *id, const struct volume_mount *m, struct arena *a, struct span *out,
 	struct err *err)
 {
-	if (m->kind == VOLUME_NAMED)
-		return volume_mount(e->o.volumes, m->name, m, span_of(id), a, out, err);
+	int rc;
+	bool named = m->kind == VOLUME_NAMED;
 	*out = m->source;
-	int rc = m->from_mounts && !m->create_source ? volume_bind_check(m, err) : volume_bind_make(m, err);
-	return rc < 0 ? rc : propagation_check(m, a, err);
+	/* A server of files that does not answer holds up those who asked for it (the kernel gives up after minutes), and nobody
+	 * else. */
+	loop_pool_wait_begin(e->o.pool);
+	rc = named ? volume_mount(e->o.volumes, m->name, m, span_of(id), a, out, err)
+	     : m->from_mounts && !m->create_source ? volume_bind_check(m, err)
+						   : volume_bind_make(m, err);
+	loop_pool_wait_end(e->o.pool);
+	return rc < 0 || named ? rc : propagation_check(m, a, err);
 }
 
 int container_mounts_start(struct container_engine *e, const char *id, const struct json *plan, struct arena *a,
@@ -268,9 +280,12 @@ void container_mounts_end(struct container_engine *e, const char *id, const stru
 {
 	JSON_EACH_ITEM (plan, m) {
 		auto_err struct err err = ERR_INIT;
-		if (span_is(container_str(m, "Kind"), "volume") && e->o.volumes &&
-		    volume_unmount(e->o.volumes, container_str(m, "Name"), span_of(id), &err) < 0)
+		if (!span_is(container_str(m, "Kind"), "volume") || !e->o.volumes)
+			continue;
+		loop_pool_wait_begin(e->o.pool); /* the last one to leave tells the server, if there is one */
+		if (volume_unmount(e->o.volumes, container_str(m, "Name"), span_of(id), &err) < 0)
 			container_warn(e, "a volume stays mounted", id, &err);
+		loop_pool_wait_end(e->o.pool);
 	}
 }
 

@@ -6,10 +6,15 @@
 #include "container/private.h"
 #include "network/network.h"
 
+bool container_net_nowhere(const struct container *c)
+{
+	return json_truth(json_path(&c->doc, "NetworkingConfig", "Nowhere", NULL), false);
+}
+
 static struct network_wish wish_of(const struct container *c, const struct json *host)
 {
 	return (struct network_wish){ .id = c->id, .name = c->name, .config = c->config, .host_config = host ? host : c->host,
-		.networks = json_path(&c->doc, "NetworkingConfig", "EndpointsConfig", NULL) };
+		.networks = json_path(&c->doc, "NetworkingConfig", "EndpointsConfig", NULL), .nowhere = container_net_nowhere(c) };
 }
 
 /* "name:alias" of HostConfig.Links becomes "ID:alias". */
@@ -127,7 +132,9 @@ void container_net_adopt(struct container *c)
 	if (!e->o.networks || span_starts(mode, SPAN("container:")))
 		return;
 	auto_fd int dir = open(container_path(&a, c, "state"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	auto_fd int sock = dir < 0 ? -1 : monitor_connect(dir, &err);
+	auto_fd int sock = dir < 0 || c->deaf ? -1 : monitor_connect(dir, &err);
+	if (sock >= 0)
+		monitor_patience(sock, MONITOR_ANSWER_MS);
 	if (sock >= 0 && monitor_send(sock, MONITOR_SOCKETS, 1, 0, 0, SPAN_EMPTY, &err) == 0)
 		(void)monitor_recv(sock, &h, payload, sizeof(payload), sockets, ARRAY_LEN(sockets), &n, &err); /* n says */
 	int rc = network_sandbox_adopt(e->o.networks, c->id, sockets, n, &a, &got, &err);
@@ -198,16 +205,19 @@ static void document_change(struct connect *k, const struct network_ref *ref)
 		ends = json_setl(&fresh, config, "EndpointsConfig", json_object());
 	if (k->connect) {
 		struct span name = arena_span(&fresh, span_of(ref->name));
+		/* Until now the mode alone said where it is, and must not be lost: the list is complete once it has a member. */
+		if (!ends->n && !container_net_nowhere(c))
+			json_set(&fresh, ends, container_str(json_getl(&doc, "HostConfig"), "NetworkMode"), json_object());
 		json_set(&fresh, ends, name, k->endpoint.kind == JSON_OBJECT ? json_copy(&fresh, &k->endpoint) : json_object());
 	} else {
 		json_remove(ends, span_of(ref->name));
 		json_remove(ends, span_of(ref->id));
-		struct json *host = json_getl(&doc, "HostConfig");
-		struct span mode = container_str(host, "NetworkMode");
-		/* The next start must not join it again: without another network there is none. */
-		if (mode.len && (span_is(mode, ref->name) || span_is(mode, ref->id)))
-			json_setl(&fresh, host, "NetworkMode", ends->n ? json_str(json_key(&ends->members[0])) : json_cstr("none"));
 	}
+	/* HostConfig.NetworkMode stays what was asked for, as with Docker. The next start must not join it again for want of others. */
+	if (ends->n)
+		json_remove(config, SPAN("Nowhere"));
+	else
+		json_setl(&fresh, config, "Nowhere", json_bool(true));
 	arena_done(&c->arena);
 	c->arena = fresh;
 	c->doc = doc;
@@ -251,11 +261,18 @@ static int change(struct connect *k, struct network_ref *ref, struct err *err)
 			"connected to any other network");
 	if (!runs) {
 		const struct json *ends = json_path(&c->doc, "NetworkingConfig", "EndpointsConfig", NULL);
-		bool there = json_get(ends, span_of(ref->name)) || json_get(ends, span_of(ref->id)) || span_is(mode, ref->name);
+		bool by_mode = (!ends || !ends->n) && !container_net_nowhere(c) && (span_is(mode, ref->name) || span_is(mode, ref->id));
+		bool there = json_get(ends, span_of(ref->name)) || json_get(ends, span_of(ref->id)) || by_mode;
+		bool none = json_getl(ends, "none") || ((!ends || !ends->n) && !container_net_nowhere(c) && span_is(mode, "none"));
 		if (k->connect && there)
 			return err_set(err, ERR_FORBIDDEN, "endpoint with name %s already exists in network %s", c->name, ref->name);
+		if (k->connect && (none || (!strcmp(ref->name, "none") && !container_net_nowhere(c))))
+			return err_set(err, ERR_INVALID_REQUEST, "container cannot be connected to multiple networks with one of the networks "
+				"in private (none) mode");
 		if (!k->connect && !there)
 			return err_set(err, ERR_FORBIDDEN, "container %s is not connected to the network %s", c->id, ref->name);
+		if (!k->connect)
+			network_left(n, span_of(ref->name), c->id);
 		return 0;
 	}
 	struct network_wish w = wish_of(c, NULL);

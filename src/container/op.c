@@ -68,14 +68,24 @@ void container_fail_later(struct container_engine *e, struct container_call *cal
 	loop_defer(e->o.loop, &l->task);
 }
 
+struct container *container_for_call(struct container_engine *e, struct span name, struct container_call *call)
+{
+	auto_err struct err err = ERR_INIT;
+	struct container *c = container_get(e, name, &err);
+	if (!c)
+		container_fail_later(e, call, &err);
+	return c;
+}
+
 /* ---- operations */
 
 static void begin(struct loop_task *t)
 {
 	struct op *op = container_of(t, struct op, task);
 	struct container *c = op->c;
-	/* What ended must be cleared away first; who looks at the files of a stopped one keeps it from starting. */
-	op->parked = op->waiting_end && (c->ending || c->views);
+	/* What ended must be cleared away first; who looks at the files of a stopped one keeps it from starting. Where the end is told
+	 * before that, everything waits for it. */
+	op->parked = (op->waiting_end && (c->ending || c->views)) || (c->ending && !container_is_running(c));
 	if (op->parked)
 		return;
 	op->begin(op);
@@ -93,7 +103,7 @@ static void next(struct container *c)
 void container_op_resume(struct container *c)
 {
 	struct op *op = LIST_FIRST(&c->ops, struct op, link);
-	if (op && op->parked && !c->ending && !c->views)
+	if (op && op->parked && !c->ending && !(op->waiting_end && c->views))
 		loop_defer(c->e->o.loop, &op->task);
 }
 
@@ -165,5 +175,7 @@ void container_op_end(struct op *op, const struct err *err)
 	arena_done(&op->arena);
 	free(op);
 	next(c);
+	if (e->closing && list_empty(&c->ops)) /* the close left it to us: a start may have opened it since */
+		container_control_close(c);
 	container_busy(e, -1);
 }

@@ -47,6 +47,16 @@ struct health {
 	bool on;
 };
 
+/* ask.c: what a monitor is asked, oldest first */
+struct asks {
+	struct list list; /* struct ask */
+	uint16_t tag;
+	struct container_engine *e;
+	const char *id;   /* of the container or exec; borrowed from who embeds this */
+	bool exec;
+	struct loop_timer answer, end;
+};
+
 /* What a run has left outside of the container's durable folder: only ever less than is said here. */
 enum run_left {
 	RUN_LEFT_NOTHING,
@@ -67,13 +77,13 @@ struct container {
 	enum status status;
 	pid_t pid;
 	int exit_code;
-	bool oom_killed, manually_stopped, ever_started, removal_failed;
+	bool oom_killed, manually_stopped, ever_started;
 	char *error;         /* owned; NULL = none */
 	int64_t started_ns, finished_ns;
 	int restart_count;
 	int64_t back_off_ms;
 	struct loop_timer restart_timer;
-	struct loop_timer record_timer; /* a volatile one's record, written a moment after its start */
+	struct loop_timer record_timer; /* a volatile or fleeting one's record, written a moment after its start or end */
 	struct health health;
 
 	struct list ops;     /* struct op; the first is under way */
@@ -85,8 +95,7 @@ struct container {
 	/* While it runs */
 	struct loop_fd control; /* the monitor's control socket */
 	int control_sock;
-	uint16_t tag;
-	struct list asks;    /* struct ask */
+	struct asks asks;
 	struct list end_listeners; /* struct end_listener: operations that wait for the end */
 	struct list kills;     /* those that wait for the end, too; control.c's */
 	struct finish *ending; /* being cleared away after its end; starts wait */
@@ -98,7 +107,9 @@ struct container {
 	struct loop_task net_task; /* container_net_stop_later */
 	bool oom;            /* told by the monitor in this run */
 	bool control_live;   /* the loop still holds the control socket's source */
+	bool deaf;           /* its monitor did not answer when the engine opened */
 	bool gone;           /* removed: freed when its control socket is closed */
+	struct pack *pack;   /* pack.c's; NULL = its log was never due to be compressed */
 	enum run_left run_left;
 };
 
@@ -146,9 +157,16 @@ struct container_engine {
 	struct loop_work rest_work;
 	struct loop_timer rest_timer; /* the pool was full */
 
+	struct list packs;            /* struct pack: logs to be looked at, the first is under way */
+	struct loop_work pack_work;
+	struct loop_timer pack_timer; /* the pool was full */
+	bool pack_working;            /* a worker has the first of them */
+	atomic_bool pack_stop;        /* it gives up */
+
 	pthread_mutex_t spawn_lock;   /* one question to the spawner at a time */
 	int spawner;                  /* socket; -1 = has to be started */
 	pid_t spawner_pid;
+	pid_t spawners_left[4];       /* killed, and not ended: asleep in the kernel */
 
 	pthread_mutex_t users_lock;   /* container_uses_image may be asked by any thread */
 	struct image_user *users;
@@ -170,12 +188,16 @@ void container_busy(struct container_engine *e, int by);
 bool container_is_running(const struct container *c); /* running or paused */
 /* AutoRemove: the next open removes it when it does not run then, so a power cut may do that: nothing of it is synced. */
 bool container_is_volatile(const struct container *c);
+/* Extra.Fleeting: its record is synced a moment after its start and after its end, its root never. */
+bool container_is_fleeting(const struct container *c);
 
 /* ---- record.c */
 void container_record_write(const struct container *c, struct buf *out);
 int container_record_read(struct container *c, struct span text, struct err *err);
 /* Replaces the record: with sync it survives a power cut. */
 int container_record_save(const struct container *c, bool sync, struct err *err);
+#define CONTAINER_RECORD_MS 50 /* how long a record waits that nobody needs at once: record_timer */
+void container_record_due(struct loop_timer *record_timer); /* saves it; a fleeting one's is synced by a worker */
 struct json container_time(int64_t ns, struct arena *a); /* RFC 3339 as Docker prints; 0 = 0001-01-01T00:00:00Z */
 
 /* ---- event.c */
@@ -217,6 +239,8 @@ void container_ticket_take(struct ticket *t, struct container_call *call);
 void container_ticket_answer(struct ticket *t, const struct err *err);
 /* From the next turn of the loop; err is moved. */
 void container_fail_later(struct container_engine *e, struct container_call *call, struct err *err);
+/* The container that a call names; NULL when there is none, which the call is told. */
+struct container *container_for_call(struct container_engine *e, struct span name, struct container_call *call);
 
 /* ---- create.c */
 /* A name that nobody has and nobody was promised. EXISTS in Docker's words. */
@@ -237,6 +261,8 @@ int container_config_check(const struct json *config, struct err *err);
 int container_host_check(const struct container_engine *e, struct arena *a, struct json *host, const struct json *config,
 	unsigned flags, struct json *warnings, struct err *err);
 int container_restart_check(const struct json *policy, bool auto_remove, struct err *err);
+void container_host_defaults(const struct container_engine *e, struct arena *a, struct json *host);
+int container_settings_read(const struct json *settings, struct settings *out, struct err *err);
 /* What a check leaves to the kernel. */
 enum { CHECK_UPDATE = 1 /* of a container that exists */, CHECK_FREE = 2 /* of a face that is not Docker's */ };
 /* ---- resources.c */
@@ -244,8 +270,6 @@ enum { CHECK_UPDATE = 1 /* of a container that exists */, CHECK_FREE = 2 /* of a
 int container_resources_check(const struct json *host, unsigned flags, struct err *err);
 /* What this machine does not keep is dropped from host and told, in Docker's words. */
 void container_resources_adapt(struct arena *a, struct json *host, struct json *warnings);
-void container_host_defaults(const struct container_engine *e, struct arena *a, struct json *host);
-int container_settings_read(const struct json *settings, struct settings *out, struct err *err);
 
 /* ---- apparmor.c */
 #define CONTAINER_APPARMOR_DEFAULT "docker-default"
@@ -259,8 +283,19 @@ int container_apparmor_load(const struct container_engine *e, struct err *err); 
 int container_log_opts_check(const struct json *opts, bool none, struct err *err);
 /* Bytes of max-size, 0 = no bound. Sizes are read as Docker does: "10m" is 10,000,000, "1.5 kB" 1,500. */
 uint64_t container_log_max_bytes(const struct json *opts);
+bool container_log_compresses(const struct json *opts); /* compress=true */
 /* A JSON object in the arena, or NULL: nothing was asked for. */
 int container_log_attrs(const struct container *c, struct arena *a, const char **out_attrs, struct err *err);
+
+/* ---- pack.c: rotated files of logs are compressed */
+/* Of a container whose log has compress=true; of others nothing happens. Its rotated files are looked at soon, and as long as it
+ * runs whenever there is another one. */
+void container_pack_due(struct container *c);
+/* No more for this one. True: a worker is at it; then is deferred when it has left, which is soon. */
+bool container_pack_drop(struct container *c, struct loop_task *then);
+void container_packs_close(struct container_engine *e);
+void container_packs_init(struct container_engine *e);
+void container_pack_free(struct container *c);
 
 /* ---- user.c */
 struct container_ids {
@@ -313,6 +348,7 @@ static inline int64_t container_num(const struct json *o, const char *key)
 {
 	return json_i64(json_get(o, span_of(key)), 0);
 }
+bool container_init_wanted(const struct json *host); /* spec.c: ours is its first process */
 static inline bool container_truth(const struct json *o, const char *key)
 {
 	return json_truth(json_get(o, span_of(key)), false);
@@ -362,6 +398,24 @@ int container_spawner_start(struct container_engine *e, struct err *err);
 void container_spawner_stop(struct container_engine *e);
 int container_spawn(struct container_engine *e, const struct monitor_spawn *s, struct monitor_spawned *out, struct err *err);
 
+/* ---- ask.c */
+/* After SIGKILL: what its monitor, or in its stead ask.c, needs at most. Then whoever waits is told Docker's words. */
+enum { CONTAINER_END_MS = 20000 };
+#define CONTAINER_NO_EXIT "tried to kill container, but did not receive an exit event"
+struct ask {
+	struct list link;
+	uint16_t tag;
+	int signal;     /* of KILL; else 0 */
+	int64_t due_ms; /* on the loop's clock */
+	void (*answer)(struct ask *a, const struct err *err);
+};
+void container_asks_init(struct asks *q, struct container_engine *e, const char *id, bool exec);
+/* sock -1: IN_USE "... is not running". The answer comes later or not at all after a failure. */
+int container_asks_send(struct asks *q, int sock, struct ask *a, enum monitor_op what, int x, int y,
+	void (*answer)(struct ask *a, const struct err *err), struct err *err);
+void container_asks_answer(struct asks *q, const struct monitor_head *h, const char *payload);
+void container_asks_fail(struct asks *q); /* the monitor is gone */
+
 /* ---- run.c: a container's start and its monitor */
 void container_start_op(struct container *c, struct container_call *call, bool by_policy);
 /* A start behind the operation that calls: "restart" is told after "start". */
@@ -373,12 +427,8 @@ void container_kills_fail(struct container *c, const struct err *why);
 void container_start_forget(struct container *c, const struct container_stream *s);
 /* A monitor that runs already; sock is taken over, also on failure. */
 int container_adopt(struct container *c, int sock, const struct monitor_state *state, struct err *err);
-struct ask {
-	struct list link;
-	uint16_t tag;
-	void (*answer)(struct ask *a, const struct err *err);
-};
-/* A request on the control socket. answer comes once; at the latest when the monitor is gone. */
+/* A request on the control socket. answer comes once; at the latest when the monitor is gone or has been silent for some seconds.
+ * A signal is delivered all the same then. */
 int container_ask(struct container *c, struct ask *a, enum monitor_op what, int x, int y,
 	void (*answer)(struct ask *a, const struct err *err), struct err *err);
 int container_control_open(struct container *c, int sock, struct err *err);
@@ -386,6 +436,8 @@ int container_control_open(struct container *c, int sock, struct err *err);
 void container_control_close(struct container *c);
 int container_monitor_gone(int state_dir, struct err *err);
 int container_monitor_state(int sock, struct monitor_state *out, struct err *err);
+/* The same when a build that is under way is over; TIMEOUT when it takes seconds. */
+int container_monitor_settled(int sock, struct monitor_state *out, struct err *err);
 const char *container_snapshot_key(struct arena *a, const struct container_engine *e, const char *id);
 
 /* ---- finish.c: its end */
@@ -424,7 +476,9 @@ int container_mounts_create(struct container_engine *e, const char *id, const st
 	const struct json *inherited, struct arena *a, struct json *out_shown, struct json *out_plan, struct err *err);
 bool container_mounts_want_copy(const struct json *plan);
 int container_mounts_copy_up(struct container_engine *e, const struct json *plan, int root, struct arena *a, struct err *err);
-void container_mounts_release(struct container_engine *e, const char *id, const struct json *plan, bool anonymous_too);
+/* out_gone: those of the plan that went with it are appended; NULL = nobody asks. */
+void container_mounts_release(struct container_engine *e, const char *id, const struct json *plan, bool anonymous_too,
+	struct arena *a, struct json *out_gone);
 int container_mounts_start(struct container_engine *e, const char *id, const struct json *plan, struct arena *a,
 	struct mount_bind **out_binds, size_t *out_n, struct json *out_tmpfs, struct err *err);
 void container_mounts_end(struct container_engine *e, const char *id, const struct json *plan);
@@ -448,12 +502,15 @@ void container_net_stop(struct container *c);
 void container_net_stop_later(struct container *c);
 void container_net_due(struct loop_task *t);
 void container_net_rename(struct container *c);
+bool container_net_nowhere(const struct container *c); /* it was disconnected from all */
 void container_net_adopt(struct container *c);
 
 /* ---- stream.c */
 void container_stream_init(struct container_stream *s, struct container_engine *e, void *of, struct list *among);
 unsigned container_stream_takes(const struct container_stream *s);
 int container_stream_attach(struct container_stream *s, int sock, struct err *err); /* the socket has asked ATTACH already */
+/* Before the list's owner is freed: those that began end by themselves, each on its own connection, which may be later. */
+void container_streams_part(struct list *streams);
 /* They were never begun: no callback comes. */
 void container_streams_abandon(struct list *streams);
 void container_streams_fail(struct list *streams, const struct err *err);

@@ -101,3 +101,53 @@ int container_record_save(const struct container *c, bool sync, struct err *err)
 		      : io_write_file_lazy(dir, "container.json", buf_span(&text), 0600, err);
 	return rc < 0 ? err_note(err, "container.json") : 0;
 }
+
+/* ---- behind the answers */
+
+struct settle {
+	struct loop_work work;
+	struct container_engine *e;
+	char id[65];
+	struct err err;
+};
+
+/* Whatever the record says by then, or nothing when it was removed. */
+static void settle_run(struct loop_work *w)
+{
+	struct settle *s = container_of(w, struct settle, work);
+	auto_fd int dir = openat(s->e->containers_fd, s->id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	auto_fd int fd = dir < 0 ? -1 : openat(dir, "container.json", O_RDONLY | O_CLOEXEC);
+	if (fd >= 0 && (fsync(fd) < 0 || fsync(dir) < 0 || fsync(s->e->containers_fd) < 0))
+		(void)err_sys(&s->err, "sync the record of container %s", s->id);
+	FAILPOINT("container.record.settled");
+}
+
+static void settle_done(struct loop_work *w)
+{
+	struct settle *s = container_of(w, struct settle, work);
+	struct container_engine *e = s->e;
+	if (s->err.class)
+		container_warn(e, "a container's record may not survive a power cut", s->id, &s->err);
+	err_done(&s->err);
+	free(s);
+	container_busy(e, -1);
+}
+
+void container_record_due(struct loop_timer *t)
+{
+	struct container *c = container_of(t, struct container, record_timer);
+	struct container_engine *e = c->e;
+	(void)container_record_save(c, false, NULL); /* the monitor's folder outranks it */
+	if (!container_is_fleeting(c))
+		return;
+	struct settle *s = mem_new(struct settle);
+	s->e = e;
+	memcpy(s->id, c->id, sizeof(s->id));
+	container_busy(e, 1);
+	if (loop_work_submit(e->o.pool, e->o.loop, &s->work, "container record", settle_run, settle_done) == 0)
+		return;
+	free(s); /* the pool is full: a moment later, or at the engine's end never: the kernel writes it out by itself */
+	container_busy(e, -1);
+	if (!e->closing)
+		loop_timer_start(&c->record_timer, CONTAINER_RECORD_MS);
+}

@@ -9,13 +9,14 @@
 
 #include "container/private.h"
 #include "runtime/runtime.h"
-#include "volume/volume.h"
 
 struct removal {
 	struct op op;
 	unsigned flags;
 	struct ask ask;
 	struct end_listener end;
+	struct loop_timer patience; /* with the end */
+	struct loop_task packed;    /* nobody compresses its log any more */
 	struct json volumes_gone; /* those of its plan that went with it; an array */
 	enum run_left run_left;
 	char rest[SNAPSHOT_REST_LEN]; /* of its snapshot; "" = there was none */
@@ -68,13 +69,7 @@ static void removal_run(struct loop_work *w)
 	}
 	FAILPOINT("container.remove.committed");
 	container_mounts_release(e, c->id, json_getl(&c->doc, "Plan"),
-		(r->flags & CONTAINER_RM_VOLUMES) || container_truth(c->host, "AutoRemove"));
-	JSON_EACH_ITEM (json_getl(&c->doc, "Plan"), m) {
-		struct volume_info info;
-		if (e->o.volumes && span_is(container_str(m, "Kind"), "volume") &&
-		    volume_get(e->o.volumes, container_str(m, "Name"), &r->op.arena, &info, NULL) == -ERR_NOT_FOUND)
-			json_push(&r->op.arena, &r->volumes_gone, json_copy(&r->op.arena, m));
-	}
+		(r->flags & CONTAINER_RM_VOLUMES) || container_truth(c->host, "AutoRemove"), &r->op.arena, &r->volumes_gone);
 	FAILPOINT("container.remove.volumes");
 	auto_err struct err why = ERR_INIT;
 	int rc = snapshot_retire(e->o.snapshots, container_snapshot_key(&r->op.arena, e, c->id), r->rest, &why);
@@ -100,6 +95,8 @@ static void removal_done(struct loop_work *w)
 		container_users_update(c, false);
 		(void)container_record_save(c, false, NULL); /* the error goes to who asked */
 		container_waits_removed(c, err_msg(&err));
+		if (!r->op.ticket.call)
+			container_warn(e, "a container cannot be removed", c->id, &err);
 		container_op_end(&r->op, &err);
 		return;
 	}
@@ -124,20 +121,40 @@ static void removal_done(struct loop_work *w)
 		container_free(c);
 }
 
+static void work_begin(struct loop_task *t)
+{
+	container_op_work(&container_of(t, struct removal, packed)->op, removal_run, removal_done);
+}
+
 static void clear_away(struct removal *r)
 {
 	struct container *c = r->op.c;
 	loop_timer_stop(&c->restart_timer);
+	loop_timer_stop(&c->record_timer);
 	c->status = STATUS_REMOVING;
 	r->run_left = c->run_left;
 	r->at_once = container_rest_full(c->e);
-	container_op_work(&r->op, removal_run, removal_done);
+	if (!container_pack_drop(c, &r->packed))
+		work_begin(&r->packed);
 }
 
 static void killed(struct end_listener *l)
 {
 	struct removal *r = container_of(l, struct removal, end);
+	loop_timer_stop(&r->patience);
 	clear_away(r);
+}
+
+static void impatient(struct loop_timer *t)
+{
+	struct removal *r = container_of(t, struct removal, patience);
+	auto_err struct err err = ERR_INIT;
+	if (r->op.c->ending) /* it has ended, and is being cleared away */
+		return;
+	list_remove(&r->end.link);
+	list_remove(&r->ask.link);
+	err_set(&err, ERR_INTERNAL, "cannot remove container \"/%s\": could not kill container: " CONTAINER_NO_EXIT, r->op.c->name);
+	container_op_end(&r->op, &err);
 }
 
 static void ask_done(struct ask *a, const struct err *err)
@@ -159,6 +176,7 @@ static void kill_send(struct removal *r)
 	if (c->ending)
 		return;
 	container_event_send(c, "kill", "signal", "9", NULL);
+	loop_timer_start(&r->patience, CONTAINER_END_MS);
 	(void)container_ask(c, &r->ask, MONITOR_KILL, SIGKILL, 0, ask_done, NULL); /* a failure: it is ending */
 }
 
@@ -204,6 +222,8 @@ void container_remove_op(struct container *c, unsigned flags, struct container_c
 	r->flags = flags;
 	r->end.fn = killed;
 	list_init(&r->ask.link);
+	loop_task_init(&r->packed, work_begin);
+	loop_timer_init(&r->patience, c->e->o.loop, "container remove", impatient);
 	r->op.waiting_end = true;
 	if (flags & CONTAINER_RM_FORCE)
 		container_stops_hurry(c, 0);

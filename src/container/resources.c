@@ -9,28 +9,14 @@
 #include "sys/sys.h"
 
 #define BAD(...) err_set(err, ERR_INVALID_REQUEST, __VA_ARGS__)
-#define CPUS_MAX 8192 /* as many as the kernel is ever built for */
 
 struct numbers {
-	uint8_t bits[CPUS_MAX / 8];
+	uint8_t bits[8192 / 8]; /* as many as the kernel is ever built for */
 };
 
-/* "0-3,5"; blanks around the parts, as Docker takes them. */
 static bool numbers_parse(struct span list, struct numbers *out)
 {
-	struct span one, from_text, to_text;
-	uint64_t from, to;
-	*out = (struct numbers){};
-	while (span_cut(&list, ',', &one)) {
-		one = span_trim(one);
-		if (!span_split(one, '-', &from_text, &to_text))
-			from_text = to_text = one;
-		if (!span_to_u64(from_text, &from) || !span_to_u64(to_text, &to) || from > to || to >= CPUS_MAX)
-			return false;
-		for (uint64_t i = from; i <= to; i++)
-			out->bits[i / 8] |= (uint8_t)(1U << i % 8);
-	}
-	return true;
+	return sys_numbers_parse(list, out->bits, sizeof(out->bits));
 }
 
 /* Are there such processors (or nodes of memory)? The kernel would say so too, but first when the container starts. */

@@ -28,7 +28,7 @@
 #define BUILD_WAIT_S 120
 /* How long an attached client may be asleep before it is cut off. */
 #define PATIENCE_MS 60000
-#define RECORD_MS 50
+#define SETTLE_MS 5000
 
 enum net_stage { NET_BEGUN, NET_TEXTS, NET_DONE };
 
@@ -56,6 +56,7 @@ struct start {
 	int control, state_dir;
 	bool asked; /* the monitor builds, or has */
 	pid_t pid;
+	int64_t started_ns;
 	int exit_code; /* of a failure */
 	bool runtime_said; /* the failure is the runtime's, not ours */
 	enum run_left run_left;
@@ -71,37 +72,7 @@ const char *container_snapshot_key(struct arena *a, const struct container_engin
 int container_ask(struct container *c, struct ask *a, enum monitor_op what, int x, int y,
 	void (*answer)(struct ask *a, const struct err *err), struct err *err)
 {
-	if (c->control_sock < 0)
-		return err_set(err, ERR_IN_USE, "container %s is not running", c->id);
-	c->tag = (uint16_t)(c->tag % 60000 + 1);
-	a->tag = c->tag;
-	a->answer = answer;
-	int rc = monitor_send(c->control_sock, what, a->tag, x, y, SPAN_EMPTY, err);
-	if (rc == 0)
-		list_push(&c->asks, &a->link);
-	return rc;
-}
-
-static void asks_fail(struct container *c)
-{
-	auto_err struct err err = ERR_INIT;
-	err_set(&err, ERR_IN_USE, "container %s is not running", c->id);
-	for (struct ask *a; (a = LIST_POP(&c->asks, struct ask, link));)
-		a->answer(a, &err);
-}
-
-static void ask_answer(struct container *c, const struct monitor_head *h, const char *payload)
-{
-	auto_err struct err err = ERR_INIT;
-	LIST_EACH (&c->asks, a, struct ask, link) {
-		if (a->tag != h->tag)
-			continue;
-		list_remove(&a->link);
-		if (h->op == MONITOR_ERROR)
-			err_set(&err, h->a > 0 && h->a < ERR_COUNT ? (enum err_class)h->a : ERR_INTERNAL, "%.*s", (int)h->len, payload);
-		a->answer(a, err.class ? &err : NULL);
-		return;
-	}
+	return container_asks_send(&c->asks, c->control_sock, a, what, x, y, answer, err);
 }
 
 static void control_closed(struct loop_fd *f)
@@ -120,7 +91,7 @@ void container_control_close(struct container *c)
 		return;
 	loop_fd_close(&c->control, control_closed);
 	fd_close(&c->control_sock);
-	asks_fail(c);
+	container_asks_fail(&c->asks);
 }
 
 static void state_end(const struct monitor_state *s, struct monitor_exit *out)
@@ -161,8 +132,10 @@ static void on_control(struct loop_fd *f, unsigned events)
 			if (!c->oom)
 				container_event_send(c, "oom", NULL);
 			c->oom = true;
+		} else if (h.op == MONITOR_ROTATED) {
+			container_pack_due(c);
 		} else if (h.tag && (h.op == MONITOR_OK || h.op == MONITOR_ERROR)) {
-			ask_answer(c, &h, payload);
+			container_asks_answer(&c->asks, &h, payload);
 		}
 	}
 }
@@ -187,6 +160,18 @@ int container_monitor_state(int sock, struct monitor_state *out, struct err *err
 	return monitor_call(sock, MONITOR_STATUS, 0, 0, out, err);
 }
 
+int container_monitor_settled(int sock, struct monitor_state *out, struct err *err)
+{
+	for (int ms = 0; ms < SETTLE_MS; ms += 2) {
+		int rc = container_monitor_state(sock, out, err);
+		if (rc < 0 || out->phase != MONITOR_BUILDING)
+			return rc;
+		struct pollfd pause = { .fd = -1 };
+		(void)poll(&pause, 0, 2); /* only its control socket, which is gone, would be told */
+	}
+	return err_set(err, ERR_TIMEOUT, "its monitor still builds it");
+}
+
 int container_adopt(struct container *c, int sock, const struct monitor_state *state, struct err *err)
 {
 	int rc = monitor_send(sock, MONITOR_WAIT, 0, 0, 0, SPAN_EMPTY, err);
@@ -200,7 +185,7 @@ int container_adopt(struct container *c, int sock, const struct monitor_state *s
 	if (c->status != STATUS_PAUSED)
 		c->status = STATUS_RUNNING;
 	c->pid = state->pid;
-	/* What was told already stays: our own time of this run is later than its monitor's. */
+	/* As was told when it was started. */
 	if (c->started_ns < state->started_ns)
 		c->started_ns = state->started_ns;
 	c->ever_started = true;
@@ -263,7 +248,7 @@ static int config_write(struct start *s, const char *run, const char *root, stru
 	if (*cwd) {
 		auto_fd int made = sys_path_mkdirs(fd, cwd, 0755);
 		if (made < 0)
-			return err_set(err, ERR_INVALID_REQUEST, "mkdir %s: %s", cwd, strerror(errno));
+			return err_set(err, ERR_INVALID_REQUEST, "mkdir %s: %s", cwd, err_why(errno));
 	}
 	struct mount_bind *binds;
 	size_t n_binds;
@@ -310,6 +295,8 @@ static int started_wait(struct start *s, int control, struct err *err)
 			return err_note(err, "building the container");
 		if (h.op == MONITOR_STARTED) {
 			s->pid = h.a;
+			if (h.len == sizeof(s->started_ns))
+				memcpy(&s->started_ns, text, sizeof(s->started_ns));
 			return 0;
 		}
 		if (h.op != MONITOR_ERROR || h.tag != 0)
@@ -326,13 +313,17 @@ static int held_start(struct start *s, int state_dir, int control, struct err *e
 		auto_fd int sock = monitor_connect(state_dir, err);
 		if (sock < 0)
 			return sock;
+		monitor_patience(sock, MONITOR_ANSWER_MS);
 		int rc = monitor_call(sock, MONITOR_ATTACH, (int)s->takes[i], PATIENCE_MS, NULL, err);
 		if (rc < 0)
 			return rc;
 		s->socks[i] = take_fd(&sock);
 	}
 	FAILPOINT("container.start.held");
-	return monitor_call(control, MONITOR_START, 0, 0, NULL, err);
+	struct monitor_state state = {};
+	int rc = monitor_call(control, MONITOR_START, 0, 0, &state, err);
+	s->started_ns = state.started_ns;
+	return rc;
 }
 
 /* The monitor of the run before has told the end, but may still give a sleepy client its last output, or listen to a process that
@@ -425,7 +416,8 @@ static int spawn(struct start *s, const char *run, bool later, struct err *err)
 		  (container_truth(c->config, "StdinOnce") ? MONITOR_STDIN_ONCE : 0U) |
 		  (container_truth(c->config, "Tty") ? MONITOR_TERMINAL : 0U) | (s->n_streams ? MONITOR_HOLD : 0U) |
 		  (e->settings.systemd ? MONITOR_SYSTEMD_CGROUP : 0U) | (container_is_volatile(c) ? MONITOR_VOLATILE : 0U) |
-		  (later ? MONITOR_LATER : 0U);
+		  (later ? MONITOR_LATER : 0U) |
+		  (p.format == MONITOR_LOG_DOCKER && container_log_compresses(opts) ? MONITOR_COMPRESS : 0U);
 	struct monitor_spawned got;
 	FAILPOINT("container.start.spawn");
 	rc = container_spawn(e, &p, &got, err);
@@ -641,7 +633,7 @@ static void start_done(struct loop_work *w)
 	}
 	c->status = STATUS_RUNNING;
 	c->pid = s->pid;
-	c->started_ns = loop_wall_ns(c->e->o.loop);
+	c->started_ns = s->started_ns; /* the monitor's, so that an engine that finds it again says the same */
 	c->exit_code = 0;
 	c->oom_killed = c->oom = false;
 	c->ever_started = true;
@@ -656,9 +648,11 @@ static void start_done(struct loop_work *w)
 		fd_close(&s->socks[i]);
 	}
 	container_health_started(c);
-	/* The monitor's folder says the same, and outranks it. Of a volatile one that is over soon nobody needs it at all. */
-	if (container_is_volatile(c))
-		loop_timer_start(&c->record_timer, RECORD_MS);
+	container_pack_due(c);
+	/* The monitor's folder says the same, and outranks it. Of a volatile one that is over soon nobody needs it at all,
+	 * and who waits for a fleeting one's start does not wait for the disk. */
+	if (container_is_volatile(c) || container_is_fleeting(c))
+		loop_timer_start(&c->record_timer, CONTAINER_RECORD_MS);
 	else
 		(void)container_record_save(c, false, NULL);
 	start_free(s);
@@ -864,10 +858,7 @@ void container_restart_follow(struct container *c, struct container_call *call)
 
 void container_start(struct container_engine *e, struct span name, struct container_call *call)
 {
-	auto_err struct err err = ERR_INIT;
-	struct container *c = container_get(e, name, &err);
-	if (!c)
-		container_fail_later(e, call, &err);
-	else
+	struct container *c = container_for_call(e, name, call);
+	if (c)
 		container_start_op(c, call, false);
 }

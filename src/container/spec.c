@@ -176,6 +176,13 @@ static struct security security_read(const struct container_engine *e, const str
 	return s;
 }
 
+/* As with Docker: among processes that are not the container's alone there is nothing for it to do. */
+bool container_init_wanted(const struct json *host)
+{
+	struct span pid = container_str(host, "PidMode");
+	return container_truth(host, "Init") && !span_is(pid, "host") && !span_starts(pid, SPAN("container:"));
+}
+
 static int process_tail(struct json_out *o, uint64_t caps, const struct json *extra, const struct security *s, struct err *err)
 {
 	int rc = caps_write(o, caps, extra, err);
@@ -195,7 +202,7 @@ static int process_write(struct json_out *o, const struct spec_params *p, uint64
 	user_write(o, p->ids);
 	json_out_key(o, SPAN("args"));
 	json_out_begin_array(o);
-	if (container_truth(p->host, "Init")) {
+	if (container_init_wanted(p->host)) {
 		json_out_span(o, SPAN("/sbin/docker-init"));
 		json_out_span(o, SPAN("--"));
 	}

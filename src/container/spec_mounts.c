@@ -134,7 +134,7 @@ void container_spec_mounts(struct json_out *o, const struct spec_params *p, stru
 	bind_file(o, p, "/etc/resolv.conf", p->resolv_conf);
 	bind_file(o, p, "/etc/hostname", p->hostname_file);
 	bind_file(o, p, "/etc/hosts", p->hosts);
-	if (container_truth(p->host, "Init")) {
+	if (container_init_wanted(p->host)) {
 		begin(o, SPAN("/sbin/docker-init"), SPAN("bind"), span_of(p->e->runner));
 		words(o, SPAN("bind ro"), ' ');
 		end(o);

@@ -184,9 +184,23 @@ static void number(struct json_out *o, const char *key, const struct json *host,
 		container_out_i(o, key, n);
 }
 
-static int device_number(struct span path, struct stat *st, struct arena *a, struct err *err)
+/* [{"Path", from}, ...] of the request as [{"major", "minor", to}, ...]. */
+static int devices(struct json_out *o, const struct json *items, const char *from, const char *to, struct arena *a, struct err *err)
 {
-	return stat(arena_cstr(a, path), st) < 0 ? err_sys(err, "device %.*s", SPAN_ARG(path)) : 0;
+	json_out_begin_array(o);
+	JSON_EACH_ITEM (items, item) {
+		struct span path = container_str(item, "Path");
+		struct stat st;
+		if (stat(arena_cstr(a, path), &st) < 0)
+			return err_sys(err, "device %.*s", SPAN_ARG(path));
+		json_out_begin(o);
+		container_out_i(o, "major", major(st.st_rdev));
+		container_out_i(o, "minor", minor(st.st_rdev));
+		container_out_i(o, to, container_num(item, from));
+		json_out_end(o);
+	}
+	json_out_end(o);
+	return 0;
 }
 
 static int blkio(struct json_out *o, const struct json *host, struct arena *a, struct err *err)
@@ -195,40 +209,18 @@ static int blkio(struct json_out *o, const struct json *host, struct arena *a, s
 						{ "BlkioDeviceWriteBps", "throttleWriteBpsDevice" },
 						{ "BlkioDeviceReadIOps", "throttleReadIOPSDevice" },
 						{ "BlkioDeviceWriteIOps", "throttleWriteIOPSDevice" } };
-	struct stat st;
 	json_out_key(o, SPAN("blockIO"));
 	json_out_begin(o);
 	number(o, "weight", host, "BlkioWeight");
 	json_out_key(o, SPAN("weightDevice"));
-	json_out_begin_array(o);
-	JSON_EACH_ITEM (json_getl(host, "BlkioWeightDevice"), item) {
-		int rc = device_number(container_str(item, "Path"), &st, a, err);
-		if (rc < 0)
-			return rc;
-		json_out_begin(o);
-		container_out_i(o, "major", major(st.st_rdev));
-		container_out_i(o, "minor", minor(st.st_rdev));
-		container_out_i(o, "weight", container_num(item, "Weight"));
-		json_out_end(o);
-	}
-	json_out_end(o);
-	for (size_t i = 0; i < ARRAY_LEN(rates); i++) {
+	int rc = devices(o, json_getl(host, "BlkioWeightDevice"), "Weight", "weight", a, err);
+	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(rates); i++) {
 		json_out_key(o, span_of(rates[i][1]));
-		json_out_begin_array(o);
-		JSON_EACH_ITEM (json_get(host, span_of(rates[i][0])), item) {
-			int rc = device_number(container_str(item, "Path"), &st, a, err);
-			if (rc < 0)
-				return rc;
-			json_out_begin(o);
-			container_out_i(o, "major", major(st.st_rdev));
-			container_out_i(o, "minor", minor(st.st_rdev));
-			container_out_i(o, "rate", container_num(item, "Rate"));
-			json_out_end(o);
-		}
-		json_out_end(o);
+		rc = devices(o, json_get(host, span_of(rates[i][0])), "Rate", "rate", a, err);
 	}
-	json_out_end(o);
-	return 0;
+	if (rc == 0)
+		json_out_end(o);
+	return rc;
 }
 
 /* Of Extra: what only a kubelet says. */

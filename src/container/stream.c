@@ -40,6 +40,10 @@ static void input_flush(struct container_stream *s)
 		}
 		buf_shift(&s->input_, piece.len);
 	}
+	if (!s->input_.len && s->input_end_ && s->stays_) {
+		finish(s, NULL);
+		return;
+	}
 	if (!s->input_.len && s->input_end_ && monitor_send(s->sock_, MONITOR_CLOSE_STDIN, 1, 0, 0, SPAN_EMPTY, NULL) == 0)
 		s->input_end_ = false;
 	want(s);
@@ -89,6 +93,7 @@ void container_stream_init(struct container_stream *s, struct container_engine *
 	s->sock_ = -1;
 	s->paused_ = s->finished_ = s->started_ = s->input_end_ = s->closing_ = false;
 	s->input_ = (struct buf){};
+	s->stays_ = false;
 	list_init(&s->link_);
 	list_push(among, &s->link_);
 }
@@ -98,6 +103,14 @@ void container_streams_fail(struct list *streams, const struct err *err)
 	LIST_EACH (streams, s, struct container_stream, link_)
 		if (!s->started_)
 			finish(s, err);
+}
+
+void container_streams_part(struct list *streams)
+{
+	LIST_EACH (streams, s, struct container_stream, link_) {
+		list_remove(&s->link_);
+		s->of_ = NULL;
+	}
 }
 
 void container_streams_abandon(struct list *streams)
@@ -125,6 +138,7 @@ int container_attach(struct container_engine *e, struct span name, struct contai
 		return err_set(err, ERR_IN_USE, "container %s is restarting, wait until the container is running", c->id);
 	if (c->status != STATUS_RUNNING || c->ending) {
 		container_stream_init(s, e, c, &c->streams);
+		s->stays_ = !container_truth(c->config, "StdinOnce");
 		return 0;
 	}
 	auto_arena struct arena a = {};
@@ -138,6 +152,7 @@ int container_attach(struct container_engine *e, struct span name, struct contai
 	if (rc < 0)
 		return rc;
 	container_stream_init(s, e, c, &c->streams);
+	s->stays_ = !container_truth(c->config, "StdinOnce");
 	rc = loop_fd_open(&s->fd_, e->o.loop, "container stream", sock, on_socket, err);
 	if (rc < 0) {
 		list_remove(&s->link_);

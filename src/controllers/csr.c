@@ -4,6 +4,7 @@
 #include <fcntl.h>
 
 #define BACKDATE_S 300
+#define SHORT_S (8 * 3600) /* of a life shorter than this nothing is taken for the backdating */
 #define FILE_MAX (1 << 20)
 #define NAMES_MAX 256
 
@@ -121,9 +122,61 @@ struct authority {
 	int64_t end_s;
 };
 
+static void authority_done(struct authority *ca)
+{
+	buf_done(&ca->pem);
+	tls_key_unref(ca->key);
+	*ca = (struct authority){};
+}
+
+static int authority_read(const struct controllers_options *o, struct authority *out, struct err *err)
+{
+	struct authority ca = {};
+	auto_buf struct buf key = {};
+	auto_cleanup(auto_tls_peer_) struct tls_peer *cert = NULL;
+	auto_cleanup(auto_tls_key_) struct tls_key *of = NULL;
+	int rc = io_read_file(AT_FDCWD, o->signing_cert_file.ptr, &ca.pem, FILE_MAX, err);
+	if (rc == 0)
+		rc = io_read_file(AT_FDCWD, o->signing_key_file.ptr, &key, FILE_MAX, err);
+	if (rc == 0)
+		rc = tls_cert_read(buf_span(&ca.pem), o->signing_cert_file.ptr, &cert, err);
+	if (rc == 0)
+		rc = tls_key_read(buf_span(&key), o->signing_key_file.ptr, &ca.key, err);
+	if (rc == 0 && (!cert->is_ca || !tls_key_is_private(ca.key)))
+		rc = err_set(err, ERR_INVALID, "%s is no certificate authority with its private key", o->signing_cert_file.ptr);
+	if (rc == 0)
+		rc = tls_key_read(buf_span(&ca.pem), o->signing_cert_file.ptr, &of, err);
+	if (rc == 0 && !tls_key_same(of, ca.key))
+		rc = err_set(err, ERR_INVALID, "%s is not the certificate of %s", o->signing_cert_file.ptr, o->signing_key_file.ptr);
+	if (key.ptr)
+		explicit_bzero(key.ptr, key.len);
+	if (rc < 0) {
+		authority_done(&ca);
+		return rc;
+	}
+	ca.end_s = cert->not_after_s;
+	*out = ca;
+	return 0;
+}
+
+/* The files are read for each certificate, which are few: who replaces the authority need not restart us (upstream's is dynamic
+ * too). Between the writes of certificate and key, and when they cannot be read, the last good pair signs. */
+static const struct authority *authority_now(struct pass *p)
+{
+	struct authority *ca = p->c->state, fresh;
+	auto_err struct err err = ERR_INIT;
+	if (authority_read(p->cm->options, &fresh, &err) < 0) {
+		log_warn("the authority that signs: kept what there was", kv_err(&err));
+		return ca;
+	}
+	authority_done(ca);
+	*ca = fresh;
+	return ca;
+}
+
 static int sign(struct pass *p, const struct json *csr, struct span request, struct buf *out, struct err *err)
 {
-	const struct authority *ca = p->c->state;
+	const struct authority *ca = authority_now(p);
 	const struct json *spec = tree_get(csr, "spec");
 	auto_cleanup(auto_tls_peer_) struct tls_peer *asked = NULL;
 	auto_cleanup(auto_tls_key_) struct tls_key *key = NULL;
@@ -147,7 +200,7 @@ static int sign(struct pass *p, const struct json *csr, struct span request, str
 		for (unsigned k = 0; k < n[i]; k++)
 			lists[i][k] = from[i][k];
 	}
-	int64_t end_s = p->now_s - BACKDATE_S + life_s;
+	int64_t end_s = p->now_s + life_s - (life_s < SHORT_S ? 0 : BACKDATE_S);
 	if (end_s > ca->end_s)
 		end_s = ca->end_s;
 	const struct tls_cert_params cp = { .kind = (enum tls_cert_kind)kind, .cn = asked->cn, .orgs = lists[0], .dns_names = lists[1],
@@ -186,31 +239,16 @@ static void sign_reconcile(struct pass *p)
 
 static void sign_stop(struct controller *c)
 {
-	struct authority *ca = c->state;
-	buf_done(&ca->pem);
-	tls_key_unref(ca->key);
-	free(ca);
+	authority_done(c->state);
+	free(c->state);
 }
 
 static int sign_start(struct controller *c, struct err *err)
 {
-	const struct controllers_options *o = c->cm->options;
 	struct authority *ca = mem_new(struct authority);
-	auto_buf struct buf key = {};
-	auto_cleanup(auto_tls_peer_) struct tls_peer *cert = NULL;
 	c->state = ca;
-	int rc = io_read_file(AT_FDCWD, o->signing_cert_file.ptr, &ca->pem, FILE_MAX, err);
-	if (rc == 0)
-		rc = io_read_file(AT_FDCWD, o->signing_key_file.ptr, &key, FILE_MAX, err);
-	if (rc == 0)
-		rc = tls_cert_read(buf_span(&ca->pem), o->signing_cert_file.ptr, &cert, err);
-	if (rc == 0)
-		rc = tls_key_read(buf_span(&key), o->signing_key_file.ptr, &ca->key, err);
-	if (rc == 0 && (!cert->is_ca || !tls_key_is_private(ca->key)))
-		rc = err_set(err, ERR_INVALID, "%s is no certificate authority with its private key", o->signing_cert_file.ptr);
-	if (rc == 0)
-		ca->end_s = cert->not_after_s;
-	else
+	int rc = authority_read(c->cm->options, ca, err);
+	if (rc < 0)
 		sign_stop(c);
 	return rc;
 }

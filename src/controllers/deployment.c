@@ -26,7 +26,6 @@ struct deployment_pass {
 	bool progress;             /* the status tells how a rollout goes */
 	bool paused, has_deadline, collided;
 	int64_t deadline_s;
-	const char *progress_reason; /* set by this pass; NULL: by how it goes */
 	struct span failure;
 };
 

@@ -293,7 +293,7 @@ static void discovered(struct controller *c)
 }
 
 const struct controller_row cm_disruption = {
-	.name = "disruption-controller",
+	.name = "disruption-controller", .source = "controllermanager",
 	.watches = BIT(CM_PDBS) | BIT(CM_PODS) | BIT(CM_REPLICA_SETS) | BIT(CM_RCS) | BIT(CM_STATEFUL_SETS) | BIT(CM_DEPLOYMENTS),
 	.event = event, .reconcile = reconcile, .discovered = discovered,
 };

@@ -129,6 +129,7 @@ static void reconcile(struct pass *p)
 }
 
 const struct controller_row cm_endpoints = {
-	.name = "endpoints-controller", .watches = BIT(CM_SERVICES) | BIT(CM_PODS) | BIT(CM_ENDPOINTS), .event = event,
+	.name = "endpoints-controller", .source = "endpoint-controller",
+	.watches = BIT(CM_SERVICES) | BIT(CM_PODS) | BIT(CM_ENDPOINTS), .event = event,
 	.reconcile = reconcile,
 };

@@ -262,7 +262,7 @@ static void reconcile(struct pass *p)
 }
 
 const struct controller_row cm_endpoint_slice = {
-	.name = "endpointslice-controller",
+	.name = "endpointslice-controller", .source = "endpoint-slice-controller",
 	.watches = BIT(CM_SERVICES) | BIT(CM_PODS) | BIT(CM_NODES) | BIT(CM_SLICES),
 	.event = event, .reconcile = reconcile,
 };
@@ -298,6 +298,22 @@ static struct json mirror_endpoint(struct arena *a, const struct json *address, 
 	return e;
 }
 
+/* The addresses of one family of a subset, with its ports. */
+static void mirror_subset(struct arena *a, struct ep_groups *groups, const struct json *subset, unsigned family)
+{
+	struct json ports = json_array();
+	JSON_EACH_ITEM(tree_get(subset, "ports"), port) {
+		struct json copy = json_copy(a, port);
+		if (!tree_get(&copy, "name"))
+			tree_set_cstr(a, &copy, "name", "");
+		(void)json_push(a, &ports, copy);
+	}
+	for (unsigned k = 0; k < 2; k++)
+		JSON_EACH_ITEM(tree_get(subset, k ? "notReadyAddresses" : "addresses"), address)
+			if (ep_family_of(tree_span(address, "ip")) == family)
+				ep_add(a, groups, ports, mirror_endpoint(a, address, k == 0), true);
+}
+
 static void mirror_reconcile(struct pass *p)
 {
 	struct entry *e = cm_get_key(p->cm, CM_ENDPOINTS, p->key);
@@ -314,19 +330,8 @@ static void mirror_reconcile(struct pass *p)
 				.max = MIRROR_MAX, .labels = labels_of(a, &endpoints, p->name, BY_MIRROR, false) };
 	for (unsigned f = 0; f < EP_FAMILIES; f++) {
 		struct ep_groups groups = {};
-		JSON_EACH_ITEM(on ? tree_get(&endpoints, "subsets") : NULL, subset) {
-			struct json ports = json_array();
-			JSON_EACH_ITEM(tree_get(subset, "ports"), port) {
-				struct json copy = json_copy(a, port);
-				if (!tree_get(&copy, "name"))
-					tree_set_cstr(a, &copy, "name", "");
-				(void)json_push(a, &ports, copy);
-			}
-			for (unsigned k = 0; k < 2; k++)
-				JSON_EACH_ITEM(tree_get(subset, k ? "notReadyAddresses" : "addresses"), address)
-					if (ep_family_of(tree_span(address, "ip")) == f)
-						ep_add(a, &groups, ports, mirror_endpoint(a, address, k == 0), true);
-		}
+		JSON_EACH_ITEM(on ? tree_get(&endpoints, "subsets") : NULL, subset)
+			mirror_subset(a, &groups, subset, f);
 		write_family(p, &s, f, &groups, false);
 	}
 }

@@ -137,7 +137,8 @@ struct change {
 struct controller;
 struct pass;
 struct controller_row {
-	const char *name;     /* as --controllers has it, and as its events' source */
+	const char *name;     /* as --controllers has it */
+	const char *source;   /* of its events; NULL: its name */
 	uint64_t watches;     /* bits of kinds */
 	void (*event)(struct controller *c, const struct change *ch);
 	void (*reconcile)(struct pass *p);
@@ -195,8 +196,6 @@ int cm_new(struct loop *l, struct client *client, const struct controllers_optio
 	   struct cm **out, struct err *err);
 void cm_start(struct cm *cm); /* we lead: caches are filled, controllers begin */
 void cm_free(struct cm *cm);  /* what runs is forgotten; accepts NULL */
-/* A controller of another name that is running, or NULL. */
-struct controller *cm_controller(const struct cm *cm, const char *name);
 
 int64_t cm_now_s(const struct cm *cm);
 struct entry *cm_get(const struct cm *cm, enum cm_kind kind, struct span ns, struct span name); /* NULL: not there */

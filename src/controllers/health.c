@@ -11,6 +11,8 @@ struct health {
 	struct tls_slot slot;
 	struct client *client;
 	struct metrics *metrics;
+	struct loop_files *files; /* cert_file and key_file; NULL: made for this run */
+	struct health_params p;
 };
 
 /* One request for the metrics. It outlives the HTTP request when the client goes away first. */
@@ -154,11 +156,34 @@ static int tls_of(const struct health_params *p, struct tls_ctx **out, struct er
 	return tls_server_new(&(struct tls_server_params){ .pairs = &pair, .n_pairs = 1, .alpn = TLS_ALPN_HTTP }, out, err);
 }
 
+static void on_files(void *arg)
+{
+	struct health *h = arg;
+	struct tls_ctx *ctx = NULL;
+	auto_err struct err err = ERR_INIT;
+	if (tls_of(&h->p, &ctx, &err) < 0) {
+		log_warn("serving certificate: kept what there was", kv_err(&err));
+		return;
+	}
+	tls_slot_put(&h->slot, ctx);
+	log_info("serving certificate read again");
+}
+
+static void files_follow(struct health *h)
+{
+	auto_err struct err err = ERR_INIT;
+	if (!h->p.cert_file.len)
+		return;
+	h->files = loop_files_new(h->p.loop, "serving certificate", on_files, h);
+	if (loop_files_add(h->files, h->p.cert_file, &err) < 0 || loop_files_add(h->files, h->p.key_file, &err) < 0)
+		log_warn("changes of the serving certificate will be seen late", kv_err(&err));
+}
+
 int health_new(const struct health_params *p, struct health **out, struct err *err)
 {
 	struct health *h = mem_new(struct health);
 	struct tls_ctx *ctx = NULL;
-	*h = (struct health){ .client = p->client, .metrics = p->metrics };
+	*h = (struct health){ .client = p->client, .metrics = p->metrics, .p = *p };
 	tls_slot_init(&h->slot);
 	const struct http_server_params sp = { .loop = p->loop, .name = "health", .handle = handle, .arg = h, .tls = &h->slot };
 	int rc = tls_of(p, &ctx, err);
@@ -171,6 +196,7 @@ int health_new(const struct health_params *p, struct health **out, struct err *e
 		free(h);
 		return rc;
 	}
+	files_follow(h);
 	int fd = http_listen_tcp(p->address.ptr, p->port, 0, err);
 	unsigned port = fd >= 0 ? http_fd_port(fd) : 0;
 	rc = http_server_listen(h->server, fd, HTTP_TLS, err);
@@ -186,6 +212,8 @@ static void on_stopped(struct http_server *s, void *arg)
 
 void health_stop(struct health *h)
 {
+	if (h)
+		loop_files_free(take(&h->files));
 	if (h && h->server)
 		http_server_stop(h->server, 1000, on_stopped, h);
 }
@@ -194,6 +222,7 @@ void health_free(struct health *h)
 {
 	if (!h)
 		return;
+	loop_files_free(h->files);
 	http_server_free(h->server);
 	tls_slot_done(&h->slot);
 	free(h);

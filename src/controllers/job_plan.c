@@ -28,11 +28,6 @@ void job_indexes_add(struct job_indexes *s, int64_t index)
 	s->n++;
 }
 
-bool job_indexes_has(const struct job_indexes *s, int64_t index)
-{
-	return index >= 0 && index < s->size && s->in[index];
-}
-
 void job_indexes_print(const struct job_indexes *s, struct buf *out)
 {
 	const char *comma = "";

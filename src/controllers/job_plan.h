@@ -12,7 +12,6 @@ struct job_indexes {
 /* "1,3-5,7"; what is no such text ends the set, indexes beyond size are left out. */
 struct job_indexes job_indexes_parse(struct arena *a, uint32_t size, struct span text);
 void job_indexes_add(struct job_indexes *s, int64_t index);
-bool job_indexes_has(const struct job_indexes *s, int64_t index);
 /* The same text, as upstream prints it: ranges from three on, pairs with a comma. Appended. */
 void job_indexes_print(const struct job_indexes *s, struct buf *out);
 

@@ -314,14 +314,6 @@ void cm_add_owner(struct controller *c, enum cm_kind kind, const struct change *
 		cm_add(c, was->item->key);
 }
 
-struct controller *cm_controller(const struct cm *cm, const char *name)
-{
-	for (unsigned i = 0; i < cm->n_controllers; i++)
-		if (strcmp(cm->controllers[i].row->name, name) == 0)
-			return &cm->controllers[i];
-	return NULL;
-}
-
 /* ---- the manager */
 
 int cm_new(struct loop *l, struct client *client, const struct controllers_options *o, struct span root_ca, struct metrics *m,
@@ -353,7 +345,7 @@ int cm_new(struct loop *l, struct client *client, const struct controllers_optio
 			return err_note(err, "%s", row->name);
 		}
 		cm->n_controllers++;
-		c->events = client_recorder_new(client, name, SPAN_EMPTY);
+		c->events = client_recorder_new(client, row->source ? span_of(row->source) : name, SPAN_EMPTY);
 	}
 	*out = cm;
 	return 0;

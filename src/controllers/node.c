@@ -6,6 +6,7 @@
 struct heard {
 	struct buf lease, status; /* as seen last: renewTime, heartbeats */
 	int64_t at_ms;
+	bool registered; /* told once by each controller manager that sees it */
 	char name[];
 };
 
@@ -103,6 +104,11 @@ static void lifecycle_reconcile(struct pass *p)
 	bool was_ready = span_is(tree_span(ready, "status"), "True");
 	struct client_object_ref ref = cm_ref(CM_NODES, &node);
 	ref.uid = tree_meta_span(&node, "name"); /* as upstream's and kubelets' events name nodes */
+	if (!h->registered) {
+		h->registered = true;
+		pass_event(p, &ref, "Normal", "RegisteredNode", "Node %.*s event: Registered Node %.*s in Controller", SPAN_ARG(p->name),
+			   SPAN_ARG(p->name));
+	}
 	if (left_ms > 0) {
 		pass_after(p, MAX(left_ms, p->cm->options->node_monitor_ms));
 	} else {
@@ -144,7 +150,8 @@ static void lifecycle_stop(struct controller *c)
 }
 
 const struct controller_row cm_node_lifecycle = {
-	.name = "node-lifecycle-controller", .watches = BIT(CM_NODES) | BIT(CM_LEASES) | BIT(CM_PODS), .event = lifecycle_event,
+	.name = "node-lifecycle-controller", .source = "node-controller",
+	.watches = BIT(CM_NODES) | BIT(CM_LEASES) | BIT(CM_PODS), .event = lifecycle_event,
 	.reconcile = lifecycle_reconcile, .start = lifecycle_start, .stop = lifecycle_stop,
 };
 
@@ -412,6 +419,7 @@ static bool ipam_possible(const struct controllers_options *o)
 }
 
 const struct controller_row cm_node_ipam = {
-	.name = "node-ipam-controller", .watches = BIT(CM_NODES), .event = ipam_event, .reconcile = ipam_reconcile, .workers = 1,
+	.name = "node-ipam-controller", .source = "cidrAllocator",
+	.watches = BIT(CM_NODES), .event = ipam_event, .reconcile = ipam_reconcile, .workers = 1,
 	.start = ipam_start, .stop = ipam_stop, .possible = ipam_possible,
 };

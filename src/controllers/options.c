@@ -31,7 +31,7 @@ static const struct flag {
 	{ "root-ca-file", FLAG_TEXT, AT(root_ca_file), 0, 0, "certificates for kube-root-ca.crt (default: the kubeconfig's)" },
 	{ "cluster-signing-cert-file", FLAG_TEXT, AT(signing_cert_file), 0, 0, "authority that signs certificate requests" },
 	{ "cluster-signing-key-file", FLAG_TEXT, AT(signing_key_file), 0, 0, "its private key" },
-	{ "cluster-signing-duration", FLAG_DURATION, AT(signing_ms), 600000, INT64_MAX,
+	{ "cluster-signing-duration", FLAG_DURATION, AT(signing_ms), 1000, INT64_MAX,
 	  "longest life of what it signs (default 8760h)" },
 	{ "cluster-cidr", FLAG_TEXT, AT(cluster_cidr), 0, 0, "addresses of pods; one range of each family" },
 	{ "allocate-node-cidrs", FLAG_BOOL, AT(allocate_node_cidrs), 0, 0, "give each node a part of --cluster-cidr" },

@@ -267,6 +267,7 @@ const struct controller_row cm_replica_set = {
 	.name = "replicaset-controller", .watches = BIT(CM_REPLICA_SETS) | BIT(CM_PODS), .event = rs_event, .reconcile = rs_reconcile,
 };
 const struct controller_row cm_replication_controller = {
-	.name = "replicationcontroller-controller", .watches = BIT(CM_RCS) | BIT(CM_REPLICA_SETS) | BIT(CM_PODS), .event = rc_event,
+	.name = "replicationcontroller-controller", .source = "replication-controller",
+	.watches = BIT(CM_RCS) | BIT(CM_REPLICA_SETS) | BIT(CM_PODS), .event = rc_event,
 	.reconcile = rc_reconcile,
 };

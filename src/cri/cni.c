@@ -38,14 +38,29 @@ static int record_write(const struct cri_paths *p, const char *id, const struct 
 	return rc;
 }
 
-static int record_read(const struct cri_paths *p, const char *id, struct arena *a, struct json *out, struct err *err)
+static int result_write(const struct cri_paths *p, const char *id, const struct json *v, struct arena *a, struct err *err)
 {
 	auto_buf struct buf text = {};
+	const struct json nothing = json_object(); /* a list without plugins has run, too */
+	json_write(&text, v->kind == JSON_NULL ? &nothing : v, 0);
+	return io_write_file_lazy(AT_FDCWD, arena_printf(a, "%s/result.json", record_dir(p, id, a)).ptr, buf_span(&text), 0600, err);
+}
+
+/* With its result as member Result, if there is one. */
+static int record_read(const struct cri_paths *p, const char *id, struct arena *a, struct json *out, struct err *err)
+{
+	auto_buf struct buf text = {}, said = {};
+	struct json result;
 	auto_fd int dir = open(record_dir(p, id, a), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
 		return err_sys(err, "open the sandbox' folder");
 	int rc = io_read_file(dir, "network.json", &text, RECORD_BYTES, err);
-	return rc < 0 ? rc : json_parse(a, arena_span(a, buf_span(&text)), 0, NULL, out, err);
+	rc = rc < 0 ? rc : json_parse(a, arena_span(a, buf_span(&text)), 0, NULL, out, err);
+	/* One that a power cut tore is none. */
+	if (rc == 0 && io_read_file(dir, "result.json", &said, RECORD_BYTES, NULL) == 0 && said.len &&
+	    json_parse(a, arena_span(a, buf_span(&said)), 0, NULL, &result, NULL) == 0)
+		(void)json_setl(a, out, "Result", result);
+	return rc;
 }
 
 static int record_remove(const struct cri_paths *p, const char *id, struct arena *a, struct err *err)
@@ -152,14 +167,16 @@ static int each(const struct cri_paths *p, const char *id, const char *command, 
 	const char *netns = netns_path(p, id, a);
 	bool add = !strcmp(command, "ADD");
 	uint32_t n = json_is(plugins, JSON_ARRAY) ? plugins->n : 0;
-	int first = 0;
+	int first = 0, lock = cri_alone_begin(record_dir(p, id, a), id, p->ending, err);
+	if (lock < 0)
+		return lock;
 	for (uint32_t i = 0; i < n; i++) {
 		const struct json *plugin = &plugins->items[backwards ? n - 1 - i : i];
 		struct json got;
 		struct json config = cri_net_plugin_config(a, list, plugin, json_getl(record, "Capabilities"),
 			add || wants_result(list) ? result : NULL);
 		const struct cri_plugin run = { .command = command, .id = id, .netns = cri_netns_there(netns) ? netns : "",
-			.args = str(record, "Args"), .folders = span_of(p->bin), .ending = p->ending, .config = &config };
+			.args = str(record, "Args"), .folders = span_of(p->bin), .ending = p->ending, .lock = lock, .config = &config };
 		auto_err struct err why = ERR_INIT;
 		int rc = cri_plugin_run(&run, a, &got, &why);
 		if (rc == 0 && add)
@@ -170,9 +187,11 @@ static int each(const struct cri_paths *p, const char *id, const char *command, 
 			if (!first && rc != -ERR_NOT_FOUND)
 				first = err_move(err, &why);
 		} else if (rc < 0) {
-			return err_move(err, &why);
+			first = err_move(err, &why);
+			break;
 		}
 	}
+	cri_alone_end(&lock);
 	return first;
 }
 
@@ -184,14 +203,9 @@ int cri_net_add(const struct cri_paths *p, const struct cri_net_wish *w, struct 
 	(void)json_setl(a, &record, "Capabilities", w->capabilities);
 	int rc = record_write(p, w->id, &record, a, err);
 	FAILPOINT("cri.net.intent");
-	rc = rc < 0 ? rc : cri_netns_make(netns_path(p, w->id, a), err);
-	FAILPOINT("cri.net.made");
 	rc = rc < 0 ? rc : each(p, w->id, "ADD", &record, false, false, a, &result, err);
 	FAILPOINT("cri.net.added");
-	if (rc == 0) {
-		(void)json_setl(a, &record, "Result", result);
-		rc = record_write(p, w->id, &record, a, err);
-	}
+	rc = rc < 0 ? rc : result_write(p, w->id, &result, a, err);
 	if (rc < 0) {
 		auto_err struct err why = ERR_INIT;
 		if (cri_net_del(p, w->id, true, &why) < 0)

@@ -7,7 +7,7 @@ struct create {
 	const struct api_cri_container_config *config;
 	char pod[65];
 	struct span name, seccomp_path, seccomp;
-	struct span image_id, image_ref, image; /* found by the worker */
+	struct span image_id, image_ref, image, stop_signal; /* found by the worker */
 	struct cri_documents docs;
 	char id[65];
 	struct list link; /* of cri.making_containers */
@@ -82,6 +82,8 @@ static struct json container_record(struct cri_call *k, const struct create *c)
 	(void)json_setl(a, &v, "ImageRef", json_str(c->image_ref));
 	(void)json_setl(a, &v, "Image", json_str(c->image));
 	(void)json_setl(a, &v, "CreatedNs", json_int(loop_wall_ns(k->cri->p.loop)));
+	int32_t sig = c->config->stop_signal ? c->config->stop_signal : cri_spec_signal(c->stop_signal);
+	(void)json_setl(a, &v, "StopSignal", json_int(sig ? sig : cri_spec_signal(SPAN("SIGTERM"))));
 	return v;
 }
 
@@ -107,7 +109,7 @@ static int look_up(struct cri_call *k, struct err *err)
 	struct create *c = k->state;
 	struct api_cri_image shown;
 	int rc = cri_profile_read(c->seccomp_path, &k->arena, &c->seccomp, err);
-	rc = rc < 0 ? rc : cri_image_show(k, c->config->image->image, &shown, err);
+	rc = rc < 0 ? rc : cri_image_show(k, c->config->image->image, &shown, &c->stop_signal, err);
 	if (rc < 0)
 		return rc;
 	c->image_id = shown.id;
@@ -143,6 +145,10 @@ void cri_create_container(struct cri_call *k, const void *in)
 		return;
 	}
 	const struct api_cri_linux_container_security_context *s = q->config->linux_ ? q->config->linux_->security_context : NULL;
+	if (s && cri_spec_selinux(s->selinux_options, cri_selinux_there(), &k->err) < 0) {
+		cri_fail(k);
+		return;
+	}
 	if (s && !s->privileged)
 		c->seccomp_path = cri_spec_seccomp_path(s->seccomp, s->seccomp_profile_path);
 	if (name_reserve(k, c, pod, &k->err) < 0)
@@ -176,7 +182,7 @@ static void started(struct cri_call *k)
 	if (one)
 		one->starting = false;
 	if (k->err.class)
-		(void)err_note(&k->err, "failed to start container \"%s\"", (const char *)k->state);
+		(void)err_note(&k->err, "failed to start container"); /* no id: events of the same words are counted as one */
 	answer_or_fail(k);
 }
 
@@ -270,7 +276,8 @@ void cri_reopen_container_log(struct cri_call *k, const void *in)
 	if (want->field.len)                                                                                                       \
 	now->field = arena_span(&one->arena, want->field)
 
-/* What is not said stays. The object's arena grows by a few bytes with each update of a text, until the container is removed. */
+/* What is not said stays, and what an update does not change: processes keep their oom_score_adj. The object's arena grows by a few
+ * bytes with each update of a text, until the container is removed. */
 static void resources_merge(struct cri_container *one, const struct api_cri_linux_container_resources *want)
 {
 	struct arena *a = &one->arena;
@@ -284,16 +291,18 @@ static void resources_merge(struct cri_container *one, const struct api_cri_linu
 	TAKE(cpu_shares);
 	TAKE(memory_limit_in_bytes);
 	TAKE(memory_swap_limit_in_bytes);
-	TAKE(oom_score_adj);
 	TAKE_TEXT(cpuset_cpus);
 	TAKE_TEXT(cpuset_mems);
-	if (want->unified.n) {
+	if (want->unified.n || want->hugepage_limits.n) {
 		struct json tree = api_typed_to_tree(a, API_TYPED_CRI_LINUX_CONTAINER_RESOURCES, want);
 		struct json *kept = arena_new(a, struct json);
 		struct api_cri_linux_container_resources again;
 		*kept = json_copy(a, &tree);
 		if (api_typed_of_tree(a, API_TYPED_CRI_LINUX_CONTAINER_RESOURCES, kept, &again, NULL) == 0) {
-			CRI_LIST(now->unified, again.unified);
+			if (want->unified.n)
+				CRI_LIST(now->unified, again.unified);
+			if (want->hugepage_limits.n)
+				CRI_LIST(now->hugepage_limits, again.hugepage_limits);
 		}
 	}
 }
@@ -340,6 +349,7 @@ static int update_begin(struct cri_container *one, const struct update *u)
 	struct json *resources = json_getl(linux_, "resources");
 	resources = resources ? resources : json_setl(a, linux_, "resources", json_object());
 	struct json want = api_typed_to_tree(a, API_TYPED_CRI_LINUX_CONTAINER_RESOURCES, u->want);
+	(void)json_remove(&want, SPAN("oom_score_adj"));
 	JSON_EACH_MEMBER (&want, m)
 		(void)json_set(a, resources, json_key(m), m->value);
 	(void)json_setl(a, &extra, "Cri", own);

@@ -4,7 +4,14 @@
 #include <stddef.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
 #include "base/calls_test.h"
+#include "cri/cni.h"
 #include "cri/private.h"
 
 /* Every row is a method of the schema and has its messages. */
@@ -157,9 +164,14 @@ static void test_spec(void **state)
 	OK(cri_spec_container(&pod, &c, SPAN("i"), SPAN_EMPTY, false, &a, &d, &err));
 	is_json(json_getl(&d.host, "SecurityOpt"), "[\"seccomp=builtin\",\"apparmor=unconfined\",\"no-new-privileges=false\"]");
 	s.privileged = true;
+	FAILS(ERR_INVALID_REQUEST, "no privileged container allowed in sandbox",
+		cri_spec_container(&pod, &c, SPAN("i"), SPAN_EMPTY, false, &a, &d, &err));
+	struct api_cri_linux_sandbox_security_context allowed = { .privileged = true };
+	lp.security_context = &allowed;
 	OK(cri_spec_container(&pod, &c, SPAN("i"), SPAN_EMPTY, false, &a, &d, &err));
 	is_json(json_getl(&d.host, "SecurityOpt"), "[\"seccomp=unconfined\",\"apparmor=unconfined\",\"no-new-privileges=false\"]");
 	s.privileged = false;
+	lp.security_context = NULL;
 	s.apparmor = &plain;
 	OK(cri_spec_container(&pod, &c, SPAN("i"), SPAN_EMPTY, false, &a, &d, &err));
 	is_json(json_getl(&d.host, "SecurityOpt"), "[\"seccomp=builtin\",\"no-new-privileges=false\"]");
@@ -169,6 +181,84 @@ static void test_spec(void **state)
 	struct api_cri_namespace_option n = { .pid = 3, .target_id = SPAN("none") };
 	s.namespace_options = &n;
 	FAILS(ERR_INVALID_REQUEST, "invalid target container", cri_spec_container(&pod, &c, SPAN("i"), SPAN_EMPTY, false, &a, &d, &err));
+}
+
+/* Every signal of the enum is found by its name and by its number, as images have them. */
+static void test_signals(void **state)
+{
+	static const struct {
+		const char *name;
+		int n;
+	} rows[] = { { "SIGTERM", 23 }, { "TERM", 23 }, { "15", 23 }, { "SIGUSR1", 29 }, { "sigkill", 13 }, { "SIGRTMIN+3", 38 }, { "37", 38 },
+		{ "SIGRTMAX", 65 }, { "SIGABRT", 1 }, { "", 0 }, { "SIGNOTHING", 0 }, { "0", 0 }, { "99", 0 } };
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		if (cri_spec_signal(span_of(rows[i].name)) != rows[i].n)
+			fail_msg("%s: wanted %d, got %d", rows[i].name, rows[i].n, cri_spec_signal(span_of(rows[i].name)));
+}
+
+/* What a later protocol may bring is refused, not taken for something else. */
+static void test_unknown_words(void **state)
+{
+	auto_arena struct arena a = {};
+	struct cri_pod pod = { .id = "pod" };
+	struct cri_documents d;
+	struct api_cri_security_profile odd = { .profile_type = 3 }, unnamed = { .profile_type = 2 };
+	struct api_cri_namespace_option n = {};
+	struct api_cri_linux_sandbox_security_context ps = { .namespace_options = &n };
+	struct api_cri_linux_pod_sandbox_config lp = { .security_context = &ps };
+	struct api_cri_port_mapping port = { .host_port = 80, .container_port = 8080 };
+	struct api_cri_pod_sandbox_config p = { .linux_ = &lp };
+	struct api_cri_linux_container_security_context s = {};
+	struct api_cri_linux_container_config l = { .security_context = &s };
+	struct api_cri_container_config c = { .linux_ = &l };
+	list_init(&pod.containers);
+	p.port_mappings.ptr = &port;
+	p.port_mappings.n = 1;
+#define POD(words) FAILS(ERR_INVALID_REQUEST, words, cri_spec_pod(&p, "/r", SPAN_EMPTY, SPAN("{}"), false, &a, &d, &err))
+#define CONTAINER(words) FAILS(ERR_INVALID_REQUEST, words, cri_spec_container(&pod, &c, SPAN("i"), SPAN("{}"), false, &a, &d, &err))
+	OK(cri_spec_pod(&p, "/r", SPAN_EMPTY, SPAN("{}"), false, &a, &d, &err));
+	ps.seccomp = &odd;
+	POD("unknown kind of seccomp profile: 3");
+	ps.seccomp = &unnamed;
+	POD("the seccomp profile has no name");
+	ps.seccomp = NULL;
+	ps.apparmor = &odd;
+	POD("unknown kind of AppArmor profile: 3");
+	ps.apparmor = NULL;
+	n.network = 4;
+	POD("namespace mode 4 is none of a sandbox");
+	n.network = 0;
+	n.pid = 3;
+	POD("namespace mode 3 is none of a sandbox");
+	n.pid = 0;
+	n.ipc = -1;
+	POD("namespace mode -1 is none of a sandbox");
+	n.ipc = 0;
+	port.protocol = 3;
+	POD("unknown protocol 3");
+	port.protocol = 0;
+	port.host_port = 65536;
+	POD("port 65536 to 8080: no ports");
+	port = (struct api_cri_port_mapping){ .container_port = 0 };
+	OK(cri_spec_pod(&p, "/r", SPAN_EMPTY, SPAN("{}"), false, &a, &d, &err));
+	OK(cri_spec_container(&pod, &c, SPAN("i"), SPAN("{}"), false, &a, &d, &err));
+	s.apparmor = &unnamed;
+	CONTAINER("the AppArmor profile has no name");
+	s.apparmor = NULL;
+	s.seccomp = &odd;
+	CONTAINER("unknown kind of seccomp profile: 3");
+	s.seccomp = NULL;
+	s.supplemental_groups_policy = 2;
+	CONTAINER("unknown policy of supplemental groups: 2");
+}
+
+static void test_selinux(void **state)
+{
+	struct api_cri_se_linux_option none = {}, level = { .level = SPAN("s0:c1") };
+	OK(cri_spec_selinux(NULL, true, &err));
+	OK(cri_spec_selinux(&none, true, &err));
+	OK(cri_spec_selinux(&level, false, &err));
+	FAILS(ERR_UNSUPPORTED, "SELinux labels are not supported", cri_spec_selinux(&level, true, &err));
 }
 
 static void test_labels(void **state)
@@ -182,10 +272,88 @@ static void test_labels(void **state)
 	assert_false(cri_labels_match(have, 2, one, 1));
 }
 
+/* Whoever has the folder's lock as its descriptor `as`, as a plugin of an engine that was killed has it. */
+static pid_t holder_start(const char *folder, int as)
+{
+	int lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC), said[2];
+	assert_int_equal(flock(lock, LOCK_EX | LOCK_NB), 0);
+	assert_int_equal(pipe2(said, O_CLOEXEC), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		(void)alarm(60);
+		if (dup2(said[1], 100) < 0 || dup2(lock, 101) < 0 || close(lock) < 0 || dup2(101, as) < 0)
+			_exit(1);
+		close(101);
+		if (write(100, "x", 1) != 1)
+			_exit(1);
+		pause();
+		_exit(0);
+	}
+	char x;
+	close(said[1]);
+	assert_int_equal(read(said[0], &x, 1), 1);
+	close(said[0]);
+	close(lock); /* without letting go, as the kernel does it for the dead */
+	return pid;
+}
+
+static int ended_by(pid_t pid, int options)
+{
+	int status = 0;
+	return waitpid(pid, &status, options) == pid && WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
+static void test_alone(void **state)
+{
+	auto_err struct err err = ERR_INIT;
+	char folder[] = "/tmp/knarr-alone-XXXXXX";
+	int ending[2];
+	assert_non_null(mkdtemp(folder));
+	assert_int_equal(pipe2(ending, O_CLOEXEC), 0);
+	/* One in the middle of its answer is ended. */
+	pid_t pid = holder_start(folder, CRI_PLUGIN_LOCK_FD);
+	int lock = cri_alone_begin(folder, "s", ending[0], &err);
+	assert_true(lock >= 0);
+	assert_int_equal(ended_by(pid, 0), SIGKILL);
+	/* What has the folder open after the answer is nobody's to end. */
+	pid_t left = fork();
+	if (left == 0) {
+		(void)alarm(60);
+		if (dup2(lock, CRI_PLUGIN_LOCK_FD) < 0)
+			_exit(1);
+		pause();
+		_exit(0);
+	}
+	cri_alone_end(&lock);
+	assert_int_equal(lock, -1);
+	lock = cri_alone_begin(folder, "s", ending[0], &err);
+	assert_true(lock >= 0);
+	cri_alone_end(&lock);
+	assert_int_equal(ended_by(left, WNOHANG), 0);
+	/* One that has the lock elsewhere is not found: the engine's end does not wait for it. */
+	pid = holder_start(folder, 77);
+	assert_int_equal(write(ending[1], "x", 1), 1);
+	assert_int_equal(cri_alone_begin(folder, "s", ending[0], &err), -ERR_CANCELLED);
+	err_done(&err);
+	assert_int_equal(ended_by(pid, WNOHANG), 0);
+	kill(pid, SIGKILL);
+	kill(left, SIGKILL);
+	assert_int_equal(ended_by(pid, 0), SIGKILL);
+	assert_int_equal(ended_by(left, 0), SIGKILL);
+	lock = cri_alone_begin(folder, "s", -1, &err);
+	assert_true(lock >= 0);
+	cri_alone_end(&lock);
+	assert_int_equal(cri_alone_begin("/tmp/knarr-alone-none/x", "s", -1, &err), -ERR_NOT_FOUND);
+	close(ending[0]);
+	close(ending[1]);
+	assert_int_equal(rmdir(folder), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_rpcs), cmocka_unit_test(test_all_rpcs), cmocka_unit_test(test_labels),
 		cmocka_unit_test(test_plugin_config), cmocka_unit_test(test_ips), cmocka_unit_test(test_ip_ranges),
-		cmocka_unit_test(test_interfaces), cmocka_unit_test(test_spec) };
+		cmocka_unit_test(test_interfaces), cmocka_unit_test(test_spec), cmocka_unit_test(test_signals),
+		cmocka_unit_test(test_selinux), cmocka_unit_test(test_unknown_words), cmocka_unit_test(test_alone) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,7 +3,8 @@
  *
  *     client ══ data stream ══ forward ── socket in the sandbox' network namespace ── 127.0.0.1:port, else [::1]:port
  *
- * A client's connection is one for all its forwards: nothing is read from it while one of them has QUEUE_MAX or more to write. */
+ * A client's connection is one for all its forwards: nothing is read from it while one of them has QUEUE_MAX or more to write. Its
+ * end is seen all the same, and ends them all: what a client that has left sent last is for nobody. */
 #include <netinet/in.h>
 #include <sys/socket.h>
 
@@ -191,7 +192,7 @@ static void connect_done(struct forward *f)
 		loop_fd_close(&f->fd, on_first_closed);
 		fd_close(&f->sock);
 	} else {
-		forward_fail(f, strerror(f->errnum ? f->errnum : errnum));
+		forward_fail(f, err_why(f->errnum ? f->errnum : errnum));
 	}
 }
 
@@ -235,7 +236,7 @@ static void connect_begin(struct forward *f)
 		fd_close(&f->sock);
 		f->sock = cri_netns_socket(f->t->netns, f->v6 ? AF_INET6 : AF_INET, &err);
 		if (f->sock < 0) {
-			forward_fail(f, f->errnum ? strerror(f->errnum) : err_msg(&err));
+			forward_fail(f, f->errnum ? err_why(f->errnum) : err_msg(&err));
 			return;
 		}
 		rc = f->v6 ? connect(f->sock, (struct sockaddr *)&v6, sizeof(v6)) : connect(f->sock, (struct sockaddr *)&v4, sizeof(v4));
@@ -247,7 +248,7 @@ static void connect_begin(struct forward *f)
 		f->v6 |= rc < 0;
 	}
 	if (rc < 0) {
-		forward_fail(f, strerror(f->errnum));
+		forward_fail(f, err_why(f->errnum));
 	} else if (loop_fd_open(&f->fd, f->t->cri->p.loop, "cri port forward", f->sock, on_socket, &err) < 0) {
 		forward_fail(f, err_msg(&err));
 	} else {
@@ -343,6 +344,11 @@ static void on_drain(struct http_link *k, void *arg)
 	reading_set(arg);
 }
 
+static void on_hangup(struct http_link *k, void *arg)
+{
+	http_link_abort(k);
+}
+
 static void on_gone(struct http_link *k, const struct err *why, void *arg)
 {
 	struct tunnel *t = arg;
@@ -354,7 +360,7 @@ static void on_gone(struct http_link *k, const struct err *why, void *arg)
 }
 
 static const struct http_spdy_ops spdy_ops = { .open = on_open, .data = on_data, .end = on_end, .closed = on_stream_closed };
-static const struct http_link_ops link_ops = { .drain = on_drain, .gone = on_gone };
+static const struct http_link_ops link_ops = { .drain = on_drain, .hangup = on_hangup, .gone = on_gone };
 
 void cri_forward_begin(struct cri *c, struct http_req *r, struct cri_ticket *ticket)
 {

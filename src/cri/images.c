@@ -56,13 +56,15 @@ static int image_get(struct cri_call *k, struct span name, struct image_info *ou
 	return rc < 0 ? rc : image_inspect(k->cri->p.images, &id, &k->arena, out, out_config, &manifest, err);
 }
 
-int cri_image_show(struct cri_call *k, struct span name, struct api_cri_image *out, struct err *err)
+int cri_image_show(struct cri_call *k, struct span name, struct api_cri_image *out, struct span *out_stop_signal, struct err *err)
 {
 	struct image_info i;
 	struct image_config config;
 	int rc = image_get(k, name, &i, &config, err);
-	if (rc == 0)
+	if (rc == 0) {
 		image_show(k, &i, out);
+		*out_stop_signal = json_span(json_path(&config.tree, "config", "StopSignal", NULL));
+	}
 	return rc < 0 ? err_note(err, "failed to resolve image \"%.*s\"", SPAN_ARG(name)) : 0;
 }
 

@@ -116,15 +116,15 @@ static int pipe_make(int fds[2], struct err *err)
 	return pipe2(fds, O_CLOEXEC) < 0 ? err_sys(err, "pipe") : 0;
 }
 
-static int run(const char *path, char **env, int ending, struct span input, struct buf *out, struct buf *error, int *out_status,
-	struct err *err)
+static int run(const struct cri_plugin *plugin, const char *path, char **env, struct span input, struct buf *out, struct buf *error,
+	int *out_status, struct err *err)
 {
 	struct pipes p = { { -1, -1 }, { -1, -1 }, { -1, -1 } };
 	pid_t pid = -1;
 	int rc = pipe_make(p.in, err);
 	rc = rc < 0 ? rc : pipe_make(p.out, err);
 	rc = rc < 0 ? rc : pipe_make(p.error, err);
-	const int theirs[] = { p.in[0], p.out[1], p.error[1] };
+	const int theirs[] = { p.in[0], p.out[1], p.error[1], [CRI_PLUGIN_LOCK_FD] = plugin->lock };
 	const char *const argv[] = { path, NULL };
 	/* In a group of its own: a helper that hangs is ended with it. */
 	rc = rc < 0 ? rc : sys_program_start(path, argv, env, theirs, 0, ARRAY_LEN(theirs), &pid, err);
@@ -137,7 +137,7 @@ static int run(const char *path, char **env, int ending, struct span input, stru
 		int *ours[] = { &p.in[1], &p.out[0], &p.error[0] };
 		for (size_t i = 0; i < ARRAY_LEN(ours) && rc == 0; i++)
 			rc = fcntl(*ours[i], F_SETFL, O_NONBLOCK) < 0 ? err_sys(err, "pipe") : 0;
-		rc = rc < 0 ? rc : converse(&p, pidfd, ending, input, out, error, err);
+		rc = rc < 0 ? rc : converse(&p, pidfd, plugin->ending, input, out, error, err);
 	}
 	pipes_close(&p);
 	if (pid > 0) {
@@ -172,7 +172,7 @@ int cri_plugin_run(const struct cri_plugin *p, struct arena *a, struct json *out
 	if (!path)
 		return -ERR_NOT_FOUND;
 	json_write(&input, p->config, 0);
-	int rc = run(path, environment(a, p), p->ending, buf_span(&input), &out, &error, &status, err);
+	int rc = run(p, path, environment(a, p), buf_span(&input), &out, &error, &status, err);
 	if (rc == 0 && !(WIFEXITED(status) && WEXITSTATUS(status) == 0))
 		rc = failure(a, buf_span(&out), buf_span(&error), status, err);
 	*out_result = JSON_NULL_VALUE;

@@ -1,12 +1,14 @@
 /* Sandboxes: run, stop, remove.
  *
- *     run     network (thread) ─> pause container made ─> started ─> answered      a failure goes the way back
+ *     run  ┬─ namespace ─┬─> its plugins, one after the other (thread) ─┬─> answered    a failure of either goes the way back,
+ *          └─ pause made ┴─> pause started (loop) ─────────────────────┘              when both are over
  *     stop    its containers are killed ─> the pause ─> network (thread)
  *     remove  stop ─> its containers removed ─> the pause: without its record there is no sandbox
  *
- * A death in between leaves what cri_take_up takes back: a network record without a pause that ever ran. Changes of one sandbox
- * come one after the other. */
+ * A death in between leaves what cri_take_up takes back: a pause that never ran, or plugins that have not all run. Changes of one
+ * sandbox come one after the other. */
 #include <fcntl.h>
+#include <sys/utsname.h>
 
 #include "cri/cni.h"
 #include "cri/private.h"
@@ -104,6 +106,13 @@ struct run {
 	char id[65];
 	bool host_net, networked, made, owed;
 	struct cri_net_wish wish;
+	struct cri_call *k;
+	struct loop_msg there;    /* the namespace is */
+	unsigned sides;           /* not over yet: the thread's, the pause's */
+	bool side_by_side, begun, may_start, starting, net_over; /* may_start: what the pause joins is there */
+	/* the thread's, while the loop makes the pause */
+	struct arena net_arena;
+	struct err net_err;
 	struct json result;
 	struct cri_documents docs;
 	struct err why;           /* of a failure, while it is taken back */
@@ -175,8 +184,8 @@ static struct json ports(struct arena *a, const struct api_cri_pod_sandbox_confi
 	for (uint32_t i = 0; i < p->port_mappings.n; i++) {
 		const struct api_cri_port_mapping *m = &p->port_mappings.ptr[i];
 		struct json v = json_object();
-		if (m->host_port <= 0 || m->protocol < 0 || m->protocol >= (int)ARRAY_LEN(protocols))
-			continue;
+		if (!m->host_port)
+			continue; /* cri_spec_pod has seen the others */
 		(void)json_setl(a, &v, "hostPort", json_int(m->host_port));
 		(void)json_setl(a, &v, "containerPort", json_int(m->container_port));
 		(void)json_setl(a, &v, "protocol", json_cstr(protocols[m->protocol]));
@@ -223,6 +232,8 @@ static void undone(struct cri_call *k)
 	err_done(&k->err);
 	(void)err_move(&k->err, &r->why);
 	list_remove(&r->link);
+	arena_done(&r->net_arena);
+	err_done(&r->net_err);
 	cri_fail(k);
 }
 
@@ -241,7 +252,7 @@ static void undo(struct cri_call *k)
 {
 	struct run *r = k->state;
 	(void)err_move(&r->why, &k->err);
-	if (r->made)
+	if (r->made && !k->cri->closing) /* else the next open takes it away */
 		container_remove(k->cri->containers, span_of(r->id), CONTAINER_RM_FORCE | CONTAINER_RM_VOLUMES,
 			cri_container_call(k, undo_network));
 	else
@@ -258,26 +269,76 @@ static void ips_take(struct cri_pod *pod, const struct json *result)
 		pod->ips[i] = arena_span(&pod->net_arena, found[i]);
 }
 
-static void run_started(struct cri_call *k)
+/* The container engine may be gone already: k->err says so. */
+static bool closing(struct cri_call *k)
+{
+	if (k->cri->closing)
+		(void)err_set(&k->err, ERR_UNAVAILABLE, "the engine is stopping");
+	return k->cri->closing;
+}
+
+static void run_whole(struct cri_call *k)
 {
 	struct run *r = k->state;
 	struct cri_pod *pod;
-	if (k->err.class) {
-		(void)err_note(&k->err, "failed to start sandbox \"%s\"", r->id);
-		undo(k);
+	FAILPOINT("cri.pod.started");
+	if (closing(k)) { /* whole, and in nobody's list: the next open finds it */
+		(void)err_move(&r->why, &k->err);
+		undone(k);
 		return;
 	}
-	FAILPOINT("cri.pod.started");
 	if (cri_pod_add(k->cri, r->id, &r->docs.extra, &pod, &k->err) < 0) {
 		undo(k);
 		return;
 	}
 	list_remove(&r->link);
 	ips_take(pod, &r->result);
+	arena_done(&r->net_arena);
 	cri_event(pod, pod->id, CRI_EVENT_CREATED);
 	cri_event(pod, pod->id, CRI_EVENT_STARTED);
 	const struct api_cri_run_pod_sandbox_response out = { .pod_sandbox_id = span_of(pod->id) };
 	cri_answer(k, &out);
+}
+
+/* Of two failures the network's is told. */
+static void side_over(struct cri_call *k)
+{
+	struct run *r = k->state;
+	if (--r->sides > 0)
+		return;
+	if (r->net_err.class) {
+		err_done(&k->err);
+		(void)err_move(&k->err, &r->net_err);
+	}
+	if (k->err.class)
+		undo(k);
+	else
+		run_whole(k);
+}
+
+static void run_started(struct cri_call *k)
+{
+	const struct run *r = k->state;
+	if (k->err.class)
+		(void)err_note(&k->err, "failed to start sandbox \"%s\"", r->id);
+	side_over(k);
+}
+
+/* The pause is made, or the network has come on. */
+static void pause_go(struct cri_call *k)
+{
+	struct run *r = k->state;
+	if (!r->made || r->starting)
+		return;
+	if (r->may_start) {
+		r->starting = true;
+		if (closing(k))
+			side_over(k);
+		else
+			container_start(k->cri->containers, span_of(r->id), cri_container_call(k, run_started));
+	} else if (r->net_over) {
+		side_over(k); /* there is nothing to start it in */
+	}
 }
 
 static void run_made(struct cri_call *k)
@@ -285,12 +346,12 @@ static void run_made(struct cri_call *k)
 	struct run *r = k->state;
 	if (k->err.class) {
 		(void)err_note(&k->err, "failed to create sandbox \"%s\"", r->id);
-		undo(k);
+		side_over(k);
 		return;
 	}
 	r->made = true;
 	FAILPOINT("cri.pod.made");
-	container_start(k->cri->containers, span_of(r->id), cri_container_call(k, run_started));
+	pause_go(k);
 }
 
 static struct json pod_record(struct cri_call *k, const struct run *r)
@@ -304,26 +365,52 @@ static struct json pod_record(struct cri_call *k, const struct run *r)
 	return v;
 }
 
-static void run_networked(struct cri_call *k)
+/* The pause's side. The call's arena and err are the loop's. */
+static void pause_begin(struct cri_call *k)
 {
 	struct run *r = k->state;
 	struct arena *a = &k->arena;
 	struct cri *c = k->cri;
-	if (!r->host_net)
-		cri_debts_settle(c); /* what hindered the plugins may be over */
-	if (!k->err.class) {
-		struct span netns = r->host_net ? SPAN_EMPTY : arena_printf(a, "%s/%s", c->paths.netns, r->id);
-		bool systemd = container_systemd(c->containers);
-		(void)cri_spec_pod(r->config, c->p.runner, netns, r->seccomp, systemd, a, &r->docs, &k->err); /* k->err tells */
-	}
-	if (k->err.class) {
-		undo(k);
+	struct span netns = r->host_net ? SPAN_EMPTY : arena_printf(a, "%s/%s", c->paths.netns, r->id);
+	r->begun = true;
+	bool systemd = container_systemd(c->containers);
+	if (closing(k) || cri_spec_pod(r->config, c->p.runner, netns, r->seccomp, systemd, a, &r->docs, &k->err) < 0) {
+		side_over(k);
 		return;
 	}
+	struct utsname host;
+	if (!r->host_net && !r->config->hostname.len && uname(&host) == 0) /* the machine's, as with containerd */
+		(void)json_setl(a, &r->docs.config, "Hostname", json_str(arena_span(a, span_of(host.nodename))));
 	(void)json_setl(a, &r->docs.extra, "Cri", pod_record(k, r));
 	const struct container_create_params p = { .name = span_of(r->id), .id = span_of(r->id), .config = &r->docs.config,
 		.host_config = &r->docs.host, .extra = &r->docs.extra };
 	container_create(c->containers, &p, cri_container_call(k, run_made));
+}
+
+static void on_there(struct loop_msg *m)
+{
+	struct run *r = container_of(m, struct run, there);
+	r->may_start = true;
+	if (r->begun)
+		pause_go(r->k);
+	else
+		pause_begin(r->k);
+}
+
+static void run_networked(struct cri_call *k)
+{
+	struct run *r = k->state;
+	if (!r->host_net)
+		cri_debts_settle(k->cri); /* what hindered the plugins may be over */
+	r->net_over = true;
+	r->may_start |= !r->net_err.class;
+	if (r->begun)
+		pause_go(k);
+	else if (!r->net_err.class)
+		pause_begin(k);
+	else
+		r->sides--;
+	side_over(k);
 }
 
 int cri_profile_read(struct span path, struct arena *a, struct span *out, struct err *err)
@@ -340,17 +427,30 @@ int cri_profile_read(struct span path, struct arena *a, struct span *out, struct
 static int run_work(struct cri_call *k, struct err *err)
 {
 	struct run *r = k->state;
-	int rc = cri_profile_read(r->seccomp_path, &k->arena, &r->seccomp, err);
+	int rc = cri_profile_read(r->seccomp_path, &r->net_arena, &r->seccomp, &r->net_err);
 	if (rc < 0 || r->host_net)
-		return rc;
-	rc = cri_net_add(&k->cri->paths, &r->wish, &k->arena, &r->result, err);
+		return 0; /* net_err tells, here and below: k->err is the loop's */
+	rc = cri_netns_make(arena_printf(&r->net_arena, "%s/%s", k->cri->paths.netns, r->id).ptr, &r->net_err);
+	FAILPOINT("cri.net.made");
+	if (rc == 0 && r->side_by_side)
+		loop_post(k->cri->p.loop, &r->there);
+	rc = rc < 0 ? rc : cri_net_add(&k->cri->paths, &r->wish, &r->net_arena, &r->result, &r->net_err);
 	if (rc < 0) {
 		r->owed = true;
-		err->class = ERR_INTERNAL; /* whatever was missing was not what the client named */
-		return err_note(err, "failed to setup network for sandbox \"%s\"", r->id);
+		r->net_err.class = ERR_INTERNAL; /* whatever was missing was not what the client named */
+		(void)err_note(&r->net_err, "failed to setup network for sandbox \"%s\"", r->id);
 	}
-	r->networked = true;
+	r->networked = rc == 0;
 	return 0;
+}
+
+/* A sysctl of an interface needs the interface, and what plugins set is the pod's to change. */
+static bool sets_network(const struct api_cri_pod_sandbox_config *p)
+{
+	for (uint32_t i = 0; p->linux_ && i < p->linux_->sysctls.n; i++)
+		if (span_starts(p->linux_->sysctls.ptr[i].key, SPAN("net")))
+			return true;
+	return false;
 }
 
 static int wish_make(struct cri_call *k, struct run *r, struct err *err)
@@ -381,6 +481,9 @@ void cri_run_pod_sandbox(struct cri_call *k, const void *in)
 	r->config = q->config;
 	r->handler = q->runtime_handler;
 	r->result = JSON_NULL_VALUE;
+	r->k = k;
+	r->there.fn = on_there;
+	r->sides = 2;
 	list_init(&r->link);
 	if (!q->config || !q->config->metadata || !q->config->metadata->name.len) {
 		cri_fail_with(k, ERR_INVALID_REQUEST, "sandbox config must include metadata");
@@ -394,6 +497,10 @@ void cri_run_pod_sandbox(struct cri_call *k, const void *in)
 	id_make(k->cri, r->id);
 	r->host_net = cri_spec_host_network(q->config);
 	const struct api_cri_linux_sandbox_security_context *s = q->config->linux_ ? q->config->linux_->security_context : NULL;
+	if (s && cri_spec_selinux(s->selinux_options, cri_selinux_there(), &k->err) < 0) {
+		cri_fail(k);
+		return;
+	}
 	if (s)
 		r->seccomp_path = cri_spec_seccomp_path(s->seccomp, s->seccomp_profile_path);
 	/* What the documents cannot say must be known before a plugin runs. */
@@ -408,7 +515,12 @@ void cri_run_pod_sandbox(struct cri_call *k, const void *in)
 		cri_fail(k);
 		return;
 	}
+	r->side_by_side = !sets_network(q->config);
 	cri_thread(k, run_work, run_networked);
+	if (k->err.class) /* there is no thread */
+		(void)err_move(&r->net_err, &k->err);
+	else if (!r->seccomp_path.len) /* a profile has to be read before there is a document */
+		pause_begin(k);
 }
 
 /* ---- stop */
@@ -440,6 +552,11 @@ static void net_stopped(struct cri_call *k)
 	k->stopped_then(k);
 }
 
+static void net_stop(struct cri_call *k)
+{
+	cri_thread(k, stop_net, net_stopped);
+}
+
 static void pause_stopped(struct cri_call *k)
 {
 	if (k->err.class == ERR_NOT_FOUND)
@@ -449,7 +566,8 @@ static void pause_stopped(struct cri_call *k)
 		pod_failed(k);
 		return;
 	}
-	cri_thread(k, stop_net, net_stopped);
+	if (!cri_check_end(k->cri, k->pod->id, k, net_stop))
+		net_stop(k);
 }
 
 static void containers_stopped(struct cri_call *k)
@@ -563,15 +681,9 @@ void cri_update_pod_sandbox_resources(struct cri_call *k, const void *in)
 
 /* ---- after a restart */
 
-void cri_pod_take_up(struct cri_pod *pod)
+void cri_pod_take_up(struct cri_pod *pod, const struct json *net)
 {
-	auto_arena struct arena a = {};
-	auto_err struct err err = ERR_INIT;
-	struct json result;
-	if (cri_net_result(&pod->cri->paths, pod->id, &a, &result, &err) < 0)
-		log_warn("what network a sandbox has cannot be read", kv_str("sandbox", pod->id), kv_err(&err));
-	else
-		ips_take(pod, &result);
+	ips_take(pod, net);
 	/* The plugins look whether all is still as they made it (CHECK): what happened meanwhile is said, and left to a person. The
 	 * kubelet makes a pod anew when its sandbox is not ready; a wrong guess here would cost pods that work. */
 	if (pod->n_ips && cri_pod_ready(pod))

@@ -53,6 +53,9 @@ struct cri_container {
 	struct span image_id;     /* "sha256:..." */
 	struct span image_ref;    /* name@digest where it has one, else the id */
 	struct span image;        /* its name when the container was made */
+	int32_t stop_signal;      /* what a stop begins with: the configuration's, else the image's, else SIGTERM */
+	struct api_cri_linux_container_user *user; /* of the start at user_ns; NULL = not looked at yet */
+	int64_t user_ns;
 	int64_t created_ns;
 	bool starting;
 	struct list updates;      /* containers.c: struct update.link; the first is under way */
@@ -85,7 +88,7 @@ struct cri {
 	unsigned stream_port, n_tickets;
 	struct list tickets;      /* oldest first */
 	struct list conns;        /* struct cri_conn (stream.h): taken over from the server */
-	bool stopping, server_stopped, closing;
+	bool stopping, closing;
 	void (*closed)(void *arg);
 	void *closed_arg;
 	struct loop_task close_task;
@@ -159,14 +162,15 @@ void cri_busy(struct cri *c, int by);
  * meanwhile. */
 void cri_pod_lock(struct cri_pod *pod, struct cri_call *k, void (*begin)(struct cri_call *k));
 void cri_pod_unlock(struct cri_call *k);
-void cri_pod_take_up(struct cri_pod *pod); /* its addresses, from its network's record */
+void cri_pod_take_up(struct cri_pod *pod, const struct json *net); /* its addresses, from its network's result */
 void cri_container_gone(struct cri_container *one); /* removed: tells of it, frees it */
 void cri_updates_fail(struct cri_container *one); /* those that wait: it is about to go */
 bool cri_handler_known(struct span name);
 /* A seccomp profile's text; path empty: empty. On a worker. */
 int cri_profile_read(struct span path, struct arena *a, struct span *out, struct err *err);
 /* images.c; on a worker: an image by any of its names, as ImageStatus shows it. NOT_FOUND. */
-int cri_image_show(struct cri_call *k, struct span name, struct api_cri_image *out, struct err *err);
+/* stop_signal: the configuration's word, in the call's arena. */
+int cri_image_show(struct cri_call *k, struct span name, struct api_cri_image *out, struct span *out_stop_signal, struct err *err);
 
 /* execsync.c: an exec of a container that runs. */
 int cri_exec_config(struct cri *c, struct span id, const struct span *cmd, uint32_t n, bool in, bool tty, struct arena *a,
@@ -190,6 +194,9 @@ void cri_on_container_event(void *cri, const struct container_event *ev);
 
 /* ---- debts.c: what plugins are still to be asked ---- */
 void cri_check_add(struct cri *c, const char *id);
+void cri_check_cancel(struct cri *c); /* one that is under way ends soon */
+/* Is a CHECK of this sandbox under way? Then it is cancelled, and then(k) comes when it is over. */
+bool cri_check_end(struct cri *c, const char *id, struct cri_call *k, void (*then)(struct cri_call *k));
 void cri_debt_add(struct cri *c, const char *id); /* a DEL of a sandbox that is no more; harmless when it is known */
 void cri_debts_settle(struct cri *c);             /* tries all of them (again) */
 void cri_debts_free(struct cri *c);               /* nothing is under way */
@@ -214,6 +221,11 @@ int cri_spec_pod(const struct api_cri_pod_sandbox_config *p, const char *runner,
 int cri_spec_container(const struct cri_pod *pod, const struct api_cri_container_config *c, struct span image,
 	struct span seccomp, bool systemd, struct arena *a, struct cri_documents *out, struct err *err);
 void cri_spec_resources(const struct api_cri_linux_container_resources *r, struct arena *a, struct json *host, struct json *extra);
+/* Signal of the CRI by a name or number as images have it; 0 for none that there is. */
+int32_t cri_spec_signal(struct span name);
+/* UNSUPPORTED: labels are asked for, and the machine has SELinux (else they say nothing, as with containerd). */
+int cri_spec_selinux(const struct api_cri_se_linux_option *o, bool machine_has, struct err *err);
+bool cri_selinux_there(void);
 struct span cri_spec_seccomp_path(const struct api_cri_security_profile *p, struct span old);
 const struct api_cri_namespace_option *cri_spec_pod_spaces(const struct api_cri_pod_sandbox_config *p); /* NULL = defaults */
 bool cri_spec_host_network(const struct api_cri_pod_sandbox_config *p);
@@ -223,7 +235,8 @@ struct span cri_log_path(const struct cri_pod *pod, const struct api_cri_contain
 /* ---- store.c: sandboxes and containers in memory; their truth is the record that the container engine keeps ----
  *
  *     Extra.Cri of a sandbox's pause    {"Kind": "sandbox", "Config": PodSandboxConfig, "Handler", "CreatedNs"}
- *     Extra.Cri of a container          {"Kind": "container", "Config": ContainerConfig, "ImageId", "ImageRef", "CreatedNs"}
+ *     Extra.Cri of a container          {"Kind": "container", "Config": ContainerConfig, "ImageId", "ImageRef", "CreatedNs",
+ *                                        "StopSignal": number of the CRI's enum}
  *     Extra.Sandbox                     the container's sandbox */
 int cri_take_up(struct cri *c, struct err *err);
 /* extra is copied. INVALID (CORRUPT) when it is no sandbox's, or its sandbox is not there. */

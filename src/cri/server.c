@@ -60,6 +60,7 @@ static void on_plugins_late(struct loop_timer *t)
 	const uint64_t one = 1;
 	if (c->paths.ending >= 0)
 		(void)!write(c->paths.ending, &one, sizeof(one)); /* it cannot be full */
+	cri_check_cancel(c);
 }
 
 static int containers_open(struct cri *c, struct err *err)

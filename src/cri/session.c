@@ -88,7 +88,11 @@ static struct span status_of(struct session *s, struct arena *a)
 	auto_buf struct buf b = {};
 	struct json_out o = { .buf = &b };
 	bool failed = s->err.class, bad = failed || s->code != 0;
-	struct span text = failed ? span_of(err_msg(&s->err))
+	/* The words of the streaming server that other runtimes share: people search for them. */
+	struct span why = !failed ? SPAN_EMPTY
+				  : arena_printf(a, "error %s container: %s",
+						 s->t->kind == CRI_STREAM_EXEC ? "executing command in" : "attaching to", err_msg(&s->err));
+	struct span text = failed ? arena_printf(a, "Internal error occurred: %.*s", SPAN_ARG(why))
 				  : arena_printf(a, "command terminated with non-zero exit code: exit status %d", s->code);
 	if (s->version < 4)
 		return bad ? text : SPAN_EMPTY;
@@ -107,7 +111,7 @@ static struct span status_of(struct session *s, struct arena *a)
 		json_out_begin(&o);
 		if (!failed)
 			json_out_kspan(&o, "reason", SPAN("ExitCode"));
-		json_out_kspan(&o, "message", failed ? text : arena_printf(a, "%d", s->code));
+		json_out_kspan(&o, "message", failed ? why : arena_printf(a, "%d", s->code));
 		json_out_end(&o);
 		json_out_end(&o);
 		json_out_end(&o);

@@ -141,6 +141,8 @@ void cri_list_containers(struct cri_call *k, const void *in)
 	cri_answer(k, &out);
 }
 
+#define START_FAILED 128 /* as containerd has it; Docker's face tells 126 and 127 apart */
+
 static struct span reason_of(const struct container_state *s, bool never_ran)
 {
 	if (never_ran)
@@ -158,6 +160,28 @@ struct span cri_log_path(const struct cri_pod *pod, const struct api_cri_contain
 	return arena_printf(a, "%.*s%s%.*s", SPAN_ARG(dir), span_ends(dir, SPAN("/")) ? "" : "/", SPAN_ARG(name));
 }
 
+/* Looked at once for each start, while the container runs; what is asked about it later it keeps. */
+static struct api_cri_container_user *show_user(struct cri_container *k, const struct container_state *s, struct arena *a)
+{
+	struct container_identity who;
+	if (s->running && k->user_ns != s->started_ns &&
+	    container_identity(k->pod->cri->containers, span_of(k->id), a, &who, NULL) == 0) {
+		struct api_cri_linux_container_user *user = arena_new(&k->arena, struct api_cri_linux_container_user);
+		user->uid = who.uid;
+		user->gid = who.gid;
+		user->supplemental_groups.ptr = arena_alloc_n(&k->arena, who.n_groups + 1, sizeof(*who.groups));
+		for (uint32_t i = 0; i < who.n_groups; i++)
+			user->supplemental_groups.ptr[user->supplemental_groups.n++] = who.groups[i];
+		k->user = user;
+		k->user_ns = s->started_ns;
+	}
+	if (!k->user || k->user_ns != s->started_ns)
+		return NULL;
+	struct api_cri_container_user *out = arena_new(a, struct api_cri_container_user);
+	out->linux_ = k->user;
+	return out;
+}
+
 void cri_show_container(struct cri_container *k, struct arena *a, struct api_cri_container_status *out)
 {
 	struct container_state s;
@@ -165,7 +189,7 @@ void cri_show_container(struct cri_container *k, struct arena *a, struct api_cri
 	*out = (struct api_cri_container_status){ .id = span_of(k->id), .metadata = k->config.metadata, .state = state,
 		.created_at = k->created_ns, .image_id = k->image_id, .image_ref = k->image_ref,
 		.log_path = cri_log_path(k->pod, &k->config, a), .image = arena_new(a, struct api_cri_image_spec),
-		.stop_signal = k->config.stop_signal };
+		.stop_signal = k->stop_signal };
 	if (k->config.image)
 		*out->image = *k->config.image;
 	if (k->image.len)
@@ -179,12 +203,13 @@ void cri_show_container(struct cri_container *k, struct arena *a, struct api_cri
 	}
 	if (state == CRI_CREATED)
 		return;
+	out->user = show_user(k, &s, a);
 	bool never_ran = state == CRI_EXITED && !s.started_ns;
 	out->started_at = s.started_ns;
 	if (state != CRI_EXITED)
 		return;
 	out->finished_at = s.finished_ns ? s.finished_ns : k->created_ns; /* a start that failed has no end of its own */
-	out->exit_code = s.exit_code;
+	out->exit_code = never_ran ? START_FAILED : s.exit_code;
 	out->reason = reason_of(&s, never_ran);
 	out->message = arena_span(a, span_of(s.error));
 }

@@ -5,6 +5,7 @@
  *
  * What cannot be honoured is an error that names it; a kubelet shows it to whoever wrote the pod. */
 #include "cri/private.h"
+#include "sys/sys.h"
 
 #define BAD(...) err_set(err, ERR_INVALID_REQUEST, __VA_ARGS__)
 #define LACKING(...) err_set(err, ERR_UNSUPPORTED, __VA_ARGS__)
@@ -13,7 +14,9 @@ enum { MODE_POD, MODE_CONTAINER, MODE_NODE, MODE_TARGET };           /* Namespac
 enum { PROFILE_DEFAULT, PROFILE_UNCONFINED, PROFILE_LOCALHOST };     /* SecurityProfile.ProfileType */
 enum { PROPAGATION_PRIVATE, PROPAGATION_HOST, PROPAGATION_BOTH };    /* MountPropagation */
 enum { GROUPS_MERGE, GROUPS_STRICT };                                /* SupplementalGroupsPolicy */
+enum { PROTOCOL_SCTP = 2 };                                          /* Protocol: the last */
 
+#define SIGNALS 65 /* the last of enum Signal */
 #define PAUSE_OOM_SCORE (-998)
 #define PAUSE_CPU_SHARES 2
 
@@ -75,12 +78,25 @@ static int userns_check(const struct api_cri_namespace_option *n, struct err *er
 
 /* ---- security */
 
+/* A kind of a later protocol must not run without any profile. */
+static int profile_check(const char *what, const struct api_cri_security_profile *p, struct err *err)
+{
+	if (p && (p->profile_type < PROFILE_DEFAULT || p->profile_type > PROFILE_LOCALHOST))
+		return BAD("unknown kind of %s profile: %d", what, p->profile_type);
+	if (p && p->profile_type == PROFILE_LOCALHOST && !p->localhost_ref.len)
+		return BAD("the %s profile has no name", what);
+	return 0;
+}
+
 /* "seccomp=..." of SecurityOpt. text: of a localhost profile. No word at all means none, as with containerd. */
 static int seccomp_put(struct arena *a, struct json *opts, const struct api_cri_security_profile *p, struct span old,
 	bool privileged, struct span text, struct err *err)
 {
 	bool plain = !p && (span_is(old, "runtime/default") || span_is(old, "docker/default"));
 	bool local = p ? p->profile_type == PROFILE_LOCALHOST : span_starts(old, SPAN("localhost/"));
+	int rc = profile_check("seccomp", p, err);
+	if (rc < 0)
+		return rc;
 	if (!privileged && ((p && p->profile_type == PROFILE_DEFAULT) || plain)) {
 		(void)json_push(a, opts, json_cstr("seccomp=builtin"));
 	} else if (!privileged && local) {
@@ -101,10 +117,13 @@ struct span cri_spec_seccomp_path(const struct api_cri_security_profile *p, stru
 }
 
 /* RuntimeDefault is the engine's own profile: that is what no word means to it. No word from the kubelet means none. */
-static void apparmor_put(struct arena *a, struct json *opts, const struct api_cri_security_profile *p, struct span old,
-	bool privileged)
+static int apparmor_put(struct arena *a, struct json *opts, const struct api_cri_security_profile *p, struct span old,
+	bool privileged, struct err *err)
 {
 	struct span name = SPAN("unconfined");
+	int rc = profile_check("AppArmor", p, err);
+	if (rc < 0)
+		return rc;
 	if (p ? p->profile_type == PROFILE_DEFAULT : span_is(old, "runtime/default"))
 		name = SPAN_EMPTY;
 	else if (p && p->profile_type == PROFILE_LOCALHOST)
@@ -115,6 +134,7 @@ static void apparmor_put(struct arena *a, struct json *opts, const struct api_cr
 		name = SPAN("unconfined");
 	if (name.len)
 		(void)json_push(a, opts, json_str(arena_printf(a, "apparmor=%.*s", SPAN_ARG(name))));
+	return 0;
 }
 
 /* ---- sandboxes */
@@ -168,6 +188,24 @@ static struct span cgroup_parent(const struct api_cri_pod_sandbox_config *p, boo
 	return systemd ? span_from(parent, (size_t)(span_rchr(parent, '/') + 1)) : parent;
 }
 
+/* What is of no known meaning is not passed over. CONTAINER is what POD is where a sandbox alone is meant, as with containerd. */
+static int pod_check(const struct api_cri_pod_sandbox_config *p, const struct api_cri_namespace_option *n, struct err *err)
+{
+	const int32_t modes[] = { n ? n->network : MODE_POD, n ? n->pid : MODE_POD, n ? n->ipc : MODE_POD };
+	for (size_t i = 0; i < ARRAY_LEN(modes); i++)
+		if (modes[i] < MODE_POD || modes[i] > MODE_NODE)
+			return BAD("namespace mode %d is none of a sandbox", modes[i]);
+	for (uint32_t i = 0; i < p->port_mappings.n; i++) {
+		const struct api_cri_port_mapping *m = &p->port_mappings.ptr[i];
+		if (m->protocol < 0 || m->protocol > PROTOCOL_SCTP)
+			return BAD("port %d: unknown protocol %d", m->container_port, m->protocol);
+		/* No host port: it is only told. */
+		if (m->host_port < 0 || m->host_port > 65535 || (m->host_port && (m->container_port < 1 || m->container_port > 65535)))
+			return BAD("port %d to %d: no ports", m->host_port, m->container_port);
+	}
+	return 0;
+}
+
 int cri_spec_pod(const struct api_cri_pod_sandbox_config *p, const char *runner, struct span netns, struct span seccomp,
 	bool systemd, struct arena *a, struct cri_documents *out, struct err *err)
 {
@@ -177,8 +215,10 @@ int cri_spec_pod(const struct api_cri_pod_sandbox_config *p, const char *runner,
 	struct json entry = json_array(), sysctls = json_object();
 	bool host_net = cri_spec_host_network(p);
 	int rc = userns_check(n, err);
+	rc = rc < 0 ? rc : pod_check(p, n, err);
 	rc = rc < 0 ? rc : seccomp_put(a, &opts, s ? s->seccomp : NULL, s ? s->seccomp_profile_path : SPAN_EMPTY,
 		s && s->privileged, seccomp, err);
+	rc = rc < 0 ? rc : apparmor_put(a, &opts, s ? s->apparmor : NULL, SPAN_EMPTY, s && s->privileged, err);
 	if (rc < 0)
 		return rc;
 	(void)json_push(a, &entry, json_cstr("/pause"));
@@ -200,7 +240,6 @@ int cri_spec_pod(const struct api_cri_pod_sandbox_config *p, const char *runner,
 	put(a, &host, "ReadonlyRootfs", json_bool(true));
 	(void)json_push(a, &drop, json_cstr("ALL"));
 	put(a, &host, "CapDrop", drop);
-	apparmor_put(a, &opts, s ? s->apparmor : NULL, SPAN_EMPTY, s && s->privileged);
 	(void)json_push(a, &opts, json_cstr("no-new-privileges=true"));
 	put(a, &host, "SecurityOpt", opts);
 	put(a, &host, "OomScoreAdj", json_int(PAUSE_OOM_SCORE));
@@ -215,6 +254,7 @@ int cri_spec_pod(const struct api_cri_pod_sandbox_config *p, const char *runner,
 	if (s && s->supplemental_groups.n)
 		put(a, &host, "GroupAdd", numbers_as_text(a, s->supplemental_groups.ptr, s->supplemental_groups.n));
 	put_s(a, &extra, "NetworkPath", netns);
+	put(a, &extra, "Fleeting", json_bool(true));
 	resolv_conf(a, p->dns_config, &extra);
 	*out = (struct cri_documents){ config, host, extra };
 	return 0;
@@ -234,6 +274,23 @@ static struct span signal_name(int32_t n, struct arena *a)
 		if (i == n)
 			return arena_printf(a, "SIG%.*s", SPAN_ARG(word));
 	return SPAN_EMPTY;
+}
+
+int32_t cri_spec_signal(struct span name)
+{
+	auto_arena struct arena a = {};
+	int want = name.len ? sys_signal_by_name(name) : 0;
+	for (int32_t i = 1; want > 0 && i <= SIGNALS; i++)
+		if (sys_signal_by_name(signal_name(i, &a)) == want)
+			return i;
+	return 0;
+}
+
+int cri_spec_selinux(const struct api_cri_se_linux_option *o, bool machine_has, struct err *err)
+{
+	if (!machine_has || !o || !(o->user.len || o->role.len || o->type.len || o->level.len))
+		return 0;
+	return LACKING("SELinux labels are not supported by this runtime: leave seLinuxOptions out");
 }
 
 static int user_put(struct arena *a, const struct api_cri_linux_container_security_context *s, struct json *config, struct err *err)
@@ -388,11 +445,13 @@ static int security_make(struct arena *a, const struct api_cri_linux_container_s
 	put(a, host, "MaskedPaths", s->privileged ? json_array() : strings(a, s->masked_paths.ptr, s->masked_paths.n));
 	put(a, host, "ReadonlyPaths", s->privileged ? json_array() : strings(a, s->readonly_paths.ptr, s->readonly_paths.n));
 	int rc = seccomp_put(a, &opts, s->seccomp, s->seccomp_profile_path, s->privileged, seccomp, err);
-	apparmor_put(a, &opts, s->apparmor, s->apparmor_profile, s->privileged);
+	rc = rc < 0 ? rc : apparmor_put(a, &opts, s->apparmor, s->apparmor_profile, s->privileged, err);
 	(void)json_push(a, &opts, json_cstr(s->no_new_privs ? "no-new-privileges=true" : "no-new-privileges=false"));
 	put(a, host, "SecurityOpt", opts);
 	if (s->supplemental_groups.n)
 		put(a, host, "GroupAdd", numbers_as_text(a, s->supplemental_groups.ptr, s->supplemental_groups.n));
+	if (rc == 0 && s->supplemental_groups_policy != GROUPS_MERGE && s->supplemental_groups_policy != GROUPS_STRICT)
+		rc = BAD("unknown policy of supplemental groups: %d", s->supplemental_groups_policy);
 	put(a, extra, "Groups", json_cstr(s->supplemental_groups_policy == GROUPS_STRICT ? "strict" : "merge"));
 	return rc;
 }
@@ -405,6 +464,10 @@ int cri_spec_container(const struct cri_pod *pod, const struct api_cri_container
 		c->linux_ && c->linux_->security_context ? c->linux_->security_context : &plain;
 	const struct api_cri_linux_container_resources *r = c->linux_ ? c->linux_->resources : NULL;
 	struct json config, host = json_object(), extra = json_object(), mounts;
+	const struct api_cri_linux_sandbox_security_context *sandbox =
+		pod->config.linux_ ? pod->config.linux_->security_context : NULL;
+	if (s->privileged && !(sandbox && sandbox->privileged)) /* as containerd: the sandbox says what may come into it */
+		return BAD("no privileged container allowed in sandbox");
 	if (c->cdi_devices.n)
 		return LACKING("CDI devices are not supported: %.*s", SPAN_ARG(c->cdi_devices.ptr[0].name));
 	int rc = config_make(a, c, image, &config, err);
@@ -422,6 +485,7 @@ int cri_spec_container(const struct cri_pod *pod, const struct api_cri_container
 		put_i(a, &host, "OomScoreAdj", r->oom_score_adj);
 	}
 	put(a, &extra, "Sandbox", json_cstr(pod->id));
+	put(a, &extra, "Fleeting", json_bool(true));
 	put_s(a, &extra, "LogPath", cri_log_path(pod, c, a));
 	*out = (struct cri_documents){ config, host, extra };
 	return 0;

@@ -212,6 +212,17 @@ static struct api_cri_memory_usage *show_memory(const struct json *doc, uint64_t
 	return m;
 }
 
+/* What of its swap is free; NULL when nobody says how much it may have. */
+static struct api_cri_u_int64_value *swap_left(const struct cri_container *one, uint64_t used, struct arena *a)
+{
+	const struct api_cri_linux_container_resources *r = one->config.linux_ ? one->config.linux_->resources : NULL;
+	if (!r || r->memory_limit_in_bytes <= 0 || r->memory_swap_limit_in_bytes < 0)
+		return NULL;
+	int64_t both = r->memory_swap_limit_in_bytes ? r->memory_swap_limit_in_bytes : r->memory_limit_in_bytes;
+	uint64_t most = both > r->memory_limit_in_bytes ? (uint64_t)(both - r->memory_limit_in_bytes) : 0;
+	return value(a, most > used ? most - used : 0);
+}
+
 static uint64_t limit_of(const struct cri_container *one)
 {
 	const struct api_cri_linux_container_resources *r = one->config.linux_ ? one->config.linux_->resources : NULL;
@@ -244,6 +255,7 @@ static void show_container(struct cri_container *one, const struct reading *r, s
 		out->swap = arena_new(a, struct api_cri_swap_usage);
 		out->swap->timestamp = now;
 		out->swap->swap_usage_bytes = value(a, of_memory(json_getl(&r->doc, "memory_stats"), "total_swap", "swap"));
+		out->swap->swap_available_bytes = swap_left(one, out->swap->swap_usage_bytes->value, a);
 	}
 }
 

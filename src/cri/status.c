@@ -17,6 +17,11 @@ static bool has_recursive_read_only(void)
 	return syscall(SYS_mount_setattr, -1, "", 0, NULL, (size_t)0) < 0 && errno != ENOSYS;
 }
 
+bool cri_selinux_there(void)
+{
+	return access("/sys/fs/selinux/enforce", F_OK) == 0;
+}
+
 static void text(struct json_out *o, const char *key, const char *value)
 {
 	json_out_key(o, span_of(key));

@@ -68,6 +68,7 @@ int cri_container_add(struct cri *c, const char *id, const struct json *extra, s
 	k->image_ref = member(v, "ImageRef");
 	k->image = member(v, "Image");
 	k->created_ns = json_i64(json_getl(v, "CreatedNs"), 0);
+	k->stop_signal = (int32_t)json_i64(json_getl(v, "StopSignal"), k->config.stop_signal);
 	list_push(&c->all, &k->link);
 	list_push(&pod->containers, &k->of_pod);
 	map_put(&c->all_by_id, span_of(k->id), k);
@@ -153,11 +154,15 @@ static int take_kind(struct cri *c, const char *id, const char *kind)
 	return rc;
 }
 
-/* A sandbox whose pause never ran was half made: nobody was told of it. */
-static bool half_made(const struct cri_pod *pod)
+/* A sandbox whose pause never ran was half made: nobody was told of it. Nor of one whose pause runs while its plugins have not all
+ * run: the pause ends before the result goes. (One whose pause ended is not ready, whatever it has; and a power cut may have taken
+ * its result.) */
+static bool half_made(const struct cri_pod *pod, const struct json *result)
 {
 	struct container_state s;
-	return container_state(pod->cri->containers, span_of(pod->id), &s, NULL) < 0 || (!s.running && !s.started_ns);
+	if (container_state(pod->cri->containers, span_of(pod->id), &s, NULL) < 0 || (!s.running && !s.started_ns))
+		return true;
+	return s.running && !cri_spec_host_network(&pod->config) && result->kind == JSON_NULL;
 }
 
 static void each_name(const char *path, struct cri *c, void (*fn)(struct cri *c, const char *name))
@@ -181,11 +186,15 @@ int cri_take_up(struct cri *c, struct err *err)
 	for (size_t i = n; i-- > 0;) /* newest first */
 		(void)take_kind(c, ids[i], "sandbox");
 	LIST_EACH (&c->pods, pod, struct cri_pod, link) {
-		if (half_made(pod)) {
+		auto_err struct err why = ERR_INIT;
+		struct json result;
+		if (cri_net_result(&c->paths, pod->id, &a, &result, &why) < 0) {
+			log_warn("what network a sandbox has cannot be read", kv_str("sandbox", pod->id), kv_err(&why));
+		} else if (half_made(pod, &result)) {
 			container_remove(c->containers, span_of(pod->id), CONTAINER_RM_FORCE | CONTAINER_RM_VOLUMES, NULL);
 			cri_pod_free(pod); /* its network has no sandbox now */
 		} else {
-			cri_pod_take_up(pod);
+			cri_pod_take_up(pod, &result);
 		}
 	}
 	/* Only listed here: a plugin may take minutes, and nobody is served before this is over. */

@@ -52,24 +52,17 @@ static const struct flag {
 	{ "v", FLAG_LEVEL, 0, "4 and more: debug" },
 };
 
-/* "a.b.c.d:port", "[v6]:port"; "" is none. */
+/* "" is none. */
 static bool health_set(struct process *p, struct span v)
 {
 	struct sys_addr a;
-	uint64_t port;
-	ptrdiff_t colon = span_rchr(v, ':');
 	p->health_address[0] = 0;
+	p->health_port = 0;
 	if (!v.len)
 		return true;
-	if (colon < 0 || !span_to_u64(span_from(v, (size_t)colon + 1), &port) || !port || port > 65535)
-		return false;
-	struct span host = span_sub(v, 0, (size_t)colon);
-	if (host.len > 2 && host.ptr[0] == '[' && host.ptr[host.len - 1] == ']')
-		host = span_sub(host, 1, host.len - 1);
-	if (!sys_addr_parse(host, &a))
+	if (!sys_addr_port_parse(v, &a, &p->health_port) || !p->health_port)
 		return false;
 	(void)sys_addr_text(&a, p->health_address);
-	p->health_port = (uint16_t)port;
 	return true;
 }
 

@@ -127,6 +127,17 @@ static bool has_record(const struct row *r, const uint8_t *record, size_t len)
 	return false;
 }
 
+/* Keeps its name there, even without records. */
+static struct row *row_new(struct service *s, struct name *n, uint16_t type)
+{
+	struct row *r = mem_new(struct row);
+	*r = (struct row){ .name = n, .service = s, .type = type };
+	list_push(&n->rows, &r->of_name);
+	list_push(&s->rows, &r->of_service);
+	n->n_rows++;
+	return r;
+}
+
 static void add(struct dns_zone *z, struct service *s, const struct dnsmsg_name *name, uint16_t type, const void *data, size_t len)
 {
 	uint8_t record[12 + 6 + DNSMSG_NAME_MAX + sizeof(z->soa)] = { 0xc0, DNSMSG_HEAD, (uint8_t)(type >> 8), (uint8_t)type, 0, 1,
@@ -141,13 +152,8 @@ static void add(struct dns_zone *z, struct service *s, const struct dnsmsg_name 
 		if (each->service == s && each->type == type)
 			r = each;
 	}
-	if (!r) {
-		r = mem_new(struct row);
-		*r = (struct row){ .name = n, .service = s, .type = type };
-		list_push(&n->rows, &r->of_name);
-		list_push(&s->rows, &r->of_service);
-		n->n_rows++;
-	}
+	if (!r)
+		r = row_new(s, n, type);
 	/* An endpoint may stand in two slices while it moves from one to the other. */
 	if (r->records.len + 12 + len > ROW_MAX || has_record(r, record, 12 + len))
 		return;
@@ -208,6 +214,25 @@ static void add_endpoint(struct dns_zone *z, struct service *s, const struct dns
 		add_port(z, s, service, &slice->ports[i], &own);
 }
 
+static void add_cluster(struct dns_zone *z, struct service *s, const struct dnsmsg_name *name)
+{
+	for (unsigned i = 0; i < s->spec->n_addrs; i++) {
+		add_addr(z, s, name, &s->spec->addrs[i]);
+		add_reverse(z, s, &s->spec->addrs[i], name);
+	}
+	for (unsigned i = 0; i < s->spec->n_ports; i++)
+		add_port(z, s, name, &s->spec->ports[i], name);
+}
+
+static void add_headless(struct dns_zone *z, struct service *s, const struct dnsmsg_name *name)
+{
+	(void)row_new(s, name_get(z, name), DNSMSG_A); /* without endpoints the name is there, without addresses */
+	LIST_EACH(&s->slices, slice, struct slice, link)
+		for (unsigned i = 0; i < slice->spec->n; i++)
+			if (slice->spec->endpoints[i].ready || s->spec->publish)
+				add_endpoint(z, s, name, slice->spec, &slice->spec->endpoints[i]);
+}
+
 static void service_make(struct dns_zone *z, struct service *s)
 {
 	struct span rest = span_of(s->key), ns;
@@ -220,27 +245,12 @@ static void service_make(struct dns_zone *z, struct service *s)
 		r->service = NULL;
 	(void)span_cut(&rest, '/', &ns);
 	if (s->spec && dnsmsg_name_push(&name, ns) && dnsmsg_name_push(&name, rest)) {
-		/* The name of a headless service without endpoints is there, without addresses: it is kept by this row of none. */
-		if (s->spec->kind == DNS_EXTERNAL) {
+		if (s->spec->kind == DNS_EXTERNAL)
 			add(z, s, &name, DNSMSG_CNAME, s->spec->external.b, s->spec->external.len);
-		} else if (s->spec->kind == DNS_CLUSTER) {
-			for (unsigned i = 0; i < s->spec->n_addrs; i++) {
-				add_addr(z, s, &name, &s->spec->addrs[i]);
-				add_reverse(z, s, &s->spec->addrs[i], &name);
-			}
-			for (unsigned i = 0; i < s->spec->n_ports; i++)
-				add_port(z, s, &name, &s->spec->ports[i], &name);
-		} else {
-			struct row *r = mem_new(struct row);
-			*r = (struct row){ .name = name_get(z, &name), .service = s, .type = DNSMSG_A };
-			list_push(&r->name->rows, &r->of_name);
-			list_push(&s->rows, &r->of_service);
-			r->name->n_rows++;
-			LIST_EACH(&s->slices, slice, struct slice, link)
-				for (unsigned i = 0; i < slice->spec->n; i++)
-					if (slice->spec->endpoints[i].ready || s->spec->publish)
-						add_endpoint(z, s, &name, slice->spec, &slice->spec->endpoints[i]);
-		}
+		else if (s->spec->kind == DNS_CLUSTER)
+			add_cluster(z, s, &name);
+		else
+			add_headless(z, s, &name);
 	}
 	LIST_EACH(&old, r, struct row, of_service)
 		row_drop(z, r);

@@ -199,6 +199,8 @@ static void test_headless(void **state)
 	expect(z, "other.shop.svc.cluster.local", DNSMSG_A, "0 aa; 10.244.0.5");
 	dns_zone_slice(z, SPAN_EMPTY, SPAN("shop/db-1"), NULL);
 	expect(z, "other.shop.svc.cluster.local", DNSMSG_A, "0 aa; !cluster.local. SOA");
+	dns_zone_service(z, SPAN("shop/other"), NULL);
+	expect(z, "other.shop.svc.cluster.local", DNSMSG_A, "3 aa; !cluster.local. SOA");
 	dns_zone_free(z);
 }
 

@@ -72,7 +72,9 @@ static int stat_run(struct engine_call *c, struct err *err)
 {
 	struct archive *r = c->state;
 	struct container_files_stat st;
+	loop_pool_wait_begin(c->e->pool); /* a mount of the container's may be a server's that does not answer */
 	int rc = container_files_stat(r->root, arena_cstr(&c->arena, r->who), r->path, &c->arena, &st, err);
+	loop_pool_wait_end(c->e->pool);
 	if (rc == 0)
 		stat_encode(c, &st);
 	return rc;

@@ -13,6 +13,7 @@
 #define CLIENT_LAG (256u << 10)
 #define INPUT_HELD (1u << 20)
 #define KEYS_MAX 16
+#define HEAD_MS 50 /* that a client gets to read the answer's head (decision 0855) */
 
 struct session {
 	struct engine *e;
@@ -376,6 +377,7 @@ static int session_hijack(struct session *s, struct engine_call *c)
 		http_reply_header(req, "Upgrade", SPAN("tcp"));
 	int rc = http_req_hijack(req, upgrade ? 101 : 200, &s->d, &c->err);
 	if (rc == 0) {
+		http_duplex_hold(s->d, HEAD_MS);
 		http_duplex_ops_set(s->d, &duplex_ops, s);
 	} else {
 		log_warn("a connection cannot be taken over", kv_err(&c->err));

@@ -152,7 +152,7 @@ static int fetch(void *arg, struct span name, const struct image_platform *platf
 		.reporter = &g.reporter };
 	rc = image_pull(c->e->images, &p, &id, err);
 	if (rc == 0)
-		engine_event_image_post(c->e, "pull", image_ref_familiar(&ref, &a), image_ref_familiar_name(&ref, &a));
+		engine_event_image_read(c->e, "pull", image_ref_familiar(&ref, &a), image_ref_familiar_name(&ref, &a));
 	return rc;
 }
 
@@ -166,7 +166,7 @@ static int tag_all(struct building *w, const struct image_digest *id, struct err
 		struct span shown = image_ref_familiar(&w->tags[i], &c->arena);
 		rc = image_tag(c->e->images, id, image_ref_text(&w->tags[i], &c->arena), err);
 		if (rc == 0)
-			engine_event_image_post(c->e, "tag", image_digest_span(id), shown);
+			engine_event_image_read(c->e, "tag", image_digest_span(id), shown);
 		if (rc == 0 && !w->quiet)
 			rc = printf_out(w, err, "Successfully tagged %.*s\n", SPAN_ARG(shown));
 	}

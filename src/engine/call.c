@@ -144,13 +144,16 @@ static void fail_code(struct engine_call *c, int status)
 	auto_buf struct buf b = {};
 	if (c->err.class == ERR_NONE)
 		(void)err_set(&c->err, ERR_INTERNAL, "the engine gave no reason");
-	engine_error_body(&c->err, &b);
+	if (c->plain_errors)
+		buf_printf(&b, "%s\n", err_msg(&c->err));
+	else
+		engine_error_body(&c->err, &b);
 	if (c->err.class == ERR_TOO_MANY && c->err.retry_ms && c->req && !c->answered) {
 		char text[24];
 		int n = snprintf(text, sizeof(text), "%d", (c->err.retry_ms + 999) / 1000);
 		http_reply_header(c->req, "Retry-After", span_make(text, (size_t)n));
 	}
-	engine_answer_text(c, status, "application/json", buf_span(&b));
+	engine_answer_text(c, status, c->plain_errors ? "text/plain; charset=utf-8" : "application/json", buf_span(&b));
 }
 
 void engine_fail(struct engine_call *c)
@@ -391,7 +394,7 @@ static int version_check(struct engine_call *c, struct span version)
 	if (version_cmp(version, SPAN(ENGINE_API_TEXT)) > 0)
 		return err_set(&c->err, ERR_INVALID_REQUEST,
 			"client version %.*s is too new. Maximum supported API version is " ENGINE_API_TEXT, SPAN_ARG(version));
-	if (version_cmp(version, SPAN(ENGINE_API_MIN_TEXT)) < 0)
+	if (version_cmp(version, SPAN(ENGINE_API_TAKEN_TEXT)) < 0)
 		return err_set(&c->err, ERR_INVALID_REQUEST,
 			"client version %.*s is too old. Minimum supported API version is " ENGINE_API_MIN_TEXT
 			", please upgrade your client to a newer version", SPAN_ARG(version));
@@ -400,7 +403,8 @@ static int version_check(struct engine_call *c, struct span version)
 	(void)span_split(version, '.', &major, &minor);
 	(void)span_split(minor, '.', &minor, &end);
 	(void)span_to_u64(minor, &n);
-	c->api = (unsigned)n;
+	c->plain_errors = n < ENGINE_API_MIN;
+	c->api = (unsigned)MAX(n, (uint64_t)ENGINE_API_MIN);
 	return 0;
 }
 

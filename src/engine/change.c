@@ -136,7 +136,7 @@ int engine_config_change(struct json *config, struct span line, struct arena *a,
 			return 0;
 		}
 	if (span_eq_nocase(name, SPAN("ONBUILD"))) {
-		int rc = container_trigger_check(args, err);
+		int rc = image_trigger_check(args, err);
 		if (rc < 0)
 			return rc;
 		(void)json_push(a, member(config, "OnBuild", json_array(), a), engine_text(a, args));

@@ -32,6 +32,11 @@ static int runner_find(struct buf *out, struct err *err)
 		SPAN_ARG(dir));
 }
 
+static void on_warn(void *arg, const char *what, const char *id, const struct err *err)
+{
+	log_warn(what, kv_str("container", id), kv_err(err));
+}
+
 int engine_containers_open(struct engine *e, struct err *err)
 {
 	auto_buf struct buf runner = {};
@@ -42,7 +47,8 @@ int engine_containers_open(struct engine *e, struct err *err)
 		.run_dir = arena_cstr(&e->texts, e->o->run_dir),
 		.runner = arena_cstr(&e->texts, buf_span(&runner)), .images = e->images, .snapshots = e->snapshots,
 			.networks = e->networks,
-		.volumes = e->volumes, .settings = &e->o->settings, .event = engine_container_event, .event_arg = e };
+		.volumes = e->volumes, .settings = &e->o->settings, .warn = on_warn, .event = engine_container_event,
+		.event_arg = e };
 	return container_engine_open(&o, &e->containers, err);
 }
 
@@ -400,12 +406,14 @@ void engine_exec_inspect(struct engine_call *c)
 static void committed(struct engine_call *c, struct container_call *done)
 {
 	struct span id = json_span(json_getl(&done->result, "Id"));
-	engine_answer_json(c, 201, &done->result);
+	c->out = json_object();
+	(void)json_setl(&c->arena, &c->out, "Id", json_str(id));
+	engine_answer_json(c, 201, &c->out);
 	if (engine_param(c, "repo").len) {
 		auto_arena struct arena a = {};
 		struct image_ref ref;
 		if (engine_reference(engine_param(c, "repo"), engine_param(c, "tag"), &a, &ref, NULL) == 0)
-			engine_event_image(c->e, "tag", id, image_ref_familiar(&ref, &a));
+			engine_event_image(c->e, "tag", id, image_ref_familiar(&ref, &a), json_getl(&done->result, "Labels"));
 	}
 }
 

@@ -221,6 +221,27 @@ static void test_every_field(void **state)
 	assert_true(ARRAY_LEN(rows) > 50);
 }
 
+static void test_whole(void **state)
+{
+	auto_arena struct arena a = {};
+	auto_buf struct buf b = {};
+	struct json v = read_json(&a, "{\"Config\":{\"Image\":\"i\",\"Cmd\":[\"x\"],\"NetworkDisabled\":false,\"Novel\":1},"
+		"\"HostConfig\":{\"Init\":null,\"Links\":[],\"Memory\":5,\"Privileged\":null,\"Tmpfs\":{},\"Dns\":[],\"Novel\":2}}");
+	engine_container_whole(&a, &v);
+	json_write(&b, json_getl(&v, "Config"), 0);
+	assert_string_equal(buf_cstr(&b), "{\"Hostname\":\"\",\"Domainname\":\"\",\"User\":\"\",\"AttachStdin\":false,\"AttachStdout\":false,"
+		"\"AttachStderr\":false,\"Tty\":false,\"OpenStdin\":false,\"StdinOnce\":false,\"Env\":null,\"Cmd\":[\"x\"],\"Image\":\"i\","
+		"\"Volumes\":null,\"WorkingDir\":\"\",\"Entrypoint\":null,\"OnBuild\":null,\"Labels\":{},\"Novel\":1}");
+	const struct json *h = json_getl(&v, "HostConfig");
+	assert_true(json_is(json_getl(h, "Privileged"), JSON_BOOL) && json_is(json_getl(h, "Links"), JSON_NULL));
+	assert_true(json_i64(json_getl(h, "Memory"), 0) == 5 && json_is(json_getl(h, "Dns"), JSON_ARRAY));
+	assert_true(!json_getl(h, "Init") && !json_getl(h, "Tmpfs") && json_i64(json_getl(h, "Novel"), 0) == 2);
+	assert_int_equal(h->n, 64);
+	v = read_json(&a, "{\"HostConfig\":{\"Init\":false}}");
+	engine_container_whole(&a, &v);
+	assert_true(json_is(json_path(&v, "HostConfig", "Init", NULL), JSON_BOOL) && v.n == 1);
+}
+
 /* Rows are in order: no literal path is hidden behind a variable, no row stands twice. */
 static void test_routes(void **state)
 {
@@ -301,7 +322,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_filters), cmocka_unit_test(test_glob), cmocka_unit_test(test_times), cmocka_unit_test(test_sizes),
-		cmocka_unit_test(test_changes), cmocka_unit_test(test_shapes), cmocka_unit_test(test_every_field),
+		cmocka_unit_test(test_changes), cmocka_unit_test(test_shapes), cmocka_unit_test(test_every_field), cmocka_unit_test(test_whole),
 		cmocka_unit_test(test_routes), cmocka_unit_test(test_options),
 		cmocka_unit_test(test_registry_auth),
 	};

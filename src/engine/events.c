@@ -192,37 +192,64 @@ void engine_event(struct engine *e, const char *type, struct span action, struct
 	event_add(e, span_of(type), action, id, attributes, loop_wall_ns(e->loop));
 }
 
-/* Labels of an image are attributes of its events. */
-void engine_event_image(struct engine *e, const char *action, struct span id, struct span name)
+/* Docker's: the labels, and over one that is called so, the name. */
+static struct json image_attributes(struct arena *a, struct span name, const struct json *labels)
+{
+	struct json v = labels && labels->kind == JSON_OBJECT ? json_copy(a, labels) : json_object();
+	(void)json_setl(a, &v, "name", json_str(arena_span(a, name)));
+	return v;
+}
+
+void engine_event_image(struct engine *e, const char *action, struct span id, struct span name, const struct json *labels)
 {
 	auto_arena struct arena a = {};
-	struct json attributes = json_object();
-	(void)json_setl(&a, &attributes, "name", json_str(name));
+	struct json attributes = image_attributes(&a, name, labels);
 	engine_event(e, "image", span_of(action), id, &attributes);
+}
+
+struct json engine_image_labels(struct engine *e, struct span image, struct arena *a)
+{
+	struct image_digest id;
+	struct image_info info;
+	struct image_config config;
+	struct image_manifest manifest;
+	const struct json *labels = NULL;
+	if (image_find(e->images, image, &id, NULL) == 0 && image_inspect(e->images, &id, a, &info, &config, &manifest, NULL) == 0)
+		labels = json_path(&config.tree, "config", "Labels", NULL);
+	return json_is(labels, JSON_OBJECT) ? *labels : json_object();
 }
 
 struct posted {
 	struct loop_msg msg;
 	struct engine *e;
 	const char *action;
-	char *id, *name; /* owned */
+	struct arena arena;
+	struct span id;
+	struct json attributes;
 };
 
 static void on_posted(struct loop_msg *m)
 {
 	struct posted *p = container_of(m, struct posted, msg);
-	engine_event_image(p->e, p->action, span_of(p->id), span_of(p->name));
-	free(p->id);
-	free(p->name);
+	engine_event(p->e, "image", span_of(p->action), p->id, &p->attributes);
+	arena_done(&p->arena);
 	free(p);
 }
 
-void engine_event_image_post(struct engine *e, const char *action, struct span id, struct span name)
+void engine_event_image_post(struct engine *e, const char *action, struct span id, struct span name, const struct json *labels)
 {
 	struct posted *p = mem_new(struct posted);
-	*p = (struct posted){ .msg = { .fn = on_posted }, .e = e, .action = action, .id = mem_dup(id.ptr, id.len),
-		.name = mem_dup(name.ptr, name.len) };
+	*p = (struct posted){ .msg = { .fn = on_posted }, .e = e, .action = action };
+	p->id = arena_span(&p->arena, id);
+	p->attributes = image_attributes(&p->arena, name, labels);
 	loop_post(e->loop, &p->msg);
+}
+
+void engine_event_image_read(struct engine *e, const char *action, struct span id, struct span name)
+{
+	auto_arena struct arena a = {};
+	struct json labels = engine_image_labels(e, id, &a);
+	engine_event_image_post(e, action, id, name, &labels);
 }
 
 int engine_events_new(struct engine *e, struct engine_events **out)

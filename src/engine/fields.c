@@ -187,10 +187,12 @@ static void config_fill(struct arena *a, struct json *v, bool of_container)
 
 static void shape_image_container(struct arena *a, struct json *v)
 {
-	struct json config = json_object();
-	config_fill(a, &config, true);
+	struct json *config = json_getl(v, "ContainerConfig");
+	if (!config)
+		config = json_setl(a, v, "ContainerConfig", json_object());
+	if (json_is(config, JSON_OBJECT))
+		config_fill(a, config, true);
 	set_missing(a, v, "Container", json_cstr(""));
-	set_missing(a, v, "ContainerConfig", config);
 }
 
 static void shape_image_config_full(struct arena *a, struct json *v)

@@ -325,6 +325,16 @@ static struct json config_of(struct engine_call *c, const struct image_config *c
 	return v;
 }
 
+/* What the image was committed from, where its configuration tells; else what it gives to a container, Volumes among it: a program
+ * that makes a container anew asks here which of the old one's volumes go along. */
+static struct json container_config_of(struct engine_call *c, const struct image_config *config)
+{
+	const struct json *is = json_getl(&config->tree, "container_config");
+	if (!json_is(is, JSON_OBJECT) || !is->n)
+		is = json_getl(&config->tree, "config");
+	return json_is(is, JSON_OBJECT) ? json_copy(&c->arena, is) : json_object();
+}
+
 static int inspect_run(struct engine_call *c, struct err *err)
 {
 	struct arena *a = &c->arena;
@@ -354,6 +364,7 @@ static int inspect_run(struct engine_call *c, struct err *err)
 		(void)json_setl(a, &v, "Created", config.created.len ? json_str(config.created) : json_cstr("0001-01-01T00:00:00Z"));
 	(void)json_setl(a, &v, "DockerVersion", json_str(json_span(json_getl(&config.tree, "docker_version"))));
 	(void)json_setl(a, &v, "Author", json_str(config.author));
+	(void)json_setl(a, &v, "ContainerConfig", container_config_of(c, &config));
 	(void)json_setl(a, &v, "Config", config_of(c, &config));
 	(void)json_setl(a, &v, "Architecture", engine_text(a, span_of(config.platform.arch)));
 	if (config.platform.variant[0])
@@ -381,6 +392,10 @@ static int inspect_run(struct engine_call *c, struct err *err)
 
 void engine_image_inspect(struct engine_call *c)
 {
+	/* docker-compose 1.29 talks in the engine's newest version without knowing it, and stops half-way through making a container
+	 * anew, the old one renamed by then, where ContainerConfig is not there (decision 0854). */
+	if (span_starts(http_req_header(c->req, "User-Agent"), SPAN("docker-compose/1.")))
+		c->api = MIN(c->api, 44U);
 	engine_work(c, inspect_run, NULL);
 }
 
@@ -456,7 +471,7 @@ static int tag_run(struct engine_call *c, struct err *err)
 	if (rc == 0)
 		rc = image_tag(c->e->images, &id, image_ref_text(&ref, a), err);
 	if (rc == 0)
-		engine_event_image_post(c->e, "tag", image_digest_span(&id), image_ref_familiar(&ref, a));
+		engine_event_image_read(c->e, "tag", image_digest_span(&id), image_ref_familiar(&ref, a));
 	return rc;
 }
 
@@ -498,16 +513,17 @@ static void removed_add(struct engine_call *c, struct json *list, const struct i
 }
 
 /* Layers are told as deleted to the client, but they are no images and have no events. */
-static void removed_tell(struct engine_call *c, const struct image_digest *id, const struct image_info *all, size_t n_all,
-	const struct image_removed *r, size_t n)
+static void removed_tell(struct engine_call *c, const struct image_digest *id, const struct json *labels,
+	const struct image_info *all, size_t n_all, const struct image_removed *r, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		bool is_image = !r[i].deleted;
 		for (size_t k = 0; k < n_all && !is_image; k++)
 			is_image = span_eq(image_digest_span(&all[k].id), r[i].what);
 		struct span what = r[i].deleted ? r[i].what : image_digest_span(id);
+		/* dockerd asks for the labels when it tells, so what is deleted has none any more. */
 		if (is_image)
-			engine_event_image_post(c->e, r[i].deleted ? "delete" : "untag", what, what);
+			engine_event_image_post(c->e, r[i].deleted ? "delete" : "untag", what, what, r[i].deleted ? NULL : labels);
 	}
 }
 
@@ -523,13 +539,14 @@ static int delete_run(struct engine_call *c, struct err *err)
 	rc = rc < 0 ? rc : engine_platforms_check(c, 50, c->name, err);
 	if (rc == 0)
 		rc = image_list(c->e->images, &c->arena, &all, &n_all, err);
+	const struct json labels = rc == 0 ? engine_image_labels(c->e, image_digest_span(&id), &c->arena) : JSON_NULL_VALUE;
 	if (rc == 0)
 		rc = image_remove(c->e->images, c->name, &p, &c->arena, &r, &n, err);
 	if (rc < 0)
 		return rc;
 	c->out = json_array();
 	removed_add(c, &c->out, r, n);
-	removed_tell(c, &id, all, n_all, r, n);
+	removed_tell(c, &id, &labels, all, n_all, r, n);
 	/* The image is gone, whatever becomes of its bytes: what could not be removed is tried again with the next one. */
 	auto_err struct err why = ERR_INIT;
 	if (engine_collect(c->e, NULL, &why) < 0)
@@ -558,26 +575,36 @@ static int prune_run(struct engine_call *c, struct err *err)
 	if (rc < 0)
 		return rc;
 	k.dangling_said = false;
-	struct json deleted = json_array();
+	/* Each name goes, then the image with the last. What somebody began to use meanwhile stays. */
+	size_t n = 0, room = k.n;
+	for (size_t i = 0; i < k.n; i++)
+		room += k.all[i].n_tags;
+	struct span *names = arena_alloc_n(&c->arena, room + 1, sizeof(*names));
+	const struct image_info **whose = arena_alloc_n(&c->arena, room + 1, sizeof(*whose));
+	struct json *labels = arena_alloc_n(&c->arena, room + 1, sizeof(*labels));
+	size_t *ends = arena_alloc_n(&c->arena, room + 1, sizeof(*ends));
 	for (size_t i = 0; i < k.n; i++) {
 		const struct image_info *info = &k.all[i];
-		struct image_removed *r;
-		size_t n;
 		char who[65];
 		bool running;
 		if ((only_dangling && info->n_tags) || !chosen_has(c, &k, i, true) || (info->n_tags == 0 && has_children(&k, info)) ||
 		    (p.used && p.used(p.arg, &info->id, false, who, &running)))
 			continue;
-		/* Each name goes, then the image with the last. What somebody began to use meanwhile stays. */
-		size_t names = info->n_tags ? info->n_tags : 1;
-		for (size_t t = 0; t < names; t++) {
-			struct span name = info->n_tags ? info->tags[t] : image_digest_span(&info->id);
-			if (image_remove(c->e->images, name, &p, &c->arena, &r, &n, NULL) < 0)
-				continue;
-			removed_add(c, &deleted, r, n);
-			removed_tell(c, &info->id, k.all, k.n, r, n);
+		const struct json its = engine_image_labels(c->e, image_digest_span(&info->id), &c->arena);
+		for (size_t t = 0; t < MAX(info->n_tags, (size_t)1); t++, n++) {
+			names[n] = info->n_tags ? info->tags[t] : image_digest_span(&info->id);
+			whose[n] = info;
+			labels[n] = its; /* asked for while it is there */
 		}
 	}
+	struct image_removed *r;
+	rc = image_remove_all(c->e->images, names, n, &p, &c->arena, &r, ends, err);
+	if (rc < 0)
+		return rc;
+	struct json deleted = json_array();
+	removed_add(c, &deleted, r, n ? ends[n - 1] : 0);
+	for (size_t i = 0, from = 0; i < n; from = ends[i++])
+		removed_tell(c, &whose[i]->id, &labels[i], k.all, k.n, r + from, ends[i] - from);
 	rc = engine_collect(c->e, &bytes, err);
 	if (rc < 0)
 		return rc;

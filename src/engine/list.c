@@ -335,6 +335,7 @@ void engine_container_inspect(struct engine_call *c)
 		engine_fail(c);
 		return;
 	}
+	engine_container_whole(&c->arena, &c->out);
 	engine_shape(ENGINE_DOC_CONTAINER, c->api, &c->arena, &c->out);
 	if (engine_truth(c, "size", false))
 		sizes_fill(c, &c->out, "Id", answer_list);

@@ -23,6 +23,8 @@
 #define ENGINE_API_MAX 50
 #define ENGINE_API_TEXT "1.50"
 #define ENGINE_API_MIN_TEXT "1.24"
+/* Taken too and answered as 1.24: the programs of containers/image (skopeo's docker-daemon:) say 1.22 whatever we say (0854). */
+#define ENGINE_API_TAKEN_TEXT "1.22"
 #define ENGINE_BODY_MAX (4u << 20) /* of a JSON document in a request */
 
 struct builder;
@@ -104,6 +106,7 @@ struct engine_call {
 	struct err err;
 	unsigned refs;
 	unsigned api;          /* minor version that the client speaks */
+	bool plain_errors;     /* it speaks one from before errors were documents */
 	struct span name;      /* the variable of the path, decoded */
 	struct engine_param *params;
 	size_t n_params;
@@ -267,6 +270,7 @@ enum engine_doc {
  * the version
  * does not have, and sets the defaults of its time. */
 void engine_shape(enum engine_doc doc, unsigned api, struct arena *a, struct json *v);
+void engine_container_whole(struct arena *a, struct json *v); /* whole.c */
 
 
 /* Counts members of a request's document that nobody knows. */
@@ -283,9 +287,13 @@ void engine_event(struct engine *e, const char *type, struct span action, struct
 int engine_detach_keys_check(struct span text, struct err *err);
 /* An event of a container that its own component does not know of: "attach", "archive-path". */
 void engine_event_container(struct engine *e, const char *action, struct span id);
-void engine_event_image(struct engine *e, const char *action, struct span id, struct span name);
-/* The same from a worker: it arrives on the loop. */
-void engine_event_image_post(struct engine *e, const char *action, struct span id, struct span name);
+/* Labels of an image (object of strings, NULL = none) are attributes of its events. */
+void engine_event_image(struct engine *e, const char *action, struct span id, struct span name, const struct json *labels);
+/* The same from a worker: it arrives on the loop. _read looks for the labels of the image that id (or its name) is now; what is
+ * not there any more has none. */
+void engine_event_image_post(struct engine *e, const char *action, struct span id, struct span name, const struct json *labels);
+void engine_event_image_read(struct engine *e, const char *action, struct span id, struct span name);
+struct json engine_image_labels(struct engine *e, struct span image, struct arena *a); /* {} when it has none; reads a blob */
 void engine_events_end(struct engine *e); /* ends every listener's answer */
 unsigned engine_events_listeners(const struct engine_events *ev);
 

@@ -8,7 +8,6 @@
 #include <grp.h>
 #include <malloc.h>
 #include <signal.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -424,16 +423,6 @@ int engine_run(const struct engine_options *o, struct err *err)
 	return rc;
 }
 
-static void descriptors_raise(void)
-{
-	struct rlimit most;
-	if (getrlimit(RLIMIT_NOFILE, &most) < 0 || most.rlim_cur == most.rlim_max)
-		return;
-	most.rlim_cur = most.rlim_max;
-	if (setrlimit(RLIMIT_NOFILE, &most) < 0)
-		log_warn("descriptors", kv_i64("errno", errno));
-}
-
 int engine_main(int argc, char **argv)
 {
 	struct engine_options o;
@@ -454,7 +443,8 @@ int engine_main(int argc, char **argv)
 	(void)log_level_parse(o.log_level, &level);
 	log_open(2, o.debug ? LOG_DEBUG : level, "engine");
 	(void)signal(SIGPIPE, SIG_IGN);
-	descriptors_raise();
+	(void)umask(022); /* not the caller's: others walk the folders that we make in volumes and containers */
+	io_descriptors_raise();
 	/* Its threads hash, inflate and wait; with an arena each, nine kept what their busiest moment needed: 4 MB after 100 pods. */
 	(void)mallopt(M_ARENA_MAX, 1);
 	int rc = engine_run(&o, &err);

@@ -44,7 +44,7 @@ static int pull_one(struct engine_call *c, const struct image_ref *ref, const st
 	if (rc == 0)
 		rc = refused(image_pull(c->e->images, &p, &id, err), err);
 	if (rc == 0)
-		engine_event_image_post(c->e, "pull", image_ref_familiar(ref, a), image_ref_familiar_name(ref, a));
+		engine_event_image_read(c->e, "pull", image_ref_familiar(ref, a), image_ref_familiar_name(ref, a));
 	return rc;
 }
 
@@ -248,8 +248,8 @@ static int import_run(struct engine_call *c, struct err *err)
 	if (rc == 0) {
 		engine_progress_status(&progress, image_digest_span(&id));
 		if (p.ref.len)
-			engine_event_image_post(c->e, "tag", image_digest_span(&id), image_ref_familiar(&ref, a));
-		engine_event_image_post(c->e, "import", image_digest_span(&id), image_digest_span(&id));
+			engine_event_image_read(c->e, "tag", image_digest_span(&id), image_ref_familiar(&ref, a));
+		engine_event_image_read(c->e, "import", image_digest_span(&id), image_digest_span(&id));
 	}
 	return rc;
 }
@@ -292,7 +292,7 @@ static int push_one(struct engine_call *c, const struct image_ref *ref, const st
 	(void)json_setl(a, &line, "aux", aux);
 	engine_progress_line(&progress, &line);
 	struct span shown = image_ref_familiar(ref, a);
-	engine_event_image_post(c->e, "push", shown, image_ref_familiar_name(ref, a));
+	engine_event_image_read(c->e, "push", shown, image_ref_familiar_name(ref, a));
 	return 0;
 }
 
@@ -357,7 +357,7 @@ static void load_report(const struct image_progress *i, void *arg)
 	else if (span_starts(i->status, SPAN("Loaded image ID: ")))
 		what = span_from(i->status, 17);
 	if (what.len && image_find(l->c->e->images, what, &id, NULL) == 0)
-		engine_event_image_post(l->c->e, "load", image_digest_span(&id), image_digest_span(&id));
+		engine_event_image_read(l->c->e, "load", image_digest_span(&id), image_digest_span(&id));
 }
 
 static bool load_cancelled(void *arg)
@@ -398,7 +398,7 @@ static int save_names(struct engine_call *c, const struct span *names, size_t n,
 	for (size_t i = 0; rc == 0 && i < n; i++) {
 		struct image_digest id;
 		if (image_find(c->e->images, names[i], &id, NULL) == 0)
-			engine_event_image_post(c->e, "save", image_digest_span(&id), image_digest_span(&id));
+			engine_event_image_read(c->e, "save", image_digest_span(&id), image_digest_span(&id));
 	}
 	return rc;
 }

@@ -136,7 +136,7 @@ static int prune_run(struct engine_call *c, struct err *err)
 	if ((rc = volume_prune(c->e->volumes, f.n ? &filters : NULL, c->api < 42, a, &names, &n, &bytes, err)) < 0)
 		return rc;
 	c->out = json_object();
-	(void)json_setl(a, &c->out, "VolumesDeleted", n ? engine_strings(a, names, n) : JSON_NULL_VALUE);
+	(void)json_setl(a, &c->out, "VolumesDeleted", engine_strings(a, names, n));
 	(void)json_setl(a, &c->out, "SpaceReclaimed", json_int((int64_t)bytes));
 	return 0;
 }

@@ -41,21 +41,6 @@ static int bad_value(const struct front_flag *f, struct span value, const char *
 	return err_set(err, ERR_USAGE, "invalid argument \"%.*s\" for \"%s--%s\" flag: %s", SPAN_ARG(value), letter, f->name, why);
 }
 
-static bool truth(struct span v, bool *out)
-{
-	static const char *const yes[] = { "1", "t", "T", "true", "TRUE", "True" };
-	static const char *const no[] = { "0", "f", "F", "false", "FALSE", "False" };
-	for (size_t i = 0; i < ARRAY_LEN(yes); i++) {
-		if (span_is(v, yes[i]))
-			return *out = true;
-		if (span_is(v, no[i])) {
-			*out = false;
-			return true;
-		}
-	}
-	return false;
-}
-
 static int flag_set(struct arena *a, const struct front_flag *f, struct span v, struct err *err)
 {
 	auto_buf struct buf why = {};
@@ -64,7 +49,7 @@ static int flag_set(struct arena *a, const struct front_flag *f, struct span v, 
 	int64_t seconds;
 	switch (f->kind) {
 	case FRONT_FLAG_BOOL:
-		if (truth(v, f->value))
+		if (span_to_bool(v, f->value))
 			return 0;
 		buf_printf(&why, "strconv.ParseBool: parsing \"%.*s\": invalid syntax", SPAN_ARG(v));
 		return bad_value(f, v, buf_cstr(&why), err);

@@ -16,7 +16,7 @@ enum channel { CHANNEL_STDIN, CHANNEL_STDOUT, CHANNEL_STDERR, CHANNEL_STATUS, CH
 
 struct exec {
 	struct front *f;
-	struct span container, filename;
+	struct span container;
 	bool in, tty, quiet;
 	char key[25];
 	struct http_link *link;   /* NULL before and after */
@@ -206,7 +206,8 @@ static void on_done(const struct err *why, void *arg)
 		return;
 	x->over = true;
 	x->rc = err_set(x->err, why->class, "%s", err_msg(why));
-	x->f->said.answered = why->class != ERR_UNAVAILABLE && why->class != ERR_TIMEOUT && why->class != ERR_UPSTREAM;
+	x->f->said.answered = why->class != ERR_UNAVAILABLE && why->class != ERR_TIMEOUT && why->class != ERR_UPSTREAM &&
+			      !span_starts(span_of(err_msg(why)), SPAN(CLIENT_UPGRADE_REFUSED));
 	x->f->said.reason = span_of(err_kube_reason((int)why->class));
 }
 

@@ -339,8 +339,9 @@ static void on_done(const struct err *why, void *arg)
 	if (!why)
 		return;
 	w->over = true;
-	w->rc = err_set(w->err, why->class, "%s", err_msg(why));
-	w->f->said.answered = why->class != ERR_UNAVAILABLE && why->class != ERR_TIMEOUT && why->class != ERR_UPSTREAM;
+	bool plain = span_starts(span_of(err_msg(why)), SPAN(CLIENT_UPGRADE_REFUSED));
+	w->rc = err_set(w->err, why->class, "%s%s", plain ? "error upgrading connection: " : "", err_msg(why));
+	w->f->said.answered = why->class != ERR_UNAVAILABLE && why->class != ERR_TIMEOUT && why->class != ERR_UPSTREAM && !plain;
 	w->f->said.reason = span_of(err_kube_reason((int)why->class));
 }
 

@@ -366,27 +366,31 @@ static void without_managed_fields(const struct get *g, struct json *object)
 		(void)json_remove(meta, SPAN("managedFields"));
 }
 
+/* What is not there, or no path for this object: <none>. */
+static void print_cell(struct get *g, const struct api_jsonpath *path, const struct json *object, bool last)
+{
+	auto_buf struct buf cell = {};
+	struct api_jsonpath_result r = {};
+	if (api_jsonpath_find(path, &g->f->arena, object, API_JSONPATH_MISSING, &r, NULL) == 0 && r.n)
+		for (unsigned k = 0; k < r.parts[0].n; k++) {
+			const struct json *v = &r.parts[0].values[k];
+			buf_str(&cell, k ? "," : "");
+			if (json_is(v, JSON_NULL))
+				buf_str(&cell, "<none>");
+			else
+				api_go_value(&cell, v);
+		}
+	front_columns_cell(&g->columns, cell.len ? buf_span(&cell) : SPAN("<none>"), last);
+}
+
 static void print_columns(struct get *g, const struct json *list)
 {
 	for (unsigned i = 0; i < g->n_custom && !g->no_headers && !g->header_out; i++)
 		front_columns_cell(&g->columns, g->custom[i].head, i + 1 == g->n_custom);
 	g->header_out = true;
 	JSON_EACH_ITEM(list, object)
-		for (unsigned i = 0; i < g->n_custom; i++) {
-			auto_buf struct buf cell = {};
-			struct api_jsonpath_result r = {};
-			/* What is not there, or no path for this object: <none>. */
-			if (api_jsonpath_find(g->custom[i].path, &g->f->arena, object, API_JSONPATH_MISSING, &r, NULL) == 0 && r.n)
-				for (unsigned k = 0; k < r.parts[0].n; k++) {
-					const struct json *v = &r.parts[0].values[k];
-					buf_str(&cell, k ? "," : "");
-					if (json_is(v, JSON_NULL))
-						buf_str(&cell, "<none>");
-					else
-						api_go_value(&cell, v);
-				}
-			front_columns_cell(&g->columns, cell.len ? buf_span(&cell) : SPAN("<none>"), i + 1 == g->n_custom);
-		}
+		for (unsigned i = 0; i < g->n_custom; i++)
+			print_cell(g, g->custom[i].path, object, i + 1 == g->n_custom);
 	front_columns_flush(&g->columns, &g->f->out);
 }
 

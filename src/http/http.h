@@ -178,15 +178,12 @@ int http_req_version(const struct http_req *r); /* 10, 11 or 20 */
 /* -1 = unknown (chunked or HTTP/2 without it); 0 = no body. */
 int64_t http_req_length(const struct http_req *r);
 const struct http_peer *http_req_peer(const struct http_req *r);
+struct span http_peer_host(const struct http_peer *p); /* "127.0.0.1", "::1"; empty for a unix socket; lives as long as p */
 struct arena *http_req_arena(struct http_req *r); /* ends after `done` */
 struct loop *http_req_loop(const struct http_req *r);
 /* The request's header, path and arena are not needed any more: their memory (some 5 KB) is given back now and not when the
  * answer ends, which for a stream may be never. The accessors above answer empty spans from then on; method and peer stay. */
 void http_req_shed(struct http_req *r);
-/* A place on the connection for the handler's use (what a certificate means, say). free_fn runs when the connection
- * ends. */
-void *http_req_conn_data(const struct http_req *r);
-void http_req_conn_data_set(struct http_req *r, void *data, void (*free_fn)(void *data));
 
 /* What may happen to a request; unset members are ignored. `done` is always the last and comes exactly once. */
 struct http_req_ops {
@@ -205,7 +202,6 @@ struct http_req_ops {
  * is read and thrown away once the answer is complete, within 256 KB (HTTP/2: 4 MB, because curl 7 takes an early reset
  * for a failure); beyond that the connection (stream) is ended. */
 void http_req_ops_set(struct http_req *r, const struct http_req_ops *ops, void *arg);
-void *http_req_arg(const struct http_req *r);
 void http_req_pause(struct http_req *r);
 void http_req_resume(struct http_req *r);
 /* Collects the body. One call of fn: rc 0 and the body (contiguous, lives as long as the request), or
@@ -262,6 +258,9 @@ struct http_duplex_ops {
 	void (*data)(struct http_duplex *d, struct span data, void *arg); /* not while paused */
 	void (*end)(struct http_duplex *d, void *arg);   /* the peer ended its sending side; writing goes on */
 	void (*drain)(struct http_duplex *d, void *arg); /* queued output fell below half of queue_bytes */
+	/* The peer ended its sending side while paused; once. What it sent before is still to be read, then `end` comes. It cannot be
+	 * seen while the peer has sent more than the kernel takes for a reader that pauses. May be NULL. */
+	void (*hangup)(struct http_duplex *d, void *arg);
 	/* Over, by our close or by an error (why: class and words; NULL after both sides ended or our own close). The
 	 * last callback; the duplex is gone afterwards. */
 	void (*closed)(struct http_duplex *d, const struct err *why, void *arg);
@@ -269,12 +268,14 @@ struct http_duplex_ops {
 void http_duplex_ops_set(struct http_duplex *d, const struct http_duplex_ops *ops, void *arg);
 void http_duplex_write(struct http_duplex *d, struct http_piece piece);
 size_t http_duplex_queued(const struct http_duplex *d);
+/* What is written from now on waits until the other side has read what was written before, at most so long: for clients who read a
+ * head through a buffer and what follows it below that buffer. On a unix socket in the clear; elsewhere nobody can tell. */
+void http_duplex_hold(struct http_duplex *d, unsigned ms);
 void http_duplex_pause(struct http_duplex *d);
 void http_duplex_resume(struct http_duplex *d);
 void http_duplex_end(struct http_duplex *d);   /* ends our sending side once the queue is out */
 void http_duplex_close(struct http_duplex *d); /* both, once the queue is out (5 s at most); `closed` follows */
 void http_duplex_abort(struct http_duplex *d); /* both, now; `closed` follows */
-const struct http_peer *http_duplex_peer(const struct http_duplex *d);
 struct loop *http_duplex_loop(const struct http_duplex *d);
 
 /* Does the client ask to upgrade to this protocol (Connection: upgrade and Upgrade: name)? HTTP/1.1 only. */
@@ -374,12 +375,9 @@ int http_call_status(const struct http_call *c);
 const struct http_fields *http_call_headers(const struct http_call *c);
 struct span http_call_header(const struct http_call *c, const char *name);
 const struct http_fields *http_call_trailers(const struct http_call *c);
-int http_call_version(const struct http_call *c);
 /* In `done` with UPSTREAM: the HTTP/2 error code (RFC 9113 section 7) that the stream was reset with; -1 = it was not. */
 int64_t http_call_reset_code(const struct http_call *c);
-const struct http_peer *http_call_peer(const struct http_call *c); /* cert = the server's */
 struct arena *http_call_arena(struct http_call *c);
-void *http_call_arg(const struct http_call *c);
 /* In `head`, HTTP/1.1: takes the connection over (after 101, CONNECT or Docker's 200). `done` follows with NULL. */
 int http_call_hijack(struct http_call *c, struct http_duplex **out_duplex, struct err *err);
 

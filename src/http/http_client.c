@@ -93,7 +93,6 @@ void http_call_finish(struct http_call *call, struct err *why)
 	buf_done(&call->in);
 	http_head_done(&call->head);
 	http_head_done(&call->trailers);
-	tls_peer_unref(call->peer.cert);
 	arena_done(&call->arena);
 	free(call);
 }
@@ -135,8 +134,6 @@ static void assign(struct http_call *call, struct http_cconn *c)
 {
 	list_remove(&call->link);
 	call->conn = c;
-	call->peer = c->peer;
-	tls_peer_ref(call->peer.cert);
 	if (c->is_idle) {
 		c->is_idle = false;
 		c->pool->n_idle--;
@@ -223,8 +220,6 @@ static void cconn_detach(struct http_cconn *c)
 		loop_task_cancel(&c->pump);
 	buf_done(&c->held);
 	http_chunked_done(&c->chunked);
-	tls_peer_unref(c->peer.cert);
-	c->peer.cert = NULL;
 	if (c->has_io) {
 		http_io_close(&c->io, cconn_freed);
 	} else {
@@ -577,24 +572,9 @@ int64_t http_call_reset_code(const struct http_call *call)
 	return call->reset_told ? (int64_t)call->reset_code : -1;
 }
 
-int http_call_version(const struct http_call *call)
-{
-	return call->version;
-}
-
-const struct http_peer *http_call_peer(const struct http_call *call)
-{
-	return &call->peer;
-}
-
 struct arena *http_call_arena(struct http_call *call)
 {
 	return &call->arena;
-}
-
-void *http_call_arg(const struct http_call *call)
-{
-	return call->arg;
 }
 
 /* ---- the client ---- */

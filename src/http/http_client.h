@@ -44,7 +44,6 @@ struct http_cconn {
 	bool keep_alive;
 	unsigned served;         /* calls begun on it */
 	struct loop_timer idle;
-	struct http_peer peer;
 	/* HTTP/1.1 and the proxy's answer */
 	struct http_call *call;
 	struct http_guard guard;
@@ -88,7 +87,6 @@ struct http_call {
 	struct http_head head, trailers;
 	struct http_fields headers, trailer_fields;
 	int status, version;
-	struct http_peer peer;
 
 	unsigned stream_body : 1;
 	unsigned body_ended : 1;  /* the owner has given all of it */

@@ -377,7 +377,7 @@ int http_call_hijack(struct http_call *call, struct http_duplex **out_duplex, st
 	if (!c || c->state != HTTP_C_V1 || !call->head_told || call->hijacked || call->end_told)
 		return err_set(err, ERR_IN_USE, "the call is not in a state in which its connection can be taken over");
 	call->hijacked = true;
-	int rc = http_duplex_new(&c->io, &c->peer, call->client->p.limits.queue_bytes, &c->duplex, err);
+	int rc = http_duplex_new(&c->io, call->client->p.limits.queue_bytes, &c->duplex, err);
 	*out_duplex = c->duplex;
 	return rc;
 }

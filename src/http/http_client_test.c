@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -320,6 +321,40 @@ static void test_every_transport(void **state)
 	snprintf(expected, sizeof(expected), "200 GET /t host=localhost:%u v=11 cn=me end done:ok", tls_port);
 	get(o, "/t", expected);
 	get(plain(), "/refuse", "403 no end done:ok");
+}
+
+/* Both ends of what is connected over TCP here: the kernel finds a peer that is dead. */
+static void test_dead_peers_are_looked_for(void **state)
+{
+	unsigned connected = 0;
+	get(plain(), "/refuse", "403 no end done:ok");
+	for (int fd = 3; fd < 1024; fd++) {
+		struct sockaddr_in peer;
+		socklen_t len = sizeof(peer);
+		int alive = 0, idle_s = 0;
+		if (getpeername(fd, (struct sockaddr *)&peer, &len) < 0 || peer.sin_family != AF_INET)
+			continue;
+		connected++;
+		len = sizeof(alive);
+		assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &alive, &len), 0);
+		len = sizeof(idle_s);
+		assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, &len), 0);
+		assert_int_equal(alive, 1);
+		assert_int_equal(idle_s, 15);
+	}
+	assert_true(connected >= 2);
+}
+
+static void test_hosts_of_peers(void **state)
+{
+	static const struct {
+		struct http_peer peer;
+		const char *host;
+	} rows[] = {
+		{ { .text = "127.0.0.1:4711" }, "127.0.0.1" }, { { .text = "[::1]:80" }, "::1" }, { { .text = "unix", .is_unix = true }, "" },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		assert_true(span_is(http_peer_host(&rows[i].peer), rows[i].host));
 }
 
 static void test_connections_are_kept(void **state)
@@ -810,7 +845,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_every_transport),
-		TEST(test_connections_are_kept),
+		TEST(test_dead_peers_are_looked_for), cmocka_unit_test(test_hosts_of_peers), TEST(test_connections_are_kept),
 		TEST(test_many_at_once),
 		TEST(test_bodies_up_and_down),
 		TEST(test_pause_holds_the_answer_back),

@@ -148,7 +148,6 @@ static void io_opened(struct http_io *io)
 	struct http_cconn *c = container_of(io, struct http_cconn, io);
 	struct http_pool *p = c->pool;
 	if (c->state == HTTP_C_TLS) {
-		c->peer.cert = tls_conn_peer(io->tls);
 		http_cconn_ready(c, span_is(tls_conn_alpn(io->tls), "h2"));
 		return;
 	}
@@ -252,7 +251,7 @@ static void attempt_ready(struct loop_fd *f, unsigned events)
 			k->attempts[i] = NULL;
 		}
 	loop_timer_stop(&k->stagger);
-	http_peer_of_socket(&c->peer, sock);
+	http_keep_alive(sock);
 	if (http_io_open(&c->io, c->pool->client->loop, c->pool->client->p.name, sock, &http_cconn_ops, &why) < 0) {
 		http_cconn_failed(c, &why);
 		return;

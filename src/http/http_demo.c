@@ -16,7 +16,6 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include "http/http.h"
 
 static struct tls_slot slot;
@@ -388,11 +387,7 @@ int main(int argc, char **argv)
 	}
 	if (n_workers < 1 || n_workers > ARRAY_LEN(workers))
 		return 2;
-	struct rlimit files;
-	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-		files.rlim_cur = files.rlim_max;
-		(void)setrlimit(RLIMIT_NOFILE, &files);
-	}
+	io_descriptors_raise();
 	block = bytes_alloc(2048);
 	for (size_t i = 0; i < block->len; i++)
 		block->data[i] = "{\"name\":\"web-1\",\"n\":123}\n"[i % 25];

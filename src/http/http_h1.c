@@ -624,7 +624,7 @@ int http_req_hijack(struct http_req *r, int status, struct http_duplex **out_dup
 	r->framed = r->ended = true;
 	r->hijacked = true;
 	http_h1_wake(c); /* the shell goes once the handler has returned */
-	int rc = http_duplex_new(&c->io, &c->peer, c->server->p.limits.queue_bytes, &c->h1->duplex, err);
+	int rc = http_duplex_new(&c->io, c->server->p.limits.queue_bytes, &c->h1->duplex, err);
 	*out_duplex = c->h1->duplex;
 	return rc;
 }

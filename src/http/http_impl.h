@@ -61,8 +61,6 @@ struct http_conn {
 	struct http_h2 *h2;
 	struct http_peer peer;
 	struct buf held;          /* bytes that came and could not be used yet */
-	void *data;
-	void (*data_free)(void *data);
 	struct loop_timer timer;  /* the nearest of the deadlines below */
 	enum http_waiting waiting;
 	int64_t waiting_until_ms;
@@ -90,6 +88,8 @@ static inline bool http_conn_ending(const struct http_conn *c)
 void http_conn_idle(struct http_conn *c);         /* no request: waits for the next, or closes when stopping */
 struct http_limits http_limits_filled(struct http_limits l);
 void http_peer_of_socket(struct http_peer *p, int sock);
+/* The kernel finds a peer that is dead, without a timer of ours: after 15 s of silence, 9 probes. Nothing, of a unix socket. */
+void http_keep_alive(int sock);
 
 /* http_h1.c, http_h2.c: the same steps for both */
 void http_h1_begin(struct http_conn *c);
@@ -214,7 +214,6 @@ static inline void http_conn_wake(struct http_conn *c, struct http_req *r)
 int http_path_segments(struct arena *a, struct span path, const struct span **out, size_t *out_n, struct err *err);
 
 /* http_duplex.c: takes the transport over (with queued output); bytes that were read already are added before its first
- * callback. The peer's certificate is referenced. */
-int http_duplex_new(struct http_io *from, const struct http_peer *peer, size_t queue_bytes, struct http_duplex **out,
-	struct err *err);
+ * callback. */
+int http_duplex_new(struct http_io *from, size_t queue_bytes, struct http_duplex **out, struct err *err);
 void http_duplex_held_add(struct http_duplex *d, struct span data);

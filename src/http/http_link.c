@@ -76,6 +76,13 @@ static void link_drain(struct http_duplex *d, void *arg)
 		k->ops->drain(k, k->arg);
 }
 
+static void link_hangup(struct http_duplex *d, void *arg)
+{
+	struct http_link *k = arg;
+	if (k->ops && k->ops->hangup && !k->over)
+		k->ops->hangup(k, k->arg);
+}
+
 static void link_closed(struct http_duplex *d, const struct err *why, void *arg)
 {
 	struct http_link *k = arg;
@@ -96,7 +103,7 @@ static void link_closed(struct http_duplex *d, const struct err *why, void *arg)
 }
 
 static const struct http_duplex_ops duplex_ops = { .data = link_data, .end = link_end, .drain = link_drain,
-	.closed = link_closed };
+	.hangup = link_hangup, .closed = link_closed };
 
 static struct http_link *link_new(struct http_duplex *d, const struct http_link_ops *ops, void *arg)
 {

@@ -20,6 +20,9 @@ struct http_link;
 
 struct http_link_ops {
 	void (*drain)(struct http_link *k, void *arg); /* queued output fell below 128 KB after it was above 256 KB */
+	/* The peer has ended the connection while nothing is read from it: http_duplex_ops.hangup. May be NULL: then it is told by
+	 * `gone` when reading has come to its end. */
+	void (*hangup)(struct http_link *k, void *arg);
 	/* The last callback. why = a broken transport or a violation; NULL = ended in order. */
 	void (*gone)(struct http_link *k, const struct err *why, void *arg);
 };

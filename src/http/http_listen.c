@@ -105,11 +105,21 @@ void http_peer_of_socket(struct http_peer *p, int sock)
 			p->cred = (struct ucred){ .pid = 0, .uid = (uid_t)-1, .gid = (gid_t)-1 };
 		snprintf(p->text, sizeof(p->text), "unix");
 	}
-	if (!p->is_unix) {
-		/* Dead peers are found by the kernel, without a timer of ours: after 15 s of silence, 9 probes. */
-		int one = 1, idle_s = 15, every_s = 15;
-		(void)setsockopt(sock, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
-		(void)setsockopt(sock, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
-		(void)setsockopt(sock, IPPROTO_TCP, TCP_KEEPINTVL, &every_s, sizeof(every_s));
-	}
+}
+
+void http_keep_alive(int sock)
+{
+	int one = 1, idle_s = 15, every_s = 15;
+	(void)setsockopt(sock, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+	(void)setsockopt(sock, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof(idle_s));
+	(void)setsockopt(sock, IPPROTO_TCP, TCP_KEEPINTVL, &every_s, sizeof(every_s));
+}
+
+struct span http_peer_host(const struct http_peer *p)
+{
+	struct span host = span_of(p->text);
+	if (p->is_unix)
+		return SPAN_EMPTY;
+	host = span_sub(host, 0, (size_t)span_rchr(host, ':'));
+	return host.ptr[0] == '[' ? span_sub(host, 1, host.len - 1) : host;
 }

@@ -167,25 +167,6 @@ void http_req_shed(struct http_req *r)
 	loop_timer_start(&r->conn->server->trim, HTTP_TRIM_MS);
 }
 
-void *http_req_conn_data(const struct http_req *r)
-{
-	return r->conn->data;
-}
-
-void http_req_conn_data_set(struct http_req *r, void *data, void (*free_fn)(void *data))
-{
-	struct http_conn *c = r->conn;
-	if (c->data && c->data_free && c->data != data)
-		c->data_free(c->data);
-	c->data = data;
-	c->data_free = free_fn;
-}
-
-void *http_req_arg(const struct http_req *r)
-{
-	return r->arg;
-}
-
 /* ---- body in ---- */
 
 void http_req_ops_set(struct http_req *r, const struct http_req_ops *ops, void *arg)

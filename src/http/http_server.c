@@ -177,9 +177,6 @@ static void conn_empty(struct http_conn *c)
 		http_h1_end(c);
 	else if (phase == HTTP_V2)
 		http_h2_end(c);
-	if (c->data && c->data_free)
-		c->data_free(c->data);
-	c->data = NULL;
 	tls_peer_unref(c->peer.cert);
 	c->peer.cert = NULL;
 	buf_done(&c->held);
@@ -348,6 +345,7 @@ static int conn_begin(struct http_server *s, int sock, bool tls, struct err *err
 		return rc;
 	}
 	http_peer_of_socket(&c->peer, sock);
+	http_keep_alive(sock);
 	if (tls) {
 		auto_cleanup(auto_tls_ctx_) struct tls_ctx *ctx = tls_slot_get(s->p.tls);
 		if (!ctx) {

@@ -567,6 +567,77 @@ static void test_hijack(void **state)
 	}
 }
 
+/* What is read by one recv while the server has all the turns it wants. */
+static struct span hear_once(int fd, char *text, size_t room)
+{
+	struct pollfd p = { fd, POLLIN, 0 };
+	for (int i = 0; i < 2000 && poll(&p, 1, 1) == 0; i++)
+		loop_turn(l, false);
+	for (int i = 0; i < 20; i++) { /* ... and what would come behind it, too */
+		loop_turn(l, false);
+		(void)poll(NULL, 0, 1);
+	}
+	ssize_t n = recv(fd, text, room, MSG_DONTWAIT);
+	return span_make(text, n > 0 ? (size_t)n : 0);
+}
+
+/* A client that has left HTTP (`raw` is the server's side), and has not read the head of the answer. */
+static int dial_held(unsigned ms)
+{
+	int fd = dial();
+	say(fd, SPAN("POST /hijack HTTP/1.1\r\nHost: a\r\n\r\n"));
+	for (int i = 0; i < 1000 && !raw; i++)
+		loop_turn(l, false);
+	http_duplex_hold(raw, ms);
+	return fd;
+}
+
+/* The client takes its time: the head comes alone, and then all that was written behind it, and the end. */
+static void test_hijack_held(void **state)
+{
+	char text[500];
+	for (int close_it = 0; close_it < 2; close_it++) {
+		int fd = dial_held(20000);
+		http_duplex_write(raw, http_copy(SPAN("first ")));
+		http_duplex_write(raw, http_copy(SPAN("second")));
+		assert_true(http_duplex_queued(raw) >= 12);
+		if (close_it)
+			http_duplex_close(raw);
+		assert_true(span_is(hear_once(fd, text, sizeof(text)), "HTTP/1.1 200 OK\r\n\r\n"));
+		assert_true(span_is(hear_once(fd, text, sizeof(text)), "first second"));
+		if (!close_it) { /* nothing is held any more */
+			assert_int_equal(http_duplex_queued(raw), 0);
+			http_duplex_write(raw, http_copy(SPAN("third")));
+			assert_true(span_is(hear_once(fd, text, sizeof(text)), "third"));
+			http_duplex_close(raw);
+		}
+		auto_buf struct buf rest = {};
+		assert_true(hear(fd, &rest));
+		assert_int_equal(rest.len, 0);
+		close(fd);
+		for (int k = 0; k < 10; k++)
+			loop_turn(l, false);
+		assert_events("rawclosed:0 ");
+		raw = NULL;
+	}
+	/* A client that reads nothing at all gets it all the same, after its time. */
+	int fd = dial_held(5);
+	http_duplex_write(raw, http_copy(SPAN("late")));
+	assert_true(span_is(hear_once(fd, text, sizeof(text)), "HTTP/1.1 200 OK\r\n\r\nlate"));
+	/* Aborted while something is held. */
+	http_duplex_write(raw, http_copy(SPAN("x")));
+	loop_turn(l, false);
+	http_duplex_hold(raw, 20000);
+	http_duplex_write(raw, http_copy(SPAN("y")));
+	assert_int_equal(http_duplex_queued(raw), 1);
+	http_duplex_abort(raw);
+	for (int k = 0; k < 10; k++)
+		loop_turn(l, false);
+	assert_events("rawclosed:0 ");
+	close(fd);
+	assert_int_equal(http_server_stats(server).connections, 0);
+}
+
 /* ---- paths ---- */
 
 static void test_segments(void **state)
@@ -715,6 +786,7 @@ int main(void)
 		TEST(test_busy_is_not_idle),
 		TEST(test_graceful_stop),
 		TEST(test_hijack),
+		TEST(test_hijack_held),
 		TEST(test_segments),
 		TEST(test_ten_thousand_idle),
 		TEST(test_unix_listener),

@@ -577,11 +577,13 @@ static int import_layer(struct image_store *s, const struct image_digest *blob, 
 		return rc;
 	struct pread_source file;
 	struct hash_source plain;
-	struct tar_inflate *inflate;
+	struct image_relay relay;
 	void *pending = NULL;
 	image_pread_source_init(&file, fd);
-	tar_inflate_new(&file.source, 0, &inflate);
-	image_hash_source_init(&plain, tar_inflate_source(inflate));
+	rc = image_relay_begin(&relay, &file.source, err);
+	if (rc < 0)
+		return rc;
+	image_hash_source_init(&plain, &relay.source);
 	struct tar_reader *r = NULL;
 	const struct tar_entry *e;
 	if (u) {
@@ -595,7 +597,7 @@ static int import_layer(struct image_store *s, const struct image_digest *blob, 
 		tar_reader_free(r);
 	}
 	*out_diff = image_hash_source_end(&plain);
-	tar_inflate_free(inflate);
+	image_relay_end(&relay);
 	free(file.buf);
 	if (rc == 0 && u) {
 		image_operation_chain(s, op, out_diff->text + 7);

@@ -111,6 +111,8 @@ struct image_config {
 	size_t n_diffs;
 };
 int image_config_parse(struct span text, struct arena *a, struct image_config *out, struct err *err);
+/* An entry of OnBuild: INVALID_REQUEST in dockerd's words for what no image may ask of those built upon it. */
+int image_trigger_check(struct span trigger, struct err *err);
 
 /* ---- the store ---- */
 
@@ -226,9 +228,10 @@ struct image_remove_params {
 /* Docker's rules and words (409 as IN_USE). Blobs and layers go with the next image_gc. */
 int image_remove(struct image_store *s, struct span name_or_id, const struct image_remove_params *p, struct arena *a,
 	struct image_removed **out, size_t *out_n, struct err *err);
-/* Removes images without a name (dangling), or all that nobody uses. */
-int image_prune(struct image_store *s, bool all, const struct image_remove_params *p, struct arena *a, struct image_removed **out,
-	size_t *out_n, struct err *err);
+/* Each name or id in turn by the same rules; one that may not go, or is gone, is passed over. All is written at once at the end: an
+ * error means that nothing was removed. out_ends[i] is how many of *out there are after names[i]. */
+int image_remove_all(struct image_store *s, const struct span *names, size_t n_names, const struct image_remove_params *p,
+	struct arena *a, struct image_removed **out, size_t *out_ends, struct err *err);
 /* Removes blobs that no image and no running operation needs, and abandoned downloads older than keep_partial_s. */
 int image_gc(struct image_store *s, int64_t keep_partial_s, unsigned *out_blobs, uint64_t *out_bytes, struct err *err);
 /* Does an image, or an operation under way, need this unpacked layer? For snapshot_layers_prune. */

@@ -377,8 +377,13 @@ static void test_names(void **state)
 	assert_int_equal(blobs, 3); /* manifest, configuration, layer */
 	OK(image_inspect(s, &b, &arena, &info, &config, &m, &err));
 	struct image_removed *gone;
-	OK(image_prune(s, false, &(struct image_remove_params){}, &arena, &gone, &n, &err));
-	assert_int_equal(n, 2);
+	const struct span names[] = { SPAN("nosuch"), image_digest_span(&b), SPAN("nosuch") };
+	size_t ends[ARRAY_LEN(names)];
+	OK(image_remove_all(s, names, ARRAY_LEN(names), &(struct image_remove_params){}, &arena, &gone, ends, &err));
+	assert_int_equal(ends[0], 0);
+	assert_int_equal(ends[1], 2);
+	assert_int_equal(ends[2], 2);
+	assert_true(gone[0].deleted && span_eq(gone[0].what, image_digest_span(&b)));
 	assert_false(image_chain_used(top_chain, s));
 	image_store_close(s);
 }
@@ -521,8 +526,12 @@ static void test_kill(void **state)
 			for (size_t k = 0; k < n; k++)
 				if (list[k].size == 0)
 					fail_msg("%s@%d: a half-made image", points[i], passage);
+			struct span *ids = arena_alloc_n(&arena, n + 1, sizeof(*ids));
+			size_t *ends = arena_alloc_n(&arena, n + 1, sizeof(*ends));
+			for (size_t k = 0; k < n; k++)
+				ids[k] = image_digest_span(&list[k].id);
 			struct image_removed *gone;
-			OK(image_prune(s, true, &(struct image_remove_params){}, &arena, &gone, &n, &err));
+			OK(image_remove_all(s, ids, n, &(struct image_remove_params){ .force = true }, &arena, &gone, ends, &err));
 			usleep(25000);
 			OK(image_gc(s, 0, NULL, NULL, &err));
 			unsigned left;
@@ -536,13 +545,146 @@ static void test_kill(void **state)
 	assert_true(deaths >= 15);
 }
 
+/* A record and its names in one write: all of it, or nothing. */
+static void test_named_at_once(void **state)
+{
+	struct image_store *s = opened();
+	struct image_digest a = imported(s, "a", "app:1"), b = imported(s, "b", ""), fresh, is, target;
+	static const struct span tag = SPAN_INIT("docker.io/library/app:1"), by_digest = SPAN_INIT("docker.io/library/app@" D1);
+	const struct image_naming names = { { tag, by_digest }, &b };
+	const struct image_config none = {};
+	OK(image_digest_parse(SPAN(D1), &fresh, &err));
+	int folder = s->dirfd;
+	s->dirfd = open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* nothing can be written there */
+	assert_true(s->dirfd >= 0);
+	assert_true(image_record_put(s, &b, &b, NULL, &none, &names, NULL) < 0);
+	assert_true(image_record_put(s, &fresh, &b, NULL, &none, &names, NULL) < 0);
+	close(s->dirfd);
+	s->dirfd = folder;
+	assert_false(image_known(s, &fresh));
+	assert_true(image_name_get(s, tag, &is, &target));
+	assert_string_equal(is.text, a.text);
+	assert_false(image_name_get(s, by_digest, &is, &target));
+	OK(image_record_put(s, &b, &b, NULL, &none, &names, &err));
+	image_store_close(s);
+	s = opened();
+	for (size_t i = 0; i < ARRAY_LEN(names.texts); i++) {
+		assert_true(image_name_get(s, names.texts[i], &is, &target));
+		assert_string_equal(is.text, b.text);
+		assert_string_equal(target.text, b.text);
+	}
+	image_store_close(s);
+}
+
+/* ---- a stream decompressed ahead ---- */
+
+struct slow_source { /* waits at a gate before its last piece, then fails or ends */
+	struct tar_source source;
+	pthread_mutex_t mutex;
+	pthread_cond_t changed;
+	struct span left;
+	size_t piece_bytes;
+	unsigned pulls;
+	bool gate, waits;
+	int end;
+};
+
+static int slow_pull(struct tar_source *source, struct span *out_piece, struct err *err)
+{
+	struct slow_source *s = container_of(source, struct slow_source, source);
+	pthread_mutex_lock(&s->mutex);
+	s->pulls++;
+	size_t n = MIN(s->piece_bytes, s->left.len);
+	if (n == s->left.len) {
+		s->waits = true;
+		pthread_cond_broadcast(&s->changed);
+		while (s->gate)
+			pthread_cond_wait(&s->changed, &s->mutex);
+	}
+	*out_piece = span_sub(s->left, 0, n);
+	s->left = span_from(s->left, n);
+	pthread_mutex_unlock(&s->mutex);
+	return n ? 1 : s->end < 0 ? err_set(err, (enum err_class)-s->end, "the source says so") : 0;
+}
+
+static void slow_init(struct slow_source *s, struct span all, size_t piece_bytes, int end)
+{
+	*s = (struct slow_source){ .source.pull = slow_pull, .left = all, .piece_bytes = piece_bytes, .end = end };
+	pthread_mutex_init(&s->mutex, NULL);
+	pthread_cond_init(&s->changed, NULL);
+}
+
+static void test_relay(void **state)
+{
+	auto_buf struct buf plain = {}, got = {};
+	for (unsigned i = 0; plain.len < 9 * TAR_PIECE_BYTES + 1000; i++)
+		buf_u64(&plain, i * 2654435761u);
+	static const size_t sizes[] = { 0, 1, 1000, TAR_PIECE_BYTES, 4 * TAR_PIECE_BYTES, 9 * TAR_PIECE_BYTES + 1000 };
+	for (size_t k = 0; k < 2 * ARRAY_LEN(sizes); k++) { /* whole: as it is; and with a failure at its end */
+		auto_err struct err err = ERR_INIT;
+		struct span all = span_sub(buf_span(&plain), 0, sizes[k / 2]);
+		struct slow_source from;
+		struct image_relay r;
+		slow_init(&from, all, 100000, k % 2 ? -ERR_IO : 0);
+		assert_int_equal(image_relay_begin(&r, &from.source, &err), 0);
+		struct span piece;
+		int rc;
+		buf_trunc(&got, 0);
+		while ((rc = r.source.pull(&r.source, &piece, &err)) > 0)
+			buf_span_add(&got, piece);
+		assert_int_equal(rc, k % 2 ? -ERR_IO : 0);
+		if (k % 2)
+			assert_string_equal(err_msg(&err), "the source says so");
+		if (k % 2 == 0 || all.len >= 8) { /* shorter than that the failure comes while the format is looked for */
+			assert_int_equal(got.len, all.len);
+			assert_memory_equal(got.len ? got.ptr : "", all.ptr, all.len);
+		}
+		assert_true(r.source.pull(&r.source, &piece, NULL) <= 0); /* over is over */
+		image_relay_end(&r);
+	}
+	/* It works ahead, but not beyond its slots, whatever the stream's length. */
+	auto_err struct err err = ERR_INIT;
+	struct slow_source from;
+	struct image_relay r;
+	slow_init(&from, buf_span(&plain), TAR_PIECE_BYTES, 0);
+	assert_int_equal(image_relay_begin(&r, &from.source, &err), 0);
+	struct span piece;
+	assert_int_equal(r.source.pull(&r.source, &piece, &err), 1);
+	for (int i = 0; i < 500; i++) {
+		pthread_mutex_lock(&r.mutex);
+		bool full = r.made - r.taken == RELAY_SLOTS;
+		pthread_mutex_unlock(&r.mutex);
+		if (full)
+			break;
+		usleep(10000);
+	}
+	pthread_mutex_lock(&from.mutex);
+	unsigned pulls = from.pulls;
+	pthread_mutex_unlock(&from.mutex);
+	assert_in_range(pulls, RELAY_SLOTS - 1, RELAY_SLOTS + 1); /* the first gives two: the head is looked at apart */
+	image_relay_end(&r); /* given up with its slots full */
+	/* Given up while the source waits: its owner lets it go first. */
+	slow_init(&from, SPAN("abc"), 3, 0);
+	from.gate = true;
+	assert_int_equal(image_relay_begin(&r, &from.source, &err), 0);
+	pthread_mutex_lock(&from.mutex);
+	while (!from.waits)
+		pthread_cond_wait(&from.changed, &from.mutex);
+	from.gate = false;
+	pthread_cond_broadcast(&from.changed);
+	pthread_mutex_unlock(&from.mutex);
+	image_relay_end(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_relay),
 		cmocka_unit_test(test_refs), cmocka_unit_test(test_digests), cmocka_unit_test(test_platforms), cmocka_unit_test(test_manifests),
 		cmocka_unit_test_setup_teardown(test_blobs, store_setup, store_teardown),
 		cmocka_unit_test_setup_teardown(test_names, store_setup, store_teardown),
 		cmocka_unit_test_setup_teardown(test_parents, store_setup, store_teardown),
+		cmocka_unit_test_setup_teardown(test_named_at_once, store_setup, store_teardown),
 		cmocka_unit_test_setup_teardown(test_save_load, store_setup, store_teardown),
 		cmocka_unit_test_setup_teardown(test_kill, store_setup, store_teardown),
 	};

@@ -51,9 +51,13 @@ struct image_store {
 void image_operation_begin(struct image_store *s, struct operation *op);
 void image_operation_end(struct image_store *s, struct operation *op);
 void image_operation_chain(struct image_store *s, struct operation *op, const char *chain);
-/* Adds or changes the record, durably. parent: as image_register. */
+struct image_naming { /* full texts, both of another kind (tag, digest); empty = none, and none behind it */
+	struct span texts[2];
+	const struct image_digest *target;
+};
+/* Adds or changes the record and names it, durably and all at once. parent: as image_register. names: NULL = none. */
 int image_record_put(struct image_store *s, const struct image_digest *id, const struct image_digest *manifest,
-	const struct image_digest *parent, const struct image_config *config, struct err *err);
+	const struct image_digest *parent, const struct image_config *config, const struct image_naming *names, struct err *err);
 /* name: full text. */
 int image_name_put(struct image_store *s, struct span name, const struct image_digest *id, const struct image_digest *target,
 	struct err *err);
@@ -82,6 +86,30 @@ struct pread_source { /* a blob's file, however many read it */
 	void (*seen)(struct pread_source *p); /* may be NULL */
 };
 void image_pread_source_init(struct pread_source *p, int fd);
+
+/* relay.c: what comes out of `from` once decompressed; a thread of its own works RELAY_SLOTS pieces ahead. The source may be pulled
+ * by one thread; `from` is pulled by the other. */
+#define RELAY_SLOTS 4
+struct image_relay {
+	struct tar_source source;
+	struct tar_inflate *inflate; /* owned */
+	pthread_t thread;
+	bool running;
+	pthread_mutex_t mutex; /* of everything below */
+	pthread_cond_t room, more;
+	struct relay_slot {
+		char *memory; /* owned; made when it is first needed */
+		struct span piece;
+	} slots[RELAY_SLOTS];
+	uint64_t made, taken;
+	bool lent, stopped, ended;
+	int rc;
+	struct err why;
+};
+int image_relay_begin(struct image_relay *r, struct tar_source *from, struct err *err);
+/* Ends the thread and gives everything back; once after each begin that succeeded, at any point of the stream. It waits for a
+ * pull of `from` that is under way: where that may block, its owner makes it return first. */
+void image_relay_end(struct image_relay *r);
 
 /* unpack.c: one layer from its blob, verified against diff; committed. */
 int image_layer_unpack(struct image_store *s, const struct image_descriptor *layer, const struct image_digest *diff,

@@ -2,7 +2,8 @@
  *
  *     calling thread, its loop:   manifest ─ config ─ layer downloads (3 at once) ── bytes into ingest/HEX, hashed
  *                                                                                        │ pread, as far as it is written
- *     one or two threads:         layers in order:   inflate ─ hash ─ unpack ────────────┘ ─ wait for digest and parent ─ commit
+ *     one or two threads, each    layers in order:   inflate ────────────────────────────┘
+ *     with one ahead (relay.c):                         └─ hash ─ unpack ─ wait for digest and parent ─ commit
  *
  * The file in ingest/ is the queue between the two: a slow disk never stops the network, a resumed download is
  * unpacked from its first byte, and a thread that fails leaves the other undisturbed. What was unpacked becomes a layer only when
@@ -29,6 +30,7 @@ struct pull_layer {
 	/* shared, with pull.mutex */
 	int fd;               /* the file, for the unpacking thread; -1 = not yet */
 	uint64_t there;       /* bytes written */
+	uint64_t wanted;      /* the unpacking thread sleeps until so many are there; 0 = it does not */
 	bool published;       /* blob complete and verified */
 	bool unpacked;        /* committed, or there before */
 };
@@ -75,6 +77,7 @@ struct tail_source { /* the file as far as it has come */
 	struct pull_layer *l;
 	uint64_t at, reported;
 	char *buf;
+	bool stopped; /* with pull.mutex: nobody wants more */
 };
 
 static int tail_pull(struct tar_source *source, struct span *out_piece, struct err *err)
@@ -82,10 +85,15 @@ static int tail_pull(struct tar_source *source, struct span *out_piece, struct e
 	struct tail_source *t = container_of(source, struct tail_source, source);
 	struct pull_layer *l = t->l;
 	struct pull *p = l->p;
+	/* Half a piece at least, where so much is to come: waking for each packet costs more than the packet. */
+	uint64_t wanted = MAX(t->at + 1, MIN(t->at + TAR_PIECE_BYTES / 2, l->d->size));
 	pthread_mutex_lock(&p->mutex);
-	while (!p->failed && t->at >= l->there && !l->published)
+	while (!p->failed && !t->stopped && l->there < wanted && !l->published && t->at != l->d->size) {
+		l->wanted = wanted;
 		pthread_cond_wait(&p->changed, &p->mutex);
-	bool failed = p->failed;
+	}
+	l->wanted = 0;
+	bool failed = p->failed || t->stopped;
 	uint64_t there = l->there;
 	int fd = l->fd;
 	pthread_mutex_unlock(&p->mutex);
@@ -110,6 +118,15 @@ static int tail_pull(struct tar_source *source, struct span *out_piece, struct e
 	return n > 0;
 }
 
+static void tail_stop(struct tail_source *t)
+{
+	struct pull *p = t->l->p;
+	pthread_mutex_lock(&p->mutex);
+	t->stopped = true;
+	pthread_cond_broadcast(&p->changed);
+	pthread_mutex_unlock(&p->mutex);
+}
+
 static int layer_unpack(struct pull *p, size_t index, struct err *err)
 {
 	struct pull_layer *l = &p->layers[index];
@@ -117,7 +134,7 @@ static int layer_unpack(struct pull *p, size_t index, struct err *err)
 	const char *parent = index ? p->layers[index - 1].chain : "";
 	struct tail_source tail = { .source.pull = tail_pull, .l = l };
 	struct hash_source plain;
-	struct tar_inflate *inflate;
+	struct image_relay relay;
 	void *pending = NULL;
 	pthread_mutex_lock(&p->mutex);
 	while (l->fd < 0 && !p->failed)
@@ -126,11 +143,14 @@ static int layer_unpack(struct pull *p, size_t index, struct err *err)
 	pthread_mutex_unlock(&p->mutex);
 	if (failed)
 		return err_set(err, ERR_CANCELLED, "the pull failed");
-	tar_inflate_new(&tail.source, 0, &inflate);
-	image_hash_source_init(&plain, tar_inflate_source(inflate));
-	int rc = u->unpack(u->arg, parent, &plain.source, &pending, err);
+	int rc = image_relay_begin(&relay, &tail.source, err);
+	if (rc < 0)
+		return rc;
+	image_hash_source_init(&plain, &relay.source);
+	rc = u->unpack(u->arg, parent, &plain.source, &pending, err);
 	struct image_digest is = image_hash_source_end(&plain);
-	tar_inflate_free(inflate);
+	tail_stop(&tail);
+	image_relay_end(&relay);
 	free(tail.buf);
 	pthread_mutex_lock(&p->mutex);
 	if (rc == -ERR_CORRUPT) { /* if the blob is not what it should be, that is what to say: its digest is known at its end */
@@ -223,7 +243,8 @@ static int layer_data(struct exchange *x, struct span data, struct err *err)
 	size += data.len;
 	pthread_mutex_lock(&p->mutex);
 	l->there = size;
-	pthread_cond_broadcast(&p->changed);
+	if (l->wanted && size >= l->wanted)
+		pthread_cond_broadcast(&p->changed);
 	pthread_mutex_unlock(&p->mutex);
 	if (size - l->reported >= 512 * 1024 || size == l->d->size) {
 		l->reported = size;
@@ -551,16 +572,18 @@ static int config_get(struct pull *p, const struct image_descriptor *d, struct i
 	return rc < 0 ? rc : image_config_parse(arena_span(&p->arena, buf_span(&text)), &p->arena, out, err);
 }
 
-static int names_put(struct pull *p, const struct image_digest *id, const struct image_digest *target, struct err *err)
+/* The image and what it is called: by its digest, and by the tag where that was asked for. */
+static int image_put(struct pull *p, const struct image_digest *id, const struct image_digest *manifest,
+	const struct image_digest *target, const struct image_config *config, struct err *err)
 {
 	struct image_ref by_digest = p->params->ref, by_tag = p->params->ref;
 	by_digest.tag = SPAN_EMPTY;
 	by_digest.digest = image_digest_span(target);
 	by_tag.digest = SPAN_EMPTY;
-	int rc = image_name_put(p->s, image_ref_text(&by_digest, &p->arena), id, target, err);
-	if (rc == 0 && by_tag.tag.len && !p->params->ref.digest.len)
-		rc = image_name_put(p->s, image_ref_text(&by_tag, &p->arena), id, target, err);
-	return rc;
+	struct image_naming names = { .texts[0] = image_ref_text(&by_digest, &p->arena), .target = target };
+	if (by_tag.tag.len && !p->params->ref.digest.len)
+		names.texts[1] = image_ref_text(&by_tag, &p->arena);
+	return image_record_put(p->s, id, manifest, NULL, config, &names, err);
 }
 
 static int pull_from(struct pull *p, struct image_digest *out_id, struct err *err)
@@ -596,8 +619,7 @@ static int pull_from(struct pull *p, struct image_digest *out_id, struct err *er
 		return rc;
 	struct image_digest had = {}, had_target;
 	bool same = image_name_get(p->s, image_ref_text(ref, &p->arena), &had, &had_target) && image_digest_eq(&had, &m.config.digest);
-	if ((rc = image_record_put(p->s, &m.config.digest, &manifest, NULL, &config, err)) < 0 ||
-	    (rc = names_put(p, &m.config.digest, &target, err)) < 0)
+	if ((rc = image_put(p, &m.config.digest, &manifest, &target, &config, err)) < 0)
 		return rc;
 	image_report(p->params->reporter, SPAN_EMPTY, 0, 0, "Digest: %s", target.text);
 	image_report(p->params->reporter, SPAN_EMPTY, 0, 0, "Status: %s for %.*s", same ? "Image is up to date"

@@ -321,9 +321,45 @@ bool image_chain_used(const char *chain, void *store)
 
 /* ---- changes ---- */
 
-int image_record_put(struct image_store *s, const struct image_digest *id, const struct image_digest *manifest,
-	const struct image_digest *parent, const struct image_config *config, struct err *err)
+struct naming { /* so that it can be undone */
+	struct named *n;
+	struct named old;
+	bool fresh;
+};
+
+static struct naming name_set(struct image_store *s, struct span text, const struct image_digest *id,
+	const struct image_digest *target)
 {
+	struct naming c = { .n = name_get(s, text) };
+	c.fresh = !c.n;
+	if (c.fresh) {
+		c.n = mem_new(struct named);
+		c.n->text = mem_dup(text.ptr, text.len);
+		name_insert(s, c.n);
+	}
+	c.old = *c.n;
+	c.n->id = *id;
+	c.n->target = *target;
+	return c;
+}
+
+static void name_undo(struct image_store *s, struct naming *c)
+{
+	*c->n = c->old;
+	if (c->fresh) {
+		name_take_out(s, c->n);
+		name_free(c->n);
+	}
+}
+
+int image_record_put(struct image_store *s, const struct image_digest *id, const struct image_digest *manifest,
+	const struct image_digest *parent, const struct image_config *config, const struct image_naming *names, struct err *err)
+{
+	static const struct image_naming no_names;
+	struct naming named[ARRAY_LEN(no_names.texts)];
+	size_t n_named = 0;
+	if (!names)
+		names = &no_names;
 	pthread_mutex_lock(&s->mutex);
 	struct record *r = record_get(s, id), old = {};
 	bool fresh = !r;
@@ -343,9 +379,13 @@ int image_record_put(struct image_store *s, const struct image_digest *id, const
 		r->parent = *parent;
 		r->made = true;
 	}
-	if (fresh)
+	for (size_t i = 0; i < ARRAY_LEN(named) && names->texts[i].len; i++)
+		named[n_named++] = name_set(s, names->texts[i], id, names->target);
+	if (fresh || n_named)
 		r->tagged_ns = clock_wall_ns(clock_real());
 	int rc = write_all(s, err);
+	while (rc < 0 && n_named)
+		name_undo(s, &named[--n_named]);
 	if (rc < 0 && fresh) {
 		s->n_records--;
 		record_free(r);
@@ -363,26 +403,13 @@ int image_name_put(struct image_store *s, struct span text, const struct image_d
 	struct record *r = record_get(s, id);
 	int rc = r ? 0 : image_no_such(image_digest_span(id), err);
 	if (rc == 0) {
-		struct named *n = name_get(s, text), old = {};
-		bool fresh = !n;
-		if (fresh) {
-			n = mem_new(struct named);
-			n->text = mem_dup(text.ptr, text.len);
-			name_insert(s, n);
-		}
-		old = *n;
 		int64_t old_tagged = r->tagged_ns;
-		n->id = *id;
-		n->target = *target;
+		struct naming c = name_set(s, text, id, target);
 		r->tagged_ns = clock_wall_ns(clock_real());
 		rc = write_all(s, err);
 		if (rc < 0) {
 			r->tagged_ns = old_tagged;
-			*n = old;
-			if (fresh) {
-				name_take_out(s, n);
-				name_free(n);
-			}
+			name_undo(s, &c);
 		}
 	}
 	pthread_mutex_unlock(&s->mutex);
@@ -532,6 +559,17 @@ static int conflict(const struct removal *m, const struct image_digest *id, unsi
 	return 0;
 }
 
+/* Has another image than this one the layer? */
+static bool layer_shared(const struct image_store *s, const struct record *r, const char *chain)
+{
+	for (size_t i = 0; i < s->n_records; i++)
+		if (s->records[i] != r)
+			for (size_t k = 0; k < s->records[i]->n_chains; k++)
+				if (strcmp(s->records[i]->chains[k], chain) == 0)
+					return true;
+	return false;
+}
+
 /* The image itself and, unless told otherwise, the nameless parents that it leaves behind. quiet: one that is in use stays, as its
  * parents do. */
 static int delete_chain(struct removal *m, struct image_digest id, bool force, bool quiet, struct err *err)
@@ -549,15 +587,9 @@ static int delete_chain(struct removal *m, struct image_digest id, bool force, b
 			if (image_digest_eq(&m->s->names[i]->id, &id))
 				untag(m, m->s->names[i]);
 		removed_add(m, true, image_digest_span(&id));
-		for (size_t c = r->n_chains; c-- > 0;) { /* layers that nobody else has */
-			bool shared = false;
-			for (size_t i = 0; i < m->s->n_records && !shared; i++)
-				if (m->s->records[i] != r)
-					for (size_t k = 0; k < m->s->records[i]->n_chains && !shared; k++)
-						shared = !strcmp(m->s->records[i]->chains[k], r->chains[c]);
-			if (!shared)
+		for (size_t c = r->n_chains; c-- > 0;)
+			if (!layer_shared(m->s, r, r->chains[c]))
 				removed_add(m, true, arena_printf(m->a, "sha256:%s", r->chains[c]));
-		}
 		quiet = false; /* a parent stays for a stopped container, forced or not */
 		struct image_digest parent = r->parent;
 		record_take_out(m->s, r);
@@ -706,30 +738,18 @@ int image_remove(struct image_store *s, struct span text, const struct image_rem
 	return 0;
 }
 
-int image_prune(struct image_store *s, bool all, const struct image_remove_params *p, struct arena *a, struct image_removed **out,
-	size_t *out_n, struct err *err)
+int image_remove_all(struct image_store *s, const struct span *names, size_t n_names, const struct image_remove_params *p,
+	struct arena *a, struct image_removed **out, size_t *out_ends, struct err *err)
 {
 	struct removal m = { .s = s, .p = p, .a = a };
-	char container[65];
-	bool running;
-	int rc = 0;
 	pthread_mutex_lock(&s->mutex);
-	for (bool again = true; again && rc == 0;) {
-		again = false;
-		for (size_t i = 0; i < s->n_records && !again && rc == 0; i++) {
-			struct image_digest id = s->records[i]->id;
-			if (names_of(s, &id) && !all)
-				continue;
-			if ((p->used && p->used(p->arg, &id, false, container, &running)) || conflict(&m, &id, CHILD, NULL) < 0)
-				continue;
-			rc = delete_chain(&m, id, true, false, err);
-			again = true;
-		}
+	for (size_t i = 0; i < n_names; i++) {
+		(void)remove_locked(&m, names[i], NULL);
+		out_ends[i] = m.n;
 	}
-	rc = settle(&m, rc, err);
+	int rc = settle(&m, 0, err);
 	pthread_mutex_unlock(&s->mutex);
 	*out = m.items;
-	*out_n = m.n;
 	return rc;
 }
 

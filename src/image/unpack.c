@@ -12,14 +12,16 @@ int image_layer_unpack(struct image_store *s, const struct image_descriptor *lay
 		return rc;
 	struct pread_source file;
 	struct hash_source plain;
-	struct tar_inflate *inflate;
+	struct image_relay relay;
 	image_pread_source_init(&file, fd);
-	tar_inflate_new(&file.source, 0, &inflate);
-	image_hash_source_init(&plain, tar_inflate_source(inflate));
+	rc = image_relay_begin(&relay, &file.source, err);
+	if (rc < 0)
+		return rc;
+	image_hash_source_init(&plain, &relay.source);
 	void *pending = NULL;
 	rc = u->unpack(u->arg, parent, &plain.source, &pending, err);
 	struct image_digest is = image_hash_source_end(&plain);
-	tar_inflate_free(inflate);
+	image_relay_end(&relay);
 	free(file.buf);
 	if (rc < 0)
 		return rc;
@@ -53,7 +55,7 @@ int image_register(struct image_store *s, const struct image_digest *manifest, c
 		memcpy(below, chain, sizeof(below));
 	}
 	if (rc == 0)
-		rc = image_record_put(s, &m.config.digest, manifest, parent, &config, err);
+		rc = image_record_put(s, &m.config.digest, manifest, parent, &config, NULL, err);
 	if (rc == 0)
 		*out_id = m.config.digest;
 	image_operation_end(s, &op);

@@ -29,8 +29,10 @@ struct kl_action {
 	unsigned timeout_ms;
 	int status;
 	struct buf body;
-	/* of an HTTP request and of those that it leads to */
 	struct arena arena;
+	struct span command;    /* its words joined */
+	int64_t command_s;      /* what it may take */
+	/* of an HTTP request and of those that it leads to */
 	struct http_origin origin;
 	struct span target, location;
 	const struct http_field *fields;
@@ -88,6 +90,14 @@ static void on_timer(struct loop_timer *t)
 
 /* ---- a command */
 
+static struct span joined(struct arena *a, const struct api_core_exec_action *exec)
+{
+	auto_buf struct buf b = {};
+	for (uint32_t i = 0; i < exec->command.n; i++)
+		buf_printf(&b, "%s%.*s", i ? " " : "", SPAN_ARG(exec->command.ptr[i]));
+	return arena_span(a, buf_span(&b));
+}
+
 static void on_exec(const struct err *why, const void *reply, void *arg)
 {
 	const struct api_cri_exec_sync_response *r = reply;
@@ -97,7 +107,8 @@ static void on_exec(const struct err *why, const void *reply, void *arg)
 		bool late = why->class == ERR_TIMEOUT || span_has(span_of(err_msg(why)), SPAN("DeadlineExceeded")) ||
 			    span_has(span_of(err_msg(why)), SPAN("timed out"));
 		if (late) {
-			buf_printf(&a->words, "command timed out: %s", err_msg(why));
+			buf_printf(&a->words, "command timed out: \"%.*s\" timed out after %llds", SPAN_ARG(a->command),
+				   (long long)a->command_s);
 			finish(a, KL_FAILURE, buf_span(&a->words));
 		} else {
 			buf_str(&a->words, err_msg(why));
@@ -105,8 +116,17 @@ static void on_exec(const struct err *why, const void *reply, void *arg)
 		}
 		return;
 	}
-	buf_span_add(&a->words, span_sub(r->stdout, 0, OUTPUT_BYTES));
-	buf_span_add(&a->words, span_sub(r->stderr, 0, OUTPUT_BYTES - MIN(a->words.len, (size_t)OUTPUT_BYTES)));
+	auto_buf struct buf all = {};
+	buf_span_add(&all, span_sub(r->stdout, 0, OUTPUT_BYTES));
+	buf_span_add(&all, span_sub(r->stderr, 0, OUTPUT_BYTES - all.len));
+	if (a->probe || !r->exit_code) {
+		buf_span_add(&a->words, buf_span(&all));
+	} else { /* a hook that failed */
+		const struct json said = json_str(buf_span(&all));
+		buf_printf(&a->words, "command '%.*s' exited with %d: %.*s, message: ", SPAN_ARG(a->command), r->exit_code,
+			   SPAN_ARG(span_sub(r->stderr, 0, OUTPUT_BYTES)));
+		json_write(&a->words, &said, 0);
+	}
 	finish(a, r->exit_code ? KL_FAILURE : KL_SUCCESS, buf_span(&a->words));
 }
 
@@ -280,7 +300,7 @@ static void on_connected(struct loop_fd *f, unsigned events)
 	if (getsockopt(a->sock, SOL_SOCKET, SO_ERROR, &code, &len) < 0)
 		code = errno;
 	if (code)
-		buf_printf(&a->words, ": connect: %s", code == ECONNREFUSED ? "connection refused" : strerror(code));
+		buf_printf(&a->words, ": connect: %s", code == ECONNREFUSED ? "connection refused" : err_why(code));
 	finish(a, code ? KL_FAILURE : KL_SUCCESS, code ? buf_span(&a->words) : SPAN_EMPTY);
 }
 
@@ -312,7 +332,7 @@ static void tcp_begin(struct kl_action *a, const struct kl_action_params *p)
 		later(a, KL_SUCCESS);
 		buf_trunc(&a->words, 0);
 	} else if (code != EINPROGRESS || loop_fd_open(&a->fd, a->k->loop, "probe", a->sock, on_connected, &err) < 0) {
-		buf_printf(&a->words, ": connect: %s", code == ECONNREFUSED ? "connection refused" : strerror(code));
+		buf_printf(&a->words, ": connect: %s", code == ECONNREFUSED ? "connection refused" : err_why(code));
 		later(a, KL_FAILURE);
 	} else {
 		loop_fd_want(&a->fd, LOOP_WRITE);
@@ -388,6 +408,8 @@ struct kl_action *kl_action_begin(const struct kl_action_params *p)
 		struct api_cri_exec_sync_request q = { .container_id = p->id, .timeout = (a->timeout_ms + 999) / 1000 };
 		q.cmd.ptr = p->exec->command.ptr;
 		q.cmd.n = p->exec->command.n;
+		a->command = joined(&a->arena, p->exec);
+		a->command_s = q.timeout;
 		a->cri = kubelet_cri_exec_sync(a->k->cri, &q, on_exec, a);
 	} else if (p->http_get) {
 		http_begin(a, p);

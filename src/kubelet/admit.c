@@ -51,28 +51,36 @@ static bool same_port(const struct api_core_container_port *x, const struct api_
 	return x->host_port == y->host_port && span_eq(x->protocol, y->protocol) && (any || span_eq(x->host_ip, y->host_ip));
 }
 
+/* Does a pod have this port of the host? */
+static bool has_port(const struct api_core_pod_spec *s, const struct api_core_container_port *wanted)
+{
+	for (unsigned i = 0; i < s->init_containers.n + s->containers.n; i++) {
+		const struct api_core_container *c = kl_spec_container(s, i, NULL);
+		for (uint32_t k = 0; k < c->ports.n; k++)
+			if (same_port(wanted, &c->ports.ptr[k]))
+				return true;
+	}
+	return false;
+}
+
+/* Does a pod have one of those that the other wants? */
+static bool ports_clash(const struct api_core_pod_spec *has, const struct api_core_pod_spec *wants)
+{
+	for (unsigned i = 0; i < wants->init_containers.n + wants->containers.n; i++) {
+		const struct api_core_container *c = kl_spec_container(wants, i, NULL);
+		for (uint32_t k = 0; k < c->ports.n; k++)
+			if (c->ports.ptr[k].host_port && has_port(has, &c->ports.ptr[k]))
+				return true;
+	}
+	return false;
+}
+
 static bool ports_free(const struct kl_pod *p)
 {
-	const struct api_core_pod_spec *s = &p->object->pod.spec;
 	size_t pos = 0;
-	for (struct kl_pod *o; (o = kl_pod_next(p->k, &pos));) {
-		if (!counts(o, p))
-			continue;
-		const struct api_core_pod_spec *t = &o->object->pod.spec;
-		for (unsigned i = 0; i < s->init_containers.n + s->containers.n; i++) {
-			const struct api_core_container *x = kl_spec_container(s, i, NULL);
-			for (uint32_t xi = 0; xi < x->ports.n; xi++) {
-				if (!x->ports.ptr[xi].host_port)
-					continue;
-				for (unsigned k = 0; k < t->init_containers.n + t->containers.n; k++) {
-					const struct api_core_container *y = kl_spec_container(t, k, NULL);
-					for (uint32_t yi = 0; yi < y->ports.n; yi++)
-						if (same_port(&x->ports.ptr[xi], &y->ports.ptr[yi]))
-							return false;
-				}
-			}
-		}
-	}
+	for (struct kl_pod *o; (o = kl_pod_next(p->k, &pos));)
+		if (counts(o, p) && ports_clash(&o->object->pod.spec, &p->object->pod.spec))
+			return false;
 	return true;
 }
 

@@ -208,6 +208,9 @@ static void on_settle(struct loop_task *t)
 	ask_end(c);
 	if (keep(c, buf_span(&pem), &err) < 0)
 		return again(c, &err);
+	/* Signers date it back by minutes, for clocks that differ: its life, as the time of renewal is drawn, begins now. With a short
+	 * one that time would have passed already, and each new one would be asked for as soon as the last came. */
+	from = MAX(from, loop_wall_ns(c->loop) / NS_PER_S);
 	log_info("certificate signed", kv_str("signer", signers[c->kind]));
 	use(c, buf_span(&pem), from, to);
 }

@@ -338,6 +338,31 @@ static const struct span read_only[] = {
 	SPAN_INIT("/proc/bus"), SPAN_INIT("/proc/fs"), SPAN_INIT("/proc/irq"), SPAN_INIT("/proc/sys"), SPAN_INIT("/proc/sysrq-trigger"),
 };
 
+/* hugepages-2Mi: 4Mi is {"2MB", 4194304}: CRI has the kernel's names of the sizes (hugetlb.2MB.max). */
+static void huge_pages(struct arena *a, const struct api_core_container *c, struct api_cri_linux_container_resources *out)
+{
+	static const char *const units[] = { "B", "KB", "MB", "GB", "TB", "PB" };
+	const uint32_t n = c->resources.limits.n;
+	out->hugepage_limits.ptr = arena_alloc_n(a, n + 1, sizeof(*out->hugepage_limits.ptr));
+	for (uint32_t i = 0; i < n; i++) {
+		const struct api_pair *one = &c->resources.limits.ptr[i];
+		struct api_quantity q;
+		unsigned unit = 0;
+		if (!span_starts(one->key, SPAN("hugepages-")) ||
+		    api_quantity_parse(span_from(one->key, strlen("hugepages-")), &q, NULL) < 0)
+			continue;
+		int64_t size = api_quantity_value(&q), limit;
+		if (size <= 0 || api_quantity_parse(one->value, &q, NULL) < 0 || (limit = api_quantity_value(&q)) < 0)
+			continue;
+		while (size % 1024 == 0 && unit < ARRAY_LEN(units) - 1) {
+			size /= 1024;
+			unit++;
+		}
+		out->hugepage_limits.ptr[out->hugepage_limits.n++] = (struct api_cri_hugepage_limit){
+			.page_size = arena_printf(a, "%lld%s", (long long)size, units[unit]), .limit = (uint64_t)limit };
+	}
+}
+
 static void resources(struct arena *a, const struct kl_make *m, const struct api_core_container *c,
 		      struct api_cri_linux_container_resources *out)
 {
@@ -350,6 +375,7 @@ static void resources(struct arena *a, const struct kl_make *m, const struct api
 	if (o->cpu_cfs_quota)
 		out->cpu_quota = kl_cpu_quota(cpu_limit, out->cpu_period);
 	out->memory_limit_in_bytes = MAX(memory, 0);
+	huge_pages(a, c, out);
 	out->oom_score_adj = kl_oom_score_adj(&m->pod->object->pod.spec, c, m->memory_capacity);
 	if (sys_cgroup_pure_v2()) {
 		/* One process of a container that is out of memory takes the others with it, as there is no half container. */

@@ -244,6 +244,7 @@ static void a_container_is_asked_for(void **state)
 	struct api_pair env[] = { { SPAN("WHO"), SPAN("you") } };
 	world_begin(&w, "{'shareProcessNamespace':true,'hostNetwork':true,'securityContext':{'fsGroup':9,'supplementalGroups':[8],"
 			"'seccompProfile':{'type':'Localhost','localhostProfile':'x.json'}},'containers':[{'name':'c','image':'i',"
+			"'resources':{'limits':{'hugepages-2Mi':'6Mi','cpu':'1','hugepages-1Gi':'1Gi','hugepages-x':'1','hugepages-0':'1'}},"
 			"'command':['$(WHO)','$(NO)','$$(WHO)'],'securityContext':{'allowPrivilegeEscalation':false,"
 			"'readOnlyRootFilesystem':true,'capabilities':{'add':['NET_ADMIN'],'drop':['ALL']}}}]}");
 	assert_int_equal(kl_container_config(&a, &(struct kl_make){ .pod = w.pod, .attempt = 3, .image = &image, .envs = env, .n_envs = 1 },
@@ -252,6 +253,14 @@ static void a_container_is_asked_for(void **state)
 	assert_true(span_is(c.command.ptr[1], "$(NO)"));
 	assert_true(span_is(c.command.ptr[2], "$(WHO)"));
 	assert_true(span_is(c.log_path, "c/3.log"));
+	const struct api_cri_linux_container_resources *r = c.linux_->resources;
+	assert_int_equal(r->hugepage_limits.n, 2);
+	for (uint32_t i = 0; i < 2; i++) {
+		bool small = span_is(r->hugepage_limits.ptr[i].page_size, "2MB");
+		assert_true(small || span_is(r->hugepage_limits.ptr[i].page_size, "1GB"));
+		assert_int_equal(r->hugepage_limits.ptr[i].limit, small ? 6 << 20 : 1 << 30);
+	}
+	assert_false(span_eq(r->hugepage_limits.ptr[0].page_size, r->hugepage_limits.ptr[1].page_size));
 	const struct api_cri_linux_container_security_context *s = c.linux_->security_context;
 	assert_true(s->no_new_privs && s->readonly_rootfs && !s->privileged);
 	assert_int_equal(s->namespace_options->network, 2);

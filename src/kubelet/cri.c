@@ -41,11 +41,6 @@ struct kubelet_cri_call {
 	void *arg;
 };
 
-const char *kubelet_cri_method_name(enum kubelet_cri_method m)
-{
-	return methods[m].name;
-}
-
 static int path_of(struct span endpoint, char out[static 108], struct err *err)
 {
 	struct span path = endpoint;
@@ -118,6 +113,12 @@ static void tell(struct kubelet_cri_call *call)
 	buf_done(&call->reply);
 	err_done(&call->why);
 	free(call);
+}
+
+const char *kubelet_cri_words(const struct err *why)
+{
+	const char *text = err_msg(why), *desc = strncmp(text, "rpc error: code = ", 18) == 0 ? strstr(text, " desc = ") : NULL;
+	return desc ? desc + 8 : text;
 }
 
 static void on_failed(struct loop_task *t)

@@ -36,7 +36,9 @@ enum kubelet_cri_method {
 #undef CRI
 	KUBELET_CRI_COUNT
 };
-const char *kubelet_cri_method_name(enum kubelet_cri_method m); /* "RunPodSandbox" */
+
+/* What the runtime itself said, without "rpc error: code = X desc = " before it: upstream's words about create and start. */
+const char *kubelet_cri_words(const struct err *why);
 
 struct kubelet_cri_params {
 	struct loop *loop;

@@ -170,11 +170,11 @@ static const char *const kind_go[KL_OBJECT_KINDS] = { "ConfigMap", "Secret" };
 struct data {
 	const struct api_pair *ptr;
 	uint32_t n;
-	bool there;
 };
 
-static int object_data(struct arena *a, const struct kl_env_params *p, enum kl_object_kind kind, struct span name, struct data *out,
-		       struct err *err)
+/* optional: an object that is not there has no data. */
+static int object_data(struct arena *a, const struct kl_env_params *p, enum kl_object_kind kind, struct span name, bool optional,
+		       struct data *out, struct err *err)
 {
 	struct bytes *json;
 	*out = (struct data){};
@@ -182,7 +182,7 @@ static int object_data(struct arena *a, const struct kl_env_params *p, enum kl_o
 	case KL_SEEN_NOT:
 		return err_set(err, ERR_UNAVAILABLE, "failed to sync %s cache: timed out waiting for the condition", kind_names[kind]);
 	case KL_SEEN_ABSENT:
-		return 0;
+		return optional ? 0 : err_set(err, ERR_INVALID, "%s \"%.*s\" not found", kind_names[kind], SPAN_ARG(name));
 	case KL_SEEN_THERE:
 		break;
 	}
@@ -191,28 +191,25 @@ static int object_data(struct arena *a, const struct kl_env_params *p, enum kl_o
 		int rc = api_core_secret_decode(a, API_FORM_JSON, bytes_span(json), s, err);
 		if (rc < 0)
 			return rc;
-		*out = (struct data){ s->data.ptr, s->data.n, true };
+		*out = (struct data){ s->data.ptr, s->data.n };
 		return 0;
 	}
 	struct api_core_config_map *m = arena_new(a, struct api_core_config_map);
 	int rc = api_core_config_map_decode(a, API_FORM_JSON, bytes_span(json), m, err);
 	if (rc < 0)
 		return rc;
-	*out = (struct data){ m->data.ptr, m->data.n, true };
+	*out = (struct data){ m->data.ptr, m->data.n };
 	return 0;
 }
 
 static int from_object(struct vars *v, const struct kl_env_params *p, enum kl_object_kind kind, struct span name,
-	struct span prefix,
-		       bool optional, struct err *err)
+		       struct span prefix, bool optional, struct err *err)
 {
 	auto_buf struct buf skipped = {};
 	struct data d;
-	int rc = object_data(v->a, p, kind, name, &d, err);
+	int rc = object_data(v->a, p, kind, name, optional, &d, err);
 	if (rc < 0)
 		return rc;
-	if (!d.there)
-		return optional ? 0 : err_set(err, ERR_INVALID, "%s \"%.*s\" not found", kind_names[kind], SPAN_ARG(name));
 	for (uint32_t i = 0; i < d.n; i++) {
 		struct span key = prefix.len ? arena_printf(v->a, "%.*s%.*s", SPAN_ARG(prefix), SPAN_ARG(d.ptr[i].key)) : d.ptr[i].key;
 		if (api_name_env_var(key, NULL))
@@ -231,15 +228,12 @@ static int from_object(struct vars *v, const struct kl_env_params *p, enum kl_ob
 
 /* 1 = the value is there, 0 = it is not and need not be. */
 static int key_of(struct vars *v, const struct kl_env_params *p, enum kl_object_kind kind, struct span name, struct span key,
-	bool optional,
-		  struct span *out, struct err *err)
+		  bool optional, struct span *out, struct err *err)
 {
 	struct data d;
-	int rc = object_data(v->a, p, kind, name, &d, err);
+	int rc = object_data(v->a, p, kind, name, optional, &d, err);
 	if (rc < 0)
 		return rc;
-	if (!d.there)
-		return optional ? 0 : err_set(err, ERR_INVALID, "%s \"%.*s\" not found", kind_names[kind], SPAN_ARG(name));
 	for (uint32_t i = 0; i < d.n; i++)
 		if (span_eq(d.ptr[i].key, key)) {
 			*out = arena_span(v->a, d.ptr[i].value);

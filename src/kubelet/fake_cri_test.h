@@ -1,6 +1,7 @@
 /* A runtime for tests, on the test's loop: sandboxes and containers that only exist in its lists, over the real client of CRI.
  * A method can be made to fail (fails[]) or to be held until fake_cri_release; what was called is counted and, with what the test
- * may want to see of it, noted in `calls`. Containers run until they are stopped; images are all there unless no_images. */
+ * may want to see of it, noted in `calls`. Containers run until they are stopped; images are all there unless no_images. It tells
+ * of no events unless `tells`: then of each start, with the statuses as they are, before it answers. */
 #pragma once
 
 #include "kubelet/cri.h"
@@ -34,7 +35,8 @@ struct fake_cri {
 	bool holds[KUBELET_CRI_COUNT];
 	unsigned count[KUBELET_CRI_COUNT];
 	const char *good_user;                    /* of pulls; NULL: anybody may */
-	bool no_images, stopped;
+	bool no_images, stopped, tells;
+	struct grpc_req *listener;
 	unsigned ids;
 	char dir[32], path[64];
 };
@@ -101,6 +103,22 @@ static void fake_containers(struct fake_cri *f, struct grpc_req *r)
 	fake_answer(r, API_TYPED_CRI_LIST_CONTAINERS_RESPONSE, &v);
 }
 
+static void fake_tell(struct fake_cri *f, const char *id, const struct fake_thing *sandbox,
+		      const struct api_cri_container_status *container)
+{
+	auto_buf struct buf text = {};
+	struct api_cri_pod_sandbox_status s = { .id = span_of(sandbox->id), .metadata = sandbox->sandbox->metadata,
+						.created_at = sandbox->at_ns,
+						.labels = { sandbox->sandbox->labels.ptr, sandbox->sandbox->labels.n } };
+	struct api_cri_container_status one = container ? *container : (struct api_cri_container_status){};
+	struct api_cri_container_event_response v = { .container_id = span_of(id), .container_event_type = KUBELET_CRI_STARTED,
+		.created_at = loop_wall_ns(f->loop), .pod_sandbox_status = &s, .containers_statuses = { &one, container != NULL } };
+	if (!f->tells)
+		return;
+	assert_int_equal(api_typed_encode(&text, API_TYPED_CRI_CONTAINER_EVENT_RESPONSE, API_FORM_MESSAGE, &v, NULL), 0);
+	grpc_reply_send(f->listener, buf_span(&text));
+}
+
 static void fake_pull(struct fake_cri *f, struct grpc_req *r, struct span message)
 {
 	FAKE_DECODE(pull_image, q, message);
@@ -125,6 +143,7 @@ static void fake_sandbox_call(struct fake_cri *f, struct grpc_req *r, enum kubel
 		assert_int_equal(api_cri_run_pod_sandbox_request_decode(&t->arena, API_FORM_MESSAGE, copy, q, NULL), 0);
 		t->sandbox = q->config;
 		buf_printf(&f->calls, "RunPodSandbox %.*s %.*s\n", SPAN_ARG(t->sandbox->metadata->name), SPAN_ARG(q->runtime_handler));
+		fake_tell(f, t->id, t, NULL);
 		FAKE_ANSWER(r, RUN_POD_SANDBOX, (struct api_cri_run_pod_sandbox_response){ .pod_sandbox_id = span_of(t->id) });
 		return;
 	}
@@ -173,7 +192,8 @@ static void fake_container_call(struct fake_cri *f, struct grpc_req *r, enum kub
 					      .annotations = { t->container->annotations.ptr, t->container->annotations.n } };
 	switch ((int)m) {
 	case KUBELET_CRI_START_CONTAINER:
-		t->state = RUNNING;
+		s.state = t->state = RUNNING;
+		fake_tell(f, t->id, fake_thing(f, span_of(t->of)), &s);
 		FAKE_ANSWER(r, START_CONTAINER, (struct api_cri_start_container_response){});
 		break;
 	case KUBELET_CRI_STOP_CONTAINER:
@@ -275,7 +295,8 @@ static void fake_cri_release(struct fake_cri *f, enum kubelet_cri_method m)
 
 static void fake_cri_events(struct grpc_req *r, struct span message, void *arg)
 {
-	grpc_reply_begin(r); /* and never a word */
+	((struct fake_cri *)arg)->listener = r; /* for as long as the test */
+	grpc_reply_begin(r);
 }
 
 static const struct grpc_method fake_cri_methods[] = {

@@ -385,7 +385,8 @@ struct kl_image_want *kl_image_get(struct kl *k, const struct kl_image_params *p
 	w->name = c->name;
 	loop_task_init(&w->task, on_task);
 	list_push(&k->images->wants, &w->link);
-	const char *problem = kl_image_name_problem(c->image);
+	auto_arena struct arena a = {};
+	const char *problem = kl_image_name_problem(&a, c->image);
 	if (!problem) {
 		look(w);
 		return w;
@@ -539,6 +540,12 @@ void kl_images_collect(struct kl_images *im)
 	struct api_cri_image_fs_info_request q = {};
 	if (!im->gc_call)
 		im->gc_call = kubelet_cri_image_fs_info(im->k->cri, &q, on_image_fs, im);
+}
+
+void kl_images_pressure(struct kl_images *im)
+{
+	if (im->begun)
+		kl_images_collect(im);
 }
 
 struct kl_images *kl_images_new(struct kl *k)

@@ -20,8 +20,8 @@ void kl_image_cancel(struct kl_image_want *w); /* a pull goes on for the others,
 
 void kl_images_forget(struct kl_images *im, struct span uid); /* that pod is gone: so are its back-offs */
 
-/* image_name.c. What distribution/reference would say against the name; NULL: nothing. */
-const char *kl_image_name_problem(struct span image);
+/* image_name.c. What distribution/reference would say against the name, in the arena; NULL: nothing. */
+const char *kl_image_name_problem(struct arena *a, struct span image);
 /* "docker.io/library/nginx" of "nginx:1": with registry, without tag and digest; in the arena. */
 struct span kl_image_repository(struct arena *a, struct span image);
 /* A key of .dockerconfigjson ("https://index.docker.io/v1/", "*.example.com/group") as it is compared; in the arena. */
@@ -33,3 +33,5 @@ struct kl_images *kl_images_new(struct kl *k);
 void kl_images_free(struct kl_images *im);
 void kl_images_begin(struct kl_images *im); /* the runtime is there: collection by disk thresholds begins */
 void kl_images_collect(struct kl_images *im); /* now; by itself every five minutes */
+/* The node has DiskPressure: collects now, if it is known what containers use. At each status of the node while it lasts. */
+void kl_images_pressure(struct kl_images *im);

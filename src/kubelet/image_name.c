@@ -130,7 +130,7 @@ static bool digest_ok(struct span s)
 	return true;
 }
 
-const char *kl_image_name_problem(struct span image)
+const char *kl_image_name_problem(struct arena *a, struct span image)
 {
 	static const char *const problem = "invalid reference format";
 	struct parts p;
@@ -140,7 +140,8 @@ const char *kl_image_name_problem(struct span image)
 	if ((p.tagged && !tag_ok(p.tag)) || (p.digested && !digest_ok(p.digest)))
 		return problem;
 	if (has_upper(p.path))
-		return "invalid reference format: repository name must be lowercase";
+		return arena_cstr(a, arena_printf(a, "invalid reference format: repository name (%s%.*s) must be lowercase",
+						  p.registry.ptr || memchr(p.path.ptr, '/', p.path.len) ? "" : "library/", SPAN_ARG(p.path)));
 	struct span rest = p.path, part;
 	while (span_cut(&rest, '/', &part))
 		if (!component_ok(part))

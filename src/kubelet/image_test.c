@@ -11,10 +11,10 @@
 
 #define HEX "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 #define BAD "invalid reference format"
+#define CAPITALS(name) "invalid reference format: repository name (" name ") must be lowercase"
 
 static void names(void **state)
 {
-	static const char capitals[] = "invalid reference format: repository name must be lowercase";
 	static const struct {
 		const char *name, *problem, *repository;
 	} rows[] = {
@@ -47,12 +47,12 @@ static void names(void **state)
 		{ "example..com/a", BAD, NULL },
 		{ "[::1/a", BAD, NULL },
 		{ "ngin\303\266", BAD, NULL },
-		{ "Nginx", capitals, NULL },
-		{ "example.com/Nginx:1", capitals, NULL },
+		{ "Nginx", CAPITALS("library/Nginx"), NULL },
+		{ "example.com/me/App:1", CAPITALS("me/App"), NULL },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		auto_arena struct arena a = {};
-		const char *got = kl_image_name_problem(span_of(rows[i].name));
+		const char *got = kl_image_name_problem(&a, span_of(rows[i].name));
 		if ((got == NULL) != (rows[i].problem == NULL) || (got && strcmp(got, rows[i].problem) != 0))
 			fail_msg("%s: %s, want %s", rows[i].name, got ? got : "nothing", rows[i].problem ? rows[i].problem : "nothing");
 		if (got)

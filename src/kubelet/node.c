@@ -31,6 +31,7 @@ struct kl_node {
 	int64_t images_ms;                /* when they were listed last */
 	int64_t lease_ms;                 /* when it was renewed last */
 	bool runtime_ready, network_ready, runtime_seen, dirty, said_ready;
+	bool unschedulable;               /* as last told */
 	struct buf runtime_words, network_reason, network_words;
 	unsigned runtime_tries;
 	bool is[CONDITIONS];              /* as last told */
@@ -209,8 +210,9 @@ static void condition(struct kl_node *n, struct json_out *o, enum condition c, b
 		}
 		if (n->told[c] || !n->since_s[c]) {
 			n->since_s[c] = now_s;
-			kl_node_event(n->k, "Normal", is ? rows[c].yes_event : rows[c].no_event, "Node %.*s status is now: %s",
-				      SPAN_ARG(n->k->node_name), is ? rows[c].yes_event : rows[c].no_event);
+			if (c != READY || is || n->told[c]) /* a node that comes is not ready; nobody is told that it ceased to be */
+				kl_node_event(n->k, "Normal", is ? rows[c].yes_event : rows[c].no_event, "Node %.*s status is now: %s",
+					      SPAN_ARG(n->k->node_name), is ? rows[c].yes_event : rows[c].no_event);
 		}
 		n->is[c] = is;
 		n->told[c] = true;
@@ -378,6 +380,8 @@ static void review(struct kl_node *n)
 	if (!n->object)
 		return;
 	now_is(n, is, &words);
+	if (is[DISK])
+		kl_images_pressure(n->k->images);
 	for (int c = 0; c < CONDITIONS; c++)
 		changed |= !n->told[c] || n->is[c] != is[c];
 	if (changed || !n->reported_ms || loop_now_ms(n->k->loop) - n->reported_ms >= n->k->o->status_report_ms)
@@ -464,6 +468,11 @@ static void seen(struct kl_node *n, const struct client_item *it)
 	}
 	object_free(n);
 	n->object = o;
+	if (n->unschedulable != o->node.spec.unschedulable) {
+		n->unschedulable = o->node.spec.unschedulable;
+		const char *word = n->unschedulable ? "NodeNotSchedulable" : "NodeSchedulable";
+		kl_node_event(n->k, "Normal", word, "Node %.*s status is now: %s", SPAN_ARG(n->k->node_name), word);
+	}
 	if (!had_cidr && o->node.spec.pod_cidr.len) {
 		n->runtime_tries = 0;
 		ask_runtime(n);

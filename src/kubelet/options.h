@@ -18,11 +18,11 @@ struct kl_options {
 	struct span cgroup_root;      /* "/" or "/knarr-0": kubepods lies beneath */
 	struct span cgroup_driver;    /* "cgroupfs" or "systemd"; the runtime's word once it said one */
 	struct span pod_log_dir;      /* /var/log/pods */
-	struct span pod_infra_image, seccomp_root;
+	struct span seccomp_root;
 	struct span kube_reserved, system_reserved, eviction_hard; /* "cpu=100m,memory=200Mi"; "memory.available<100Mi,..." */
 	struct span allowed_sysctls;
 	int64_t port, max_pods, pods_per_core, pod_pids_limit;
-	int64_t status_update_ms, status_report_ms, lease_s;
+	int64_t status_update_ms, status_report_ms, lease_s, file_check_ms;
 	int64_t max_backoff_ms;
 	int64_t image_gc_high, image_gc_low, image_min_age_ms;
 	int64_t log_max_bytes, log_max_files;

@@ -154,9 +154,11 @@ static bool plan_init(struct build *b)
 				start(b, i, last);
 				if (!passed)
 					return false;
-			} else if (!kill_if_bad(b, i, spec, c, true) && !b->p->items[i].started && !passed) {
-				return false;
+				continue;
 			}
+			(void)kill_if_bad(b, i, spec, c, true);
+			if (!b->p->items[i].started && !passed) /* also while it is killed because its startup probe failed */
+				return false;
 			continue;
 		}
 		if (passed)

@@ -137,7 +137,6 @@ bool kl_container_put(struct kl_pod *p, const struct api_cri_container_status *s
 	if (s->image && s->image->user_specified_image.len)
 		want.image = s->image->user_specified_image;
 	if (s->user && s->user->linux_) {
-		want.has_user = true;
 		want.uid = s->user->linux_->uid;
 		want.gid = s->user->linux_->gid;
 	}

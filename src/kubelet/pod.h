@@ -48,7 +48,6 @@ struct kl_container {
 	enum kl_state state;
 	int64_t created_ns, started_ns, finished_ns;
 	int32_t exit_code;
-	bool has_user;
 	int64_t uid, gid;
 	char *said;               /* owned; its termination message, once it exited; NULL: none */
 };
@@ -67,6 +66,7 @@ struct kl_item {
 	bool busy;            /* being started or stopped: no other step for it meanwhile */
 	bool started, ready;  /* by its probes; without such a probe true while it runs */
 	bool startup_failed, liveness_failed;
+	bool hooked;          /* its postStart runs or has failed: it is told as one that waits, whatever the runtime says */
 	int64_t backoff_ms, backoff_at_ns; /* of restarts: length of the last one, when it was set (wall clock); 0: none yet */
 	int64_t retry_ns;     /* a start failed: not again before (wall clock); 0: at once */
 	const char *waiting;  /* reason of state.waiting: "ImagePullBackOff"; NULL: ContainerCreating or PodInitializing */

@@ -24,6 +24,7 @@
 struct process {
 	struct kl k;
 	struct kl_options o;
+	struct client_source source; /* of config */
 	struct client_config config;
 	struct loop_ending ending;
 	struct loop_task leaving;
@@ -138,10 +139,17 @@ static void on_wake(void *owner)
 	kl_pod_wake(owner);
 }
 
-/* The old certificate is good for a while yet; the supervisor starts us again with the new one. */
-static void on_renewed(void *arg)
+/* Does the kubeconfig name the certificate that we keep in --cert-dir, as the one that bootstrap made does? */
+static bool renews(const struct process *p)
 {
-	stop(arg);
+	auto_buf struct buf kept = {};
+	if (!p->o.rotate_certificates || !p->o.cert_dir.len)
+		return false;
+	buf_printf(&kept, "%.*s/kubelet-client-current.pem", SPAN_ARG(p->o.cert_dir));
+	for (unsigned i = 0; i < p->config.n_files; i++)
+		if (span_eq(p->config.files[i], buf_span(&kept)))
+			return true;
+	return false;
 }
 
 static void failed(struct process *p, const struct err *err)
@@ -169,15 +177,17 @@ static void on_cgroups(bool systemd, const struct err *why, void *arg)
 static int start(struct process *p, struct err *err)
 {
 	struct kl *k = &p->k;
-	const struct client_source source = { .kubeconfig = p->o.kubeconfig.ptr, .no_in_cluster = true };
 	int rc = 0;
+	p->source = (struct client_source){ .kubeconfig = p->o.kubeconfig.ptr, .no_in_cluster = true };
 	k->o = &p->o;
 	k->node_name = k->node_uid = p->o.node_name;
 	if (p->o.kubeconfig.len) {
-		rc = client_config_load(&source, &p->config, err);
+		rc = client_config_load(&p->source, &p->config, err);
 		if (rc == 0)
 			rc = client_new(&(struct client_params){ .loop = k->loop, .config = &p->config, .user_agent = "knarr-kubelet" },
 					&k->client, err);
+		if (rc == 0)
+			client_follow(k->client, &p->source);
 	}
 	if (rc == 0)
 		rc = addresses(p, err);
@@ -202,7 +212,7 @@ static int start(struct process *p, struct err *err)
 	k->relist = kl_relist_new(k);
 	k->sources = kl_sources_new(k);
 	(void)kl_node_new(k);
-	rc = kl_serving_begin(k, &(struct kl_serving_params){ .pod_write = kl_pod_write, .renewed = on_renewed, .arg = p }, &k->serving,
+	rc = kl_serving_begin(k, &(struct kl_serving_params){ .pod_write = kl_pod_write, .renews = renews(p) }, &k->serving,
 			      err);
 	if (rc < 0)
 		return rc;

@@ -41,6 +41,7 @@ static void make(const struct kl_worker *w, struct arena *a, const struct json *
 	const struct kl_pod *p = w->pod;
 	const struct kl_status_in in = { .pod = p, .old = old, .now_s = kl_now_s(p->k), .start_s = w->start_s,
 					 .over = w->over && w->stage == KL_ENDED, .initialized = w->initialized, .reason = w->reason,
+					 .refused = w->refused,
 					 .message = w->message, .runtime = p->k->runtime_name };
 	kl_status_make(a, &in, out);
 }

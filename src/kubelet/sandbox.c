@@ -56,6 +56,13 @@ static void on_made(const struct err *why, const void *reply, void *arg)
 		return;
 	}
 	log_debug("sandbox made", kv_span("pod", w->pod->name), kv_span("id", r->pod_sandbox_id));
+	/* A runtime whose events carry statuses has told already; others are asked. */
+	LIST_EACH(&w->pod->sandboxes, s, struct kl_sandbox, link) {
+		if (span_eq(s->id, r->pod_sandbox_id) && s->ready && (s->n_ips || w->pod->object->pod.spec.host_network)) {
+			over(w, false);
+			return;
+		}
+	}
 	look(w, r->pod_sandbox_id);
 }
 

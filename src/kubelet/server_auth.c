@@ -258,7 +258,8 @@ void kl_auth_begin(struct kl_request *q)
 {
 	const struct tls_peer *cert = http_req_peer(q->http)->cert;
 	struct span token;
-	if (cert && cert->verified && cert->cn[0]) {
+	/* It was verified when the connection began, which may live longer than the certificate. */
+	if (cert && cert->verified && cert->cn[0] && cert->not_after_s >= loop_wall_ns(q->s->k->loop) / NS_PER_S) {
 		struct span *groups = arena_alloc_n(q->a, cert->n_orgs + 1, sizeof(*groups));
 		q->user = arena_span(q->a, span_of(cert->cn));
 		for (unsigned i = 0; i < cert->n_orgs; i++)

@@ -208,7 +208,7 @@ void kl_serve_logs(struct kl_request *q)
 	*slash = 0;
 	auto_fd int dir = open(*path ? path : "/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
-		return kl_request_text(q, 400, "failed to open log file \"%s/%s\": %s", path, slash + 1, strerror(errno));
+		return kl_request_text(q, 400, "failed to open log file \"%s/%s\": %s", path, slash + 1, err_why(errno));
 	o.p.dir = dir;
 	o.p.name = slash + 1;
 	struct log_stream *l = mem_new(struct log_stream);
@@ -264,7 +264,7 @@ static void folder(struct kl_request *q, int fd)
 	DIR *d = fdopendir(fd);
 	if (!d) {
 		fd_close(&fd);
-		return kl_request_text(q, 500, "%s\n", strerror(errno));
+		return kl_request_text(q, 500, "%s\n", err_why(errno));
 	}
 	const struct dirent *e;
 	while (n < ENTRIES_MAX && (e = readdir(d))) {

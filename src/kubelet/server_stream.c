@@ -208,8 +208,8 @@ static unsigned commands(struct kl_request *q, const char *key, struct span **ou
 	return (unsigned)n;
 }
 
-/* A running container; NULL: answered. */
-static const struct kl_container *running(struct kl_request *q)
+/* A running container; NULL: answered. wants: what it is for, which upstream refuses in words of its own. */
+static const struct kl_container *running(struct kl_request *q, const char *wants)
 {
 	struct span name;
 	const struct kl_pod *p = kl_request_pod(q, true, &name);
@@ -218,7 +218,10 @@ static const struct kl_container *running(struct kl_request *q)
 	const struct kl_container *c = kl_pod_container(p, name, false);
 	if (c && c->state == KL_RUNNING)
 		return c;
-	kl_request_text(q, 500, "container not found (\"%.*s\")", SPAN_ARG(name));
+	if (strcmp(wants, "attach") == 0)
+		kl_request_text(q, 500, "container %.*s not found in pod %.*s_%.*s", SPAN_ARG(name), SPAN_ARG(p->name), SPAN_ARG(p->ns));
+	else
+		kl_request_text(q, 500, "container not found (\"%.*s\")", SPAN_ARG(name));
 	return NULL;
 }
 
@@ -240,7 +243,7 @@ static bool streams_read(struct kl_request *q, bool *in, bool *out, bool *err, b
 void kl_serve_exec(struct kl_request *q)
 {
 	struct span *cmd;
-	const struct kl_container *c = running(q);
+	const struct kl_container *c = running(q, "exec");
 	struct api_cri_exec_request r = {};
 	if (!c || !streams_read(q, &r.stdin, &r.stdout, &r.stderr, &r.tty))
 		return;
@@ -252,7 +255,7 @@ void kl_serve_exec(struct kl_request *q)
 
 void kl_serve_attach(struct kl_request *q)
 {
-	const struct kl_container *c = running(q);
+	const struct kl_container *c = running(q, "attach");
 	struct api_cri_attach_request r = {};
 	if (!c || !streams_read(q, &r.stdin, &r.stdout, &r.stderr, &r.tty))
 		return;
@@ -315,7 +318,7 @@ static void on_run(const struct err *why, const void *reply, void *arg)
 void kl_serve_run(struct kl_request *q)
 {
 	struct span cmd, word, *words;
-	const struct kl_container *c = running(q);
+	const struct kl_container *c = running(q, "run");
 	struct api_cri_exec_sync_request r = {};
 	if (!c)
 		return;

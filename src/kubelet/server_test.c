@@ -464,6 +464,8 @@ static void test_streams(void **state)
 	world_init(&w);
 	upgrade(&w, "/exec/d/p/web?command=sh&output=1");
 	assert_string_equal(buf_cstr(&w.answer), "container not found (\"web\")");
+	upgrade(&w, "/attach/d/p/web?output=1");
+	assert_string_equal(buf_cstr(&w.answer), "container web not found in pod p_d");
 	buf_trunc(&w.log, 0);
 	container_put(&w, "c1", 0, KL_RUNNING, "0.log");
 	upgrade(&w, "/exec/d/p/u1/web?command=sh&command=-c&command=echo+a%26b&input=1&output=1&tty=1&error=1");

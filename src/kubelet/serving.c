@@ -1,5 +1,6 @@
 /* Which certificate the port shows: the one of --tls-cert-file; else one of its own making, and with serverTLSBootstrap the one
- * that the cluster signs as soon as it is there. */
+ * that the cluster signs as soon as it is there. The files of flags are read again when they change; connections that are open go
+ * on with what they began with, and end as soon as nothing is out on them. */
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -19,8 +20,8 @@ struct kl_serving {
 	struct kl_cert *serving, *client;
 	struct kl_rotation *rotation;
 	struct metrics *metrics; /* owned; NULL = somebody else's */
-	struct buf ca;
-	bool client_told; /* the kept pair, which is in use */
+	struct loop_files *files;  /* of --tls-cert-file, --tls-private-key-file, --client-ca-file */
+	struct buf ca, cert, key; /* what the port shows and believes */
 	void (*ended)(void *arg);
 	void *ended_arg;
 };
@@ -84,6 +85,7 @@ static void config_write(const struct kl *k, struct buf *out)
 			json_out_span(&o, one);
 		json_out_end(&o);
 	}
+	key_ms(&o, "fileCheckFrequency", c->file_check_ms);
 	key_ms(&o, "nodeStatusUpdateFrequency", c->status_update_ms);
 	key_ms(&o, "nodeStatusReportFrequency", c->status_report_ms);
 	key_i64(&o, "nodeLeaseDurationSeconds", c->lease_s);
@@ -156,35 +158,89 @@ static void metrics_end(struct kl_serving *s)
 
 /* ---- certificates */
 
+static void text_set(struct buf *to, struct span text)
+{
+	if (to->ptr)
+		explicit_bzero(to->ptr, to->len);
+	buf_trunc(to, 0);
+	buf_span_add(to, text);
+}
+
+/* From now on the port shows and believes these. Nothing changes for what is not in order. */
+static int show(struct kl_serving *s, struct span cert_pem, struct span key_pem, struct span ca_pem, struct err *err)
+{
+	int rc = kl_server_tls(s->server, cert_pem, key_pem, ca_pem, err);
+	if (rc < 0)
+		return rc;
+	text_set(&s->cert, cert_pem);
+	text_set(&s->key, key_pem);
+	text_set(&s->ca, ca_pem);
+	return 0;
+}
+
 static void on_serving(struct kl_cert *c, struct span cert_pem, struct span key_pem, void *arg)
 {
 	struct kl_serving *s = arg;
 	auto_err struct err err = ERR_INIT;
-	if (kl_server_tls(s->server, cert_pem, key_pem, buf_span(&s->ca), &err) < 0)
+	auto_buf struct buf ca = {};
+	buf_span_add(&ca, buf_span(&s->ca));
+	if (show(s, cert_pem, key_pem, buf_span(&ca), &err) < 0)
 		log_error("serving certificate not taken", kv_err(&err));
 }
 
+/* The client's side sees the file of --cert-dir change. */
 static void on_client(struct kl_cert *c, struct span cert_pem, struct span key_pem, void *arg)
 {
-	struct kl_serving *s = arg;
-	bool first = !s->client_told;
-	s->client_told = true;
-	if (first)
-		return;
-	log_info("client certificate renewed");
-	if (s->p.renewed)
-		s->p.renewed(s->p.arg);
 }
 
-static int pair_make(struct kl_serving *s, const char *const *ips, struct buf *cert, struct buf *key, struct err *err)
+static int files_read(const struct kl_options *o, struct buf *cert, struct buf *key, struct buf *ca, struct err *err)
+{
+	int rc = 0;
+	if (o->tls_cert_file.len) {
+		rc = io_read_file(AT_FDCWD, o->tls_cert_file.ptr, cert, FILE_BYTES, err);
+		if (rc == 0)
+			rc = io_read_file(AT_FDCWD, o->tls_key_file.ptr, key, FILE_BYTES, err);
+		if (rc < 0)
+			return err_note(err, "--tls-cert-file and --tls-private-key-file");
+	}
+	if (o->client_ca_file.len && (rc = io_read_file(AT_FDCWD, o->client_ca_file.ptr, ca, FILE_BYTES, err)) < 0)
+		return err_note(err, "--client-ca-file");
+	return rc;
+}
+
+static void on_files(void *arg)
+{
+	struct kl_serving *s = arg;
+	auto_err struct err err = ERR_INIT;
+	auto_buf struct buf cert = {}, key = {}, ca = {};
+	int rc = files_read(s->k->o, &cert, &key, &ca, &err);
+	if (rc == 0 && !cert.len) {
+		buf_span_add(&cert, buf_span(&s->cert));
+		buf_span_add(&key, buf_span(&s->key));
+	}
+	if (rc == 0 && span_eq(buf_span(&cert), buf_span(&s->cert)) && span_eq(buf_span(&key), buf_span(&s->key)) &&
+	    span_eq(buf_span(&ca), buf_span(&s->ca)))
+		return;
+	if (rc == 0)
+		rc = show(s, buf_span(&cert), buf_span(&key), buf_span(&ca), &err);
+	if (rc < 0)
+		log_error("certificates of the port: kept what there was", kv_err(&err));
+	else
+		log_info("certificates of the port read again");
+	if (key.ptr)
+		explicit_bzero(key.ptr, key.len);
+}
+
+static void files_follow(struct kl_serving *s)
 {
 	const struct kl_options *o = s->k->o;
-	if (!o->tls_cert_file.len)
-		return kl_cert_self_signed(s->k->node_name, ips, loop_wall_ns(s->k->loop) / NS_PER_S, cert, key, err);
-	int rc = io_read_file(AT_FDCWD, o->tls_cert_file.ptr, cert, FILE_BYTES, err);
-	if (rc == 0)
-		rc = io_read_file(AT_FDCWD, o->tls_key_file.ptr, key, FILE_BYTES, err);
-	return rc < 0 ? err_note(err, "--tls-cert-file and --tls-private-key-file") : 0;
+	const struct span paths[] = { o->tls_cert_file, o->tls_key_file, o->client_ca_file };
+	auto_err struct err err = ERR_INIT;
+	s->files = loop_files_new(s->k->loop, "certificates of the port", on_files, s);
+	for (unsigned i = 0; i < ARRAY_LEN(paths); i++)
+		if (loop_files_add(s->files, paths[i], &err) < 0)
+			log_warn("changes of a file will be seen late", kv_span("file", paths[i]), kv_err(&err));
+	on_files(s); /* what changed since it was read was told by nobody */
 }
 
 /* The listening socket that the supervisor opened (sd_listen_fds(3)): who comes while we start waits in its queue. -1 = none. */
@@ -217,30 +273,38 @@ static int server_begin(struct kl_serving *s, struct err *err)
 {
 	struct kl *k = s->k;
 	const struct kl_options *o = k->o;
-	auto_buf struct buf cert = {}, key = {};
 	auto_arena struct arena a = {};
 	const char *ips[3] = {};
 	for (unsigned i = 0; i < k->n_node_ips && i < 2; i++)
 		ips[i] = arena_cstr(&a, k->node_ips[i]);
-	int rc = pair_make(s, ips, &cert, &key, err);
-	if (rc == 0 && o->client_ca_file.len && (rc = io_read_file(AT_FDCWD, o->client_ca_file.ptr, &s->ca, FILE_BYTES, err)) < 0)
-		rc = err_note(err, "--client-ca-file");
+	int rc = files_read(o, &s->cert, &s->key, &s->ca, err);
+	if (rc == 0 && !s->cert.len)
+		rc = kl_cert_self_signed(k->node_name, ips, loop_wall_ns(k->loop) / NS_PER_S, &s->cert, &s->key, err);
 	if (rc < 0)
 		return rc;
 	const struct kl_server_params p = { .k = k, .address = o->address, .port = (unsigned)o->port, .fd = passed_socket(),
-		.cert_pem = buf_span(&cert),
-					    .key_pem = buf_span(&key), .client_ca_pem = buf_span(&s->ca), .anonymous = o->anonymous_auth,
-					    .root_dir = o->root_dir, .log_dir = SPAN("/var/log"), .pod_write = s->p.pod_write,
-					    .config_write = config_write, .probes = s->p.probes };
+					    .cert_pem = buf_span(&s->cert), .key_pem = buf_span(&s->key),
+					    .client_ca_pem = buf_span(&s->ca), .anonymous = o->anonymous_auth, .root_dir = o->root_dir,
+					    .log_dir = SPAN("/var/log"), .pod_write = s->p.pod_write, .config_write = config_write,
+					    .probes = s->p.probes };
 	rc = kl_server_new(&p, &s->server, err);
 	if (rc < 0)
 		return err_note(err, "the kubelet's port");
+	files_follow(s);
 	if (!o->tls_cert_file.len && o->server_tls_bootstrap && o->cert_dir.len && k->client) {
 		const struct kl_cert_params cp = { .loop = k->loop, .client = k->client, .dir = o->cert_dir, .node_name = k->node_name,
 						   .kind = KL_CERT_SERVING, .ips = ips, .ready = on_serving, .arg = s };
 		s->serving = kl_cert_new(&cp);
 	}
 	return 0;
+}
+
+static void texts_done(struct kl_serving *s)
+{
+	text_set(&s->key, SPAN_EMPTY);
+	buf_done(&s->key);
+	buf_done(&s->cert);
+	buf_done(&s->ca);
 }
 
 int kl_serving_begin(struct kl *k, const struct kl_serving_params *p, struct kl_serving **out, struct err *err)
@@ -253,11 +317,11 @@ int kl_serving_begin(struct kl *k, const struct kl_serving_params *p, struct kl_
 	int rc = k->client && o->port ? server_begin(s, err) : 0;
 	if (rc < 0) {
 		metrics_end(s);
-		buf_done(&s->ca);
+		texts_done(s);
 		free(s);
 		return rc;
 	}
-	if (k->client && o->bootstrap_kubeconfig.len && o->rotate_certificates && o->cert_dir.len) {
+	if (k->client && p->renews) {
 		const struct kl_cert_params cp = { .loop = k->loop, .client = k->client, .dir = o->cert_dir, .node_name = k->node_name,
 						   .kind = KL_CERT_CLIENT, .ready = on_client, .arg = s };
 		s->client = kl_cert_new(&cp);
@@ -267,11 +331,6 @@ int kl_serving_begin(struct kl *k, const struct kl_serving_params *p, struct kl_
 	s->rotation = kl_rotation_new(&rp);
 	*out = s;
 	return 0;
-}
-
-unsigned kl_serving_port(const struct kl_serving *s)
-{
-	return s->server ? kl_server_port(s->server) : 0;
 }
 
 void kl_serving_look(struct kl_serving *s, const struct kl_pod *p)
@@ -292,7 +351,7 @@ static void on_freed(void *arg)
 	void (*ended)(void *) = s->ended;
 	void *ended_arg = s->ended_arg;
 	metrics_end(s);
-	buf_done(&s->ca);
+	texts_done(s);
 	free(s);
 	ended(ended_arg);
 }
@@ -303,6 +362,7 @@ void kl_serving_end(struct kl_serving *s, void (*ended)(void *arg), void *arg)
 		return ended(arg);
 	s->ended = ended;
 	s->ended_arg = arg;
+	loop_files_free(s->files);
 	kl_cert_free(s->serving);
 	kl_cert_free(s->client);
 	kl_rotation_free(s->rotation);

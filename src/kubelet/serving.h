@@ -13,13 +13,10 @@ struct kl_serving;
 struct kl_serving_params {
 	void (*pod_write)(struct buf *out, const struct kl_pod *p); /* kl_pod_write */
 	struct metrics *probes; /* of /metrics/probes; NULL = none */
-	/* The client certificate was renewed; what runs still uses the old one, and must begin anew while that is good. */
-	void (*renewed)(void *arg);
-	void *arg;
+	bool renews; /* our client certificate is that of --cert-dir: asked for anew before it ends (client_follow takes it) */
 };
 /* Serves on --port (0 = not at all), or on the TCP socket of LISTEN_FDS (sd_listen_fds(3)). */
 int kl_serving_begin(struct kl *k, const struct kl_serving_params *p, struct kl_serving **out, struct err *err);
-unsigned kl_serving_port(const struct kl_serving *s);
 void kl_serving_look(struct kl_serving *s, const struct kl_pod *p);   /* s may be NULL */
 void kl_serving_forget(struct kl_serving *s, const struct kl_pod *p); /* the pod goes; likewise */
 /* Cuts what is served, then `ended`; s is no more. Accepts NULL: `ended` comes at once. */

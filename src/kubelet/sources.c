@@ -32,6 +32,7 @@ struct kl_sources {
 	struct kl *k;
 	struct loop_watch watch;
 	bool watching;
+	bool linked;               /* a manifest has another name somewhere else, through which it may change */
 	struct loop_timer settle;  /* a folder that changes is read when it rests; one that could not be read, after a while */
 	int64_t missing_ms;        /* since when there is no folder (loop_now_ms); 0: there is one */
 	struct loop_timer mirrors;
@@ -322,17 +323,19 @@ static bool read_one(struct kl_sources *s, int dir, const char *name, unsigned *
 {
 	auto_buf struct buf text = {};
 	auto_err struct err err = ERR_INIT;
-	struct stat st;
+	struct stat st, own;
 	struct manifest *m = NULL;
 	if (name[0] == '.')
 		return true;
 	LIST_EACH(&s->manifests, o, struct manifest, link)
 		if (strcmp(o->file, name) == 0)
 			m = o;
+	if (fstatat(dir, name, &own, AT_SYMLINK_NOFOLLOW) == 0 && (S_ISLNK(own.st_mode) || (S_ISREG(own.st_mode) && own.st_nlink > 1)))
+		s->linked = true;
 	if (fstatat(dir, name, &st, 0) < 0) {
 		if (errno == ENOENT || errno == ELOOP) /* it went meanwhile, or is a link to nothing */
 			return true;
-		log_warn("a manifest cannot be seen", kv_str("file", name), kv_str("why", strerror(errno)));
+		log_warn("a manifest cannot be seen", kv_str("file", name), kv_str("why", err_why(errno)));
 		return false;
 	}
 	if (!S_ISREG(st.st_mode))
@@ -370,7 +373,7 @@ static bool unopened(struct kl_sources *s, int code)
 {
 	int64_t now_ms = loop_now_ms(s->k->loop);
 	if (!s->missing_ms)
-		log_warn("the folder of manifests cannot be read", kv_span("dir", s->k->o->manifest_dir), kv_str("why", strerror(code)));
+		log_warn("the folder of manifests cannot be read", kv_span("dir", s->k->o->manifest_dir), kv_str("why", err_why(code)));
 	if (!s->missing_ms || code != ENOENT)
 		s->missing_ms = MAX(now_ms, 1);
 	return code == ENOENT && now_ms - s->missing_ms >= MISSING_MS;
@@ -389,7 +392,7 @@ static bool read_files(struct kl_sources *s)
 		errno = 0;
 		const struct dirent *e = readdir(d);
 		if (!e && errno) {
-			log_warn("the folder of manifests cannot be listed", kv_str("why", strerror(errno)));
+			log_warn("the folder of manifests cannot be listed", kv_str("why", err_why(errno)));
 			whole = false;
 		}
 		if (!e)
@@ -409,9 +412,12 @@ static void read_folder(struct kl_sources *s)
 		m->seen = false;
 	/* Watched first: what changes meanwhile is read again. */
 	bool watched = s->watching || watch(s, &err) == 0;
+	s->linked = false;
 	bool whole = read_files(s);
 	if (!whole || !watched)
 		loop_timer_start(&s->settle, FOLDER_RETRY_MS);
+	else if (s->linked) /* what a link leads to, at the end of whatever chain, tells nobody here that it changes */
+		loop_timer_start(&s->settle, s->k->o->file_check_ms);
 	if (!whole)
 		return;
 	LIST_EACH(&s->manifests, m, struct manifest, link)

@@ -7,8 +7,11 @@
  * IMAGE   the image is on the node, or is pulled; goes on beside the making of the sandbox and of volumes
  * WAIT    until there is a ready sandbox and every volume is there; then, in one go, environment and files are made
  * CREATE, START   the runtime's calls
- * LOOK    the record is made; probes begin
- * HOOK    postStart runs; when it fails the container is stopped
+ * LOOK    the record is made, unless an event has told what it says; probes begin
+ * HOOK    postStart runs; when it fails the container is stopped. Until then it is told as waiting and no probe begins
+ *
+ * Containers of a pod start side by side, but none behind a postStart hook that runs: people put a proxy first, whose hook waits
+ * until it is up.
  *
  * The reference to the object keeps what was begun consistent, whatever happens to the pod's object meanwhile. */
 #include "kubelet/action.h"
@@ -38,6 +41,7 @@ struct kl_start {
 	struct kl_image_want *image_call;
 	struct kubelet_cri_call *call;
 	struct kl_action *hook;
+	bool hook_failed;
 	struct arena arena;
 	struct api_cri_image image; /* in the arena */
 	struct span id;             /* of the container; in the arena */
@@ -58,8 +62,10 @@ static void end(struct kl_start *s)
 {
 	struct kl_worker *w = s->w;
 	struct kl_item *it = item_of(s);
-	if (it)
+	if (it) {
 		it->busy = false;
+		it->hooked = it->hooked && s->hook_failed;
+	}
 	if (s->image_call)
 		kl_image_cancel(s->image_call);
 	if (s->call)
@@ -108,12 +114,56 @@ void kl_starts_cancel(struct kl_worker *w, bool all)
 
 /* ---- HOOK */
 
+static const struct api_core_lifecycle_handler *hook_of(const struct kl_start *s)
+{
+	const struct api_core_pod_spec *pod = &s->object->pod.spec;
+	const struct api_core_container *spec = kl_spec_container(pod, (unsigned)kl_spec_find(pod, s->name), NULL);
+	return spec->lifecycle ? spec->lifecycle->post_start : NULL;
+}
+
+static bool behind_a_hook(const struct kl_start *s)
+{
+	int index = kl_spec_find(&s->object->pod.spec, s->name);
+	LIST_EACH(&s->w->starts, before, struct kl_start, link)
+		if (kl_spec_find(&s->object->pod.spec, before->name) < index && hook_of(before))
+			return true;
+	return false;
+}
+
+/* It is up: probes decide from here on. */
+static void up(struct kl_item *it, const struct api_core_container *spec)
+{
+	kl_item_waiting(it, NULL, SPAN_EMPTY);
+	it->started = !spec->startup_probe;
+	it->ready = it->started && !spec->readiness_probe;
+	it->liveness_failed = it->startup_failed = false;
+}
+
+/* "Exec lifecycle hook ([sh -c false]) for Container "web" in Pod "web_shop(UID)" failed - error: ..." */
+static struct span hook_words(struct kl_start *s, struct span why)
+{
+	const struct api_core_lifecycle_handler *h = hook_of(s);
+	const struct kl_pod *p = s->w->pod;
+	auto_buf struct buf what = {};
+	for (uint32_t i = 0; h->exec && i < h->exec->command.n; i++)
+		buf_printf(&what, "%s%.*s", i ? " " : "[", SPAN_ARG(h->exec->command.ptr[i]));
+	if (h->exec)
+		buf_chr(&what, ']');
+	else if (h->http_get)
+		buf_span_add(&what, h->http_get->path);
+	else if (h->sleep)
+		buf_printf(&what, "%lld", (long long)h->sleep->seconds);
+	return arena_printf(&s->arena, "%s lifecycle hook (%s) for Container \"%.*s\" in Pod \"%.*s_%.*s(%.*s)\" failed - error: %.*s",
+			    h->exec ? "Exec" : h->http_get ? "HTTP" : h->sleep ? "Sleep" : "TCP", buf_cstr(&what), SPAN_ARG(s->name),
+			    SPAN_ARG(p->name), SPAN_ARG(p->ns), SPAN_ARG(p->uid), SPAN_ARG(why));
+}
+
 static void on_hook(enum kl_result result, struct span message, void *arg)
 {
 	struct kl_start *s = arg;
+	struct kl_pod *p = s->w->pod;
 	s->hook = NULL;
 	if (result != KL_SUCCESS) {
-		struct kl_pod *p = s->w->pod;
 		const struct kl_container *c = kl_pod_container_id(p, s->id);
 		kl_pod_event(p, s->name, "Warning", "FailedPostStartHook", "PostStartHook failed");
 		struct kl_item *it = item_of(s);
@@ -121,18 +171,45 @@ static void on_hook(enum kl_result result, struct span message, void *arg)
 		struct kl_kill kill = { .container = c, .index = kl_spec_find(&p->object->pod.spec, s->name), .grace_s = -1,
 					.message = SPAN("FailedPostStartHook") };
 		if (it)
-			kl_item_waiting(it, "PostStartHookError", message);
+			kl_item_waiting(it, "PostStartHookError", hook_words(s, message));
+		s->hook_failed = true;
 		end(s);
 		if (c)
 			kl_stop_begin(w, &kill, kl_worker_grace(w));
 		return;
 	}
+	const struct kl_container *c = kl_pod_container_id(p, s->id);
+	struct kl_item *it = item_of(s);
+	if (it && c && c->state == KL_RUNNING)
+		up(it, kl_spec_container(&s->object->pod.spec, (unsigned)kl_spec_find(&s->object->pod.spec, s->name), NULL));
 	end(s);
 }
 
 /* ---- LOOK */
 
 static void look(struct kl_start *s);
+
+/* What its record says is known. */
+static void looked(struct kl_start *s)
+{
+	struct kl_pod *p = s->w->pod;
+	const struct kl_container *c = kl_pod_container_id(p, s->id);
+	const struct api_core_container *spec =
+		kl_spec_container(&s->object->pod.spec, (unsigned)kl_spec_find(&s->object->pod.spec, s->name), NULL);
+	const struct api_core_lifecycle_handler *hook = hook_of(s);
+	struct kl_item *it = item_of(s);
+	if (!hook && it && c && c->state == KL_RUNNING)
+		up(it, spec);
+	if (!hook || !c || c->state != KL_RUNNING) {
+		end(s);
+		return;
+	}
+	s->stage = START_HOOK;
+	kl_worker_wake(s->w);
+	struct kl_action_params ap = { .pod = p, .container = spec, .id = s->id, .exec = hook->exec, .http_get = hook->http_get,
+				       .tcp_socket = hook->tcp_socket, .sleep = hook->sleep, .done = on_hook, .arg = s };
+	s->hook = kl_action_begin(&ap);
+}
 
 static void on_status(const struct err *why, const void *reply, void *arg)
 {
@@ -148,26 +225,7 @@ static void on_status(const struct err *why, const void *reply, void *arg)
 	}
 	if (!why && r->status)
 		(void)kl_container_put(p, r->status, sb ? sb->id : SPAN_EMPTY);
-	const struct kl_container *c = kl_pod_container_id(p, s->id);
-	const struct api_core_container *spec =
-		kl_spec_container(&s->object->pod.spec, (unsigned)kl_spec_find(&s->object->pod.spec, s->name), NULL);
-	struct kl_item *it = item_of(s);
-	if (it && c && c->state == KL_RUNNING) {
-		kl_item_waiting(it, NULL, SPAN_EMPTY);
-		it->started = !spec->startup_probe;
-		it->ready = it->started && !spec->readiness_probe;
-		it->liveness_failed = it->startup_failed = false;
-	}
-	const struct api_core_lifecycle_handler *hook = spec->lifecycle ? spec->lifecycle->post_start : NULL;
-	if (!hook || !c || c->state != KL_RUNNING) {
-		end(s);
-		return;
-	}
-	s->stage = START_HOOK;
-	kl_worker_wake(s->w); /* it runs: that is told at once */
-	struct kl_action_params ap = { .pod = p, .container = spec, .id = s->id, .exec = hook->exec, .http_get = hook->http_get,
-				       .tcp_socket = hook->tcp_socket, .sleep = hook->sleep, .done = on_hook, .arg = s };
-	s->hook = kl_action_begin(&ap);
+	looked(s);
 }
 
 static void on_again(struct loop_timer *t)
@@ -192,15 +250,20 @@ static void on_started(const struct err *why, const void *reply, void *arg)
 	if (why) {
 		struct kl_worker *w = s->w;
 		struct span id = arena_span(&s->arena, s->id);
-		kl_pod_event(p, s->name, "Warning", "Failed", "Error: %s", err_msg(why));
+		kl_pod_event(p, s->name, "Warning", "Failed", "Error: %s", kubelet_cri_words(why));
 		/* It is dead: the next one waits as one that crashed does. */
 		kl_look(p, id);
-		fail(s, "RunContainerError", span_of(err_msg(why)), loop_wall_ns(w->pod->k->loop) + 1 * NS_PER_S);
+		fail(s, "RunContainerError", span_of(kubelet_cri_words(why)), loop_wall_ns(w->pod->k->loop) + 1 * NS_PER_S);
 		return;
 	}
 	log_debug("started", kv_span("pod", p->name), kv_span("container", s->name));
 	kl_pod_event(p, s->name, "Normal", "Started", "Started container %.*s", SPAN_ARG(s->name));
-	look(s);
+	/* A runtime whose events carry statuses has told already, and perhaps how it ended, too; others are asked. */
+	const struct kl_container *c = kl_pod_container_id(p, s->id);
+	if (c && (c->state == KL_RUNNING || c->state == KL_EXITED))
+		looked(s);
+	else
+		look(s);
 }
 
 static void on_created(const struct err *why, const void *reply, void *arg)
@@ -209,7 +272,7 @@ static void on_created(const struct err *why, const void *reply, void *arg)
 	struct kl_start *s = arg;
 	s->call = NULL;
 	if (why) {
-		fail_with_event(s, "CreateContainerError", span_of(err_msg(why)));
+		fail_with_event(s, "CreateContainerError", span_of(kubelet_cri_words(why)));
 		return;
 	}
 	s->id = arena_span(&s->arena, r->container_id);
@@ -356,7 +419,7 @@ static void go(struct kl_start *s)
 	struct api_cri_create_container_request q = {};
 	/* The pod's own object and not the older one: the spec of a container never changes but for its image, which restarts it. */
 	if (kl_sandbox_busy(s->w) || !sb || (!sb->n_ips && !p->object->pod.spec.host_network) || !p->volumes ||
-	    !kl_volumes_ready(p->volumes))
+	    !kl_volumes_ready(p->volumes) || behind_a_hook(s))
 		return;
 	s->attempt = next_attempt(s);
 	int rc = make(s, sb, &q, &err);
@@ -370,6 +433,8 @@ static void go(struct kl_start *s)
 	const struct kl_container *last = kl_pod_container(p, s->name, false);
 	if (it && last && last->state == KL_EXITED)
 		kl_backoff_next(it, last, loop_wall_ns(p->k->loop), p->k->o->max_backoff_ms);
+	if (it)
+		it->hooked = hook_of(s) != NULL;
 	s->stage = START_CREATE;
 	s->since_ms = loop_now_ms(p->k->loop);
 	log_debug("creating", kv_span("pod", p->name), kv_span("container", s->name));

@@ -36,7 +36,8 @@ static struct json terminated(struct arena *a, const struct kl_status_in *in, co
 	set(a, &t, "exitCode", json_int(c->exit_code));
 	set_span(a, &t, "reason", c->reason.len ? c->reason : c->exit_code ? SPAN("Error") : SPAN("Completed"));
 	set_span(a, &t, "message", c->said ? span_of(c->said) : c->message);
-	set(a, &t, "startedAt", time_of(a, c->started_ns / NS_PER_S));
+	/* What never ran shows the epoch: people read `Started: Thu, 01 Jan 1970` as just that. */
+	set(a, &t, "startedAt", c->started_ns > 0 ? time_of(a, c->started_ns / NS_PER_S) : json_cstr("1970-01-01T00:00:00Z"));
 	set(a, &t, "finishedAt", time_of(a, c->finished_ns / NS_PER_S));
 	set_span(a, &t, "containerID", arena_printf(a, "%.*s://%.*s", SPAN_ARG(in->runtime), SPAN_ARG(c->id)));
 	return t;
@@ -120,6 +121,20 @@ static struct json container(struct arena *a, const struct kl_status_in *in, con
 	else
 		set_span(a, &out, "containerID", json_span(json_getl(old, "containerID")));
 	set(a, &out, "started", json_bool(runs && v->item->started));
+	struct json mounts = json_array();
+	for (uint32_t i = 0; i < v->spec->volume_mounts.n; i++) {
+		const struct api_core_volume_mount *m = &v->spec->volume_mounts.ptr[i];
+		struct json one = json_object();
+		set_span(a, &one, "name", m->name);
+		set_span(a, &one, "mountPath", m->mount_path);
+		if (m->read_only) { /* as mounts.c of the runtime is asked for it */
+			set(a, &one, "readOnly", json_bool(true));
+			set_span(a, &one, "recursiveReadOnly", span_is(m->recursive_read_only, "Enabled") ? SPAN("Enabled") : SPAN("Disabled"));
+		}
+		(void)json_push(a, &mounts, one);
+	}
+	if (mounts.n)
+		set(a, &out, "volumeMounts", mounts);
 	return out;
 }
 
@@ -131,6 +146,11 @@ static void look(const struct kl_status_in *in, unsigned i, struct view *v)
 	v->c = kl_pod_container(p, v->spec->name, false);
 	v->before = kl_pod_container(p, v->spec->name, true);
 	v->waiting = v->c && v->c->state != KL_RUNNING && v->item->waiting && !in->over;
+	if (v->item->hooked && v->c && v->c->state == KL_RUNNING && !in->over) { /* told as it was before this start */
+		v->c = v->before;
+		v->before = NULL;
+		v->waiting = true;
+	}
 }
 
 /* ---- phase */
@@ -355,25 +375,46 @@ static void by_name(struct json *list)
 		}
 }
 
+/* A pod that was not let in has neither addresses nor containers, and of the conditions only what others said of it. A kubelet that
+ * finds it so says the same again. */
+static void refused(struct arena *a, const struct kl_status_in *in, struct json *out)
+{
+	static const char *const words[] = { "phase", "reason", "message" };
+	const char *const now[] = { "Failed", in->reason, in->message };
+	const struct json *since = json_getl(in->old, "startTime"), *conditions = json_getl(in->old, "conditions");
+	for (size_t i = 0; i < ARRAY_LEN(words); i++)
+		set_span(a, out, words[i], in->reason ? span_of(now[i]) : json_span(json_get(in->old, span_of(words[i]))));
+	if (json_is(conditions, JSON_ARRAY))
+		set(a, out, "conditions", *conditions);
+	set(a, out, "startTime", json_span(since).len ? *since : time_of(a, in->start_s));
+	set_span(a, out, "qosClass", span_of(kl_qos_name(kl_qos(&in->pod->object->pod.spec))));
+}
+
 void kl_status_make(struct arena *a, const struct kl_status_in *in, struct json *out)
 {
 	const struct kl_pod *p = in->pod;
 	const struct api_core_pod_spec *s = &p->object->pod.spec;
 	struct json lists[3] = { json_array(), json_array(), json_array() }; /* by enum kl_container_kind */
 	*out = json_object();
+	if (in->refused)
+		return refused(a, in, out);
 	for (unsigned i = 0; i < kl_spec_n(s); i++) {
 		struct view v;
 		look(in, i, &v);
 		(void)json_push(a, &lists[v.kind], container(a, in, &v));
 	}
-	const char *phase = in->reason ? "Failed" : phase_of(in, &lists[KL_INIT], &lists[KL_CONTAINER]);
+	const char *phase = phase_of(in, &lists[KL_INIT], &lists[KL_CONTAINER]);
 	struct span before = json_span(json_getl(in->old, "phase"));
+	/* Failed is said once nothing of the pod runs any more: a Job would begin the next one beside it. Unready it is at once. */
+	bool failed = in->reason && in->over;
 	if (span_is(before, "Succeeded") || span_is(before, "Failed")) /* nothing comes behind an end */
 		phase = span_is(before, "Failed") ? "Failed" : "Succeeded";
+	else if (failed)
+		phase = "Failed";
 	set_span(a, out, "phase", span_of(phase));
-	conditions(a, in, phase, &lists[KL_INIT], &lists[KL_CONTAINER], out);
-	set_span(a, out, "reason", in->reason ? span_of(in->reason) : json_span(json_getl(in->old, "reason")));
-	set_span(a, out, "message", in->reason ? span_of(in->message) : json_span(json_getl(in->old, "message")));
+	conditions(a, in, in->reason ? "Failed" : phase, &lists[KL_INIT], &lists[KL_CONTAINER], out);
+	set_span(a, out, "reason", failed ? span_of(in->reason) : json_span(json_getl(in->old, "reason")));
+	set_span(a, out, "message", failed ? span_of(in->message) : json_span(json_getl(in->old, "message")));
 	addresses(a, in, out);
 	const struct json *since = json_getl(in->old, "startTime");
 	set(a, out, "startTime", json_span(since).len ? *since : time_of(a, in->start_s));

@@ -9,7 +9,8 @@ struct kl_status_in {
 	int64_t now_s, start_s;     /* start_s: when the kubelet took the pod */
 	bool over;                  /* nothing of it runs, nothing will */
 	bool initialized;
-	const char *reason;         /* the pod was refused or ended by the kubelet: phase Failed with these; NULL: no */
+	const char *reason;         /* the pod was refused or ended by the kubelet: phase Failed with these once over; NULL: no */
+	bool refused;               /* it was never let in */
 	const char *message;
 	struct span runtime;        /* "containerd": scheme of container ids */
 };

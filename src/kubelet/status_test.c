@@ -65,6 +65,11 @@ static void a_status_says_what_is_there(void **state)
 		{ "Always;;x", "S0r x:x1", false, true, "{}", "Running init sched x=Error" },
 		{ "Always;;x", "S0r x:x1 x.loop", false, true, "{}", "Running init sched x=CrashLoopBackOff<Error" },
 		{ "Always;;x", "S0r x:R x:x1 x.started x.ready", false, true, "{}", "Running init cont ready sched x=runningrs<Error" },
+		/* Its postStart runs: nothing says that it does. */
+		{ "Always;;x", "S0r x:R x.hook", false, true, "{}", "Pending init sched x=ContainerCreating" },
+		{ "Always;i;x", "S0r i:x0 x:R x.hook", false, true, "{}", "Pending init sched i=Completedr x=ContainerCreating" },
+		{ "Always;;x y", "S0r x:R x:x1 x.hook y:R y.started y.ready", false, true, "{}",
+		  "Running init sched x=ContainerCreating<Error y=runningrs" },
 		{ "Always;;x", "S0n x:x0", true, true, "{}", "Succeeded init sched x=Completed" },
 		{ "Never;;x", "S0n x:x0", true, true, "{}", "Succeeded init sched x=Completed" },
 		{ "Never;;x y", "S0n x:x0 y:x2", true, true, "{}", "Failed init sched x=Completed y=Error" },
@@ -101,11 +106,46 @@ static void a_refusal_is_a_failure_with_its_words(void **state)
 	struct json status;
 	world_begin(&w, "Always;;x", "");
 	const struct kl_status_in in = { .pod = w.pod, .now_s = 1, .start_s = 1, .reason = "OutOfcpu", .message = "Pod was rejected: no",
-					 .runtime = SPAN("rt") };
+					 .refused = true, .runtime = SPAN("rt") };
 	kl_status_make(&a, &in, &status);
 	assert_true(span_is(json_span(json_getl(&status, "phase")), "Failed"));
 	assert_true(span_is(json_span(json_getl(&status, "reason")), "OutOfcpu"));
 	assert_true(span_is(json_span(json_getl(&status, "message")), "Pod was rejected: no"));
+	/* kubectl would say ContainerCreating of containers that never will be. */
+	assert_null(json_getl(&status, "containerStatuses"));
+	assert_null(json_getl(&status, "conditions"));
+	/* The next kubelet finds it over. */
+	struct json again, diff;
+	kl_status_make(&a, &(struct kl_status_in){ .pod = w.pod, .old = &status, .now_s = 5, .start_s = 5, .over = true, .refused = true,
+						   .runtime = SPAN("rt") }, &again);
+	assert_false(kl_status_diff(&a, &status, &again, &diff));
+	assert_true(span_is(json_span(json_getl(&again, "phase")), "Failed"));
+	assert_true(span_is(json_span(json_getl(&again, "startTime")), "1970-01-01T00:00:01Z"));
+	world_end(&w);
+}
+
+static void a_pod_that_is_ended_fails_when_it_has_ended(void **state)
+{
+	auto_arena struct arena a = {};
+	auto_buf struct buf got = {};
+	struct world w;
+	struct json status, old = old_parse(&a, "{\"phase\":\"Running\"}");
+	world_begin(&w, "Always;;x", "S0r x:R x.started x.ready");
+	struct kl_status_in in = { .pod = w.pod, .old = &old, .now_s = 9, .start_s = 1, .reason = "DeadlineExceeded", .message = "too long",
+				   .initialized = true, .runtime = SPAN("rt") };
+	kl_status_make(&a, &in, &status);
+	summary(&got, &status);
+	assert_string_equal(buf_cstr(&got), "Running init sched x=runningrs");
+	assert_null(json_getl(&status, "reason"));
+	world_end(&w);
+	world_begin(&w, "Always;;x", "S0n x:x137");
+	in.pod = w.pod;
+	in.over = true;
+	buf_trunc(&got, 0);
+	kl_status_make(&a, &in, &status);
+	summary(&got, &status);
+	assert_string_equal(buf_cstr(&got), "Failed init sched x=Error");
+	assert_true(span_is(json_span(json_getl(&status, "reason")), "DeadlineExceeded"));
 	world_end(&w);
 }
 
@@ -142,6 +182,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_status_says_what_is_there),
 		cmocka_unit_test(a_refusal_is_a_failure_with_its_words),
+		cmocka_unit_test(a_pod_that_is_ended_fails_when_it_has_ended),
 		cmocka_unit_test(what_did_not_change_is_not_written),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -148,7 +148,7 @@ static int empty_dir(struct vol *v, struct err *err)
 		if (limit && (!size || limit < size))
 			size = limit;
 		if (memory)
-			rc = kl_mount_tmpfs(buf_cstr(&path), size, mode, gid, err);
+			rc = kl_mount_tmpfs(buf_cstr(&path), size, 01000 | mode, gid, err);
 		else if (span_starts(e->medium, SPAN("HugePages")))
 			rc = huge_pages(buf_cstr(&path), e->medium, size, mode, gid, err);
 		else
@@ -171,9 +171,11 @@ static int files_setup(struct vol *v, struct err *err)
 	int rc = kl_vol_files(&a, v, &files, &n, err);
 	if (rc == 0)
 		rc = folder_make(v, kind, s->name, &path, err);
-	if (rc == 0 && (s->secret || s->projected) && !kl_is_mounted(buf_cstr(&path)))
-		rc = kl_mount_tmpfs(buf_cstr(&path), memory_limit(&v->pod->object->pod), 0777, -1, err);
-	if (rc == 0 && chmod(buf_cstr(&path), fs_group(v) >= 0 ? 02777 : 0777) < 0)
+	/* All but config maps never touch a disk. */
+	if (rc == 0 && !s->config_map && !kl_is_mounted(buf_cstr(&path)))
+		rc = kl_mount_tmpfs(buf_cstr(&path), memory_limit(&v->pod->object->pod), 01777, -1, err);
+	mode_t mode = s->config_map ? 0777 : 01777; /* as a tmpfs is born */
+	if (rc == 0 && chmod(buf_cstr(&path), fs_group(v) >= 0 ? 02000 | mode : mode) < 0)
 		rc = err_sys(err, "chmod %s", buf_cstr(&path));
 	if (rc == 0)
 		rc = kl_files_write(buf_cstr(&path), files, n, fs_group(v), err);
@@ -204,7 +206,6 @@ static void claim_forget(struct vol *v)
 	free(v->pv_name);
 	free(v->pv_path);
 	v->pv_name = v->pv_path = NULL;
-	v->claim_known = false;
 	buf_trunc(&v->why, 0);
 }
 
@@ -269,7 +270,6 @@ static void claim_taken(struct client_call *call, const struct err *why, int sta
 		buf_str(&v->why, "PVC is not bound");
 	if (v->why.len)
 		return kl_vol_wake(v);
-	v->claim_known = true;
 	v->pv_name = cstr(claim.spec.volume_name);
 	client_path(&path, &pvs, SPAN_EMPTY, claim.spec.volume_name, NULL);
 	const struct client_request r = { .method = "GET", .path = buf_span(&path), .done = pv_taken, .arg = v };

@@ -40,6 +40,7 @@ struct kl_volumes_params {
 	/* "Warning" FailedMount; Failed for an object of an environment that the server does not tell. */
 	void (*event)(void *owner, const char *reason, struct span message);
 	int64_t patience_ms;    /* after which a pod that still waits says so, again and again; 0 = 2 min 3 s */
+	int64_t late_ms;        /* after which a removal that is not through is told to the log, again and again; 0 = 1 min */
 };
 struct kl_volumes *kl_volumes_new(const struct kl_volumes_params *p);
 /* Pods are closed or left. Of removals that are not through nothing is told any more; the loop must turn until it has nothing

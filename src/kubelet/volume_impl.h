@@ -29,7 +29,7 @@ struct vol {
 	struct client_call *call;
 	char *pv_name, *pv_path;  /* owned */
 	struct span pv_type;      /* literal or in pv_path's allocation: hostPath's type */
-	bool pv_local, claim_known;
+	bool pv_local;
 	struct buf why;
 	struct vol_own *own;      /* its files are being given to fsGroup; NULL: no */
 	struct err own_why;       /* ... and could not be */

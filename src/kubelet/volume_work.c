@@ -64,11 +64,16 @@ static void removal_done(struct loop_work *w)
 	gone(arg);
 }
 
+static int64_t late_ms(const struct kl_volumes *v)
+{
+	return v->p.late_ms ? v->p.late_ms : LATE_MS;
+}
+
 static void removal_late(struct loop_timer *t)
 {
 	struct removal *r = container_of(t, struct removal, late);
 	log_warn("a folder takes long to be removed: does its disk answer?", kv_str("dir", r->dir[0]));
-	loop_timer_start(&r->late, LATE_MS);
+	loop_timer_start(&r->late, late_ms(r->v));
 }
 
 static void removal_submit(struct loop_timer *t)
@@ -76,7 +81,7 @@ static void removal_submit(struct loop_timer *t)
 	struct removal *r = container_of(t, struct removal, again);
 	if (pool_begin(r->v, &r->why) < 0)
 		return removal_done(&r->work);
-	loop_timer_start(&r->late, LATE_MS);
+	loop_timer_start(&r->late, late_ms(r->v));
 	if (loop_work_submit(r->v->pool, r->v->p.loop, &r->work, "remove volumes", removal_run, removal_done) < 0)
 		loop_timer_start(&r->again, kl_vol_backoff_ms(0));
 }

@@ -129,9 +129,11 @@ static void settle_items(struct kl_worker *w)
 		struct kl_item *it = &p->items[i];
 		if (!c || c->state != KL_RUNNING) {
 			it->started = it->ready = it->liveness_failed = it->startup_failed = false;
+			it->hooked = it->hooked && it->busy; /* else its hook failed, and it is stopped now */
 			continue;
 		}
-		kl_item_waiting(it, NULL, SPAN_EMPTY);
+		if (!it->hooked)
+			kl_item_waiting(it, NULL, SPAN_EMPTY);
 		it->retry_ns = 0;
 	}
 	LIST_EACH(&p->containers, c, struct kl_container, link)
@@ -312,6 +314,7 @@ static void refuse(struct kl_worker *w, const char *reason, struct span message)
 {
 	auto_arena struct arena a = {};
 	kl_pod_event(w->pod, SPAN_EMPTY, "Warning", reason, "%.*s", SPAN_ARG(message));
+	w->refused = true;
 	kl_worker_fail(w, reason, arena_printf(&a, "Pod was rejected: %.*s", SPAN_ARG(message)));
 }
 
@@ -324,6 +327,7 @@ static void admit(struct kl_worker *w)
 	if (p->object->pod.metadata.deletion_timestamp.set || span_is(phase, "Failed") || span_is(phase, "Succeeded")) {
 		w->over = span_is(phase, "Failed") || span_is(phase, "Succeeded");
 		w->initialized = w->over;
+		w->refused = w->over && !p->object->pod.status.container_statuses.n && list_empty(&p->containers);
 		w->stage = KL_ENDING;
 		return;
 	}

@@ -32,6 +32,7 @@ struct kl_worker {
 	int64_t sandbox_retry_ns;
 	unsigned removals;                /* of dead containers and sandboxes, that are out */
 	bool initialized, over;
+	bool refused;                     /* it was never let in */
 	bool gone;                        /* no source has it any more */
 	bool sandbox_changed;             /* its event was told */
 	char *reason;                     /* owned; phase Failed by the kubelet: "Evicted", "OutOfcpu"; NULL: no */

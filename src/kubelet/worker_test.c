@@ -536,6 +536,24 @@ static void probes_ask_as_they_should(void **state)
 	world_done(&s.w);
 }
 
+/* A runtime whose events carry statuses is asked for none; another for one of each. */
+static void what_an_event_told_is_not_asked(void **state)
+{
+	for (unsigned tells = 0; tells < 2; tells++) {
+		struct world w;
+		world_init(&w);
+		w.rt.tells = tells;
+		manifest(&w, "a", "a", "", "");
+		kubelet_begin(&w);
+		until(&w, running(&w) == 1 && pod(&w, "a-n1")->items[0].ready);
+		wait_ms(&w, 100);
+		assert_int_equal(w.rt.count[KUBELET_CRI_POD_SANDBOX_STATUS], 1 - tells);
+		assert_int_equal(w.rt.count[KUBELET_CRI_CONTAINER_STATUS], 1 - tells);
+		assert_int_equal(w.rt.count[KUBELET_CRI_CREATE_CONTAINER], 1);
+		world_done(&w);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	if (argc > 1) /* one of them alone */
@@ -551,6 +569,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_pod_may_wish_for_ever),
 		cmocka_unit_test(a_pod_is_kept_apart_as_it_says),
 		cmocka_unit_test(probes_ask_as_they_should),
+		cmocka_unit_test(what_an_event_told_is_not_asked),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

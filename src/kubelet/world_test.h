@@ -1,7 +1,7 @@
 /* A pod and what is there of it, in words: what the tables of plan_test.c and status_test.c are made of. A pod is "restart policy;
  * init containers (a name with * is a sidecar); containers; ephemeral containers"; a policy that ends in - is being deleted. What
  * is there: S0r, S0n a sandbox (attempt, ready or not); a:R running, a:C created, a:U unknown, a:x3 exited with 3 (a second word
- * of the same name is an older attempt), a:x1/0 exited in sandbox 0; flags a.busy a.started a.ready a.live a.startup a.back
+ * of the same name is an older attempt), a:x1/0 exited in sandbox 0; flags a.busy a.started a.ready a.hook a.live a.startup a.back
  * a.loop (waiting in CrashLoopBackOff). Containers are of the newest sandbox where nothing else is said. */
 #pragma once
 
@@ -82,6 +82,7 @@ static void world_begin(struct world *w, const char *spec, const char *there)
 			it->busy |= span_is(tail, "busy");
 			it->started |= span_is(tail, "started");
 			it->ready |= span_is(tail, "ready");
+			it->hooked |= span_is(tail, "hook");
 			if (span_is(tail, "loop"))
 				kl_item_waiting(it, "CrashLoopBackOff", SPAN("back-off"));
 			it->liveness_failed |= span_is(tail, "live");

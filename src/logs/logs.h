@@ -1,13 +1,18 @@
 /* Reading the logs that a monitor writes (monitor.h "Log"): Docker's json-file lines and CRI lines, over all rotated files.
  *
  *     name.2   name.1   name        oldest to newest; a crash in a rotation may leave a gap in the numbers
+ *     name.2.gz                     what was rotated, compressed (logs_compress). Of name.2 and name.2.gz the first counts
  *
  * Promises
  * - Records come in the order of writing, each once, across rotation: files are held by descriptor, so that one that is
  *   renamed or removed while it is read is still read to its end.
- * - The last N lines are found from the end, reading no more than they take. A line of several pieces is one line.
+ *   The same when it is compressed meanwhile.
+ * - The last N lines are found from the end, reading no more than they take; compressed files, which have to be read from their
+ *   beginning, as a whole. A line of several pieces is one line.
  * - Memory is bounded, whatever the log holds: a read buffer of LOGS_RECORD_MAX, a record unescaped, twice as much while the
- *   last lines are looked for.
+ *   last lines are looked for, 75 KB while a compressed file is read.
+ * - A compressed file that is no gzip or is cut short is an error that names it (CORRUPT), when its turn comes; its records up to
+ *   there were given.
  * - A torn or foreign line (what a crash or a full disk left, a line that is too long) is passed over and counted.
  *   Half a record at the end of the newest file is not there yet; at the end of an older one it is torn.
  *
@@ -22,6 +27,8 @@
  * logs_reader: one thread at a time, any thread; reads regular files only, so it blocks as long as the disk does.
  * logs_follow: the loop's thread. */
 #pragma once
+
+#include <stdatomic.h>
 
 #include "base/base.h"
 #include "json/json.h"
@@ -90,6 +97,17 @@ void logs_follow_resume(struct logs_follow *f);
 void logs_follow_end(struct logs_follow *f);
 /* No callback but closed from here on; the memory is the owner's again from closed on (closed may be NULL, see loop.h). */
 void logs_follow_close(struct logs_follow *f, void (*closed)(struct logs_follow *f));
+
+/* ---- compression ---- */
+
+/* Makes name.N.gz of the newest rotated file that is plain yet (RFC 1952; mode and time are the file's: when its last record came).
+ * 1 = it did, and there may be more; 0 = there is nothing to do for now. CANCELLED when *stop was set meanwhile; -class when it
+ * cannot be read or written: the plain file stays. After a crash at any instruction each record is there once; a temporary
+ * name.gz.tmp goes with the next call.
+ *
+ * The writer may append and rotate meanwhile, if it takes the folder's flock for its renames, moves name.N.gz too, and never
+ * writes to a file behind the next one's birth (monitor.h, COMPRESS). One caller at a time for a log. Any thread; blocks, syncs. */
+int logs_compress(int dir, const char *name, const atomic_bool *stop, struct err *err);
 
 /* ---- pieces ---- */
 

@@ -2,7 +2,13 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <signal.h>
+#include <poll.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -23,10 +29,14 @@ static int dir_make(void **state)
 
 static int dir_drop(void **state)
 {
+	fail_arm("");
+	(void)unlinkat(at, "l.gz.tmp", 0);
 	for (int i = 0; i < 40; i++) {
 		char name[16];
 		snprintf(name, sizeof(name), "l.%d", i);
 		(void)unlinkat(at, i ? name : "l", 0); /* most are not there */
+		snprintf(name, sizeof(name), "l.%d.gz", i);
+		(void)unlinkat(at, name, 0);
 	}
 	fd_close(&at);
 	assert_int_equal(rmdir(dir), 0);
@@ -274,6 +284,250 @@ static void test_rotation(void **state)
 	logs_close(r);
 }
 
+/* ---- compressed ---- */
+
+static atomic_bool stop;
+
+static bool there(const char *name)
+{
+	return faccessat(at, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+static void compress_all(int want)
+{
+	int n = 0, rc;
+	auto_err struct err err = ERR_INIT;
+	while ((rc = logs_compress(at, "l", &stop, &err)) > 0)
+		n++;
+	if (rc < 0)
+		fail_msg("%s", err_msg(&err));
+	assert_int_equal(n, want);
+	assert_false(there("l.gz.tmp"));
+}
+
+static void move(const char *from, const char *to)
+{
+	assert_int_equal(renameat(at, from, at, to), 0);
+}
+
+static void six_lines(enum logs_format f)
+{
+	line_put("l.4", f, 0);
+	line_put("l.2", f, 1);
+	line_put("l.2", f, 2);
+	line_put("l.1", f, 3);
+	line_put("l", f, 4);
+	line_put("l", f, 5);
+}
+
+/* As test_whole: it makes no difference. */
+static void test_compressed(void **state)
+{
+	for (int format = 0; format < 2; format++) {
+		enum logs_format f = (enum logs_format)format;
+		six_lines(f);
+		struct logs_reader *early = opened((struct logs_params){ .format = f, .tail = 4 });
+		compress_all(3);
+		assert_true(there("l") && there("l.1.gz") && there("l.2.gz") && there("l.4.gz"));
+		assert_false(there("l.1") || there("l.2") || there("l.4"));
+		is_read(early, "line2$|line3$|line4$|line5$|");
+		logs_close(early);
+		compress_all(0);
+		read_is((struct logs_params){ .format = f, .tail = -1 }, "line0$|line1$|line2$|line3$|line4$|line5$|");
+		read_is((struct logs_params){ .format = f, .tail = 0 }, "");
+		read_is((struct logs_params){ .format = f, .tail = 2 }, "line4$|line5$|");
+		read_is((struct logs_params){ .format = f, .tail = 3 }, "line3$|line4$|line5$|");
+		read_is((struct logs_params){ .format = f, .tail = 4 }, "line2$|line3$|line4$|line5$|");
+		read_is((struct logs_params){ .format = f, .tail = 5 }, "line1$|line2$|line3$|line4$|line5$|");
+		read_is((struct logs_params){ .format = f, .tail = 100 }, "line0$|line1$|line2$|line3$|line4$|line5$|");
+		read_is((struct logs_params){ .format = f, .tail = 4, .streams = LOGS_STDERR }, "line3$|line5$|");
+		read_is((struct logs_params){ .format = f, .tail = -1, .since_ns = 1000002 * NS_PER_S, .until_ns = 1000004 * NS_PER_S }, "line2$|line3$|");
+		/* A file that was written last before since is not even opened, also when lines are counted. */
+		const struct timespec old[2] = { { .tv_sec = 5 }, { .tv_sec = 5 } };
+		assert_int_equal(utimensat(at, "l.2.gz", old, 0), 0);
+		read_is((struct logs_params){ .format = f, .tail = 5, .since_ns = 1000003 * NS_PER_S }, "line3$|line4$|line5$|");
+		/* The newest is compressed: nothing was written behind it yet. Its last record is a piece of a line. */
+		assert_int_equal(unlinkat(at, "l", 0), 0);
+		read_is((struct logs_params){ .format = f, .tail = 0 }, "");
+		read_is((struct logs_params){ .format = f, .tail = 2 }, "line2$|line3$|");
+		for (int i = 0; i < 5; i++) {
+			char name[8];
+			snprintf(name, sizeof(name), "l.%d.gz", i);
+			(void)unlinkat(at, name, 0); /* l.0.gz and l.3.gz are not there */
+		}
+	}
+}
+
+static void test_compressed_pieces(void **state)
+{
+	line_put("l.3", LOGS_DOCKER, 0);
+	piece_put("l.3", "one ", "stdout");
+	piece_put("l.2", "two ", "stdout");
+	piece_put("l.1", "three\\n", "stdout");
+	piece_put("l.1", "prompt> ", "stdout");
+	line_put("l", LOGS_DOCKER, 9);
+	compress_all(3);
+	read_is((struct logs_params){ .tail = 2 }, "one |two |three$|prompt> |line9$|");
+	assert_int_equal(unlinkat(at, "l", 0), 0);
+	read_is((struct logs_params){ .tail = 0 }, "");
+	read_is((struct logs_params){ .tail = 1 }, "prompt> |");
+	read_is((struct logs_params){ .tail = 2 }, "one |two |three$|prompt> |");
+	read_is((struct logs_params){ .tail = 3 }, "line0$|one |two |three$|prompt> |");
+}
+
+/* What a crash leaves at each step of compression, and what a rotation makes of it. */
+static void test_compression_cut_off(void **state)
+{
+	static const char all[] = "line0$|line1$|line2$|line3$|line4$|line5$|";
+	static const char *const points[] = { "begin", "written", "synced", "renamed", "removed" };
+	six_lines(LOGS_DOCKER);
+	compress_all(3);
+	for (size_t i = 0; i < ARRAY_LEN(points); i++) {
+		/* by hand what the process that died leaves: in a child, so that it is what really happens */
+		assert_int_equal(unlinkat(at, "l.1.gz", 0), 0);
+		line_put("l.1", LOGS_DOCKER, 3);
+		pid_t pid = fork();
+		if (pid == 0) {
+			char spec[64];
+			snprintf(spec, sizeof(spec), "logs.compress.%s=exit:9", points[i]);
+			fail_arm(spec);
+			(void)logs_compress(at, "l", &stop, NULL);
+			_exit(0);
+		}
+		int status;
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(WEXITSTATUS(status), 9);
+		assert_int_equal(there("l.gz.tmp"), i == 1 || i == 2);
+		assert_int_equal(there("l.1"), i < 4);
+		assert_int_equal(there("l.1.gz"), i >= 3);
+		read_is((struct logs_params){ .tail = -1 }, all);
+		read_is((struct logs_params){ .tail = 3 }, "line3$|line4$|line5$|");
+		compress_all(i < 4);
+		assert_true(there("l.1.gz") && !there("l.1"));
+		read_is((struct logs_params){ .tail = -1 }, all);
+	}
+}
+
+static void test_compression_gives_way(void **state)
+{
+	line_put("l.1", LOGS_DOCKER, 1);
+	/* The log has no current file: the rotated one may still be written to. */
+	compress_all(0);
+	assert_true(there("l.1"));
+	line_put("l", LOGS_DOCKER, 2);
+	/* Somebody has the lock for long. */
+	auto_fd int lock = openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(flock(lock, LOCK_EX), 0);
+	FAILS(ERR_IO, "compressing log l: lock the folder", logs_compress(at, "l", &stop, &err));
+	assert_true(there("l.1") && !there("l.1.gz") && !there("l.gz.tmp"));
+	fd_close(&lock);
+	/* It is given up. */
+	atomic_store(&stop, true);
+	FAILS(ERR_CANCELLED, "given up", logs_compress(at, "l", &stop, &err));
+	atomic_store(&stop, false);
+	assert_true(there("l.1") && !there("l.gz.tmp"));
+	/* What is no file of ours. */
+	assert_int_equal(symlinkat("/etc/passwd", at, "l.2"), 0);
+	assert_true(logs_compress(at, "l", &stop, NULL) == 1 && logs_compress(at, "l", &stop, NULL) < 0);
+	assert_true(there("l.1.gz") && there("l.2"));
+	assert_int_equal(unlinkat(at, "l.2", 0), 0);
+	read_is((struct logs_params){ .tail = -1 }, "line1$|line2$|");
+	/* Time and mode are the plain file's. */
+	struct stat a, b;
+	move("l", "l.2");
+	line_put("l", LOGS_DOCKER, 3);
+	assert_int_equal(fstatat(at, "l.2", &a, 0), 0);
+	compress_all(1);
+	assert_int_equal(fstatat(at, "l.2.gz", &b, 0), 0);
+	assert_int_equal(a.st_mode, b.st_mode);
+	assert_true(a.st_mtim.tv_sec == b.st_mtim.tv_sec && a.st_mtim.tv_nsec == b.st_mtim.tv_nsec);
+}
+
+/* A reader stands in a file that is rotated and compressed behind its back, among files whose inodes were used before. */
+static void test_compressed_under_a_reader(void **state)
+{
+	line_put("l", LOGS_DOCKER, 0);
+	struct logs_reader *r = opened((struct logs_params){ .tail = -1 });
+	is_read(r, "line0$|");
+	for (int i = 1; i < 12; i++) {
+		char want[32];
+		line_put("l", LOGS_DOCKER, i); /* read when it is compressed already */
+		for (int k = 8; k > 0; k--) {
+			char from[16], to[16];
+			snprintf(from, sizeof(from), "l.%d.gz", k);
+			snprintf(to, sizeof(to), "l.%d.gz", k + 1);
+			if (there(from))
+				move(from, to);
+		}
+		move("l", "l.1");
+		line_put("l", LOGS_DOCKER, 100 + i);
+		compress_all(1);
+		snprintf(want, sizeof(want), "line%d$|line%d$|", i, 100 + i);
+		is_read(r, want);
+	}
+	logs_close(r);
+	/* Two rotations behind. */
+	r = opened((struct logs_params){ .tail = 0 });
+	for (int i = 20; i < 22; i++) {
+		line_put("l", LOGS_DOCKER, i);
+		if (there("l.1.gz"))
+			move("l.1.gz", "l.2.gz");
+		move("l", "l.1");
+		line_put("l", LOGS_DOCKER, 100 + i);
+		compress_all(1);
+	}
+	is_read(r, "line20$|line120$|line21$|line121$|");
+	logs_close(r);
+}
+
+/* Whatever is in a .gz: its records up to there, then an error that says where; it stays one. */
+static void test_torn_gz(void **state)
+{
+	auto_buf struct buf whole = {}, two = {};
+	for (int i = 0; i < 300; i++)
+		line_put("l.1", LOGS_DOCKER, i);
+	line_put("l", LOGS_DOCKER, 998);
+	line_put("l", LOGS_DOCKER, 999);
+	compress_all(1);
+	OK(io_read_file(at, "l.1.gz", &whole, 1 << 20, &err));
+	for (size_t len = 0; len < whole.len; len += len < 40 || len + 12 > whole.len ? 1 : 97) {
+		OK(io_write_file_lazy(at, "l.1.gz", span_make(whole.ptr, len), 0600, &err));
+		read_is((struct logs_params){ .tail = 1 }, "line999$|"); /* not its turn */
+		struct logs_reader *r = opened((struct logs_params){ .tail = -1 });
+		struct logs_record rec;
+		for (int tries = 0; tries < 2; tries++) {
+			auto_err struct err err = ERR_INIT;
+			int rc, n = 0;
+			while ((rc = logs_next(r, &rec, &err)) > 0)
+				n++;
+			if (rc != -ERR_CORRUPT || !strstr(err_msg(&err), "log l.1.gz: it ends too early"))
+				fail_msg("%zu of %zu bytes: %d %s", len, whole.len, rc, err_msg(&err));
+			assert_true(n <= 300);
+		}
+		logs_close(r);
+	}
+	whole.ptr[whole.len - 5] ^= 1; /* of its checksum */
+	OK(io_write_file_lazy(at, "l.1.gz", buf_span(&whole), 0600, &err));
+	struct logs_reader *r = opened((struct logs_params){ .tail = 3 });
+	struct logs_record rec;
+	FAILS(ERR_CORRUPT, "log l.1.gz: incorrect data check", logs_next(r, &rec, &err));
+	logs_close(r);
+	OK(io_write_file_lazy(at, "l.1.gz", SPAN("{\"log\":\"x\\n\",\"stream\":\"stdout\",\"time\":\"2026-11-21T09:30:00Z\"}\n"), 0600, &err));
+	r = opened((struct logs_params){ .tail = -1 });
+	FAILS(ERR_CORRUPT, "log l.1.gz: incorrect header check", logs_next(r, &rec, &err));
+	logs_close(r);
+	/* Two members in one file are one text (RFC 1952 section 2.2). */
+	whole.ptr[whole.len - 5] ^= 1;
+	buf_span_add(&two, buf_span(&whole));
+	buf_span_add(&two, buf_span(&whole));
+	OK(io_write_file_lazy(at, "l.1.gz", buf_span(&two), 0600, &err));
+	r = opened((struct logs_params){ .tail = 601 });
+	for (int i = 1; i < 602; i++)
+		OK(logs_next(r, &rec, &err) - 1);
+	assert_int_equal(logs_next(r, &rec, NULL), 0);
+	logs_close(r);
+}
+
 /* ---- on a loop ---- */
 
 struct follower {
@@ -404,10 +658,129 @@ static void test_follow_ends(void **state)
 	buf_done(&many.got);
 }
 
+/* Lines of compressed files are counted in turns of the loop, each of which ends. */
+static void test_follow_compressed(void **state)
+{
+	struct loop *l;
+	OK(loop_new(NULL, &l, &err));
+	auto_buf struct buf line = {};
+	char name[8];
+	buf_str(&line, "{\"log\":\"");
+	for (int i = 0; i < 9000; i++)
+		buf_chr(&line, 'x');
+	buf_str(&line, "\\n\",\"stream\":\"stdout\",\"time\":\"2026-11-21T09:30:00Z\"}\n");
+	for (int file = 1; file < 5; file++) {
+		snprintf(name, sizeof(name), "l.%d", file);
+		for (int i = 0; i < 400; i++)
+			append(name, line.ptr, line.len);
+	}
+	line_put("l", LOGS_DOCKER, 1);
+	compress_all(4);
+	struct follower o = {};
+	const struct logs_params p = { .dir = at, .name = "l", .tail = 1500 };
+	OK(logs_follow_open(&o.follow, l, &p, on_record, on_done, &err));
+	loop_budget_set(l, 1);
+	for (int i = 0; i < 7; i++) /* 400 lines are 3.6 MB, seven turns and a bit */
+		loop_turn(l, false);
+	assert_int_equal(o.records, 0);
+	for (int i = 0; i < 200 && o.records < 1500; i++)
+		loop_turn(l, false);
+	assert_int_equal(o.records, 1500);
+	/* It goes on in what comes, rotated and compressed while it is paused. */
+	logs_follow_pause(&o.follow);
+	buf_done(&o.got);
+	line_put("l", LOGS_DOCKER, 2);
+	move("l.4.gz", "l.5.gz");
+	move("l.3.gz", "l.4.gz");
+	move("l.2.gz", "l.3.gz");
+	move("l.1.gz", "l.2.gz");
+	move("l", "l.1");
+	line_put("l", LOGS_DOCKER, 3);
+	compress_all(1);
+	logs_follow_resume(&o.follow);
+	loop_budget_set(l, 64);
+	turns(l);
+	got_is(&o, "line2|line3|");
+	logs_follow_close(&o.follow, on_closed);
+	turns(l);
+	assert_true(o.closed);
+	loop_free(l);
+	buf_done(&o.got);
+}
+
+enum { KEPT = 38 };
+
+/* Listings while files are rotated and compressed as fast as it goes: each record once, in order, from wherever the first one is. */
+static void test_listing_while_compressing(void **state)
+{
+	/* What a reader has seen is not removed while it reads: the writer waits for its next pass. */
+	atomic_int *passes = mmap(NULL, sizeof(*passes), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(passes, MAP_FAILED);
+	pid_t pid = fork();
+	if (pid == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (int i = 0, pass = 0, since = 0;; i++, since++) {
+			while (since == KEPT - 2 && pass == atomic_load(passes))
+				(void)poll(NULL, 0, 1);
+			if (pass != atomic_load(passes)) {
+				pass = atomic_load(passes);
+				since = 0;
+			}
+			auto_fd int lock = openat(at, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+			line_put("l", LOGS_DOCKER, i);
+			if (flock(lock, LOCK_EX) < 0)
+				_exit(1);
+			for (int k = KEPT; k > 0; k--)
+				for (int packed = 0; packed < 2; packed++) {
+					char from[16], to[16];
+					snprintf(from, sizeof(from), packed ? "l.%d.gz" : "l.%d", k);
+					snprintf(to, sizeof(to), packed ? "l.%d.gz" : "l.%d", k + 1);
+					if (there(from) && k == KEPT)
+						(void)unlinkat(at, from, 0);
+					else if (there(from))
+						move(from, to);
+				}
+			move("l", "l.1");
+			line_put("l", LOGS_DOCKER, 1000000 + i);
+			fd_close(&lock);
+			(void)logs_compress(at, "l", &stop, NULL);
+		}
+	}
+	int seen = 0;
+	for (int64_t until = clock_mono_ms(clock_real()) + 1000; clock_mono_ms(clock_real()) < until;) {
+		atomic_fetch_add(passes, 1);
+		struct logs_reader *r = opened((struct logs_params){ .tail = -1 });
+		struct logs_record rec;
+		int64_t last = -1;
+		int rc;
+		auto_err struct err err = ERR_INIT;
+		/* a file is "line 1000000+i" and "line i+1" */
+		while ((rc = logs_next(r, &rec, &err)) > 0) {
+			int64_t n;
+			if (!span_to_i64(span_sub(rec.text, 4, rec.text.len - 1), &n))
+				fail_msg("\"%.*s\" behind %lld", SPAN_ARG(rec.text), (long long)last);
+			n = n >= 1000000 ? 2 * (n - 1000000) + 1 : 2 * n;
+			if (last >= 0 && n != last + 1)
+				fail_msg("%lld behind %lld", (long long)n, (long long)last);
+			last = n;
+			seen++;
+		}
+		if (rc < 0)
+			fail_msg("%s", err_msg(&err));
+		logs_close(r);
+	}
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_true(seen > 50);
+	assert_int_equal(munmap(passes, sizeof(*passes)), 0);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, dir_make, dir_drop)
 int main(void)
 {
 	const struct CMUnitTest tests[] = { TEST(test_records), TEST(test_whole), TEST(test_pieces), TEST(test_long), TEST(test_rotation),
-		TEST(test_follow), TEST(test_follow_ends) };
+		TEST(test_compressed), TEST(test_compressed_pieces), TEST(test_compression_cut_off), TEST(test_compression_gives_way),
+		TEST(test_compressed_under_a_reader), TEST(test_torn_gz), TEST(test_follow), TEST(test_follow_ends), TEST(test_follow_compressed),
+		TEST(test_listing_while_compressing) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -194,8 +194,11 @@ bool loop_turn(struct loop *l, bool wait)
 	bool alarmed = block && next_ms != INT64_MAX;
 	if (alarmed) {
 		uv_update_time(&l->uv);
-		uv_timer_start(&l->alarm, alarm_rang, (uint64_t)(next_ms - l->now_ms), 0);
+		/* It repeats, because uv_run looks at its timers before it computes how long to wait: had the thread to stand aside
+		 * here until the deadline, a single alarm would ring and be gone, and the wait have no end. */
+		uv_timer_start(&l->alarm, alarm_rang, (uint64_t)(next_ms - l->now_ms), 1);
 	}
+	FAILPOINT("loop.turn.alarm");
 	l->now_stale = true;
 	uv_run(&l->uv, block ? UV_RUN_ONCE : UV_RUN_NOWAIT);
 	if (alarmed)

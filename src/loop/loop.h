@@ -206,6 +206,16 @@ int loop_watch_open(struct loop_watch *w, struct loop *l, const char *name, cons
 	void (*fn)(struct loop_watch *w, uint32_t mask, uint32_t cookie, const char *file), struct err *err);
 void loop_watch_close(struct loop_watch *w, void (*closed)(struct loop_watch *w));
 
+/* Files that others replace while we run: certificates, keys, kubeconfigs. changed() comes from the loop, a moment (0.3 s) after
+ * one of the files was written, renamed to its name, or reached through a link that was swapped (`..data` of a mounted Secret),
+ * once for a burst; whoever is told reads all its files and sees what differs. The folders are watched, one watch each, so a file
+ * need not be there. A folder that cannot be watched is tried again after ten seconds, later up to ten minutes, and add says why it
+ * could not be the first time. Keeps no loop going. free may be called inside changed. */
+struct loop_files;
+struct loop_files *loop_files_new(struct loop *l, const char *name, void (*changed)(void *arg), void *arg);
+int loop_files_add(struct loop_files *f, struct span path, struct err *err); /* copied; an empty path is nothing */
+void loop_files_free(struct loop_files *f);                                  /* accepts NULL */
+
 /* ---- messages from other threads ---- */
 
 struct loop_msg {
@@ -219,7 +229,7 @@ void loop_post_call(struct loop *l, void (*fn)(void *arg), void *arg); /* the sa
 
 /* ---- workers ---- */
 
-/* A fixed set of threads for hashing, inflating and fsync, shared by any number of loops. They block every signal. */
+/* A set of threads for hashing, inflating and fsync, shared by any number of loops. They block every signal. */
 int loop_pool_new(unsigned threads, unsigned queue_limit, struct loop_pool **out_pool, struct err *err);
 /* Finishes what was submitted, ends the threads. The answers are messages: the owners' loops must still turn for
  * them afterwards. Accepts NULL. */
@@ -239,6 +249,11 @@ struct loop_work {
  * loop_run going until done ran. */
 int loop_work_submit(struct loop_pool *p, struct loop *owner, struct loop_work *w, const char *name,
 	void (*run)(struct loop_work *w), void (*done)(struct loop_work *w));
+/* For a job, around what may wait for somebody else without an end in sight (a mount whose server does not answer): meanwhile
+ * a thread more does the pool's other jobs when they need one, up to LOOP_POOL_EXTRA_MAX of them. Any thread. */
+#define LOOP_POOL_EXTRA_MAX 256u
+void loop_pool_wait_begin(struct loop_pool *p);
+void loop_pool_wait_end(struct loop_pool *p);
 /* True when it had not begun: neither run nor done will be called. Owner's thread. */
 bool loop_work_cancel(struct loop_work *w);
 

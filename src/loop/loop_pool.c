@@ -4,7 +4,11 @@
  *     submit   ──────────▶ queue (lock) ──────────▶   run
  *     done     ◀── loop_post ────────────────────────
  *
- * A job's state tells whether it may still be taken back: it changes under the pool's lock alone. */
+ * A job's state tells whether it may still be taken back: it changes under the pool's lock alone.
+ *
+ * Jobs that wait for somebody (loop_pool_wait_begin) are no reason for the others to wait with them: while more jobs are queued
+ * than threads are free, and fewer extra threads live than jobs wait, one more is started. It does what the pool's own
+ * (n_threads) do, and ends when it finds nothing to do and there are more of its kind than jobs that wait. */
 #include "loop/loop_impl.h"
 
 #include <errno.h>
@@ -17,6 +21,10 @@ struct loop_pool {
 	struct list queue;    /* loop_work.link */
 	unsigned n_queued, queue_limit;
 	unsigned n_threads;
+	unsigned n_idle;      /* threads that wait for a job; one that was signalled counts until it wakes */
+	unsigned n_waiting;   /* jobs between wait_begin and wait_end */
+	unsigned n_extra;     /* threads beyond n_threads, detached */
+	pthread_cond_t alone; /* n_extra is 0 */
 	bool ending;
 	pthread_t threads[];
 };
@@ -29,16 +37,17 @@ static void work_answer(struct loop_msg *m)
 	w->done(w);
 }
 
-static void *worker(void *arg)
+/* Under the lock, which it keeps. */
+static void serve(struct loop_pool *p, bool extra)
 {
-	struct loop_pool *p = arg;
-	pthread_mutex_lock(&p->lock);
 	for (;;) {
 		struct loop_work *w = LIST_POP(&p->queue, struct loop_work, link);
 		if (!w) {
-			if (p->ending)
+			if (p->ending || (extra && p->n_extra > p->n_waiting))
 				break;
+			p->n_idle++;
 			pthread_cond_wait(&p->some, &p->lock);
+			p->n_idle--;
 			continue;
 		}
 		p->n_queued--;
@@ -49,8 +58,60 @@ static void *worker(void *arg)
 		loop_post(w->owner, &w->msg);
 		pthread_mutex_lock(&p->lock);
 	}
+}
+
+static void *worker(void *arg)
+{
+	struct loop_pool *p = arg;
+	pthread_mutex_lock(&p->lock);
+	serve(p, false);
 	pthread_mutex_unlock(&p->lock);
 	return NULL;
+}
+
+static void *extra_worker(void *arg)
+{
+	struct loop_pool *p = arg;
+	pthread_mutex_lock(&p->lock);
+	serve(p, true);
+	if (--p->n_extra == 0)
+		pthread_cond_signal(&p->alone);
+	pthread_mutex_unlock(&p->lock); /* the last touch: who frees the pool has to have the lock first */
+	return NULL;
+}
+
+/* Under the lock. One that cannot be had is none: the queue then moves when somebody comes back. */
+static void extra_start(struct loop_pool *p)
+{
+	pthread_t thread;
+	sigset_t all, before;
+	if (p->n_queued <= p->n_idle || p->n_extra >= MIN(p->n_waiting, LOOP_POOL_EXTRA_MAX))
+		return;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	if (pthread_create(&thread, NULL, extra_worker, p) == 0) {
+		pthread_detach(thread);
+		p->n_extra++;
+	}
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+void loop_pool_wait_begin(struct loop_pool *p)
+{
+	pthread_mutex_lock(&p->lock);
+	p->n_waiting++;
+	extra_start(p);
+	pthread_mutex_unlock(&p->lock);
+}
+
+void loop_pool_wait_end(struct loop_pool *p)
+{
+	pthread_mutex_lock(&p->lock);
+	assert(p->n_waiting > 0);
+	p->n_waiting--;
+	if (p->n_extra > p->n_waiting)
+		pthread_cond_broadcast(&p->some); /* an extra one ends */
+	pthread_mutex_unlock(&p->lock);
 }
 
 int loop_pool_new(unsigned threads, unsigned queue_limit, struct loop_pool **out_pool, struct err *err)
@@ -59,6 +120,7 @@ int loop_pool_new(unsigned threads, unsigned queue_limit, struct loop_pool **out
 	struct loop_pool *p = mem_zalloc(sizeof(*p) + threads * sizeof(p->threads[0]));
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_cond_init(&p->some, NULL);
+	pthread_cond_init(&p->alone, NULL);
 	list_init(&p->queue);
 	p->queue_limit = queue_limit;
 	/* Signals are for the loops. */
@@ -87,10 +149,13 @@ void loop_pool_free(struct loop_pool *p)
 	pthread_mutex_lock(&p->lock);
 	p->ending = true;
 	pthread_cond_broadcast(&p->some);
+	while (p->n_extra > 0)
+		pthread_cond_wait(&p->alone, &p->lock);
 	pthread_mutex_unlock(&p->lock);
 	for (unsigned i = 0; i < p->n_threads; i++)
 		pthread_join(p->threads[i], NULL);
 	pthread_cond_destroy(&p->some);
+	pthread_cond_destroy(&p->alone);
 	pthread_mutex_destroy(&p->lock);
 	free(p);
 }
@@ -107,6 +172,7 @@ int loop_work_submit(struct loop_pool *p, struct loop *owner, struct loop_work *
 	list_init(&w->link);
 	list_push(&p->queue, &w->link);
 	p->n_queued++;
+	extra_start(p);
 	pthread_cond_signal(&p->some);
 	pthread_mutex_unlock(&p->lock);
 	loop_hold(owner);

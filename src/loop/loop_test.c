@@ -1,3 +1,4 @@
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -8,6 +9,7 @@
 #include <sys/inotify.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <cmocka.h>
 #include "loop/loop.h"
@@ -278,6 +280,22 @@ static void test_budget_leaves_the_rest_for_next_turn(void **state)
 static void stop_loop(struct loop_timer *t)
 {
 	loop_stop(t->loop);
+}
+
+/* A deadline that comes between setting the alarm and waiting for it: a loaded machine has others run there. */
+static void test_deadline_before_the_wait(void **state)
+{
+	struct loop *l = loop_make(NULL);
+	struct loop_timer end;
+	loop_timer_init(&end, l, "end of test", stop_loop);
+	loop_timer_start(&end, 5);
+	assert_int_equal(fail_arm("loop.turn.alarm=sleep:20"), 0);
+	alarm(20); /* ends a wait without an end */
+	loop_run(l);
+	alarm(0);
+	fail_arm("");
+	assert_false(loop_timer_running(&end));
+	loop_free(l);
 }
 
 static void test_idle_loop_sleeps(void **state)
@@ -583,6 +601,102 @@ static void test_watches_share_a_folder(void **state)
 	loop_free(l);
 }
 
+struct replaced {
+	struct loop_files *files;
+	bool free_it;
+};
+
+static void files_changed(void *arg)
+{
+	struct replaced *r = arg;
+	trace_add("changed");
+	if (r->free_it)
+		loop_files_free(take(&r->files));
+}
+
+static void put(const char *dir, const char *file, const char *other_name)
+{
+	auto_buf struct buf at = {}, to = {};
+	buf_printf(&at, "%s/%s", dir, file);
+	buf_printf(&to, "%s/%s", dir, other_name ? other_name : file);
+	assert_int_equal(io_write_file(AT_FDCWD, buf_cstr(&at), SPAN("text"), 0600, NULL), 0);
+	assert_int_equal(rename(buf_cstr(&at), buf_cstr(&to)), 0);
+}
+
+/* Turns until something was told, at most for as long as is given. */
+static void turn_for(struct loop *l, int64_t ms)
+{
+	int64_t until = clock_mono_ms(clock_real()) + ms;
+	while (!trace.len && clock_mono_ms(clock_real()) < until) {
+		(void)poll(NULL, 0, 2);
+		loop_turn(l, false);
+	}
+}
+
+static void test_files_that_are_replaced(void **state)
+{
+	auto_err struct err err = ERR_INIT;
+	struct loop *l = loop_make(NULL);
+	struct replaced r = {};
+	char dir[] = "/tmp/loop-test-XXXXXX";
+	auto_buf struct buf path = {}, away = {};
+	assert_non_null(mkdtemp(dir));
+	r.files = loop_files_new(l, "files", files_changed, &r);
+	static const char *const names[] = { "a.crt", "a.key" };
+	for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
+		buf_trunc(&path, 0);
+		buf_printf(&path, "%s/%s", dir, names[i]);
+		assert_int_equal(loop_files_add(r.files, buf_span(&path), &err), 0);
+	}
+	assert_int_equal(loop_files_add(r.files, SPAN_EMPTY, &err), 0);
+	assert_false(loop_turn(l, true)); /* it keeps no loop going */
+	loop_hold(l);
+	put(dir, "other", NULL); /* nobody's */
+	turn_for(l, 500);
+	assert_trace("");
+	put(dir, "new", "a.crt"); /* both, told once */
+	put(dir, "a.key", NULL);
+	turn_for(l, 5000);
+	assert_trace("changed");
+	turn_for(l, 500);
+	assert_trace("");
+	buf_trunc(&path, 0);
+	buf_printf(&path, "%s/..data", dir); /* a mounted Secret */
+	assert_int_equal(symlink(".", buf_cstr(&path)), 0);
+	turn_for(l, 5000);
+	assert_trace("changed");
+	/* The folder is moved away and another comes: what it holds is told without an event of its own. */
+	buf_printf(&away, "%s.away", dir);
+	assert_int_equal(rename(dir, buf_cstr(&away)), 0);
+	loop_turn(l, false);
+	assert_int_equal(mkdir(dir, 0700), 0);
+	turn_for(l, 15000);
+	assert_trace("changed");
+	r.free_it = true;
+	put(dir, "a.key", NULL);
+	turn_for(l, 5000);
+	assert_trace("changed");
+	put(dir, "a.key", NULL);
+	turn_for(l, 500);
+	assert_trace("");
+	assert_null(r.files);
+	r.files = loop_files_new(l, "nowhere", files_changed, &r);
+	assert_true(loop_files_add(r.files, SPAN("/nowhere/at/all"), &err) < 0);
+	assert_int_equal(err.class, ERR_NOT_FOUND);
+	loop_files_free(r.files);
+	loop_release(l);
+	loop_free(l);
+	static const char *const left[] = { "a.crt", "a.key", "other", "..data" };
+	for (unsigned i = 0; i < ARRAY_LEN(left); i++)
+		for (unsigned k = 0; k < 2; k++) {
+			buf_trunc(&path, 0);
+			buf_printf(&path, "%s/%s", k ? buf_cstr(&away) : dir, left[i]);
+			(void)unlink(buf_cstr(&path));
+		}
+	assert_int_equal(rmdir(dir), 0);
+	assert_int_equal(rmdir(buf_cstr(&away)), 0);
+}
+
 /* ---- messages, workers ---- */
 
 enum { SENDERS = 3, EACH = 20000 };
@@ -750,6 +864,102 @@ static void test_worker_queue_is_bounded(void **state)
 	loop_free(l);
 }
 
+/* Jobs that wait at a gate, and say so, leave room for the others, however many; the answers of all come. */
+struct visitor {
+	struct job job;
+	struct loop_pool *pool;
+};
+
+static void visitor_run(struct loop_work *w)
+{
+	struct visitor *v = container_of(w, struct visitor, job.w);
+	loop_pool_wait_begin(v->pool);
+	pthread_mutex_lock(v->job.gate);
+	pthread_mutex_unlock(v->job.gate);
+	loop_pool_wait_end(v->pool);
+	v->job.out = v->job.in * 2;
+}
+
+static pthread_mutex_t *last_gate;
+
+/* All the others are done while the gate is shut. */
+static void gate_open(struct loop_work *w)
+{
+	job_done(w);
+	if (jobs_done == 20)
+		pthread_mutex_unlock(last_gate);
+}
+
+static void test_who_waits_makes_room(void **state)
+{
+	auto_err struct err err = ERR_INIT;
+	for (int round = 0; round < 20; round++) {
+		struct loop *l = loop_make(NULL);
+		struct loop_pool *p;
+		pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+		pthread_mutex_lock(&gate);
+		last_gate = &gate;
+		assert_int_equal(loop_pool_new(2, 1000, &p, &err), 0);
+		struct visitor visitors[10];
+		struct job jobs[20];
+		jobs_done = 0;
+		for (unsigned i = 0; i < ARRAY_LEN(jobs); i++) {
+			jobs[i] = (struct job){ .in = i };
+			if (i < ARRAY_LEN(visitors)) {
+				visitors[i] = (struct visitor){ .job = { .in = i, .gate = &gate }, .pool = p };
+				assert_int_equal(loop_work_submit(p, l, &visitors[i].job.w, "visit", visitor_run, job_done), 0);
+			}
+			assert_int_equal(loop_work_submit(p, l, &jobs[i].w, "double", job_run, gate_open), 0);
+		}
+		loop_run(l);
+		assert_int_equal(jobs_done, ARRAY_LEN(jobs) + ARRAY_LEN(visitors));
+		/* Those that were made are of use, or gone. */
+		jobs[0] = (struct job){ .in = 1 };
+		assert_int_equal(loop_work_submit(p, l, &jobs[0].w, "double", job_run, job_done), 0);
+		loop_run(l);
+		assert_int_equal(jobs[0].out, 2);
+		loop_pool_free(p);
+		loop_free(l);
+	}
+}
+
+static unsigned threads_of_ours(void)
+{
+	unsigned n = 0;
+	DIR *d = opendir("/proc/self/task");
+	assert_non_null(d);
+	for (const struct dirent *e; (e = readdir(d));)
+		n += e->d_name[0] != '.';
+	closedir(d);
+	return n;
+}
+
+static unsigned threads_meanwhile;
+
+static void idle_run(struct loop_work *w)
+{
+	struct visitor *v = container_of(w, struct visitor, job.w);
+	loop_pool_wait_begin(v->pool);
+	threads_meanwhile = threads_of_ours();
+	loop_pool_wait_end(v->pool);
+}
+
+/* No thread is made for a job that waits while nobody has to wait for it. */
+static void test_room_is_not_made_for_nobody(void **state)
+{
+	auto_err struct err err = ERR_INIT;
+	struct loop *l = loop_make(NULL);
+	struct loop_pool *p;
+	assert_int_equal(loop_pool_new(2, 10, &p, &err), 0);
+	struct visitor v = { .pool = p };
+	unsigned before = threads_of_ours();
+	assert_int_equal(loop_work_submit(p, l, &v.job.w, "visit", idle_run, job_done), 0);
+	loop_run(l);
+	assert_int_equal(threads_meanwhile, before);
+	loop_pool_free(p);
+	loop_free(l);
+}
+
 /* ---- resolver ---- */
 
 static void resolved(struct loop_resolve *r, int rc, const struct addrinfo *list)
@@ -780,6 +990,7 @@ int main(void)
 		cmocka_unit_test(test_timer_restart_keeps_order),
 		cmocka_unit_test(test_ten_thousand_timers),
 		cmocka_unit_test(test_budget_leaves_the_rest_for_next_turn),
+		cmocka_unit_test(test_deadline_before_the_wait),
 		cmocka_unit_test(test_idle_loop_sleeps),
 		cmocka_unit_test(test_close_inside_callback),
 		cmocka_unit_test(test_hangup_is_seen_without_reading),
@@ -787,11 +998,13 @@ int main(void)
 		cmocka_unit_test(test_signal), cmocka_unit_test(test_ending),
 		cmocka_unit_test(test_children),
 		cmocka_unit_test(test_watches_share_a_folder),
+		cmocka_unit_test(test_files_that_are_replaced),
 		cmocka_unit_test(test_memory_goes_back_at_rest),
 		cmocka_unit_test(test_messages_from_threads),
 		cmocka_unit_test(test_stop_and_call_from_thread),
 		cmocka_unit_test(test_workers),
 		cmocka_unit_test(test_worker_queue_is_bounded),
+		cmocka_unit_test(test_who_waits_makes_room), cmocka_unit_test(test_room_is_not_made_for_nobody),
 		cmocka_unit_test(test_resolve),
 	};
 	int rc = cmocka_run_group_tests(tests, NULL, NULL);

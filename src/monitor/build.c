@@ -41,9 +41,7 @@ static void fail(const struct err *err)
 static void signals_reset(void)
 {
 	sigset_t none;
-	for (int i = 1; i < 65; i++)
-		if (i != SIGKILL && i != SIGSTOP && (i < 32 || i > 33)) /* 32 and 33 are libc's */
-			signal(i, SIG_DFL);
+	sys_signals_default();
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }

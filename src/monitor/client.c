@@ -222,11 +222,12 @@ void monitor_client_started(struct run *m)
 	for (unsigned k = 0; k < MONITOR_CLIENTS_MAX; k++) {
 		struct client *c = &m->clients[k];
 		if (c->fd >= 0 && c->is_control &&
-		    !monitor_client_say(m, c, MONITOR_STARTED, 0, m->pid, m->phase == MONITOR_CREATED, SPAN_EMPTY))
+		    !monitor_client_say(m, c, MONITOR_STARTED, 0, m->pid, m->phase == MONITOR_CREATED,
+			    span_make((const char *)&m->end.started_ns, sizeof(m->end.started_ns))))
 			continue;
 		if (c->fd >= 0 && c->starts && m->phase == MONITOR_RUNNING) {
 			c->starts = false;
-			(void)monitor_client_say(m, c, MONITOR_OK, c->start_tag, 0, 0, SPAN_EMPTY); /* or it is gone */
+			answer(m, c, MONITOR_STATE, c->start_tag, 0, 0, "");
 		}
 	}
 }
@@ -239,6 +240,20 @@ void monitor_client_oom(struct run *m, uint64_t kills)
 			(void)monitor_client_say(m, c, MONITOR_OOM, 0, (int)MIN(kills, (uint64_t)INT32_MAX), 0,
 						 SPAN_EMPTY); /* or it is gone */
 	}
+}
+
+void monitor_client_rotated(struct run *m)
+{
+	bool told = false;
+	for (unsigned k = 0; k < MONITOR_CLIENTS_MAX && m->log.rotated; k++) {
+		struct client *c = &m->clients[k];
+		if (c->fd < 0 || !c->watches_log || monitor_client_is_stuck(c))
+			continue;
+		c->watches_log = false;
+		told = monitor_client_say(m, c, MONITOR_ROTATED, c->log_tag, 0, 0, SPAN_EMPTY) || told; /* or it is gone */
+	}
+	if (told)
+		m->log.rotated = false;
 }
 
 void monitor_client_failed(struct run *m, enum err_class class, int errnum, const char *text)
@@ -357,6 +372,10 @@ static void request(struct run *m, struct client *c, const struct monitor_head *
 		if (r == 0)
 			return; /* STARTED or ERROR tells */
 		break;
+	case MONITOR_WATCH_LOG:
+		c->watches_log = true;
+		c->log_tag = h->tag;
+		return; /* answered at the end of the turn in which it has */
 	default: r = err_set(&err, ERR_INVALID_REQUEST, "unknown request %u", h->op); break;
 	}
 	if (r < 0)

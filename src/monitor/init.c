@@ -4,15 +4,17 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "monitor/monitor.h"
+#include "sys/sys.h"
 
-static void program_run(char **argv, const sigset_t *mask) __attribute__((noreturn));
-static void program_run(char **argv, const sigset_t *mask)
+static void program_run(int argc, char **argv, const sigset_t *mask) __attribute__((noreturn));
+static void program_run(int argc, char **argv, const sigset_t *mask)
 {
 	/* A group of its own, in front when there is a terminal: ^C reaches the program once, from the terminal. */
 	if (setpgid(0, 0) == 0 && isatty(0)) {
@@ -23,7 +25,15 @@ static void program_run(char **argv, const sigset_t *mask)
 	sigprocmask(SIG_SETMASK, mask, NULL);
 	execvp(argv[0], argv);
 	int errnum = errno;
-	fprintf(stderr, "init: exec %s: %s\n", argv[0], strerror(errnum));
+	if (errnum == ENOEXEC) { /* a script without #!: execvp(3) and docker-init give it to the shell, musl's execvp does not */
+		const char **words = calloc((size_t)argc + 2, sizeof(*words));
+		if (words) {
+			words[0] = "sh";
+			memcpy(words + 1, argv, (size_t)argc * sizeof(*argv));
+			execv("/bin/sh", (char *const *)(uintptr_t)words);
+		}
+	}
+	fprintf(stderr, "init: exec %s: %s\n", argv[0], err_why(errnum));
 	_exit(errnum == ENOENT ? 127 : 126);
 }
 
@@ -43,19 +53,19 @@ int monitor_init_main(int argc, char **argv)
 	 * our own must not wait. */
 	sigset_t wanted, before;
 	static const int faults[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS };
-	sigfillset(&wanted);
+	sys_signals_all(&wanted);
 	for (size_t i = 0; i < ARRAY_LEN(faults); i++)
 		sigdelset(&wanted, faults[i]);
 	sigprocmask(SIG_SETMASK, &wanted, &before);
 	if (getpid() != 1 && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
-		fprintf(stderr, "init: warning: orphans go elsewhere: %s\n", strerror(errno));
+		fprintf(stderr, "init: warning: orphans go elsewhere: %s\n", err_why(errno));
 	pid_t child = fork();
 	if (child < 0) {
-		fprintf(stderr, "init: fork: %s\n", strerror(errno));
+		fprintf(stderr, "init: fork: %s\n", err_why(errno));
 		return 125;
 	}
 	if (child == 0)
-		program_run(argv + at, &before);
+		program_run(argc - at, argv + at, &before);
 	for (;;) {
 		siginfo_t info;
 		int sig = sigwaitinfo(&wanted, &info), status;

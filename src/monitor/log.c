@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,6 +21,9 @@
 static int file_open(struct log_file *f, int flags, struct err *err)
 {
 	struct stat st;
+	int errnum = 0;
+	if (FAILPOINT_ERR("monitor.log.open", &errnum))
+		return err_sys_num(err, errnum, "open log %.100s", f->name);
 	auto_fd int fd = openat(f->dir, f->name, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | flags,
 				0640);
 	if (fd < 0)
@@ -109,8 +113,40 @@ int monitor_log_reopen(struct log_file *f, struct err *err)
 	return file_open(f, 0, err);
 }
 
+static bool there(const struct log_file *f, const char *name)
+{
+	return faccessat(f->dir, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+static int move(const struct log_file *f, const char *from, const char *to, struct err *err)
+{
+	return renameat(f->dir, from, f->dir, to) < 0 && errno != ENOENT ? err_sys(err, "rename log %.90s to %.90s", from, to) : 0;
+}
+
+/* name.from (0: name) becomes name.(from + 1), compressed or not. At most one of the two forms may be there under a number, unless
+ * both hold the same: so what is in the way goes first, and of two alike the compressed one, which may not be whole. */
+static int shift(const struct log_file *f, unsigned from, struct err *err)
+{
+	char plain[280], packed[280], to[280], to_packed[280];
+	snprintf(plain, sizeof(plain), from ? "%s.%u" : "%s", f->name, from);
+	snprintf(to, sizeof(to), "%s.%u", f->name, from + 1);
+	if (!f->compress)
+		return move(f, plain, to, err);
+	snprintf(packed, sizeof(packed), "%s.%u.gz", f->name, from);
+	snprintf(to_packed, sizeof(to_packed), "%s.%u.gz", f->name, from + 1);
+	bool is_plain = there(f, plain);
+	if (!is_plain && (!from || !there(f, packed)))
+		return 0;
+	if (is_plain && from && unlinkat(f->dir, packed, 0) < 0 && errno != ENOENT)
+		return err_sys(err, "remove log %.90s", packed);
+	if (unlinkat(f->dir, is_plain ? to_packed : to, 0) < 0 && errno != ENOENT)
+		return err_sys(err, "remove log %.90s", is_plain ? to_packed : to);
+	return is_plain ? move(f, plain, to, err) : move(f, packed, to_packed, err);
+}
+
 /* name.(n-1) goes, name.i becomes name.(i+1), name becomes name.1. Renames alone: a crash between two of them leaves
- * a gap in the numbers and loses nothing. */
+ * a gap in the numbers and loses nothing. Where name is missing that has been done already, and the new file could not be
+ * made: it is tried again, the others stay where they are. */
 int monitor_log_rotate(struct log_file *f, struct err *err)
 {
 	if (f->format == MONITOR_LOG_NONE)
@@ -123,17 +159,21 @@ int monitor_log_rotate(struct log_file *f, struct err *err)
 		f->size = f->whole = 0;
 		return 0;
 	}
-	char from[280], to[280];
-	for (unsigned i = f->max_files - 1; i > 0; i--) {
-		snprintf(to, sizeof(to), "%s.%u", f->name, i);
-		if (i > 1)
-			snprintf(from, sizeof(from), "%s.%u", f->name, i - 1);
-		else
-			snprintf(from, sizeof(from), "%s", f->name);
-		if (renameat(f->dir, from, f->dir, to) < 0 && errno != ENOENT)
-			return err_sys(err, "rename log %.90s to %.90s", from, to);
+	auto_fd int lock = -1;
+	if (f->compress) {
+		lock = openat(f->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (lock < 0)
+			return err_sys(err, "open the folder of log %.100s", f->name);
+		if (flock(lock, LOCK_EX | LOCK_NB) < 0)
+			return errno == EWOULDBLOCK ? err_set(err, ERR_UNAVAILABLE, "log %.100s is being compressed", f->name)
+						    : err_sys(err, "lock the folder of log %.100s", f->name);
 	}
-	return file_open(f, 0, err);
+	int r = 0;
+	for (unsigned i = there(f, f->name) ? f->max_files : 0; i > 1 && r == 0; i--)
+		r = shift(f, i - 2, err);
+	r = r < 0 ? r : file_open(f, 0, err);
+	f->rotated = f->rotated || r == 0;
+	return r;
 }
 
 /* ---- records */
@@ -206,7 +246,8 @@ static void record_add(struct log_file *f, const struct log_stream *s, const cha
 	if (!f->broken && f->max_bytes && f->size + f->n >= f->max_bytes) {
 		auto_err struct err err = ERR_INIT;
 		flush(f, false);
-		if (!f->broken && monitor_log_rotate(f, &err) < 0) /* goes on in the old file; STATUS tells */
+		/* It goes on in the old file. STATUS tells, unless it is another's turn, which ends at once. */
+		if (!f->broken && monitor_log_rotate(f, &err) < 0 && err.class != ERR_UNAVAILABLE)
 			f->lost_errno = err.errnum;
 	}
 	if (f->broken) {

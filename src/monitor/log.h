@@ -22,6 +22,8 @@ struct log_file {
 	uint64_t whole;	  /* file offset behind the last complete record */
 	unsigned waiting; /* complete records in out that are not written */
 	bool broken;	  /* a write failed within the current batch */
+	bool compress;	  /* MONITOR_COMPRESS */
+	bool rotated;	  /* a new file was begun; whoever tells it takes that back */
 	const char *attrs; /* borrowed for ever; NULL = none */
 	size_t n;
 	char name[256];
@@ -43,6 +45,7 @@ static inline void monitor_log_compact(struct log_stream *s, size_t *taken)
 	s->n -= *taken;
 	*taken = 0;
 }
+/* UNAVAILABLE: with compress, somebody has the folder's lock just now. */
 int monitor_log_rotate(struct log_file *f, struct err *err);
 int monitor_log_reopen(struct log_file *f, struct err *err);
 

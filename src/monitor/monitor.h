@@ -8,14 +8,16 @@
  * The engine starts the spawner once, with one end of a socket pair as a descriptor (`knarr-run spawn --fd N`), and sends it
  * one packet per container. The spawner clones, answers with the monitor's number, a pidfd and a connected control
  * socket, and goes on; a request that it cannot read or serve is answered with an error. It ends when the engine's
- * end is closed. The monitor belongs to nobody from then on: it lives until its container's end is recorded.
+ * end is closed, and what is still asked for then is not made. A monitor that was made belongs to nobody: it lives until its
+ * container's end is recorded.
  *
  * In the state folder (one per container, made by the engine, mode 0700; its descriptor is passed):
  *     monitor.sock   where the monitor answers, until it ends
- *     monitor.json   {"version":1,"id","pid","startTicks","containerPid","containerStartTicks","startedAt"}: who
- *                    watches. Atomic, not synced: after a power cut neither process exists.
+ *     monitor.json   {"version":1,"id","pid","startTicks","containerPid","containerStartTicks","boot","startedAt"}: who
+ *                    watches. Atomic, not synced: after a power cut neither process exists. boot is the machine's boot_id.
  *     exit.json      how it ended: see struct monitor_exit. Atomic and synced before anybody is told; with EXEC or VOLATILE
  *                    not synced.
+ * The folder is locked (flock) from before the monitor's clone to its end.
  * An engine that returns asks monitor_find: the exit, or the connected monitor, or that it was lost (killed).
  *
  * ---- Packets. Both sockets are SOCK_SEQPACKET, so a packet keeps its borders and there is no other framing: struct monitor_head
@@ -26,7 +28,7 @@
  *     SPAWN          -               -              see encode      SPAWNED (spawner only), ERROR
  *     STATUS         -               -              -               STATE
  *     WAIT           -               -              -               STATE when the container has ended
- *     START          -               -              -               OK when the program runs, ERROR when it cannot. May be sent
+ *     START          -               -              -               STATE when the program runs, ERROR when it cannot. May be sent
  *                                                                   as soon as STARTED has told that it is held
  *     KILL           signal          -              -               OK, ERROR
  *     RESIZE         rows            columns        -               OK, ERROR
@@ -39,14 +41,17 @@
  *     SOCKETS        -               -              -               OK with the held sockets' descriptors
  *     QUIT           -               -              -               OK when the container has ended, and the monitor ends
  *     BUILD          -               -              -               none, but STARTED or ERROR of the build: with LATER
+ *     WATCH_LOG      -               -              -               ROTATED when the log has begun a new file since that was told
+ *                                                                   last: once, and at once when it has already
  * From the monitor:
  *     OK             -               -              -
  *     ERROR          class           errno          text
  *     OUTPUT         1 or 2          -              up to MONITOR_LINE bytes, as read from the container
  *     STATE          -               -              struct monitor_state
- *     STARTED        pid             1 when held    -               on the control socket: the first word about the build (and
+ *     STARTED        pid             1 when held    int64_t: when   on the control socket: the first word about the build (and
  *                                                                   the second, after START). ERROR with tag 0 is the other
  *     WARNING        -               -              text            on the control socket, before STARTED or ERROR
+ *     ROTATED        -               -              -               answer to WATCH_LOG
  *     OOM            kills so far    -              -               to control sockets and who waits, tag 0: out of memory
  *                                                                   (cgroup v1 tells it before the kill is counted)
  * The control socket that SPAWNED brings has asked WAIT already (its STATE has tag 0).
@@ -64,8 +69,10 @@
  * for byte as Docker does, with "attrs" (log_attrs, as given) before "time"; MONITOR_LOG_CRI: `time stdout F text`. A
  * line longer than MONITOR_LINE is cut: Docker's pieces lack "\n", CRI's are tagged P. The last line without an end: no
  * "\n" in Docker's format, F in CRI's. A file that has reached max_bytes is followed by a new one before the next
- * record: name, name.1 ... name.(max_files - 1), the oldest is removed; with max_files 1 the file is emptied. No part of
- * a record is left behind when the disk is full, and a torn end that a crash left is closed with a newline before
+ * record: name, name.1 ... name.(max_files - 1), the oldest is removed; with max_files 1 the file is emptied. With COMPRESS
+ * somebody else makes name.N.gz of name.N (logs.h, logs_compress), and the folder's flock says whose turn it is: while it is taken
+ * the log goes on in the file it has. name.N.gz moves along; where name.N is still beside it, that counts and the other goes. No
+ * part of a record is left behind when the disk is full, and a torn end that a crash left is closed with a newline before
  * anything is appended.
  *
  * ---- Later. A SPAWN with MONITOR_LATER makes the monitor and the process that will build, while the engine still writes the
@@ -115,6 +122,7 @@ enum monitor_op {
 	MONITOR_SOCKETS,
 	MONITOR_QUIT,
 	MONITOR_BUILD,
+	MONITOR_WATCH_LOG,
 	MONITOR_REQUEST_COUNT,
 
 	MONITOR_OK = 64,
@@ -125,6 +133,7 @@ enum monitor_op {
 	MONITOR_STARTED,
 	MONITOR_WARNING,
 	MONITOR_OOM,
+	MONITOR_ROTATED,
 };
 
 struct monitor_head {
@@ -151,7 +160,8 @@ enum monitor_flags {
 	MONITOR_EXEC = 1 << 8,	     /* not a container but one more process in the running container `id` */
 	MONITOR_VOLATILE = 1 << 9,   /* nobody asks for the exit after a power cut: exit.json is not synced */
 	MONITOR_LATER = 1 << 10,     /* the bundle is not written yet: BUILD says when. Not with EXEC */
-	MONITOR_FLAGS_ALL = (1 << 11) - 1,
+	MONITOR_COMPRESS = 1 << 11,  /* rotated files are compressed by somebody: with LOG_DOCKER and max_files from 2 */
+	MONITOR_FLAGS_ALL = (1 << 12) - 1,
 };
 
 /* What a SPAWN carries. Texts and descriptors are borrowed for the call. */
@@ -217,7 +227,8 @@ struct monitor_exit {
 #define MONITOR_SPAWN_FDS (6 + MONITOR_SOCKETS_MAX)
 ssize_t monitor_spawn_encode(const struct monitor_spawn *s, uint16_t tag, void *out, int *fds, unsigned *out_n_fds,
 			     struct err *err);
-/* Asks the spawner and hears its answer. UNAVAILABLE when the spawner is gone. */
+/* Asks the spawner and hears its answer. UNAVAILABLE when the spawner is gone; with errnum EAGAIN when it did not answer in the
+ * time that monitor_patience allows: its answer may come yet, so nothing else can be asked on this socket. */
 int monitor_spawn(int spawner, const struct monitor_spawn *s, struct monitor_spawned *out, struct err *err);
 
 int monitor_send(int sock, enum monitor_op op, uint16_t tag, int32_t a, int32_t b, struct span payload, struct err *err);
@@ -228,12 +239,23 @@ int monitor_recv(int sock, struct monitor_head *out, void *payload, size_t cap, 
 /* Asks and waits for the answer with that tag; OUTPUT packets in between are skipped: not for attached
  * connections. ERROR comes back as err. out_state may be NULL. */
 int monitor_call(int sock, enum monitor_op op, int32_t a, int32_t b, struct monitor_state *out_state, struct err *err);
-/* A connection to the monitor of a state folder. UNAVAILABLE when nobody listens. */
+/* A connection to the monitor of a state folder. UNAVAILABLE when nobody listens; TOO_MANY, without waiting, when as many as it can
+ * have wait to be taken already: it is stopped or hangs. */
 int monitor_connect(int state_dir, struct err *err);
+/* From now on what is sent and awaited on a connection is UNAVAILABLE after so many milliseconds; 0 = it waits for ever. */
+void monitor_patience(int sock, int wait_ms);
+#define MONITOR_ANSWER_MS 10000 /* for an answer that needs no disk: far more than a loaded machine takes */
+/* What a monitor that does not answer cannot be asked: signals the container's first process, or the monitor itself, as
+ * monitor.json names them by number and start time. NOT_FOUND when that process has ended. */
+int monitor_signal(int state_dir, bool itself, int sig, struct err *err);
+/* Likewise what it would say of itself, as far as monitor.json knows: phase, pid, started_ns. */
+int monitor_recorded(int state_dir, struct monitor_state *out, struct err *err);
 
 enum monitor_found { MONITOR_FOUND_NOTHING, MONITOR_FOUND_ALIVE, MONITOR_FOUND_EXIT, MONITOR_FOUND_LOST };
-/* What a state folder holds: no monitor ever; a live one (its number and start time agree, *out_sock is connected);
- * the recorded exit; or neither, a monitor that was killed. */
+/* What a state folder holds: no monitor since the machine was started; a live one (its number and start time agree, *out_sock is
+ * connected); the recorded exit; or neither, a monitor that was killed. What is not synced may be there without its contents after
+ * a power cut (a rename reaches the disk before the data does): torn, it counts as not there. One that is just beginning or ending
+ * is waited for; TIMEOUT when it has done neither after five seconds. */
 int monitor_find(int state_dir, enum monitor_found *out, int *out_sock, struct monitor_exit *out_exit, struct err *err);
 
 /* ---- applets */

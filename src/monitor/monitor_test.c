@@ -4,7 +4,9 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -93,7 +95,8 @@ static int dir_make(void **state)
 static int dir_remove(void **state)
 {
 	static const char *const names[] = { "log",	    "log.1",	    "log.2",	    "log.3",
-					     "monitor.sock", "monitor.json", "exit.json", ".exit.json.new" };
+					     "monitor.sock", "monitor.json", "exit.json", ".exit.json.new",
+					     "log.1.gz", "log.2.gz", "log.3.gz" };
 	fail_arm("");
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
 		unlinkat(dir, names[i], 0);
@@ -223,6 +226,108 @@ static void test_rotation(void **state)
 	monitor_log_close(&f);
 }
 
+/* The new file cannot be made: the old one goes on under the next number, the others stay, and it is tried again. */
+static void test_rotation_fails(void **state)
+{
+	struct log_file f = log_make(MONITOR_LOG_CRI, 80, 3);
+	FEED(&f, "a\nb\nc\nd\n", false);
+	fail_arm("monitor.log.open=ENOSPC");
+	for (char c = 'e'; c < 'j'; c++) {
+		char text[2] = { c, '\n' };
+		feed(&f, text, 2, false);
+	}
+	fail_arm("");
+	assert_int_equal(f.lost_errno, ENOSPC);
+	file_is("log.1", ROW("c") ROW("d") ROW("e") ROW("f") ROW("g") ROW("h") ROW("i"));
+	file_is("log.2", ROW("a") ROW("b"));
+	assert_int_equal(faccessat(dir, "log", F_OK, 0), -1);
+	FEED(&f, "j\n", false);
+	file_is("log", ROW("j"));
+	file_is("log.2", ROW("a") ROW("b"));
+	monitor_log_close(&f);
+}
+
+static void put(const char *name, const char *text)
+{
+	assert_int_equal(io_write_file_lazy(dir, name, span_of(text), 0600, NULL), 0);
+}
+
+static void absent(const char *name)
+{
+	if (faccessat(dir, name, F_OK, 0) == 0)
+		fail_msg("%s is there", name);
+}
+
+/* Compressed files move along; at no time does a number mean two things. */
+static void test_rotation_of_compressed(void **state)
+{
+	struct log_file f = log_make(MONITOR_LOG_DOCKER, 0, 4);
+	f.compress = true;
+	put("log", "5");
+	put("log.1.gz", "4");
+	put("log.2.gz", "3");
+	put("log.3.gz", "2");
+	assert_int_equal(monitor_log_rotate(&f, NULL), 0);
+	file_is("log", "");
+	file_is("log.1", "5");
+	file_is("log.2.gz", "4");
+	file_is("log.3.gz", "3");
+	assert_true(f.rotated);
+	/* A crash between the compressed file's birth and the plain one's end: the plain one counts. Its successor is not compressed yet,
+	 * the last one is: neither may meet its like of the other kind. */
+	put("log", "7");
+	put("log.1", "6");
+	put("log.2", "5");
+	put("log.2.gz", "half");
+	assert_int_equal(monitor_log_rotate(&f, NULL), 0);
+	file_is("log.1", "7");
+	file_is("log.2", "6");
+	file_is("log.3", "5");
+	absent("log.1.gz");
+	absent("log.2.gz");
+	absent("log.3.gz");
+	/* The last one is plain, the one before it compressed. */
+	unlinkat(dir, "log.2", 0);
+	put("log.2.gz", "6");
+	put("log", "8");
+	assert_int_equal(monitor_log_rotate(&f, NULL), 0);
+	file_is("log.1", "8");
+	file_is("log.2", "7");
+	file_is("log.3.gz", "6");
+	absent("log.3");
+	/* A gap loses nothing. */
+	unlinkat(dir, "log.2", 0);
+	put("log", "9");
+	assert_int_equal(monitor_log_rotate(&f, NULL), 0);
+	file_is("log.1", "9");
+	file_is("log.2", "8");
+	file_is("log.3.gz", "6");
+	monitor_log_close(&f);
+}
+
+/* Somebody puts a compressed file in its place: the log goes on in the file it has, and rotates at the first record behind that. */
+static void test_rotation_waits(void **state)
+{
+	struct log_file f = log_make(MONITOR_LOG_DOCKER, 10, 3);
+	auto_err struct err err = ERR_INIT;
+	f.compress = true;
+	FEED(&f, "a\n", false);
+	auto_fd int lock = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(flock(lock, LOCK_EX), 0);
+	FEED(&f, "b\nc\n", false);
+	absent("log.1");
+	assert_int_equal(monitor_log_rotate(&f, &err), -ERR_UNAVAILABLE);
+	assert_false(f.rotated);
+	assert_int_equal(f.lost_errno, 0);
+	assert_int_equal(f.lost_records, 0);
+	fd_close(&lock);
+	FEED(&f, "d\n", false);
+#define DROW(c) "{\"log\":\"" c "\\n\",\"stream\":\"stdout\",\"time\":\"2025-11-21T09:30:00.12Z\"}\n"
+	file_is("log.1", DROW("a") DROW("b") DROW("c"));
+	file_is("log", DROW("d"));
+	monitor_log_close(&f);
+}
+
 static void test_torn_end(void **state)
 {
 	assert_int_equal(io_write_file_lazy(dir, "log", SPAN("whole\nto"), 0600, NULL), 0);
@@ -299,9 +404,9 @@ static void test_spawn_refusals(void **state)
 	unsigned n;
 	memset(long_text, 'a', MONITOR_TEXT_MAX);
 	long_text[MONITOR_TEXT_MAX] = 0;
-	for (int i = 0; i < 12; i++) {
+	for (int i = 0; i < 13; i++) {
 		static const char *const words[] = { "id",	 "id",	     "root",  "root",	  "log_name", "log_name",
-						     "log_name", "flags", "flags", "max_files", "format",   "n_sockets" };
+						     "log_name", "flags", "flags", "max_files", "format",   "n_sockets", "COMPRESS" };
 		struct monitor_spawn s = spawn_of();
 		auto_err struct err err = ERR_INIT;
 		switch (i) {
@@ -317,6 +422,7 @@ static void test_spawn_refusals(void **state)
 		case 9: s.max_files = MONITOR_FILES_MAX + 1; break;
 		case 10: s.format = (enum monitor_log_format)77; break;
 		case 11: s.n_sockets = MONITOR_SOCKETS_MAX + 1; break;
+		case 12: s.flags = MONITOR_COMPRESS; break;
 		}
 		assert_true(monitor_spawn_encode(&s, 1, packet, fds, &n, &err) < 0);
 		if (!span_has(span_of(err_msg(&err)), span_of(words[i])))
@@ -347,6 +453,58 @@ static void test_exit_record(void **state)
 	assert_true(strlen(back.error) > 300 && back.error[0] == '<');
 }
 
+static void file_put(const char *name, const char *text, size_t len)
+{
+	int fd = openat(dir, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	assert_true(fd >= 0 && write(fd, text, len) == (ssize_t)len);
+	close(fd);
+}
+
+/* What is not synced: a name without contents (ext4 and XFS write the rename first), and a whole file of a boot before this one. */
+static void test_after_a_power_cut(void **state)
+{
+	static const char zeros[300];
+	static const struct {
+		const char *self, *end;
+		size_t self_len, end_len;
+	} left[] = {
+		{ "", NULL, 0, 0 }, { zeros, NULL, 300, 0 }, { "", "", 0, 0 }, { zeros, zeros, 300, 300 },
+	};
+	char scratch[MONITOR_RECORD_MAX], boot[MONITOR_BOOT_MAX], text[400];
+	enum monitor_found found;
+	struct monitor_exit back;
+	int sock = -1;
+	for (unsigned i = 0; i < ARRAY_LEN(left); i++) {
+		found = MONITOR_FOUND_LOST;
+		file_put("monitor.json", left[i].self, left[i].self_len);
+		if (left[i].end)
+			file_put("exit.json", left[i].end, left[i].end_len);
+		assert_int_equal(monitor_find(dir, &found, &sock, &back, NULL), 0);
+		assert_int_equal(found, MONITOR_FOUND_NOTHING);
+	}
+	unlinkat(dir, "exit.json", 0);
+	/* As written by a monitor of the boot before, whose number and start time agree with a process that is here now. */
+	int n = snprintf(text, sizeof(text), "{\"version\":1,\"id\":\"x\",\"pid\":%d,\"startTicks\":%llu,\"boot\":\"of-yesterday\"}\n", getpid(),
+		(unsigned long long)monitor_record_ticks(getpid()));
+	file_put("monitor.json", text, (size_t)n);
+	assert_int_equal(monitor_find(dir, &found, &sock, &back, NULL), 0);
+	assert_int_equal(found, MONITOR_FOUND_NOTHING);
+	/* Of this boot, by a monitor that is no more. */
+	monitor_record_boot(boot);
+	assert_int_equal(strlen(boot), 36);
+	n = snprintf(text, sizeof(text), "{\"version\":1,\"id\":\"x\",\"pid\":%d,\"startTicks\":1,\"boot\":\"%s\"}\n", getpid(), boot);
+	file_put("monitor.json", text, (size_t)n);
+	assert_int_equal(monitor_find(dir, &found, &sock, &back, NULL), 0);
+	assert_int_equal(found, MONITOR_FOUND_LOST);
+	/* Half a file. */
+	file_put("monitor.json", text, 20);
+	assert_int_equal(monitor_find(dir, &found, &sock, &back, NULL), 0);
+	assert_int_equal(found, MONITOR_FOUND_NOTHING);
+	monitor_record_boot_learn();
+	assert_int_equal(monitor_record_self(scratch, dir, "x", 0, 0, 0), 0);
+	assert_non_null(strstr(scratch, boot));
+}
+
 static void test_ticks(void **state)
 {
 	struct sys_process p;
@@ -361,17 +519,19 @@ static void test_ticks(void **state)
 static void life(int control)
 {
 	static struct monitor_spawn s;
-	s = (struct monitor_spawn){ .flags = MONITOR_OPEN_STDIN, .format = MONITOR_LOG_DOCKER, .max_bytes = 5000, .max_files = 3,
+	s = (struct monitor_spawn){ .flags = MONITOR_OPEN_STDIN | MONITOR_COMPRESS, .format = MONITOR_LOG_DOCKER, .max_bytes = 5000, .max_files = 3,
 				    .id = "id", .root = "/nothing", .log_name = "log", .state_dir = dir, .bundle = dir,
-				    .log_dir = dir, .stdio = { -1, -1, -1 } };
+				    .log_dir = openat(dir, "logs", O_RDONLY | O_DIRECTORY | O_CLOEXEC), .stdio = { -1, -1, -1 } };
 	fake_exit = 42;
 	allocations = 0;
-	monitor_run(&s, control);
+	monitor_run(&s, control, -1);
 }
 
 static void test_no_allocation(void **state)
 {
 	int pair[2];
+	static const char *const logs[] = { "logs/log", "logs/log.1", "logs/log.2" };
+	assert_int_equal(mkdirat(dir, "logs", 0700), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
 	pid_t pid = fork();
 	if (pid == 0) {
@@ -404,7 +564,20 @@ static void test_no_allocation(void **state)
 			seen += h.len;
 		}
 	}
+	/* Whoever watches the log is told once, also of what was before. */
+	assert_int_equal(monitor_send(pair[0], MONITOR_WATCH_LOG, 7, 0, 0, SPAN_EMPTY, &err), 0);
+	assert_int_equal(monitor_recv(pair[0], &h, payload, sizeof(payload), NULL, 0, NULL, &err), 0);
+	assert_true(h.op == MONITOR_ROTATED && h.tag == 7 && h.len == 0);
 	assert_int_equal(monitor_call(sock, MONITOR_ROTATE, 0, 0, NULL, &err), 0);
+	assert_int_equal(monitor_send(pair[0], MONITOR_WATCH_LOG, 8, 0, 0, SPAN_EMPTY, &err), 0);
+	assert_int_equal(monitor_recv(pair[0], &h, payload, sizeof(payload), NULL, 0, NULL, &err), 0);
+	assert_true(h.op == MONITOR_ROTATED && h.tag == 8);
+	assert_int_equal(monitor_send(pair[0], MONITOR_WATCH_LOG, 9, 0, 0, SPAN_EMPTY, &err), 0);
+	assert_int_equal(monitor_call(sock, MONITOR_STATUS, 0, 0, &st, &err), 0);
+	assert_int_equal(poll(&(struct pollfd){ .fd = pair[0], .events = POLLIN }, 1, 50), 0);
+	assert_int_equal(monitor_call(sock, MONITOR_ROTATE, 0, 0, NULL, &err), 0);
+	assert_int_equal(monitor_recv(pair[0], &h, payload, sizeof(payload), NULL, 0, NULL, &err), 0);
+	assert_true(h.op == MONITOR_ROTATED && h.tag == 9);
 	assert_int_equal(monitor_call(sock, MONITOR_REOPEN, 0, 0, NULL, &err), 0);
 	/* Its counter, read from outside while it lives. */
 	if (COUNTING) {
@@ -426,16 +599,19 @@ static void test_no_allocation(void **state)
 	assert_int_equal(status, 0);
 	close(sock);
 	close(pair[0]);
+	for (size_t i = 0; i < ARRAY_LEN(logs); i++)
+		assert_int_equal(unlinkat(dir, logs[i], 0), 0);
+	assert_int_equal(unlinkat(dir, "logs", AT_REMOVEDIR), 0);
 }
 
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, dir_make, dir_remove)
 	const struct CMUnitTest tests[] = {
-		T(test_docker),	       T(test_cri),	     T(test_pieces),	     cmocka_unit_test(test_escape),
-		T(test_rotation),      T(test_torn_end),     T(test_full_disk),	     cmocka_unit_test(test_spawn_packet),
-		cmocka_unit_test(test_spawn_refusals),	     T(test_exit_record),    cmocka_unit_test(test_ticks),
-		T(test_no_allocation),
+		T(test_docker), T(test_cri), T(test_pieces), cmocka_unit_test(test_escape), T(test_rotation), T(test_rotation_fails),
+		T(test_rotation_of_compressed), T(test_rotation_waits), T(test_torn_end), T(test_full_disk),
+		cmocka_unit_test(test_spawn_packet), cmocka_unit_test(test_spawn_refusals), T(test_exit_record),
+		cmocka_unit_test(test_ticks), T(test_after_a_power_cut), T(test_no_allocation),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,8 @@
 #include "monitor/msg.h"
 #include "sys/sys.h"
 
+enum { LOG_NAME_MAX = NAME_MAX - 8 }; /* ".999.gz" */
+
 struct spawn_fixed {
 	uint32_t flags, max_files;
 	uint64_t max_bytes;
@@ -49,6 +51,8 @@ static int spawn_check(const struct monitor_spawn *s, struct err *err)
 		return err_set(err, ERR_INVALID, "flags: STDIO excludes TERMINAL and OPEN_STDIN");
 	if ((s->flags & MONITOR_STDIO) && s->format != MONITOR_LOG_NONE)
 		return err_set(err, ERR_INVALID, "format: with STDIO nothing passes here that could be logged");
+	if ((s->flags & MONITOR_COMPRESS) && (s->format != MONITOR_LOG_DOCKER || s->max_files < 2))
+		return err_set(err, ERR_INVALID, "flags: COMPRESS is for Docker's logs of at least two files");
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
 		const char *t = *text_at(s, i);
 		if (!t && texts[i].needed)
@@ -65,10 +69,9 @@ static int spawn_check(const struct monitor_spawn *s, struct err *err)
 		return err_set(err, ERR_INVALID, "log_name: a log has one, and no other thing has");
 	if (s->log_attrs && (s->format != MONITOR_LOG_DOCKER || s->log_attrs[0] != '{' || strchr(s->log_attrs, '\n')))
 		return err_set(err, ERR_INVALID, "log_attrs: one line, an object, and of Docker's format alone");
-	if (s->log_name && (strchr(s->log_name, '/') || strlen(s->log_name) > NAME_MAX - 5 ||
+	if (s->log_name && (strchr(s->log_name, '/') || strlen(s->log_name) > LOG_NAME_MAX ||
 			    !strcmp(s->log_name, ".") || !strcmp(s->log_name, "..")))
-		return err_set(err, ERR_INVALID, "log_name: \"%.100s\" is no file name of at most %d bytes",
-			       s->log_name, NAME_MAX - 5);
+		return err_set(err, ERR_INVALID, "log_name: \"%.100s\" is no file name of at most %d bytes", s->log_name, LOG_NAME_MAX);
 	return 0;
 }
 

@@ -58,7 +58,7 @@ static int record_write(int dir, const char *name, const char *data, size_t len,
 	ssize_t n = write(fd, data, len);
 	/* A rename upon an older file makes ext4 write the new one out (auto_da_alloc), as if somebody had asked for that; an
 	 * exchange of the two does not. Without an older file it is a rename. */
-	if (!durable && n == (ssize_t)len && renameat2(dir, temporary, dir, name, RENAME_EXCHANGE) == 0)
+	if (!durable && n == (ssize_t)len && sys_exchange(dir, temporary, name) == 0)
 		return unlinkat(dir, temporary, 0);
 	if (n != (ssize_t)len || (durable && fsync(fd) < 0) || renameat(dir, temporary, dir, name) < 0) {
 		int saved = n >= 0 && n != (ssize_t)len ? ENOSPC : errno;
@@ -67,6 +67,21 @@ static int record_write(int dir, const char *name, const char *data, size_t len,
 		return -1;
 	}
 	return durable ? fsync(dir) : 0;
+}
+
+void monitor_record_boot(char out[MONITOR_BOOT_MAX])
+{
+	auto_fd int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, out, MONITOR_BOOT_MAX - 1);
+	out[n < 0 ? 0 : n] = 0;
+	out[strcspn(out, "\n")] = 0;
+}
+
+static char boot[MONITOR_BOOT_MAX];
+
+void monitor_record_boot_learn(void)
+{
+	monitor_record_boot(boot);
 }
 
 uint64_t monitor_record_ticks(pid_t pid)
@@ -83,6 +98,8 @@ int monitor_record_self(char *scratch, int dir, const char *id, pid_t container,
 	add_quoted(&r, id, 2048);
 	add(&r, ",\"pid\":%d,\"startTicks\":%" PRIu64 ",\"containerPid\":%d,\"containerStartTicks\":%" PRIu64, getpid(),
 	    monitor_record_ticks(getpid()), container, container_ticks);
+	if (boot[0])
+		add(&r, ",\"boot\":\"%s\"", boot);
 	add_time(&r, "startedAt", started_ns);
 	add(&r, "}\n");
 	return record_write(dir, "monitor.json", r.text, r.len, false);

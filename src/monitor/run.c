@@ -452,22 +452,27 @@ static int set_up(struct run *m, struct err *err)
 	m->log.max_bytes = s->max_bytes;
 	m->log.max_files = s->max_files;
 	m->log.attrs = s->log_attrs;
+	m->log.compress = s->flags & MONITOR_COMPRESS;
 	if (s->log_name)
 		snprintf(m->log.name, sizeof(m->log.name), "%s", s->log_name);
 	r = r < 0 ? r : monitor_log_open(&m->log, err);
 	return r < 0 ? r : streams_make(m, err);
 }
 
+int monitor_run_lock(int state_dir)
+{
+	auto_fd int lock = openat(state_dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return lock < 0 || flock(lock, LOCK_EX | LOCK_NB) < 0 ? -1 : take_fd(&lock);
+}
+
 static int dir_lock(struct run *m, struct err *err)
 {
-	/* A description of our own: a lock on the engine's would last as long as the engine holds its descriptor. */
-	m->lock = openat(m->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (m->lock < 0)
-		return err_sys(err, "open the state folder");
-	if (flock(m->lock, LOCK_EX | LOCK_NB) < 0)
-		return errno == EWOULDBLOCK ? err_set(err, ERR_IN_USE, "another monitor watches this state folder")
-					    : err_sys(err, "lock the state folder");
-	return 0;
+		m->lock = monitor_run_lock(m->dir);
+	if (m->lock >= 0)
+		return 0;
+	return errno == EWOULDBLOCK ? err_set(err, ERR_IN_USE, "another monitor watches this state folder")
+				    : err_sys(err, "lock the state folder");
 }
 
 static void process_set(struct run *m)
@@ -480,7 +485,7 @@ static void process_set(struct run *m)
 	(void)prctl(PR_SET_NAME, "knarr-monitor", 0, 0, 0);
 	(void)umask(022);
 	/* Nothing that can be blocked ends us: whoever watches must not die before what it watches. */
-	sigfillset(&all);
+	sys_signals_all(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	sigemptyset(&chld);
 	sigaddset(&chld, SIGCHLD);
@@ -536,19 +541,21 @@ static void loop(struct run *m)
 		for (int i = 0; i < n; i++)
 			event(m, &events[i]);
 		monitor_client_patience(m, monitor_run_ms());
+		monitor_client_rotated(m);
 		reap(m);
 		record(m);
 		finish(m);
 	}
 }
 
-void monitor_run(const struct monitor_spawn *s, int control)
+void monitor_run(const struct monitor_spawn *s, int control, int lock)
 {
 	struct run *m = &monitor_run_state;
 	auto_err struct err err = ERR_INIT;
 	m->spawn = s;
 	m->theirs[0] = m->theirs[1] = m->theirs[2] = -1;
 	m->dir = s->state_dir;
+	m->lock = lock;
 	m->child = m->terminal = m->input = m->memory = m->memory_event = m->listen = m->log.fd = -1;
 	m->rows = s->rows;
 	m->cols = s->cols;
@@ -559,6 +566,7 @@ void monitor_run(const struct monitor_spawn *s, int control)
 	m->streams[1].log.line = lines[1];
 	for (unsigned i = 0; i < MONITOR_CLIENTS_MAX; i++)
 		m->clients[i].fd = -1;
+	FAILPOINT("monitor.run.begin"); /* sleeps in a test: the engine goes before we have written a word */
 	process_set(m);
 	struct client *c = monitor_client_add(m, control);
 	c->is_control = c->waits = true;

@@ -41,8 +41,8 @@ struct client {
 	int patience_ms;
 	bool stuck[2];
 	int64_t stuck_until_ms;
-	bool is_control, waits, starts;
-	uint16_t wait_tag, start_tag;
+	bool is_control, waits, starts, watches_log;
+	uint16_t wait_tag, start_tag, log_tag;
 	struct owed owed;
 };
 
@@ -82,7 +82,11 @@ struct run {
 extern struct run monitor_run_state;
 
 /* Everything from the clone on; control is the connection whose other end the engine gets. */
-void monitor_run(const struct monitor_spawn *s, int control) __attribute__((noreturn));
+/* The state folder's lock, -1 with errno EWOULDBLOCK when another monitor has it. It is a description of its own: one on the
+ * engine's would last as long as the engine holds its descriptor. */
+int monitor_run_lock(int state_dir);
+/* lock: of monitor_run_lock, taken over; -1: it is still to be taken. */
+void monitor_run(const struct monitor_spawn *s, int control, int lock) __attribute__((noreturn));
 
 /* run.c */
 int64_t monitor_run_ms(void);
@@ -125,4 +129,6 @@ void monitor_client_waits_answer(struct run *m);
 /* Word about the build or start: to the control connections, and to whoever asked START. */
 void monitor_client_started(struct run *m);
 void monitor_client_oom(struct run *m, uint64_t kills);
+/* To who watches the log, if it has begun a new file. */
+void monitor_client_rotated(struct run *m);
 void monitor_client_failed(struct run *m, enum err_class class, int errnum, const char *text);

@@ -5,6 +5,7 @@
  * has it. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #include "monitor/msg.h"
+#include "monitor/record.h"
 #include "monitor/run.h"
 #include "runtime/runtime.h"
 #include "sys/sys.h"
@@ -32,8 +34,8 @@ static void answer_err(int engine, uint16_t tag, const struct err *err)
 }
 
 /* In the monitor: descriptors 0 to 2 of whoever started the spawner are not ours to keep. */
-static void become_monitor(const struct monitor_spawn *s, int engine, int control) __attribute__((noreturn));
-static void become_monitor(const struct monitor_spawn *s, int engine, int control)
+static void become_monitor(const struct monitor_spawn *s, int engine, int control, int lock) __attribute__((noreturn));
+static void become_monitor(const struct monitor_spawn *s, int engine, int control, int lock)
 {
 	close(engine);
 	auto_fd int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -42,7 +44,13 @@ static void become_monitor(const struct monitor_spawn *s, int engine, int contro
 			_exit(1); /* the engine reads the end of the control socket */
 	fd_close(&null);
 	signal(SIGCHLD, SIG_DFL);
-	monitor_run(s, control);
+	monitor_run(s, control, lock);
+}
+
+static bool is_gone(int engine)
+{
+	struct pollfd p = { .fd = engine };
+	return poll(&p, 1, 0) == 1 && (p.revents & POLLHUP);
 }
 
 static int serve(int engine, const struct monitor_spawn *s, uint16_t tag, struct err *err)
@@ -59,15 +67,23 @@ static int serve(int engine, const struct monitor_spawn *s, uint16_t tag, struct
 		return err_sys(err, "socket pair");
 	auto_fd int theirs = pair[0], ours = pair[1];
 	(void)fcntl(ours, F_SETFL, O_NONBLOCK); /* cannot fail on a socket */
+	/* The folder's lock tells the next engine that a monitor is there, or about to be, whatever stands in the folder: so it is
+	 * taken here, before the clone. And an engine that is gone wants nothing any more: what it still asked for would come into
+	 * being behind the back of the next, which has looked. In this order one of the two sees the other. */
+	auto_fd int lock = monitor_run_lock(s->state_dir); /* -1: the monitor finds out why, and tells */
+	FAILPOINT("monitor.spawn.locked");
+	if (is_gone(engine))
+		return 0;
 	int errnum = 0;
 	struct sys_clone_args args = { .flags = CLONE_PIDFD, .pidfd = (uintptr_t)&pidfd, .exit_signal = SIGCHLD };
 	pid_t pid = FAILPOINT_ERR("monitor.spawn.clone", &errnum) ? -1 : sys_clone3(&args);
 	if (pid == 0) {
 		close(theirs);
-		become_monitor(s, engine, ours);
+		become_monitor(s, engine, ours, lock);
 	}
 	if (pid < 0)
 		return errnum ? err_sys_num(err, errnum, "clone a monitor") : err_sys(err, "clone a monitor");
+	FAILPOINT("monitor.spawn.cloned");
 	struct monitor_head h = { .version = MONITOR_VERSION, .op = MONITOR_SPAWNED, .tag = tag, .a = pid };
 	int fds[2] = { pidfd, theirs };
 	/* An engine that is gone meanwhile finds the monitor by its state folder. */
@@ -126,6 +142,7 @@ int monitor_spawn_main(int argc, char **argv)
 	(void)fcntl((int)fd, F_SETFD, FD_CLOEXEC);
 	signal(SIGCHLD, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
+	monitor_record_boot_learn();
 	while (serve_one((int)fd))
 		;
 	return 0;

@@ -194,6 +194,8 @@ struct draft {
 	bool ipv4, ipv6, internal, attachable;
 	const struct json *configs; /* as asked for; may be NULL */
 	struct json options, labels, ipam_options;
+	bool config_only;      /* kept as it was asked for: what is made from it completes it */
+	const char *config_from; /* "" = none */
 };
 
 /* The stored object; subnets are chosen where none is given. */
@@ -208,6 +210,10 @@ static int complete(struct network_engine *e, struct arena *a, const struct draf
 		struct sys_prefix p;
 		(void)sys_prefix_parse(json_span(json_getl(c, "Subnet")), &p); /* checked before */
 		int v = p.addr.family == AF_INET6;
+		if (d->config_only) {
+			json_push(a, &configs, json_copy(a, c));
+			continue;
+		}
 		if (!(v == V4 ? d->ipv4 : d->ipv6)) /* as Docker: subnets of a family that is off are passed over */
 			continue;
 		if ((rc = add_config(a, &configs, c, &p, err)) < 0)
@@ -232,7 +238,7 @@ static int complete(struct network_engine *e, struct arena *a, const struct draf
 	json_add(a, &ipam, SPAN("Driver"), json_cstr("default"));
 	json_add(a, &ipam, SPAN("Options"), d->ipam_options);
 	json_add(a, &ipam, SPAN("Config"), configs);
-	json_add(a, &from, SPAN("Network"), json_cstr(""));
+	json_add(a, &from, SPAN("Network"), json_str(arena_span(a, span_of(d->config_from ? d->config_from : ""))));
 	json_add(a, &o, SPAN("Name"), json_str(arena_span(a, span_of(d->name))));
 	json_add(a, &o, SPAN("Id"), json_str(arena_span(a, buf_span(&hex))));
 	json_add(a, &o, SPAN("Created"), json_str(arena_span(a, span_make(when, when_len))));
@@ -245,7 +251,7 @@ static int complete(struct network_engine *e, struct arena *a, const struct draf
 	json_add(a, &o, SPAN("Attachable"), json_bool(d->attachable));
 	json_add(a, &o, SPAN("Ingress"), json_bool(false));
 	json_add(a, &o, SPAN("ConfigFrom"), from);
-	json_add(a, &o, SPAN("ConfigOnly"), json_bool(false));
+	json_add(a, &o, SPAN("ConfigOnly"), json_bool(d->config_only));
 	json_add(a, &o, SPAN("Options"), d->options);
 	json_add(a, &o, SPAN("Labels"), d->labels);
 	*out = o;
@@ -292,6 +298,31 @@ static bool only_texts(const struct json *object)
 	return !object || object->kind == JSON_NULL || (object->kind == JSON_OBJECT && object->n <= MEMBERS_MAX);
 }
 
+/* ConfigOnly and ConfigFrom, in the words of libnetwork's validateConfiguration. */
+static int check_configuration(const struct json *q, struct err *err)
+{
+	const struct json *ipam = json_getl(q, "IPAM"), *labels = json_getl(q, "Labels"), *options = json_getl(q, "Options");
+	const struct json *configs = json_getl(ipam, "Config"), *ipam_options = json_getl(ipam, "Options");
+	struct span from = json_span(json_path(q, "ConfigFrom", "Network", NULL)), ipam_driver = json_span(json_getl(ipam, "Driver"));
+	bool only = json_truth(json_getl(q, "ConfigOnly"), false);
+	if (only && (json_truth(json_getl(q, "Ingress"), false) || json_truth(json_getl(q, "Internal"), false) ||
+			    json_truth(json_getl(q, "Attachable"), false) || json_span(json_getl(q, "Scope")).len))
+		return err_set(err, ERR_FORBIDDEN, "configuration network can only contain network specific fields. Network operator "
+			"fields like [ ingress | internal | attachable | scope ] are not supported.");
+	if (!from.len)
+		return 0;
+	if (only)
+		return err_set(err, ERR_FORBIDDEN, "a configuration network cannot depend on another configuration network");
+	if ((ipam_driver.len && !span_is(ipam_driver, "default")) || json_truth(json_getl(q, "EnableIPv6"), false) ||
+	    (labels && labels->n) || (ipam_options && ipam_options->n) || (configs && configs->n))
+		return err_set(err, ERR_FORBIDDEN,
+			"user specified configurations are not supported if the network depends on a configuration network");
+	if (options && options->n)
+		return err_set(err, ERR_FORBIDDEN,
+			"network driver options are not supported if the network depends on a configuration network");
+	return 0;
+}
+
 static int check_request(struct network_engine *e, const struct json *q, struct span name, struct span driver, struct err *err)
 {
 	const struct json *ipam = json_getl(q, "IPAM"), *configs = json_getl(ipam, "Config");
@@ -312,8 +343,15 @@ static int check_request(struct network_engine *e, const struct json *q, struct 
 	JSON_EACH_ITEM(configs, c)
 		if (!only_texts(json_getl(c, "AuxiliaryAddresses")))
 			return err_set(err, ERR_INVALID_REQUEST, "AuxiliaryAddresses are at most %d addresses by name", MEMBERS_MAX);
-	struct span ipam_driver = json_span(json_getl(ipam, "Driver")), from = json_span(json_path(q, "ConfigFrom", "Network",
-		NULL));
+	LIST_EACH(&e->networks, n, struct network, link)
+		if (span_is(name, n->name))
+			return err_set(err, ERR_EXISTS, "network with name %s already exists", n->name);
+	if (e->n_networks >= NETWORK_COUNT_MAX)
+		return err_set(err, ERR_TOO_MANY, "there are %d networks already", NETWORK_COUNT_MAX);
+	int rc = check_configuration(q, err);
+	if (rc < 0 || json_truth(json_getl(q, "ConfigOnly"), false)) /* drivers are for those that are made from it */
+		return rc < 0 ? rc : check_ipam(configs, err);
+	struct span ipam_driver = json_span(json_getl(ipam, "Driver"));
 	if (ipam_driver.len && !span_is(ipam_driver, "default"))
 		return err_set(err, ERR_NOT_FOUND, "could not find plugin %.*s in v1 plugin registry: plugin \"%.*s\" not found",
 			       SPAN_ARG(span_sub(ipam_driver, 0, 64)), SPAN_ARG(span_sub(ipam_driver, 0, 64)));
@@ -322,8 +360,6 @@ static int check_request(struct network_engine *e, const struct json *q, struct 
 		return err_set(err, ERR_UNAVAILABLE,
 			"This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect "
 			       "this node to swarm and try again.");
-	if (json_truth(json_getl(q, "ConfigOnly"), false) || from.len)
-		return err_set(err, ERR_UNSUPPORTED, "networks of configuration only (ConfigOnly, ConfigFrom) are not supported");
 	if (span_is(driver, "host") || span_is(driver, "null"))
 		return err_set(err, ERR_FORBIDDEN, "only one instance of \"%.*s\" network is allowed", SPAN_ARG(driver));
 	if (span_is(driver, "macvlan") || span_is(driver, "ipvlan"))
@@ -331,12 +367,17 @@ static int check_request(struct network_engine *e, const struct json *q, struct 
 	if (!span_is(driver, "bridge"))
 		return err_set(err, ERR_NOT_FOUND, "could not find plugin %.*s in v1 plugin registry: plugin \"%.*s\" not found",
 			       SPAN_ARG(span_sub(driver, 0, 64)), SPAN_ARG(span_sub(driver, 0, 64)));
-	LIST_EACH(&e->networks, n, struct network, link)
-		if (span_is(name, n->name))
-			return err_set(err, ERR_EXISTS, "network with name %s already exists", n->name);
-	if (e->n_networks >= NETWORK_COUNT_MAX)
-		return err_set(err, ERR_TOO_MANY, "there are %d networks already", NETWORK_COUNT_MAX);
 	return check_ipam(configs, err);
+}
+
+/* The object of a network of configuration only, by its name alone as Docker has it. */
+static const struct json *configuration_find(struct network_engine *e, struct span name, struct err *err)
+{
+	LIST_EACH(&e->networks, n, struct network, link)
+		if (n->config_only && span_is(name, n->name))
+			return &n->tree;
+	err_set(err, ERR_NOT_FOUND, "configuration network \"%.*s\" does not exist", SPAN_ARG(span_sub(name, 0, NETWORK_NAMES_MAX)));
+	return NULL;
 }
 
 int network_create(struct network_engine *e, const struct json *q, char out_id[65], struct arena *a, struct span *out_warning,
@@ -350,13 +391,25 @@ int network_create(struct network_engine *e, const struct json *q, char out_id[6
 		return rc;
 	struct draft d = { .name = arena_cstr(a, name), .driver = "bridge", .ipv4 = json_truth(json_getl(q, "EnableIPv4"), true),
 			   .ipv6 = json_truth(json_getl(q, "EnableIPv6"), false), .internal = json_truth(json_getl(q, "Internal"), false),
-			   .attachable = json_truth(json_getl(q, "Attachable"), false), .configs = json_path(q, "IPAM", "Config", NULL) };
+			   .attachable = json_truth(json_getl(q, "Attachable"), false), .configs = json_path(q, "IPAM", "Config", NULL),
+			   .config_only = json_truth(json_getl(q, "ConfigOnly"), false) };
+	struct span from = json_span(json_path(q, "ConfigFrom", "Network", NULL));
+	if (from.len && (q = configuration_find(e, from, err)) == NULL)
+		return -ERR_NOT_FOUND;
+	if (from.len) { /* everything that was refused in the request itself */
+		d.config_from = arena_cstr(a, from);
+		d.ipv4 = json_truth(json_getl(q, "EnableIPv4"), true);
+		d.ipv6 = json_truth(json_getl(q, "EnableIPv6"), false);
+		d.configs = json_path(q, "IPAM", "Config", NULL);
+	}
+	if (d.config_only)
+		d.driver = "null";
 	d.options = texts(a, json_getl(q, "Options"));
 	d.labels = texts(a, json_getl(q, "Labels"));
 	const struct json *ipam_options = json_path(q, "IPAM", "Options", NULL);
 	d.ipam_options = json_is(ipam_options, JSON_OBJECT) ? json_copy(a, ipam_options) : JSON_NULL_VALUE;
 	JSON_EACH_MEMBER(&e->set.bridge_options, m)
-		if (!json_get(&d.options, json_key(m)))
+		if (!d.config_only && !from.len && !json_get(&d.options, json_key(m)))
 			json_set(a, &d.options, json_key(m), json_copy(a, &m->value));
 	/* The old spelling of the families' switches, which compose files still have. */
 	const struct json *v4 = json_getl(&d.options, "com.docker.network.enable_ipv4"), *v6 = json_getl(&d.options,

@@ -96,7 +96,6 @@ struct network_ref { /* what a name meant */
 	char name[256];
 	char driver[16]; /* "bridge", "host", "null" */
 	bool builtin;    /* one of the three that cannot be removed */
-	bool user_defined; /* names are resolved, aliases and static addresses allowed */
 	bool internal;
 	bool attachable;
 	bool ipv4, ipv6; /* are addresses of that family given? */
@@ -106,6 +105,8 @@ struct network_ref { /* what a name meant */
 int network_find(struct network_engine *e, struct span name, struct network_ref *out, struct err *err);
 /* POST /networks/create. Drivers bridge (default), and refusals in Docker's words for the others. Answers Docker's 64 hex
  * digits. *out_warning (may be NULL) is the Warning of the reply, "" mostly.
+ * ConfigOnly: nothing but the object, of driver "null", from which others are made (ConfigFrom: its addresses, options and labels);
+ * nobody can be on it, it stays while one of them is there, and prune leaves it alone.
  * EXISTS "network with name x already exists"; FORBIDDEN "Pool overlaps with other one on this address space"; INVALID_REQUEST
  * "invalid network config:\n..." and the like; UNAVAILABLE "all predefined address pools have been fully subnetted". */
 int network_create(struct network_engine *e, const struct json *request, char out_id[65], struct arena *a,
@@ -139,8 +140,10 @@ struct network_wish {
 	const struct json *host_config;
 	/* NetworkingConfig.EndpointsConfig: network name or id → EndpointSettings as wished (IPAMConfig, Links, MacAddress,
 	 * Aliases, DriverOpts, GwPriority), not as a start answered them. NULL or {} = the network of NetworkMode alone; else
-	 * these alone, that of NetworkMode first (eth0). A container that was disconnected from everything has { "none": {} }. */
+	 * these alone, that of NetworkMode first (eth0). */
 	const struct json *networks;
+	/* It was disconnected from all: no network, also not NetworkMode's. Another can be connected while it runs. */
+	bool nowhere;
 	/* Called by network_sandbox_start when the namespace's path and the texts are known, before the kernel is asked for any of
 	 * it: got has netns, hosts, resolv_conf and hostname alone, in the call's arena. Not called where they are known only at
 	 * the end (a name server of ours, shared and host's namespaces). NULL = none. */
@@ -188,6 +191,8 @@ void network_sandbox_stop(struct network_engine *e, const char *id);
  * another container or host cannot be connected to any other network". */
 int network_connect(struct network_engine *e, const struct network_wish *w, struct span network, const struct json *endpoint,
 		    struct arena *a, struct network_got *out, struct err *err);
+/* A container at rest left it, which is told as the other is. A network that is gone tells nothing. */
+void network_left(struct network_engine *e, struct span network, const char *id);
 int network_disconnect(struct network_engine *e, const struct network_wish *w, struct span network, struct arena *a,
 		       struct network_got *out, struct err *err);
 /* The container is called otherwise from now on (names of endpoints and of the name server). */

@@ -50,7 +50,7 @@ int network_find(struct network_engine *e, struct span name, struct network_ref 
 	const struct network *n = network_by_name(e, name, &why);
 	if (!n)
 		return err ? err_move(err, &why) : (err_done(&why), -ERR_NOT_FOUND);
-	*out = (struct network_ref){ .builtin = n->builtin, .user_defined = network_user_defined(n), .internal = n->internal,
+	*out = (struct network_ref){ .builtin = n->builtin, .internal = n->internal,
 				     .attachable = n->attachable, .ipv4 = n->pool[V4].subnet.addr.family,
 				     .ipv6 = n->pool[V6].subnet.addr.family };
 	snprintf(out->id, sizeof(out->id), "%s", n->id);
@@ -60,19 +60,6 @@ int network_find(struct network_engine *e, struct span name, struct network_ref 
 }
 
 /* ---- from the stored object */
-
-static bool option_bool(struct span text, bool *out)
-{
-	/* strconv.ParseBool's words */
-	static const char *const yes[] = { "1", "t", "T", "TRUE", "true", "True" }, *const no[] = { "0", "f", "F", "FALSE", "false",
-		"False" };
-	for (size_t i = 0; i < ARRAY_LEN(yes); i++)
-		if (span_is(text, yes[i]) || span_is(text, no[i])) {
-			*out = span_is(text, yes[i]);
-			return true;
-		}
-	return false;
-}
 
 static int read_mode(struct span text, enum network_mode *out)
 {
@@ -98,9 +85,9 @@ static int read_option(struct network *n, struct span key, struct span v, struct
 		memset(n->bridge, 0, sizeof(n->bridge));
 		memcpy(n->bridge, v.ptr, v.len);
 	} else if (span_is(key, "com.docker.network.bridge.enable_icc")) {
-		ok = option_bool(v, &n->icc);
+		ok = span_to_bool(v, &n->icc);
 	} else if (span_is(key, "com.docker.network.bridge.enable_ip_masquerade")) {
-		ok = option_bool(v, &n->masquerade);
+		ok = span_to_bool(v, &n->masquerade);
 	} else if (span_is(key, "com.docker.network.bridge.host_binding_ipv4")) {
 		ok = sys_addr_parse(v, &n->host_ip) && n->host_ip.family == AF_INET;
 		if (ok && sys_addr_zero(&n->host_ip))
@@ -188,10 +175,11 @@ int network_load(struct network_engine *e, const struct json *tree, bool chosen4
 	n->builtin = network_name_builtin(name);
 	n->internal = json_truth(json_getl(tree, "Internal"), false);
 	n->attachable = json_truth(json_getl(tree, "Attachable"), false);
+	n->config_only = json_truth(json_getl(tree, "ConfigOnly"), false);
 	/* brID-HEX: as much of the network's id as 15 bytes leave room for. */
 	snprintf(n->bridge, sizeof(n->bridge), "br%s-%.*s", e->id, (int)(sizeof(n->bridge) - 4 - strlen(e->id)), n->id);
 	JSON_EACH_MEMBER(json_getl(tree, "Options"), m)
-		if (rc == 0)
+		if (rc == 0 && !n->config_only)
 			rc = read_option(n, json_key(m), json_span(&m->value), err);
 	JSON_EACH_ITEM(json_path(tree, "IPAM", "Config", NULL), config)
 		if (rc == 0 && n->driver == NETWORK_BRIDGE)
@@ -294,6 +282,9 @@ int network_remove(struct network_engine *e, struct span name, struct err *err)
 	}
 	if (n->builtin)
 		return err_set(err, ERR_FORBIDDEN, "%s is a pre-defined network and cannot be removed", n->name);
+	LIST_EACH(&e->networks, other, struct network, link)
+		if (n->config_only && span_is(json_span(json_path(&other->tree, "ConfigFrom", "Network", NULL)), n->name))
+			return err_set(err, ERR_FORBIDDEN, "error while removing network: configuration network \"%s\" is in use", n->name);
 	const struct network_endpoint *ep = LIST_FIRST(&n->endpoints, struct network_endpoint, of_network);
 	if (ep)
 		return err_set(err, ERR_FORBIDDEN,
@@ -307,7 +298,7 @@ void network_prune(struct network_engine *e, bool (*want)(void *arg, const struc
 {
 	*out_names = json_array();
 	LIST_EACH(&e->networks, n, struct network, link) {
-		if (n->builtin || !list_empty(&n->endpoints) || (want && !want(arg, &n->tree)))
+		if (n->builtin || n->config_only || !list_empty(&n->endpoints) || (want && !want(arg, &n->tree)))
 			continue;
 		struct span name = arena_span(a, span_of(n->name));
 		auto_err struct err err = ERR_INIT;

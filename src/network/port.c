@@ -277,7 +277,7 @@ static int refuse(const struct network_sandbox *box, const struct network_port *
 			       number);
 	return err_set(err, ERR_INTERNAL, "%s %s (%s): failed to bind host port %s:%u:%s:%u/%s: %s", head, box->name, ep->id, full,
 		number, to,
-		       p->inside, protocol_name(p->protocol), errnum == EADDRINUSE ? "address already in use" : strerror(errnum));
+		       p->inside, protocol_name(p->protocol), errnum == EADDRINUSE ? "address already in use" : err_why(errnum));
 }
 
 static int open_group(struct network_sandbox *box, unsigned at, unsigned n, struct err *err)
@@ -444,7 +444,7 @@ int network_ports_adopt(struct network_sandbox *box, const int *socks, unsigned 
 			p->sock = bind_one(p, p->outside, box->engine->set.userland_proxy);
 			if (p->sock < 0)
 				network_note(box->engine, "container %s: port %s:%u is held by somebody else now: %s", box->name,
-					     sys_addr_text(&p->host, host), p->outside, strerror(errno));
+					     sys_addr_text(&p->host, host), p->outside, err_why(errno));
 		}
 		if (p->sock >= 0 && !p->relay && box->engine->set.userland_proxy && p->protocol != IPPROTO_SCTP)
 			rc = network_relay_open(box->engine, p, &p->to, err);
@@ -458,10 +458,13 @@ struct json network_ports_show(const struct network_sandbox *box, struct arena *
 {
 	struct json o = json_object();
 	char s[SYS_ADDR_TEXT];
+	/* On internal networks alone nobody gets through them. They stay ours: a network that leads out may come. */
+	if (!network_gateway_endpoint(box, V4) && !network_gateway_endpoint(box, V6))
+		return o;
 	JSON_EACH_MEMBER(json_getl(&box->config, "ExposedPorts"), m) {
 		uint8_t protocol;
 		uint16_t inside;
-		if (first_bridge(box) && read_key(json_key(m), &protocol, &inside, NULL) == 0)
+		if (read_key(json_key(m), &protocol, &inside, NULL) == 0)
 			json_set(a, &o, arena_printf(a, "%u/%s", inside, protocol_name(protocol)), JSON_NULL_VALUE);
 	}
 	for (unsigned i = 0; i < box->n_ports; i++) {

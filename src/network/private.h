@@ -33,6 +33,7 @@ struct network {
 	enum network_driver driver;
 	bool builtin;
 	bool internal, attachable, icc, masquerade;
+	bool config_only;      /* what others are made from; itself nothing but its tree */
 	bool chosen[2];        /* was the subnet named by the user? */
 	enum network_mode mode[2];
 	unsigned mtu;

@@ -14,6 +14,7 @@ static const char words_sharing[] =
 	"container sharing network namespace with another container or host cannot be connected to any other network";
 static const char words_none[] =
 	"container cannot be connected to multiple networks with one of the networks in private (none) mode";
+static const char words_config_only[] = "cannot create endpoint on configuration-only network";
 static const char words_host[] = "container cannot be disconnected from host network or connected to host network";
 
 struct network_sandbox *network_sandbox_new(struct network_engine *e, const char *id, const char *name)
@@ -138,7 +139,7 @@ static int plan_make(struct network_engine *e, const struct network_wish *w, boo
 			if (first == (pass == 0) && (rc = join(p, net, m->value.kind == JSON_OBJECT ? &m->value : NULL, err)) < 0)
 				return rc;
 		}
-		if (pass == 0 && !(json_is(w->networks, JSON_OBJECT) && w->networks->n)) {
+		if (pass == 0 && !w->nowhere && !(json_is(w->networks, JSON_OBJECT) && w->networks->n)) {
 			auto_err struct err why = ERR_INIT;
 			struct network *net = network_by_name(e, mode, &why);
 			if (!net && strict)
@@ -150,10 +151,14 @@ static int plan_make(struct network_engine *e, const struct network_wish *w, boo
 	for (unsigned i = 0; i < p->n && p->n > 1; i++) {
 		if (p->joins[i].net->driver == NETWORK_HOST)
 			return err_set(err, ERR_INVALID_REQUEST, "%s", words_host);
-		if (p->joins[i].net->driver == NETWORK_NONE)
+		if (p->joins[i].net->driver == NETWORK_NONE && !p->joins[i].net->config_only)
 			return err_set(err, ERR_INVALID_REQUEST, "%s", words_none);
 	}
 	for (unsigned i = 0; i < p->n; i++) {
+		if (p->joins[i].net->config_only && strict)
+			return err_set(err, ERR_FORBIDDEN, "%s", words_config_only);
+		if (p->joins[i].net->config_only)
+			continue;
 		rc = network_endpoint_check(p->joins[i].net, p->joins[i].settings, err);
 		if (rc < 0)
 			return err_note(err, "invalid config for network %s", p->joins[i].net->name);
@@ -228,6 +233,18 @@ static bool spare_fits(const struct network_sandbox *box)
 	return !wants_v6(box) && !(own && own->n);
 }
 
+/* What was made is the caller's, or, when something failed (rc), gone again. */
+static int inside_hand_over(struct network_sandbox *box, int rc, int *ns, int *route, int *out_ns, int *out_route)
+{
+	if (rc < 0) {
+		network_ns_remove(box->engine, box->id);
+		return rc;
+	}
+	*out_ns = take_fd(ns);
+	*out_route = take_fd(route);
+	return 0;
+}
+
 /* The spare one, pinned under our id. */
 static int inside_take(struct network_sandbox *box, int ns, int route, int *out_ns, int *out_route, struct err *err)
 {
@@ -243,13 +260,7 @@ static int inside_take(struct network_sandbox *box, int ns, int route, int *out_
 			network_ns_leave(e);
 		}
 	}
-	if (rc < 0) {
-		network_ns_remove(e, box->id);
-		return rc;
-	}
-	*out_ns = take_fd(&our_ns);
-	*out_route = take_fd(&our_route);
-	return 0;
+	return inside_hand_over(box, rc, &our_ns, &our_route, out_ns, out_route);
 }
 
 /* The namespace, and while we are in it all that can only be done there. *out_ns and *out_route are the caller's. */
@@ -272,13 +283,7 @@ static int inside_make(struct network_sandbox *box, int *out_ns, int *out_route,
 	if (rc == 0 && wants_dns(box))
 		rc = network_dns_open(box, err);
 	network_ns_leave(e);
-	if (rc < 0) {
-		network_ns_remove(e, box->id);
-		return rc;
-	}
-	*out_ns = take_fd(&ns);
-	*out_route = take_fd(&route);
-	return 0;
+	return inside_hand_over(box, rc, &ns, &route, out_ns, out_route);
 }
 
 static int inside_open(struct network_sandbox *box, int *out_ns, int *out_route, struct err *err)
@@ -628,6 +633,8 @@ int network_connect(struct network_engine *e, const struct network_wish *w, stru
 	int rc = movable(w, net, err);
 	if (rc < 0)
 		return rc;
+	if (net->config_only)
+		return err_set(err, ERR_FORBIDDEN, "%s", words_config_only);
 	struct network_sandbox *box = find(e, w->id, err);
 	if (!box)
 		return -ERR_NOT_FOUND;
@@ -648,6 +655,13 @@ int network_connect(struct network_engine *e, const struct network_wish *w, stru
 	got_fill(box, a, out);
 	network_event(e, NETWORK_CONNECTED, net, w->id);
 	return 0;
+}
+
+void network_left(struct network_engine *e, struct span network, const char *id)
+{
+	const struct network *net = network_by_name(e, network, NULL);
+	if (net)
+		network_event(e, NETWORK_DISCONNECTED, net, id);
 }
 
 int network_disconnect(struct network_engine *e, const struct network_wish *w, struct span network, struct arena *a,

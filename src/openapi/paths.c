@@ -66,7 +66,6 @@ struct op {
 	bool body_optional;
 	const char *const *consumes;
 	const struct openapi_def *answer; /* NULL = text */
-	bool no_answer_type;              /* nothing is said of the body */
 	unsigned codes;
 	const char *const *produces;
 };

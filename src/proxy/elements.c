@@ -15,12 +15,6 @@ void proxy_elements_done(struct proxy_elements *e)
 	*e = (struct proxy_elements){ 0 };
 }
 
-void proxy_elements_clear(struct proxy_elements *e)
-{
-	buf_trunc(&e->packed, 0);
-	e->n = 0;
-}
-
 void proxy_elements_put(struct proxy_elements *e, int family, enum proxy_set set, const void *key, const void *key_end,
 			const void *data)
 {
@@ -61,11 +55,6 @@ int proxy_element_order(const struct proxy_element *a, const struct proxy_elemen
 	int c = memcmp(a->key, b->key, a->key_len); /* of one set: as long as each other */
 	/* Two ranges may begin at the same address. */
 	return c || !a->key_end || !b->key_end ? c : memcmp(a->key_end, b->key_end, a->key_len);
-}
-
-bool proxy_element_same(const struct proxy_element *a, const struct proxy_element *b)
-{
-	return proxy_element_order(a, b) == 0 && memcmp(a->data, b->data, a->data_len) == 0;
 }
 
 static int by_key(const void *a, const void *b, void *arg)

@@ -78,29 +78,20 @@ static int bad(const struct flag *f, const char *value, struct err *err)
 	return err_set(err, ERR_USAGE, "invalid argument \"%s\" for \"--%s\" flag", value, f->name);
 }
 
-/* "a.b.c.d:port", "[v6]:port", "address" alone keeps the port; "" is none. */
-static int address_set(char *out, unsigned *out_port, struct span v)
+/* An address alone keeps the port; "" is none. */
+static bool address_set(char *out, unsigned *out_port, struct span v)
 {
 	struct sys_addr a;
-	struct span host = v;
-	uint64_t port = *out_port;
+	uint16_t port = (uint16_t)*out_port;
 	if (!v.len) {
 		*out_port = 0;
-		return 0;
+		return true;
 	}
-	const char *colon = memrchr(v.ptr, ':', v.len);
-	if (!sys_addr_parse(v, &a)) {
-		if (!colon || !span_to_u64(span_from(v, (size_t)(colon - v.ptr) + 1), &port) || port > 65535)
-			return -1;
-		host = span_sub(v, 0, (size_t)(colon - v.ptr));
-		if (host.len > 2 && host.ptr[0] == '[')
-			host = span_sub(host, 1, host.len - 1);
-	}
-	if (!sys_addr_parse(host, &a))
-		return -1;
+	if (!sys_addr_port_parse(v, &a, &port))
+		return false;
 	(void)sys_addr_text(&a, out);
-	*out_port = (unsigned)port;
-	return 0;
+	*out_port = port;
+	return true;
 }
 
 static int set_flag(struct process *p, const struct flag *f, const char *value, struct err *err)
@@ -122,7 +113,7 @@ static int set_flag(struct process *p, const struct flag *f, const char *value, 
 			if (*n == RANGES_MAX || !sys_prefix_parse(one, &((struct sys_prefix *)(void *)place)[(*n)++]))
 				return bad(f, value, err);
 		return 0;
-	case FLAG_ADDRESS: return address_set(place, n, v) < 0 ? bad(f, value, err) : 0;
+	case FLAG_ADDRESS: return address_set(place, n, v) ? 0 : bad(f, value, err);
 	case FLAG_MODE: return span_is(v, "nftables") || !v.len ? 0 : bad(f, value, err);
 	case FLAG_FALSE:
 		if (span_is(v, "true"))

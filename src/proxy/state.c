@@ -441,11 +441,6 @@ int64_t proxy_state_last_ms(const struct proxy_state *s)
 	return s->last_ms;
 }
 
-size_t proxy_state_services(const struct proxy_state *s)
-{
-	return s->services.n;
-}
-
 size_t proxy_state_elements(const struct proxy_state *s)
 {
 	size_t n = 0;

@@ -30,7 +30,6 @@ int proxy_state_apply(struct proxy_state *s, struct err *err);
 /* Everything is compared with the kernel again at the end of this turn. */
 void proxy_state_doubt(struct proxy_state *s);
 bool proxy_state_right(const struct proxy_state *s); /* the kernel has what is known */
-size_t proxy_state_services(const struct proxy_state *s);
 size_t proxy_state_elements(const struct proxy_state *s);
 int64_t proxy_state_last_ms(const struct proxy_state *s); /* when the kernel last acknowledged, loop time; 0 = never */
 /* Ready endpoints of this node of the service with that health check port; -1: there is none. */

@@ -62,14 +62,12 @@ struct proxy_elements {
 	size_t n, cap;
 };
 void proxy_elements_done(struct proxy_elements *e);
-void proxy_elements_clear(struct proxy_elements *e);
 void proxy_elements_put(struct proxy_elements *e, int family, enum proxy_set set, const void *key, const void *key_end,
 			const void *data);
 void proxy_elements_sort(struct proxy_elements *e); /* and drops repetitions of a key: the first stays */
 struct proxy_element proxy_elements_at(const struct proxy_elements *e, size_t i);
 /* Whether the set holds the key with exactly these data. */
 int proxy_element_order(const struct proxy_element *a, const struct proxy_element *b); /* by family, set, key */
-bool proxy_element_same(const struct proxy_element *a, const struct proxy_element *b); /* data too */
 /* What must be taken out of and put into the kernel to get from `from` to `to` (both sorted; NULL = empty). */
 void proxy_elements_diff(const struct proxy_elements *from, const struct proxy_elements *to,
 			 void (*out)(void *arg, const struct proxy_element *e), void (*in)(void *arg, const struct proxy_element *e),

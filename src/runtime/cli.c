@@ -186,7 +186,7 @@ void runtime_cli_opts_init(struct runtime_opts *o, const char *id)
 void runtime_cli_signals_hold(void)
 {
 	sigset_t set;
-	sigfillset(&set);
+	sys_signals_all(&set);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
@@ -197,7 +197,7 @@ int runtime_cli_wait(struct runtime_container *c)
 		status = runtime_console_relay(c->terminal, c->pidfd, c->pid);
 	} else {
 		sigset_t set;
-		sigfillset(&set);
+		sys_signals_all(&set);
 		while (waitpid(c->pid, &status, WNOHANG) == 0) {
 			siginfo_t info;
 			int sig = sigwaitinfo(&set, &info);

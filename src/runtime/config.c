@@ -314,7 +314,6 @@ static void linux_read(struct reader *r, struct config *c, const struct json *to
 	devices_read(r, c, at, l);
 	c->cgroup_path = runtime_reader_str(r, AT(at, "cgroupsPath"), l);
 	const struct json *resources = runtime_reader_get(r, AT(at, "resources"), l, JSON_OBJECT);
-	c->has_resources = resources != NULL;
 	runtime_config_resources_read(r, AT(at, "resources"), resources, &c->limits, &c->device_rules,
 				      &c->n_device_rules);
 	c->sysctl = pairs_read(r, AT(at, "sysctl"), l, &c->n_sysctl);

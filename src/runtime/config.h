@@ -10,7 +10,7 @@
 
 struct config_rlimit {
 	int resource;
-	struct rlimit64 value;
+	struct rlimit value;
 };
 
 struct config_process {
@@ -115,7 +115,6 @@ struct config {
 	size_t n_annotations;
 	const struct json *seccomp; /* borrowed from the tree; NULL = none */
 	const char *cgroup_path;
-	bool has_resources;
 	struct sys_cgroup_limits limits;
 	struct sys_cgroup_device *device_rules; /* of the file alone */
 	size_t n_device_rules;

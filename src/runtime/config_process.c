@@ -5,6 +5,7 @@
 #include "runtime/config.h"
 
 #define IDS_MAX 65536 /* the kernel's NGROUPS_MAX */
+#define CPUS_MAX (8 * sizeof(cpu_set_t)) /* CPU_SETSIZE of glibc; musl's is a smaller number than its set has room for */
 
 static const struct {
 	const char *name;
@@ -253,22 +254,14 @@ struct config_process *runtime_config_process_read(struct reader *r, const struc
 
 bool runtime_config_cpus_parse(const char *text, cpu_set_t *out)
 {
-	struct span rest = span_of(text), part, from, to;
+	uint8_t bits[CPUS_MAX / 8];
 	cpu_set_t set;
 	CPU_ZERO(&set);
-	while (span_cut(&rest, ',', &part)) {
-		uint64_t a, b;
-		part = span_trim(part);
-		bool range = span_split(part, '-', &from, &to);
-		if (!span_to_u64(from, &a) || (range && !span_to_u64(to, &b)))
-			return false;
-		if (!range)
-			b = a;
-		if (a > b || b >= CPU_SETSIZE)
-			return false;
-		for (uint64_t i = a; i <= b; i++)
+	if (!sys_numbers_parse(span_of(text), bits, sizeof(bits)))
+		return false;
+	for (unsigned i = 0; i < CPUS_MAX; i++)
+		if (bits[i / 8] & (1U << i % 8))
 			CPU_SET(i, &set);
-	}
 	if (!CPU_COUNT(&set))
 		return false;
 	*out = set;

@@ -72,7 +72,7 @@ int runtime_console_relay(int master, int pidfd, pid_t pid)
 		tcsetattr(0, TCSANOW, &t);
 	}
 	sigset_t set;
-	sigfillset(&set);
+	sys_signals_all(&set);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	auto_fd int signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	size_copy(master);

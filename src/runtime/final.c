@@ -42,19 +42,19 @@ int runtime_final_rlimits(pid_t pid, const struct config_process *p, void (*warn
 		int errnum = 0;
 		if (FAILPOINT_ERR("runtime.rlimit", &errnum))
 			return err_sys_num(err, errnum, "process.rlimits: set %s", sys_rlimit_name(l->resource));
-		if (prlimit64(pid, (enum __rlimit_resource)l->resource, &l->value, NULL) == 0)
+		if (prlimit(pid, l->resource, &l->value, NULL) == 0)
 			continue;
-		struct rlimit64 now;
-		if (errno != EPERM || prlimit64(pid, (enum __rlimit_resource)l->resource, NULL, &now) < 0)
+		struct rlimit now;
+		if (errno != EPERM || prlimit(pid, l->resource, NULL, &now) < 0)
 			return err_sys(err, "process.rlimits: set %s to %llu:%llu", sys_rlimit_name(l->resource),
 				       (unsigned long long)l->value.rlim_cur, (unsigned long long)l->value.rlim_max);
 		/* Not allowed to raise the hard limit (no CAP_SYS_RESOURCE here): as near as we may, and say so. */
-		struct rlimit64 near = l->value;
+		struct rlimit near = l->value;
 		if (near.rlim_cur > now.rlim_max)
 			near.rlim_cur = now.rlim_max;
 		if (near.rlim_max > now.rlim_max)
 			near.rlim_max = now.rlim_max;
-		if (prlimit64(pid, (enum __rlimit_resource)l->resource, &near, NULL) < 0)
+		if (prlimit(pid, l->resource, &near, NULL) < 0)
 			return err_sys(err, "process.rlimits: set %s", sys_rlimit_name(l->resource));
 		char text[256];
 		snprintf(text, sizeof(text),
@@ -108,8 +108,8 @@ static int close_others(const struct final *f, struct err *err)
 fallback:
 	if (errno != ENOSYS && errno != EPERM)
 		return err_sys(err, "close descriptors");
-	struct rlimit64 limit;
-	if (prlimit64(0, RLIMIT_NOFILE, NULL, &limit) < 0)
+	struct rlimit limit;
+	if (prlimit(0, RLIMIT_NOFILE, NULL, &limit) < 0)
 		return err_sys(err, "close descriptors");
 	/* Before Linux 5.9. A limit that was lowered meanwhile hides higher ones, hence the floor. */
 	int end = limit.rlim_max > 65536 ? 1048576 : 65536;
@@ -296,7 +296,7 @@ static int program_find(const struct config_process *p, char out[PATH_MAX], stru
 		return err_set(err, ERR_NOT_EXECUTABLE, "unable to start container process: exec: \"%s\": %s", name,
 			       errnum == EISDIR	  ? "is a directory: permission denied" /* dockerd makes 126 of the latter */
 			       : errnum == EACCES ? "permission denied"
-						  : strerror(errnum));
+						  : err_why(errnum));
 	}
 	for (size_t i = 0; i < p->n_env; i++)
 		if (!strncmp(p->env[i], "PATH=", 5))
@@ -404,7 +404,7 @@ static int exec_explain(const char *path, int errnum, struct err *err)
 	const char *text = errnum == ENOENT    ? "no such file or directory"
 			   : errnum == EACCES  ? "permission denied"
 			   : errnum == ENOEXEC ? "exec format error"
-					       : strerror(errnum);
+					       : err_why(errnum);
 	err_set(err, class, "unable to start container process: exec: \"%s\": %s%s%s", path, text, why.len ? ": " : "",
 		buf_cstr(&why));
 	if (err)

@@ -207,8 +207,11 @@ int runtime_delete(const char *root, const char *id, bool force, const struct ru
 	struct state s;
 	auto_fd int dir = -1;
 	int r = runtime_state_read(&a, root, id, &s, &dir, err);
-	if (r == -ERR_NOT_FOUND && force) {
-		runtime_state_remove(root, id); /* the rest of a builder that was killed, if there is any */
+	/* The rest of a builder that was killed, if there is any; or a state that a power cut has torn, as it is not synced: its
+	 * processes, groups and mounts went with the power. */
+	if ((r == -ERR_NOT_FOUND || r == -ERR_CORRUPT) && force) {
+		err_done(err);
+		runtime_state_remove(root, id);
 		return 0;
 	}
 	if (r < 0)

@@ -7,7 +7,7 @@
  *     rootfs.c    the steps about mounts and nodes   exec.c     one more process in a container
  *     birth.c     what create and exec share         control.c  signals, freezer, limits of a running one
  *     final.c     who the process becomes, exec      console.c  terminals
- *     protect.c   our program file, unwritable       early.c    the same before the C library starts */
+ *     protect.c   our program file, unwritable */
 #pragma once
 
 #include "runtime/config.h"

@@ -5,10 +5,9 @@
  * a file on a read-only mount. The mount is a copy of the one our file is on, made for this process alone, attached nowhere,
  * so nobody can remount it; the flag stays with the open file as long as it lives.
  *
- * Usually it was done before main (early.c, which says what that saves) and this only looks. Skipped when the file is on a
- * read-only mount already (an installation may bind it so), or is a sealed memory file; the engine's spawner pays it once,
- * because its children are clones. Without open_tree and mount_setattr (before 5.12, or not root) a memory file with all
- * seals does the same for more time. */
+ * Skipped when the file is on a read-only mount already (this has been here before, or an installation bound it so), or is a
+ * sealed memory file; the engine's spawner pays it once, because its children are clones. Without open_tree and mount_setattr
+ * (before 5.12, or not root) a memory file with all seals does the same for more time. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>

@@ -191,7 +191,7 @@ int runtime_rootfs_attach(struct child *c, struct err *err)
 		return c->root < 0 ? err_sys(err, "open root file system %s", plan->rootfs) : 0;
 	}
 	if (!plan->old_mounts) {
-		if (move_mount(plan->root_tree, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0)
+		if (sys_move_mount(plan->root_tree, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0)
 			return err_sys(err, "attach %s", plan->rootfs);
 		c->root = take_fd(&plan->root_tree);
 		return 0;

@@ -154,7 +154,7 @@ static void rule_add(struct compiler *c, const struct at *at, uint32_t action, c
 	for (unsigned i = 0; twice && r == 0 && i < n; i++)
 		r = seccomp_rule_add_array(c->ctx, action, nr, 1, &args[i]);
 	if (r < 0)
-		runtime_reader_fail(&c->r, at, "\"%s\": libseccomp: %s", name, strerror(-r));
+		runtime_reader_fail(&c->r, at, "\"%s\": libseccomp: %s", name, err_why(-r));
 }
 
 static void rules_read(struct compiler *c, const struct json *profile)
@@ -207,7 +207,7 @@ static void arches_read(struct compiler *c, const struct json *profile)
 		if (!token)
 			runtime_reader_fail(&c->r, AT_INDEX(at, i), "\"%s\" is no architecture", names[i]);
 		else if (r < 0 && r != -EEXIST)
-			runtime_reader_fail(&c->r, AT_INDEX(at, i), "libseccomp: %s", strerror(-r));
+			runtime_reader_fail(&c->r, AT_INDEX(at, i), "libseccomp: %s", err_why(-r));
 	}
 	for (size_t a = 0; a < ARRAY_LEN(stub_arches); a++)
 		c->newest[a] = seccomp_arch_exist(c->ctx, stub_arches[a].scmp) == 0 ? 0 : -1;

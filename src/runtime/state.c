@@ -221,9 +221,9 @@ static int state_read(struct arena *a, const char *root, const char *id, struct 
 		return err_sys(err, "read %s/state.json", path);
 	}
 	struct json v;
-	r = json_parse(a, arena_span(a, buf_span(&text)), JSON_BORROW, NULL, &v, err);
-	if (r < 0)
-		return err_note(err, "%s/state.json", path);
+	auto_err struct err why = ERR_INIT;
+	if (json_parse(a, arena_span(a, buf_span(&text)), JSON_BORROW, NULL, &v, &why) < 0)
+		return err_set(err, ERR_CORRUPT, "%s/state.json: %s", path, err_msg(&why));
 	int64_t created_ns = json_i64(json_getl(&v, "createdNs"), 0);
 	struct state s = {
 		.id = arena_cstr(a, span_of(id)),

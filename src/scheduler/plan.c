@@ -125,13 +125,12 @@ static const char *unknown_of(const struct json *spec)
 
 bool sched_pod_read(struct arena *a, const struct json *pod, struct sched_pod *out)
 {
-	const struct json *spec = get(pod, "spec"), *gates = get(spec, "schedulingGates");
+	const struct json *spec = get(pod, "spec");
 	static const char *const lists[] = { "containers", "initContainers" };
 	*out = (struct sched_pod){ .node_name = text(spec, "nodeName"), .tolerations = get(spec, "tolerations"),
 				   .node_selector = get(spec, "nodeSelector"), .priority = json_i64(get(spec, "priority"), 0) };
 	out->terms = get(get(get(get(spec, "affinity"), "nodeAffinity"), "requiredDuringSchedulingIgnoredDuringExecution"),
 			 "nodeSelectorTerms");
-	out->gated = json_is(gates, JSON_ARRAY) && gates->n;
 	out->unknown = unknown_of(spec);
 	for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
 		JSON_EACH_ITEM(get(spec, lists[i]), c) {

@@ -30,7 +30,6 @@ struct sched_pod {
 	const struct json *tolerations, *node_selector, *terms; /* terms: required node affinity */
 	int64_t priority;
 	const char *unknown;  /* what it asks for and nobody here decides; NULL: nothing */
-	bool gated;
 };
 struct sched_node {
 	struct span name;

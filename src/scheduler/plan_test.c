@@ -1,23 +1,6 @@
 /* Filters, scores and words, by tables. */
 #include "scheduler/plan.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-
-#include <cmocka.h>
-
-static struct json parse(struct arena *a, const char *text)
-{
-	auto_err struct err err = ERR_INIT;
-	struct json v;
-	char *copy = arena_cstr(a, span_of(text));
-	for (char *s = copy; *s; s++)
-		if (*s == '\'')
-			*s = '"';
-	if (json_parse(a, span_of(copy), 0, NULL, &v, &err) < 0)
-		fail_msg("%s: %s", text, err_msg(&err));
-	return v;
-}
+#include "json/parse_test.h"
 
 #define NODE "{'metadata':{'name':'n1','labels':{'zone':'east','cores':'8'}},'spec':{%s},'status':{'allocatable':{'cpu':'4','memory':'8Gi','pods':'2'," \
 	     "'ex.io/gpu':'1'}}}"

@@ -668,6 +668,23 @@ int snapshot_parent(struct snapshot_store *s, const char *key, char out_parent[S
 	return snapshot_live_facts(s, key, out_parent, &unsynced, err);
 }
 
+int snapshot_find_folders(struct snapshot_store *s, const char *key, struct arena *a, struct snapshot_where *out, struct err *err)
+{
+	char chain[SNAPSHOT_CHAIN_LEN + 1];
+	auto_buf struct buf lower = {};
+	if (s->backend != SNAPSHOT_OVERLAY)
+		return err_set(err, ERR_UNSUPPORTED, "snapshot %s is one folder", key);
+	int rc = snapshot_parent(s, key, chain, err);
+	if (rc < 0)
+		return rc;
+	struct snapshot_layer l;
+	for (; chain[0] && snapshot_layer_get(s, chain, &l, NULL) == 0; memcpy(chain, l.parent, sizeof(chain)))
+		buf_printf(&lower, "%s%s/layers/%s/fs", lower.len ? ":" : "", s->dir, chain);
+	*out = (struct snapshot_where){ .lower = arena_span(a, buf_span(&lower)),
+		.upper = arena_printf(a, "%s/live/%s/fs", s->dir, key), .work = arena_printf(a, "%s/live/%s/work", s->dir, key) };
+	return 0;
+}
+
 void snapshot_each(struct snapshot_store *s, void (*fn)(const char *key, const char *parent, void *arg), void *arg)
 {
 	pthread_mutex_lock(&s->mutex);

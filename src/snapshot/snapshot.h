@@ -104,6 +104,12 @@ int snapshot_prepare(struct snapshot_store *s, const char *key, const char *pare
 int snapshot_prepare_volatile(struct snapshot_store *s, const char *key, const char *parent, struct err *err);
 bool snapshot_has(struct snapshot_store *s, const char *key);
 int snapshot_parent(struct snapshot_store *s, const char *key, char out_parent[SNAPSHOT_CHAIN_LEN + 1], struct err *err);
+/* Where its folders are on the host, as overlay2's users know them; texts in the arena. NOT_FOUND; UNSUPPORTED on the copy
+ * backend. */
+struct snapshot_where {
+	struct span lower, upper, work; /* lower: layers from the top joined by ':'; "" without a layer */
+};
+int snapshot_find_folders(struct snapshot_store *s, const char *key, struct arena *a, struct snapshot_where *out, struct err *err);
 void snapshot_each(struct snapshot_store *s, void (*fn)(const char *key, const char *parent, void *arg), void *arg);
 /* Mounts it on the folder target (made if missing); read-only if asked. Mounting it twice on one target is IN_USE. A thread
  * may have a mount namespace of its own in which DIR is still there: the mount is then that one's alone. */

@@ -286,7 +286,6 @@ struct store_batch {
 	uint64_t serial;          /* differs between batches of one port */
 	struct segment *segment;  /* the piece of the ring that they stand in; counted */
 };
-struct segment *store_segment_ref(struct segment *seg);
 void store_segment_unref(struct segment *seg); /* any thread; accepts NULL */
 
 struct store_watch_fns {

@@ -219,12 +219,12 @@ static void *watcher(void *arg)
 			break;
 		pthread_mutex_lock(&l.lock);
 		struct timespec at;
-		clock_gettime(CLOCK_REALTIME, &at);
+		clock_gettime(CLOCK_MONOTONIC, &at);
 		at.tv_nsec += 20000000;
 		at.tv_sec += at.tv_nsec / 1000000000;
 		at.tv_nsec %= 1000000000;
 		if (!l.woken)
-			pthread_cond_timedwait(&l.cond, &l.lock, &at); /* the end is seen by polling, events by waking */
+			pthread_cond_clockwait(&l.cond, &l.lock, CLOCK_MONOTONIC, &at); /* the end is seen by polling, events by waking */
 		l.woken = false;
 		pthread_mutex_unlock(&l.lock);
 		while (store_port_run(p, 10))

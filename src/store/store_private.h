@@ -248,7 +248,6 @@ struct disk {
 	uint64_t page_size, pages, free_pages; /* as last measured */
 	uint64_t written_since; /* payload bytes since then */
 	int wal_pages;
-	bool checkpoint_failed;
 	bool cached;        /* SQLite holds pages since a commit */
 };
 struct store;
@@ -314,7 +313,6 @@ struct store {
 	struct undo undo;
 	struct map leases;
 	struct list lease_list;
-	int64_t next_lease;
 	struct change *changes;
 	size_t n_changes, cap_changes;
 	struct disk_batch batch;

@@ -73,12 +73,6 @@ void *store_item_attach(struct store *s, const struct store_item *it, void *data
 
 /* ---- segments */
 
-struct segment *store_segment_ref(struct segment *seg)
-{
-	atomic_fetch_add_explicit(&seg->refs, 1, memory_order_relaxed);
-	return seg;
-}
-
 /* The number of events is the committer's field; whoever holds the last reference comes after the committer's
  * own release, so it may read it. */
 void store_segment_unref(struct segment *seg)

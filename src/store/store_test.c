@@ -602,6 +602,43 @@ static void a_day_of_renewals(void **state)
 	do_close(s);
 }
 
+/* Such a day that begins with a start of the cluster, whose Events live an hour, as upstream's: flushed once, gone together. */
+static void a_day_after_a_start(void **state)
+{
+	enum { EVENTS = 80 };
+	struct test_clock clock;
+	test_clock_init(&clock, 1000 * NS_PER_S, INT64_C(1700000000) * NS_PER_S);
+	struct store *s = do_open(&(struct store_options){ .dir = dir, .clock = &clock.clock });
+	char value[1201], key[60];
+	memset(value, 'v', 1200);
+	value[1200] = 0;
+	for (int i = 0; i < 300; i++) {
+		snprintf(key, sizeof(key), "/registry/object/%d", i);
+		assert_true(do_put(s, key, value) > 0);
+	}
+	assert_true(do_put(s, "/registry/lease/node", value) > 0);
+	int64_t before = written_so_far();
+	for (int t = 0; t < 86400; t += 10) {
+		test_clock_advance(&clock, 10 * NS_PER_S);
+		assert_true(do_put_flags(s, "/registry/lease/node", value, true, 0) > 0);
+		for (int i = 0; i < EVENTS; i++) {
+			snprintf(key, sizeof(key), "/registry/events/default/pod-%d.%08x", i % 10, i * 7919);
+			if (t / 10 == i / 14)
+				assert_true(do_put_flags(s, key, value, true, 0) > 0);
+		}
+		if (t == 3780) { /* src/apiserver/repair.c, whose passes are 180 s apart */
+			auto_wait struct wait w;
+			struct store_txn *over = store_txn_new();
+			store_txn_delete_prefix(over, STORE_THEN, SPAN("/registry/events/"));
+			assert_int_equal(do_commit(s, over, &w), 0);
+		}
+	}
+	int64_t bytes = written_so_far() - before;
+	print_message("a day after a start: %lld bytes written\n", (long long)bytes);
+	assert_in_range(bytes, 1, 1000000);
+	do_close(s);
+}
+
 static void history(void **state)
 {
 	struct test_clock clock;
@@ -945,7 +982,8 @@ int main(void)
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(revisions), T(transactions), T(limits), T(ranges), T(watches), T(watch_falls_off), T(calls_through_port),
-		T(leases), T(volatile_writes), T(flush_by_time), T(a_day_of_renewals), T(history), T(history_thins), T(backup_and_restore),
+		T(leases), T(volatile_writes), T(flush_by_time), T(a_day_of_renewals), T(a_day_after_a_start), T(history),
+		T(history_thins), T(backup_and_restore),
 		T(damage_is_named), T(one_process), T(quota), T(shrinks), T(inspectable), T(attaching),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

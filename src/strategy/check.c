@@ -238,6 +238,31 @@ bool check_name(struct check *c, const struct path *at, struct span value, api_n
 	return false;
 }
 
+void check_warn_name(struct check *c, const struct json *object, const char *used_in)
+{
+	struct api_complaints bad;
+	auto_buf struct buf list = {};
+	if (!api_name_dns1123_label(member_text(member(object, "metadata"), "name"), &bad))
+		return;
+	for (unsigned i = 0; i < bad.n; i++)
+		buf_printf(&list, "%s%s", i ? " " : "", bad.text[i]);
+	strategy_warn(c->s,
+		      "metadata.name: this is used in %s, which can result in surprising behavior; a DNS label is recommended: [%s]",
+		      used_in, buf_cstr(&list));
+}
+
+bool strategy_go_time(struct buf *out, struct span text)
+{
+	auto_buf struct buf iso = {};
+	int64_t second;
+	int32_t ns;
+	if (api_time_parse(text, API_TIME_SECONDS, &second, &ns, NULL) < 0)
+		return false;
+	api_time_print(&iso, API_TIME_SECONDS, second, 0); /* 2020-01-02T03:04:05Z */
+	buf_printf(out, "%.10s %.8s +0000 UTC", iso.ptr, iso.ptr + 11);
+	return true;
+}
+
 void check_non_negative(struct check *c, const struct path *at, const struct json *number)
 {
 	if (number && json_i64(number, 0) < 0)

@@ -99,12 +99,15 @@ void bad_internal(struct check *c, const struct path *at, const char *fmt, ...) 
 void bad_complaints(struct check *c, const struct path *at, struct span value, const struct api_complaints *list);
 /* Go's %#v, appended: what bad_typed shows. */
 void strategy_go_syntax(struct buf *out, const char *go_type, const struct json *value);
+/* As Go prints a time.Time, which is how messages show times: "2020-01-02 03:04:05 +0000 UTC", appended. False: it is none. */
+bool strategy_go_time(struct buf *out, struct span text);
 /* Is the text a JSON object (or null)? Else what Go's json.Unmarshal into a map says, appended. */
 bool strategy_json_is_object(struct span text, struct buf *out);
 
 /* ---- common checks */
 bool check_choice(struct check *c, const struct path *at, const struct json *value, const char *choices); /* absent passes */
 bool check_name(struct check *c, const struct path *at, struct span value, api_name_fn *rule);
+void check_warn_name(struct check *c, const struct json *object, const char *used_in); /* warns of a name that is no DNS label */
 void check_non_negative(struct check *c, const struct path *at, const struct json *number); /* absent passes */
 void check_positive(struct check *c, const struct path *at, const struct json *number); /* must be greater than zero */
 void check_port(struct check *c, const struct path *at, int64_t port); /* must be between 1 and 65535, inclusive */

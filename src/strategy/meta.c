@@ -178,26 +178,18 @@ static void check_immutable_text(struct check *c, const struct path *at, const s
 		bad_string(c, &PATH_SPAN(at, span_of(name)), a, "field is immutable");
 }
 
-/* Times print as Go's time.Time does: 2020-01-02 03:04:05 +0000 UTC; absent: Go's zero time, or null behind a pointer. */
+/* Absent: Go's zero time, or null behind a pointer. */
 static void check_immutable_time(struct check *c, const struct path *at, const struct json *now, const struct json *was,
 				 const char *name, bool pointer)
 {
 	struct span a = member_text(now, name), b = member_text(was, name);
-	int64_t second;
-	int32_t ns;
 	if (span_eq(a, b))
 		return;
 	auto_buf struct buf shown = {};
-	if (!a.len) {
+	if (!a.len)
 		buf_str(&shown, pointer ? "null" : "0001-01-01 00:00:00 +0000 UTC");
-	} else if (api_time_parse(a, API_TIME_SECONDS, &second, &ns, NULL) == 0) {
-		api_time_print(&shown, API_TIME_SECONDS, second, 0);
-		for (size_t i = 0; i < shown.len; i++)
-			if (shown.ptr[i] == 'T')
-				shown.ptr[i] = ' ';
-		buf_trunc(&shown, shown.len - 1);
-		buf_str(&shown, " +0000 UTC");
-	}
+	else
+		(void)strategy_go_time(&shown, a);
 	/* bad_value would quote it. */
 	struct json raw = { .kind = JSON_RAW, .n = (uint32_t)shown.len, .str = buf_cstr(&shown) };
 	bad_value(c, &PATH_SPAN(at, span_of(name)), &raw, "field is immutable");

@@ -351,19 +351,9 @@ static void prepare_resize(struct strategy *s)
 /* ---- warnings: on create alone, since people seldom change pods */
 static void warn_pod(struct check *c, const struct json *pod, const struct json *old)
 {
-	struct api_complaints bad;
 	if (old)
 		return;
-	if (api_name_dns1123_label(member_text(member(pod, "metadata"), "name"), &bad)) {
-		auto_buf struct buf list = {};
-		for (unsigned i = 0; i < bad.n; i++)
-			buf_printf(&list, "%s%s", i ? " " : "", bad.text[i]);
-		strategy_warn(
-			c->s,
-			"metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS "
-			"label is recommended: [%s]",
-			buf_cstr(&list));
-	}
+	check_warn_name(c, pod, "the Pod's hostname");
 	pod_warnings(c, PATH_ROOT, member(pod, "spec"), member(pod, "metadata"));
 }
 

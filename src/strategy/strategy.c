@@ -261,15 +261,6 @@ static int conclude(struct check *c, struct err *err)
 	return err_move(err, &found);
 }
 
-int strategy_meta_validate(struct strategy *s, struct err *err)
-{
-	struct check c = { .s = s, .arena = s->arena, .err = ERR_INIT };
-	check_meta(&c, s->object, META_PLAIN, s->old ? api_name_path_segment : api_name_dns1123_subdomain);
-	if (s->old)
-		check_meta_update(&c, s->object, s->old, META_PLAIN);
-	return conclude(&c, err);
-}
-
 void strategy_meta_causes(struct arena *a, struct span at, const struct json *meta, struct err *err)
 {
 	struct strategy s = { .arena = a };

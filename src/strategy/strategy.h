@@ -86,8 +86,6 @@ unsigned strategy_flags(const struct api_resource *resource);
 void strategy_warn(struct strategy *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Makes the message from the causes that err holds (api_fe_add): `Pod "x" is invalid: ...`; for field errors of admission. */
 int strategy_invalid(const struct api_resource *resource, struct span name, struct err *err);
-/* Metadata of an object of any kind, custom ones: 0 or INVALID. Names are subdomains. */
-int strategy_meta_validate(struct strategy *s, struct err *err);
 /* Metadata of a resource that lies inside of another object: adds its complaints as causes of err, with paths below at. A name may
  * be missing. */
 void strategy_meta_causes(struct arena *a, struct span at, const struct json *meta, struct err *err);

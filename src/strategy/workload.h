@@ -22,7 +22,6 @@ void check_collision_count(struct check *c, const struct json *status, const str
 
 /* Status by itself, generation by spec (typed; fields that 1.33 drops are gone before it is compared). */
 void prepare_workload(struct strategy *s, const char *spec_type);
-void workload_name_warning(struct check *c, const struct json *object); /* names that are no DNS label */
 /* Of spec.template; on update only when the generation grew. */
 void workload_template_warnings(struct check *c, const struct json *object, const struct json *old);
 

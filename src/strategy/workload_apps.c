@@ -130,7 +130,7 @@ static void check_deployment_status(struct check *c, const struct json *d, const
 static void warn_named(struct check *c, const struct json *object, const struct json *old)
 {
 	if (!old)
-		workload_name_warning(c, object);
+		check_warn_name(c, object, "Pod names and hostnames");
 	workload_template_warnings(c, object, old);
 }
 

@@ -91,21 +91,6 @@ void prepare_workload(struct strategy *s, const char *spec_type)
 }
 
 /* ---- warnings */
-void workload_name_warning(struct check *c, const struct json *object)
-{
-	struct api_complaints bad;
-	auto_buf struct buf list = {};
-	if (!api_name_dns1123_label(member_text(member(object, "metadata"), "name"), &bad))
-		return;
-	for (unsigned i = 0; i < bad.n; i++)
-		buf_printf(&list, "%s%s", i ? " " : "", bad.text[i]);
-	strategy_warn(
-		c->s,
-		"metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label "
-		"is recommended: [%s]",
-		buf_cstr(&list));
-}
-
 void workload_template_warnings(struct check *c, const struct json *object, const struct json *old)
 {
 	const struct json *template = json_path(object, "spec", "template", NULL);

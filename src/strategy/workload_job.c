@@ -516,7 +516,7 @@ static bool generation_stays(const struct json *object, const struct json *old)
 static void warn_job(struct check *c, const struct json *job, const struct json *old)
 {
 	if (!old)
-		workload_name_warning(c, job);
+		check_warn_name(c, job, "Pod names and hostnames");
 	if (!generation_stays(job, old))
 		workload_job_warnings(c, &PATH(PATH_ROOT, "spec"), member(job, "spec"));
 }
@@ -631,7 +631,7 @@ static void warn_cron_job(struct check *c, const struct json *cron, const struct
 {
 	const struct path spec_at = PATH(PATH_ROOT, "spec"), template_at = PATH(&spec_at, "jobTemplate");
 	if (!old)
-		workload_name_warning(c, cron);
+		check_warn_name(c, cron, "Pod names and hostnames");
 	if (!generation_stays(cron, old))
 		workload_job_warnings(c, &PATH(&template_at, "spec"), json_path(cron, "spec", "jobTemplate", "spec", NULL));
 	if (old && span_has(json_span(json_path(cron, "spec", "schedule", NULL)), SPAN("TZ")))

@@ -14,21 +14,11 @@ static void bad_conditions(struct check *c, const char *why)
 	pod_bad(c, &PATH(&PATH(PATH_ROOT, "status"), "conditions"), API_FE_INVALID, SPAN_EMPTY, "%s", why);
 }
 
-/* metav1.Time prints as Go's time does. */
 static void bad_time(struct check *c, const struct path *at, const struct json *time, const char *why)
 {
 	auto_buf struct buf shown = {};
-	int64_t second;
-	int32_t ns;
-	if (api_time_parse(json_span(time), API_TIME_SECONDS, &second, &ns, NULL) < 0)
-		return;
-	api_time_print(&shown, API_TIME_SECONDS, second, 0);
-	for (size_t i = 0; i < shown.len; i++)
-		if (shown.ptr[i] == 'T')
-			shown.ptr[i] = ' ';
-	buf_trunc(&shown, shown.len - 1);
-	buf_str(&shown, " +0000 UTC");
-	pod_bad(c, at, API_FE_INVALID, buf_span(&shown), "%s", why);
+	if (strategy_go_time(&shown, json_span(time)))
+		pod_bad(c, at, API_FE_INVALID, buf_span(&shown), "%s", why);
 }
 
 static void check_uncounted(struct check *c, const struct path *at, const struct json *uncounted)

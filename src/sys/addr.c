@@ -19,6 +19,29 @@ bool sys_addr_parse(struct span text, struct sys_addr *out)
 	return true;
 }
 
+bool sys_addr_port_parse(struct span text, struct sys_addr *out, uint16_t *out_port)
+{
+	struct sys_addr a;
+	uint64_t port = *out_port;
+	bool brackets = text.len && text.ptr[0] == '[';
+	ptrdiff_t colon = span_rchr(text, ':');
+	struct span host = text;
+	if (brackets || !sys_addr_parse(text, &a)) {
+		if (colon < 0 || !span_to_u64(span_from(text, (size_t)colon + 1), &port) || port > UINT16_MAX)
+			return false;
+		host = span_sub(text, 0, (size_t)colon);
+		if (brackets && (host.len < 2 || host.ptr[host.len - 1] != ']'))
+			return false;
+		if (brackets)
+			host = span_sub(host, 1, host.len - 1);
+		if (!sys_addr_parse(host, &a) || brackets != (a.family == AF_INET6))
+			return false;
+	}
+	*out = a;
+	*out_port = (uint16_t)port;
+	return true;
+}
+
 bool sys_prefix_parse(struct span text, struct sys_prefix *out)
 {
 	struct span head, tail;

@@ -20,6 +20,8 @@ static inline unsigned sys_addr_len(const struct sys_addr *a)
 /* Strict forms only: "10.0.0.1" without leading zeros, RFC 4291 text without zone. */
 bool sys_addr_parse(struct span text, struct sys_addr *out);
 bool sys_prefix_parse(struct span text, struct sys_prefix *out); /* host bits are kept */
+/* "10.0.0.1:80", "[::1]:80"; an address alone leaves the port as it is. A colon belongs to an IPv6 address that has no brackets. */
+bool sys_addr_port_parse(struct span text, struct sys_addr *out, uint16_t *out_port);
 /* Into at least SYS_ADDR_TEXT bytes; RFC 5952 form. Returns the text. */
 #define SYS_ADDR_TEXT 64
 char *sys_addr_text(const struct sys_addr *a, char out[SYS_ADDR_TEXT]);

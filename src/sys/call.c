@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "sys/call.h"
+#include "sys/mounts.h"
 
 pid_t sys_clone3(struct sys_clone_args *args)
 {
@@ -31,6 +32,26 @@ int sys_pidfd_send_signal(int pidfd, int sig)
 int sys_pidfd_getfd(int pidfd, int their_fd)
 {
 	return (int)syscall(SYS_pidfd_getfd, pidfd, their_fd, 0);
+}
+
+int sys_open_tree(int dirfd, const char *path, unsigned flags)
+{
+	return (int)syscall(SYS_open_tree, dirfd, path, flags);
+}
+
+int sys_move_mount(int from_dirfd, const char *from, int to_dirfd, const char *to, unsigned flags)
+{
+	return (int)syscall(SYS_move_mount, from_dirfd, from, to_dirfd, to, flags);
+}
+
+int sys_mount_setattr(int dirfd, const char *path, unsigned flags, const struct mount_attr *attr)
+{
+	return (int)syscall(SYS_mount_setattr, dirfd, path, flags, attr, sizeof(*attr));
+}
+
+int sys_exchange(int dirfd, const char *a, const char *b)
+{
+	return (int)syscall(SYS_renameat2, dirfd, a, dirfd, b, 1U << 1 /* RENAME_EXCHANGE, which musl does not name */);
 }
 
 int sys_pivot_root(const char *new_root, const char *put_old)

@@ -1,4 +1,5 @@
-/* System calls that glibc 2.36 has no wrapper for. All answer as libc does: -1 and errno, or what was asked for. */
+/* System calls that glibc 2.36 or musl 1.2 (which knarr-run is linked with) has no wrapper for. All answer as libc does: -1 and
+ * errno, or what was asked for. */
 #pragma once
 
 #include <sched.h>
@@ -28,6 +29,11 @@ int sys_openat2(int dirfd, const char *path, uint64_t flags, uint64_t mode, uint
 int sys_pidfd_open(pid_t pid, unsigned flags);
 int sys_pidfd_send_signal(int pidfd, int sig);
 int sys_pidfd_getfd(int pidfd, int their_fd);
+int sys_open_tree(int dirfd, const char *path, unsigned flags);
+int sys_move_mount(int from_dirfd, const char *from, int to_dirfd, const char *to, unsigned flags);
+struct mount_attr; /* sys/mounts.h brings it */
+int sys_mount_setattr(int dirfd, const char *path, unsigned flags, const struct mount_attr *attr);
+int sys_exchange(int dirfd, const char *a, const char *b); /* renameat2 with RENAME_EXCHANGE: both names are always there */
 int sys_pivot_root(const char *new_root, const char *put_old);
 int sys_sched_setattr(pid_t pid, const struct sys_sched_attr *attr);
 int sys_ioprio_set(int which, int who, int ioprio);

@@ -291,11 +291,6 @@ void sys_address_link_add(struct sys_nl_batch *b, int index, const struct sys_pr
 	address(b, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, index, p, true);
 }
 
-void sys_address_delete_add(struct sys_nl_batch *b, int index, const struct sys_prefix *p)
-{
-	address(b, RTM_DELADDR, 0, index, p, false);
-}
-
 void sys_route_add(struct sys_nl_batch *b, int family, const struct sys_prefix *to,
 	const struct sys_addr *gateway,
 		       int index)

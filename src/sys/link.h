@@ -45,7 +45,6 @@ void sys_link_up_add(struct sys_nl_batch *b, int index, bool up);
 void sys_link_sync_add(struct sys_nl_batch *b, int index, const char *name);
 void sys_link_delete_add(struct sys_nl_batch *b, const char *name);
 void sys_address_add(struct sys_nl_batch *b, int index, const struct sys_prefix *p);
-void sys_address_delete_add(struct sys_nl_batch *b, int index, const struct sys_prefix *p);
 /* Scope link: good for this interface alone, never chosen as the source of what leaves by another. */
 void sys_address_link_add(struct sys_nl_batch *b, int index, const struct sys_prefix *p);
 /* Who has an address on the interface, for ever and without being asked (ip neighbour ... nud permanent). */

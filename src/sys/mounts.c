@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/base.h"
+#include "sys/call.h"
 #include "sys/mounts.h"
 
 #ifndef MS_NOSYMFOLLOW
@@ -200,7 +201,7 @@ int sys_mount_tree_open(int dirfd, const char *path, bool recursive, bool nofoll
 		flags |= AT_SYMLINK_NOFOLLOW;
 	if (!*path)
 		flags |= AT_EMPTY_PATH;
-	return open_tree(dirfd, path, flags);
+	return sys_open_tree(dirfd, path, flags);
 }
 
 int sys_mount_attr_set(int fd, bool recursive, uint64_t set, uint64_t clear, unsigned long propagation, int userns_fd)
@@ -213,10 +214,10 @@ int sys_mount_attr_set(int fd, bool recursive, uint64_t set, uint64_t clear, uns
 		attr.attr_set |= MOUNT_ATTR_IDMAP;
 		attr.userns_fd = (unsigned)userns_fd;
 	}
-	return mount_setattr(fd, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &attr, sizeof(attr));
+	return sys_mount_setattr(fd, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &attr);
 }
 
 int sys_mount_attach(int tree, int target)
 {
-	return move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+	return sys_move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
 }

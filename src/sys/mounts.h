@@ -10,6 +10,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/mount.h>
+#ifndef __GLIBC__ /* whose sys/mount.h has what is newer itself, and cannot stand beside the kernel's */
+#include <linux/mount.h>
+#endif
 
 #include "base/base.h"
 #include "sys/ns.h"

@@ -98,6 +98,23 @@ bool sys_process_alive(pid_t pid, uint64_t start_ticks)
 	       p.state != 'X';
 }
 
+bool sys_numbers_parse(struct span list, uint8_t *out_bits, size_t bytes)
+{
+	struct span one, from_text, to_text;
+	uint64_t from, to;
+	memset(out_bits, 0, bytes);
+	while (span_cut(&list, ',', &one)) {
+		one = span_trim(one);
+		if (!span_split(one, '-', &from_text, &to_text))
+			from_text = to_text = one;
+		if (!span_to_u64(from_text, &from) || !span_to_u64(to_text, &to) || from > to || to >= bytes * 8)
+			return false;
+		for (uint64_t i = from; i <= to; i++)
+			out_bits[i / 8] |= (uint8_t)(1U << i % 8);
+	}
+	return true;
+}
+
 int sys_process_open(pid_t pid, uint64_t start_ticks)
 {
 	auto_fd int fd = pid > 0 ? sys_pidfd_open(pid, 0) : -1;

@@ -23,6 +23,9 @@ int sys_process_read(pid_t pid, struct sys_process *out, struct err *err);
 bool sys_process_alive(pid_t pid, uint64_t start_ticks);
 /* A pidfd of exactly that process: opened first, compared after. -1 and errno (ESRCH). */
 int sys_process_open(pid_t pid, uint64_t start_ticks);
+/* "0-3,8", a list of processors or nodes of memory as the kernel takes and shows it, blanks around its parts. Bit n of bytes n / 8
+ * is number n. False: it is none, or has a number that is too large. An empty list is one. */
+bool sys_numbers_parse(struct span list, uint8_t *out_bits, size_t bytes);
 /* Reads a file of at most limit_bytes into out. For files of /proc and cgroupfs, whose size is not known. -1 and errno. */
 int sys_file_read(int dirfd, const char *name, struct buf *out, size_t limit_bytes);
 /* Writes text in one write(2) to an existing file. -1 and errno. */

@@ -1,7 +1,10 @@
 /* See rlimit.h. */
 #include <signal.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/base.h"
 #include "sys/rlimit.h"
@@ -74,4 +77,17 @@ int sys_signal_by_name(struct span name)
 	if (rest.ptr[0] != (min ? '+' : '-') || !span_to_u64(span_from(rest, 1), &n) || n > 30)
 		return -1;
 	return min ? 34 + (int)n : 64 - (int)n;
+}
+
+void sys_signals_all(sigset_t *out)
+{
+	memset(out, 0xff, sizeof(*out));
+}
+
+void sys_signals_default(void)
+{
+	/* struct sigaction of the kernel, which is not libc's: handler (SIG_DFL is 0), flags, restorer, mask. */
+	static const unsigned long nothing[4];
+	for (int i = 1; i <= 64; i++)
+		(void)syscall(SYS_rt_sigaction, i, nothing, NULL, sizeof(uint64_t)); /* SIGKILL and SIGSTOP refuse: they are so */
 }

@@ -239,7 +239,7 @@ static int ask(struct span call, bool job_begun, struct err *err)
 	struct timeval wait = { .tv_sec = WAIT_S };
 	auto_fd int sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (sock < 0 || connect(sock, (struct sockaddr *)&addr, sizeof(addr)) < 0)
-		return err_set(err, ERR_UNAVAILABLE, "reach systemd at %s: %s", SOCKET, strerror(errno));
+		return err_set(err, ERR_UNAVAILABLE, "reach systemd at %s: %s", SOCKET, err_why(errno));
 	(void)setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)); /* cannot fail with a valid time */
 	return converse(sock, call, job_begun, err);
 }

@@ -1,6 +1,6 @@
 /* The seam of sys: what Linux offers to make containers, one small header a subject.
  *
- * call.h     system calls that glibc has no wrapper for
+ * call.h     system calls that glibc or musl has no wrapper for
  * message.h  messages with descriptors over unix sockets
  * path.h     names inside a root that somebody else controls
  * mounts.h   mount options and the two mount interfaces of the kernel

@@ -14,11 +14,13 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "sys/addr.h"
 #include "sys/netlink.h"
 #include "sys/program.h"
 #include "sys/sys.h"
@@ -36,6 +38,30 @@ static void options_are_sorted_and_found(void **state)
 	struct sys_mount_opts o = {};
 	assert_false(sys_mount_option(&o, SPAN("size=64k")));
 	assert_false(sys_mount_option(&o, SPAN("")));
+}
+
+static void addresses_with_ports(void **state)
+{
+	static const struct {
+		const char *text, *address; /* address NULL: refused */
+		unsigned port;
+	} rows[] = {
+		{ "10.0.0.1:80", "10.0.0.1", 80 },	{ "10.0.0.1", "10.0.0.1", 7 },	    { "[::1]:65535", "::1", 65535 },
+		{ "fe80::1:80", "fe80::1:80", 7 },	{ "0.0.0.0:0", "0.0.0.0", 0 },	    { "::", "::", 7 },
+		{ "", NULL, 0 },			{ ":80", NULL, 0 },		    { "10.0.0.1:", NULL, 0 },
+		{ "10.0.0.1:65536", NULL, 0 },		{ "10.0.0.1:x", NULL, 0 },	    { "[::1]", NULL, 0 },
+		{ "[::12:80", NULL, 0 },		{ "::1]:80", NULL, 0 },		    { "[10.0.0.1]:80", NULL, 0 },
+		{ "[]:80", NULL, 0 },			{ "1::2::3:80", NULL, 0 },	    { "localhost:80", NULL, 0 },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct sys_addr a = { 0 };
+		uint16_t port = 7;
+		char text[SYS_ADDR_TEXT];
+		bool fits = sys_addr_port_parse(span_of(rows[i].text), &a, &port);
+		if (fits != (rows[i].address != NULL) || port != (fits ? rows[i].port : 7) ||
+		    (fits && strcmp(sys_addr_text(&a, text), rows[i].address) != 0))
+			fail_msg("\"%s\": %d %s %u", rows[i].text, fits, sys_addr_text(&a, text), port);
+	}
 }
 
 static void options_have_meaning(void **state)
@@ -63,6 +89,31 @@ static void options_have_meaning(void **state)
 }
 
 /* ---- names */
+
+/* The kernel's count, whatever the C library keeps for itself. */
+static void signals_are_64(void **state)
+{
+	sigset_t all;
+	sys_signals_all(&all);
+	for (int i = 1; i <= 64; i++)
+		assert_int_equal(sigismember(&all, i), 1);
+	pid_t pid = fork();
+	if (pid == 0) {
+		unsigned long ignored[4] = { 1 /* SIG_IGN */ };
+		for (int i = 1; i <= 64; i++)
+			(void)syscall(SYS_rt_sigaction, i, ignored, NULL, sizeof(uint64_t));
+		sys_signals_default();
+		int left = 0;
+		for (int i = 1; i <= 64; i++) {
+			unsigned long is[4] = { 0 };
+			left += syscall(SYS_rt_sigaction, i, NULL, is, sizeof(uint64_t)) < 0 || is[0] != 0;
+		}
+		_exit(left);
+	}
+	int status;
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
 
 static void names_round_trip(void **state)
 {
@@ -441,6 +492,21 @@ static void processes_are_known(void **state)
 	assert_int_equal(sys_process_read(0x3fffffff, &p, NULL), -ERR_NOT_FOUND);
 }
 
+static void numbers_are_lists(void **state)
+{
+	static const struct {
+		const char *text;
+		int bits; /* of the first two bytes; -1 = refused */
+	} rows[] = { { "0-3,8", 0x10f }, { " 1 , 3-4 ", 0x1a }, { "", 0 }, { "15", 0x8000 }, { "16", -1 }, { "3-1", -1 }, { "1-", -1 }, { "-1", -1 },
+		     { "a", -1 }, { "1,", 2 }, { "1,,2", -1 }, { "99999999999999999999", -1 } };
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		uint8_t bits[2];
+		int got = sys_numbers_parse(span_of(rows[i].text), bits, sizeof(bits)) ? bits[0] | bits[1] << 8 : -1;
+		if (got != rows[i].bits)
+			fail_msg("\"%s\": %x, not %x", rows[i].text, got, rows[i].bits);
+	}
+}
+
 static unsigned open_fds(void)
 {
 	unsigned n = 0;
@@ -604,6 +670,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(options_are_sorted_and_found),
 		cmocka_unit_test(options_have_meaning),
+		cmocka_unit_test(signals_are_64),
+		cmocka_unit_test(addresses_with_ports),
 		cmocka_unit_test(names_round_trip),
 		cmocka_unit_test(id_maps_map),
 		cmocka_unit_test(walk_agrees_with_openat2),
@@ -612,7 +680,7 @@ int main(void)
 		cmocka_unit_test(limits_become_writes),
 		cmocka_unit_test(device_programs_decide),
 		cmocka_unit_test(systemd_paths),
-		cmocka_unit_test(processes_are_known),
+		cmocka_unit_test(processes_are_known), cmocka_unit_test(numbers_are_lists),
 		cmocka_unit_test(messages_carry_descriptors),
 		cmocka_unit_test(torn_dumps_are_asked_for_again),
 		cmocka_unit_test(programs_start_clean),

@@ -65,7 +65,9 @@ enum tar_format tar_format_of(struct span head);
 struct tar_inflate;
 void tar_inflate_new(struct tar_source *from, uint64_t limit_bytes, struct tar_inflate **out_inflate); /* borrows from */
 struct tar_source *tar_inflate_source(struct tar_inflate *i);
-enum tar_format tar_inflate_format(const struct tar_inflate *i); /* known after the first pull */
+/* As a pull of the source, but the piece is made in the caller's memory of TAR_PIECE_BYTES and stays there: for whoever holds
+ * several at once. Bytes that need no decompressing are copied. */
+int tar_inflate_into(struct tar_inflate *i, char *to, struct span *out_piece, struct err *err);
 void tar_inflate_free(struct tar_inflate *i); /* accepts NULL */
 AUTO_DEFINE(tar_inflate, struct tar_inflate *, tar_inflate_free)
 /* Whether gzip goes through ISA-L; off = zlib although ISA-L is there (tests, measurements). Set before threads start. */

@@ -85,7 +85,8 @@ struct tar_inflate {
 	bool padding;            /* zeros were seen behind a gzip member */
 	bool from_ended;
 	uint64_t made, limit_bytes;
-	char *out;               /* owned; TAR_PIECE_BYTES */
+	char *out;               /* owned; TAR_PIECE_BYTES; made when a pull needs it */
+	char *to;                /* where this pull's output goes: out, or the caller's memory */
 	z_stream z;
 	struct inflate_state *isal; /* owned; 90 KB */
 	ZSTD_DStream *zstd;      /* owned */
@@ -142,7 +143,6 @@ static int engine_open(struct tar_inflate *i, struct err *err)
 	i->format = tar_format_of(i->in);
 	switch (i->format) {
 	case TAR_GZIP:
-		i->out = mem_alloc(TAR_PIECE_BYTES);
 		if (tar_isal_usable()) {
 			i->isal = mem_zalloc(sizeof(*i->isal));
 			isal.init(i->isal);
@@ -155,7 +155,6 @@ static int engine_open(struct tar_inflate *i, struct err *err)
 		}
 		return 0;
 	case TAR_ZSTD:
-		i->out = mem_alloc(TAR_PIECE_BYTES);
 		i->zstd = ZSTD_createDStream();
 		assert(i->zstd);
 		(void)ZSTD_DCtx_setParameter(i->zstd, ZSTD_d_windowLogMax, WINDOW_LOG_MAX); /* in range: it cannot fail */
@@ -168,7 +167,6 @@ static int engine_open(struct tar_inflate *i, struct err *err)
 		rc = tar_other_new(i->format, &i->other, err);
 		if (rc < 0)
 			return rc;
-		i->out = mem_alloc(TAR_PIECE_BYTES);
 		i->engine = OTHER;
 		return 0;
 	}
@@ -181,7 +179,7 @@ static int step_zlib(struct tar_inflate *i, size_t *out_n, struct err *err)
 	size_t n_in = MIN(i->in.len, (size_t)1 << 30);
 	i->z.next_in = (Bytef *)(uintptr_t)i->in.ptr; /* zlib's API lacks the const, it does not write */
 	i->z.avail_in = (unsigned)n_in;
-	i->z.next_out = (Bytef *)i->out;
+	i->z.next_out = (Bytef *)i->to;
 	i->z.avail_out = TAR_PIECE_BYTES;
 	i->within = true;
 	int rc = inflate(&i->z, Z_NO_FLUSH);
@@ -202,7 +200,7 @@ static int step_isal(struct tar_inflate *i, size_t *out_n, struct err *err)
 	size_t n_in = MIN(i->in.len, (size_t)1 << 30);
 	i->isal->next_in = (uint8_t *)(uintptr_t)i->in.ptr;
 	i->isal->avail_in = (uint32_t)n_in;
-	i->isal->next_out = (uint8_t *)i->out;
+	i->isal->next_out = (uint8_t *)i->to;
 	i->isal->avail_out = TAR_PIECE_BYTES;
 	i->within = true;
 	int rc = isal.inflate(i->isal);
@@ -222,7 +220,7 @@ static int step_isal(struct tar_inflate *i, size_t *out_n, struct err *err)
 static int step_zstd(struct tar_inflate *i, size_t *out_n, struct err *err)
 {
 	ZSTD_inBuffer in = { i->in.ptr, i->in.len, 0 };
-	ZSTD_outBuffer out = { i->out, TAR_PIECE_BYTES, 0 };
+	ZSTD_outBuffer out = { i->to, TAR_PIECE_BYTES, 0 };
 	size_t rc = ZSTD_decompressStream(i->zstd, &out, &in);
 	i->in = span_from(i->in, in.pos);
 	*out_n = out.pos;
@@ -252,25 +250,35 @@ static int between_members(struct tar_inflate *i, struct err *err)
 static int step(struct tar_inflate *i, bool last, size_t *out_n, struct err *err)
 {
 	if (i->engine == OTHER)
-		return tar_other_step(i->other, &i->in, last, i->out, out_n, &i->within, err);
+		return tar_other_step(i->other, &i->in, last, i->to, out_n, &i->within, err);
 	return i->engine == ZLIB ? step_zlib(i, out_n, err) : i->engine == ISAL ? step_isal(i, out_n, err)
 										 : step_zstd(i, out_n, err);
 }
 
-static int inflate_pull(struct tar_source *source, struct span *out_piece, struct err *err)
+static int next_piece(struct tar_inflate *i, char *to, struct span *out_piece, struct err *err)
 {
-	struct tar_inflate *i = container_of(source, struct tar_inflate, source);
 	int rc;
 	if (i->engine == UNKNOWN && (rc = engine_open(i, err)) < 0)
 		return rc;
+	if (!to && i->engine != PLAIN) {
+		if (!i->out)
+			i->out = mem_alloc(TAR_PIECE_BYTES);
+		to = i->out;
+	}
+	i->to = to;
 	size_t n = 0;
 	while (!n) {
 		if ((rc = refill(i, err)) < 0 || (rc == 0 && !i->within))
 			return rc;
 		if (i->engine == PLAIN) {
-			*out_piece = i->in;
-			i->in = SPAN_EMPTY;
-			goto made;
+			n = to ? MIN(i->in.len, (size_t)TAR_PIECE_BYTES) : i->in.len;
+			*out_piece = span_sub(i->in, 0, n);
+			if (to) {
+				memcpy(to, i->in.ptr, n);
+				out_piece->ptr = to;
+			}
+			i->in = span_from(i->in, n);
+			break;
 		}
 		if (!i->within && i->members && (rc = between_members(i, err)) <= 0)
 			return rc;
@@ -280,14 +288,23 @@ static int inflate_pull(struct tar_source *source, struct span *out_piece, struc
 			return rc;
 		if (!n && !more && i->within)
 			return cut_off(err);
+		*out_piece = span_make(to, n);
 	}
-	*out_piece = span_make(i->out, n);
-made:
-	i->made += out_piece->len;
+	i->made += n;
 	if (i->limit_bytes && i->made > i->limit_bytes)
 		return err_set(err, ERR_TOO_LARGE, "compressed stream: more than %llu bytes once decompressed",
 			(unsigned long long)i->limit_bytes);
 	return 1;
+}
+
+static int inflate_pull(struct tar_source *source, struct span *out_piece, struct err *err)
+{
+	return next_piece(container_of(source, struct tar_inflate, source), NULL, out_piece, err);
+}
+
+int tar_inflate_into(struct tar_inflate *i, char *to, struct span *out_piece, struct err *err)
+{
+	return next_piece(i, to, out_piece, err);
 }
 
 void tar_inflate_new(struct tar_source *from, uint64_t limit_bytes, struct tar_inflate **out_inflate)
@@ -302,11 +319,6 @@ void tar_inflate_new(struct tar_source *from, uint64_t limit_bytes, struct tar_i
 struct tar_source *tar_inflate_source(struct tar_inflate *i)
 {
 	return &i->source;
-}
-
-enum tar_format tar_inflate_format(const struct tar_inflate *i)
-{
-	return i->format;
 }
 
 void tar_inflate_free(struct tar_inflate *i)

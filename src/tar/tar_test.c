@@ -484,6 +484,35 @@ static int inflated(struct span input, size_t piece_bytes, uint64_t limit, struc
 	return rc;
 }
 
+/* Every piece in memory of its own, put together at the end: none may have moved or changed. */
+static void inflated_into(struct span input, size_t piece_bytes, struct buf *out)
+{
+	auto_err struct err err = ERR_INIT;
+	auto_arena struct arena a = {};
+	struct tar_memory_source m;
+	tar_memory_source_init(&m, input);
+	m.piece_bytes = piece_bytes;
+	struct tar_inflate *i;
+	tar_inflate_new(&m.source, 0, &i);
+	struct span pieces[400];
+	size_t n = 0;
+	int rc;
+	for (;; n++) {
+		assert_in_range(n, 0, ARRAY_LEN(pieces) - 1);
+		char *to = arena_alloc(&a, TAR_PIECE_BYTES);
+		if ((rc = tar_inflate_into(i, to, &pieces[n], &err)) <= 0)
+			break;
+		assert_ptr_equal(pieces[n].ptr, to);
+		assert_in_range(pieces[n].len, 1, TAR_PIECE_BYTES);
+	}
+	if (rc < 0)
+		fail_msg("%s", err_msg(&err));
+	buf_trunc(out, 0);
+	for (size_t k = 0; k < n; k++)
+		buf_span_add(out, pieces[k]);
+	tar_inflate_free(i);
+}
+
 static void test_inflate(void **state)
 {
 	auto_buf struct buf plain = {}, z = {}, got = {};
@@ -504,6 +533,12 @@ static void test_inflate(void **state)
 				auto_err struct err err = ERR_INIT;
 				if (inflated(buf_span(&z), pieces[p], 0, &got, &err) != 0)
 					fail_msg("%s, engine %d, pieces of %zu: %s", tar_format_name(f), engine, pieces[p], err_msg(&err));
+				assert_int_equal(got.len, plain.len + 4);
+				assert_memory_equal(got.ptr, plain.ptr, plain.len);
+				assert_memory_equal(got.ptr + plain.len, "tail", 4);
+				if (pieces[p] == 1 || pieces[p] == 100)
+					continue; /* a piece of memory for each */
+				inflated_into(buf_span(&z), pieces[p], &got);
 				assert_int_equal(got.len, plain.len + 4);
 				assert_memory_equal(got.ptr, plain.ptr, plain.len);
 				assert_memory_equal(got.ptr + plain.len, "tail", 4);

@@ -108,8 +108,6 @@ int tls_handshake(struct tls_conn *c, struct err *err);
 /* Bytes read (> 0), 0 after the peer's close_notify, TLS_WANT_x, or -class. An end without close_notify is UPSTREAM /
  * INVALID_REQUEST: a cut-off must not pass for an end. */
 ptrdiff_t tls_read(struct tls_conn *c, void *out, size_t cap, struct err *err);
-/* True when a tls_read would find bytes that OpenSSL has already taken from the transport. */
-bool tls_has_pending(const struct tls_conn *c);
 /* Bytes taken (> 0), TLS_WANT_x or -class. After TLS_WANT_x call again with the same bytes at least (they may have
  * moved). */
 ptrdiff_t tls_write(struct tls_conn *c, const void *data, size_t len, struct err *err);
@@ -118,7 +116,6 @@ int tls_end(struct tls_conn *c, struct err *err);
 
 struct span tls_conn_alpn(const struct tls_conn *c);       /* "h2", "http/1.1" or empty */
 const char *tls_conn_version(const struct tls_conn *c);    /* "TLSv1.3" */
-const char *tls_conn_cipher(const struct tls_conn *c);
 bool tls_conn_resumed(const struct tls_conn *c);
 struct span tls_conn_sni(const struct tls_conn *c);        /* server side; empty when the client named none */
 

@@ -284,11 +284,6 @@ ptrdiff_t tls_read(struct tls_conn *c, void *out, size_t cap, struct err *err)
 	return outcome(c, rc, "reading", err);
 }
 
-bool tls_has_pending(const struct tls_conn *c)
-{
-	return SSL_has_pending(c->ssl);
-}
-
 ptrdiff_t tls_write(struct tls_conn *c, const void *data, size_t len, struct err *err)
 {
 	size_t n = 0;
@@ -329,11 +324,6 @@ struct span tls_conn_alpn(const struct tls_conn *c)
 const char *tls_conn_version(const struct tls_conn *c)
 {
 	return SSL_get_version(c->ssl);
-}
-
-const char *tls_conn_cipher(const struct tls_conn *c)
-{
-	return SSL_get_cipher_name(c->ssl);
 }
 
 bool tls_conn_resumed(const struct tls_conn *c)

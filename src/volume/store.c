@@ -184,11 +184,12 @@ static int volume_found(void *arg, const char *name, struct err *err)
 	struct volume_store *s = arg;
 	if (name[0] == '.')
 		return snapshot_tree_remove(s->dirfd, name, err);
-	struct stat st;
+	struct statx st;
 	char data[NAME_MAX + 8];
 	snprintf(data, sizeof(data), "%s/_data", name);
-	if (volume_name_check(span_of(name), NULL) < 0 || fstatat(s->dirfd, data, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-	    !S_ISDIR(st.st_mode))
+	/* It may be mounted, from a server that has gone away: what the kernel knows of it is enough (decision 0861). */
+	const int how = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
+	if (volume_name_check(span_of(name), NULL) < 0 || statx(s->dirfd, data, how, STATX_TYPE, &st) < 0 || !S_ISDIR(st.stx_mode))
 		return 0; /* not ours */
 	auto_fd int folder = openat(s->dirfd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (folder < 0)
@@ -532,8 +533,10 @@ int volume_remove(struct volume_store *s, struct span name, bool force, struct e
 	return rc == 0 ? snapshot_tree_remove(s->dirfd, old, err) : MIN(rc, 0);
 }
 
-int volume_release(struct volume_store *s, struct span name, struct span id, bool remove_anonymous, struct err *err)
+int volume_release(struct volume_store *s, struct span name, struct span id, bool remove_anonymous, bool *out_gone, struct err *err)
 {
+	if (out_gone)
+		*out_gone = false;
 	int rc = volume_unmount(s, name, id, err);
 	if (rc == -ERR_NOT_FOUND || !volume_id_ok(id))
 		return 0;
@@ -553,6 +556,8 @@ int volume_release(struct volume_store *s, struct span name, struct span id, boo
 			rc = take_away(s, v, old, err);
 	}
 	pthread_mutex_unlock(&s->mutex);
+	if (out_gone)
+		*out_gone = goes && rc == 0; /* its name is free, whatever becomes of its files */
 	return goes && rc == 0 ? snapshot_tree_remove(s->dirfd, old, err) : rc;
 }
 
@@ -566,6 +571,6 @@ int volume_release_dead(struct volume_store *s, bool (*alive)(void *arg, struct 
 	for (size_t i = 0; i < n; i++)
 		for (size_t k = 0; k < list[i].n_users && rc == 0; k++)
 			if (!alive(arg, list[i].users[k]))
-				rc = volume_release(s, list[i].name, list[i].users[k], false, err);
+				rc = volume_release(s, list[i].name, list[i].users[k], false, NULL, err);
 	return rc;
 }

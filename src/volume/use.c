@@ -3,6 +3,7 @@
  * What is mounted, the kernel's mount table says (STATX_ATTR_MOUNT_ROOT); mounts/ID only says for whom. The marks need no sync:
  * they and the mounts end together when the machine does. */
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -42,10 +43,11 @@ int volume_bind_make(const struct volume_mount *m, struct err *err)
 
 /* ---- what is mounted ---- */
 
+/* Asks the kernel alone: a server that has gone away would not answer. */
 static bool is_mount_point(int at, const char *name)
 {
 	struct statx x;
-	return statx(at, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, 0, &x) == 0 &&
+	return statx(at, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, 0, &x) == 0 &&
 	       (x.stx_attributes_mask & x.stx_attributes & STATX_ATTR_MOUNT_ROOT);
 }
 
@@ -131,7 +133,12 @@ static int address_add(struct buf *data, struct span host, struct err *err)
 	if (rc)
 		return err_set(err, ERR_UPSTREAM, "error resolving passed in network volume address: lookup %s: %s", name,
 			gai_strerror(rc));
-	rc = getnameinfo(list->ai_addr, list->ai_addrlen, text, sizeof(text), NULL, 0, NI_NUMERICHOST);
+	/* Go's resolver, and with it dockerd, takes an address of version 4 where there is one: "localhost" is 127.0.0.1. */
+	const struct addrinfo *one = list;
+	while (one && one->ai_family != AF_INET)
+		one = one->ai_next;
+	one = one ? one : list;
+	rc = getnameinfo(one->ai_addr, one->ai_addrlen, text, sizeof(text), NULL, 0, NI_NUMERICHOST);
 	freeaddrinfo(list);
 	if (rc)
 		return err_set(err, ERR_UPSTREAM, "error resolving passed in network volume address: %s", gai_strerror(rc));
@@ -165,16 +172,18 @@ static int device_parse(const struct json *options, struct device *out, struct e
 	return 0;
 }
 
+/* dockerd's words, Go's small letter of the cause included; whatever the cause, it is not the caller's request that is wrong. */
 static int device_error(const struct device *d, const char *path, struct err *err)
 {
-	int num = errno;
+	const char *why = err_why(errno);
 	auto_buf struct buf words = {};
-	buf_printf(&words, "failed to mount local volume: mount %.*s:%s", SPAN_ARG(d->device), path);
+	buf_printf(&words, "error while mounting volume '%s': failed to mount local volume: mount %.*s:%s", path,
+		SPAN_ARG(d->device), path);
 	if (d->flags)
 		buf_printf(&words, ", flags: 0x%lx", d->flags);
 	if (d->data.len)
 		buf_printf(&words, ", data: %s", buf_cstr(&d->data));
-	return err_sys_num(err, num, "%s", buf_cstr(&words));
+	return err_set(err, ERR_IO, "%s: %c%s", buf_cstr(&words), tolower((unsigned char)why[0]), why + 1);
 }
 
 static int device_mount(const struct volume *v, int folder, const char *dir, struct err *err)

@@ -137,8 +137,9 @@ int volume_usage(struct volume_store *s, struct span name, uint64_t *out_bytes, 
 int volume_use(struct volume_store *s, const struct volume_mount *m, struct span id, struct arena *a, struct volume_info *out,
 	struct err *err);
 /* The container is gone, or never came to be. remove_anonymous (`rm -v`, AutoRemove): an anonymous volume that nobody else
- * refers to goes too. Harmless when it did not refer to it. */
-int volume_release(struct volume_store *s, struct span name, struct span id, bool remove_anonymous, struct err *err);
+ * refers to goes too, and *out_gone (may be NULL) says so. Harmless when it did not refer to it. */
+int volume_release(struct volume_store *s, struct span name, struct span id, bool remove_anonymous, bool *out_gone,
+	struct err *err);
 /* Forgets every reference whose id `alive` does not confirm: for the start of an engine. */
 int volume_release_dead(struct volume_store *s, bool (*alive)(void *arg, struct span id), void *arg, struct err *err);
 /* Copy-up: when the volume is empty, takes over what the image has at the mount's target: contents, owner and mode of the folder.

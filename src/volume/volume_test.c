@@ -288,11 +288,11 @@ static void test_references(void **state)
 	assert_int_equal(volume_remove(s, SPAN("vol1"), true, &why), -ERR_IN_USE);
 	if (strcmp(err_msg(&why), "remove vol1: volume is in use - [c1, c2]") && strcmp(err_msg(&why), "remove vol1: volume is in use - [c2, c1]"))
 		fail_msg("got \"%s\"", err_msg(&why));
-	OK(volume_release(s, SPAN("vol1"), SPAN("c1"), true, &err));
-	OK(volume_release(s, SPAN("vol1"), SPAN("c1"), true, &err));
-	OK(volume_release(s, anon.name, SPAN("c1"), true, &err));
+	OK(volume_release(s, SPAN("vol1"), SPAN("c1"), true, NULL, &err));
+	OK(volume_release(s, SPAN("vol1"), SPAN("c1"), true, NULL, &err));
+	OK(volume_release(s, anon.name, SPAN("c1"), true, NULL, &err));
 	FAILS(ERR_NOT_FOUND, "no such volume", volume_get(s, anon.name, &a, &v, &err)); /* anonymous: gone with its last user */
-	OK(volume_release(s, SPAN("vol1"), SPAN("c2"), true, &err));
+	OK(volume_release(s, SPAN("vol1"), SPAN("c2"), true, NULL, &err));
 	OK(volume_remove(s, SPAN("vol1"), false, &err));
 	FAILS(ERR_NOT_FOUND, "get vol1: no such volume", volume_remove(s, SPAN("vol1"), false, &err));
 	OK(volume_remove(s, SPAN("vol1"), true, &err));
@@ -422,7 +422,7 @@ static void test_killed(void **state)
 			snprintf(spec, sizeof(spec), "%s=kill", points[i]);
 			fail_arm(spec);
 			if (volume_store_open(dir, &s, NULL) == 0 && volume_use(s, &named, SPAN("c1"), &a, &v, NULL) == 0 &&
-			    volume_copy_up(s, v.name, &named, from, NULL) == 0 && volume_release(s, v.name, SPAN("c1"), false, NULL) == 0)
+			    volume_copy_up(s, v.name, &named, from, NULL) == 0 && volume_release(s, v.name, SPAN("c1"), false, NULL, NULL) == 0)
 				(void)volume_remove(s, v.name, false, NULL);
 			_exit(1);
 		}
@@ -440,7 +440,7 @@ static void test_killed(void **state)
 				is_copied(&a, "vol1");
 			OK(volume_copy_up(s, v.name, &named, from, &err));
 			is_copied(&a, "vol1");
-			OK(volume_release(s, v.name, SPAN("c1"), false, &err));
+			OK(volume_release(s, v.name, SPAN("c1"), false, NULL, &err));
 			OK(volume_remove(s, v.name, false, &err));
 		}
 		volume_store_close(s);
@@ -482,11 +482,12 @@ static void test_devices(void **state)
 	auto_err struct err why = ERR_INIT;
 	assert_true(volume_mount(s, SPAN("broken"), &named, SPAN("c1"), &a, &path, &why) < 0);
 	span_is_text(span_of(err_msg(&why)),
-		arena_printf(&a, "failed to mount local volume: mount x:%s/broken/_data, flags: 0x1, data: a=b: No such device", dir).ptr);
+		arena_printf(&a, "error while mounting volume '%s/broken/_data': failed to mount local volume: mount x:%s/broken/_data, "
+			"flags: 0x1, data: a=b: no such device", dir, dir).ptr);
 	OK(volume_mount(s, SPAN("bound"), &named, SPAN("c1"), &a, &path, &err));
 	assert_int_equal(open(arena_printf(&a, "%.*s/x", SPAN_ARG(path)).ptr, O_CREAT | O_WRONLY | O_CLOEXEC, 0600), -1);
 	assert_int_equal(errno, EROFS);
-	OK(volume_release(s, SPAN("bound"), SPAN("c1"), false, &err));
+	OK(volume_release(s, SPAN("bound"), SPAN("c1"), false, NULL, &err));
 	OK(volume_remove(s, SPAN("bound"), false, &err));
 	/* A mount that a lost process left is taken away with its volume. */
 	OK(volume_mount(s, SPAN("vol1"), &named, SPAN("c1"), &a, &path, &err));
@@ -524,7 +525,7 @@ static void test_parts(void **state)
 	FAILS(ERR_INVALID_REQUEST, "escapes the volume", volume_mount(s, v.name, &part, SPAN("c3"), &a, &path, &err));
 	part.subpath = SPAN("none");
 	FAILS(ERR_NOT_FOUND, "cannot access path none: No such file", volume_mount(s, v.name, &part, SPAN("c3"), &a, &path, &err));
-	OK(volume_release(s, v.name, SPAN("c1"), false, &err));
+	OK(volume_release(s, v.name, SPAN("c1"), false, NULL, &err));
 	auto_fd int sub = open(arena_printf(&a, "%s/vol1/sub", dir).ptr, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	uint64_t entries, bytes;
 	OK(snapshot_tree_count(sub, &entries, &bytes, &err));

@@ -1,12 +1,10 @@
 """Fixtures: a bundle with one static program in it, and the runtime under test.
 
 Every test ends with nothing left: no state folder, cgroup, mount or process."""
-import copy
 import json
 import os
 import pathlib
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -17,6 +15,7 @@ import pytest
 HERE = pathlib.Path(__file__).resolve().parent
 REPO = HERE.parent.parent
 BUILD = REPO / os.environ.get("KNARR_BUILD", "build")
+SLOWER = int(os.environ.get("KNARR_SLOWER", 1))  # tools/slower: limits that end with their condition are stretched
 PROGRAM = BUILD / "src/app/knarr-run"
 LONG = os.environ.get("KNARR_TEST_LONG", "0") == "1"
 
@@ -111,6 +110,16 @@ class Runtime:
         spaces.append({"type": kind, "path": path} if path else {"type": kind})
         self.config["linux"]["namespaces"] = spaces
 
+    def user_ns(self, uids=100000, gids=100000):
+        """A user namespace of 65,536; the mapped root finds its way to the root file system and its mount points."""
+        self.ns("user")
+        self.set("linux.uidMappings", [{"containerID": 0, "hostID": uids, "size": 65536}])
+        self.set("linux.gidMappings", [{"containerID": 0, "hostID": gids, "size": 65536}])
+        for p in [self.tmp, self.bundle, self.rootfs]:
+            os.chmod(p, 0o755)
+        for d in ("proc", "dev", "sys"):
+            (self.rootfs / d).mkdir(exist_ok=True)
+
     def no_ns(self, *kinds):
         self.config["linux"]["namespaces"] = [n for n in self.config["linux"]["namespaces"] if n["type"] not in kinds]
 
@@ -122,7 +131,7 @@ class Runtime:
 
     def call(self, *words, check=None, input=None, timeout=60, env=None, **kw):
         p = subprocess.run([*self.prefix, str(PROGRAM), "runtime", "--root", str(self.root), *words],
-                           input=input, capture_output=True, timeout=timeout, env={**self.env, **(env or {})},
+                           input=input, capture_output=True, timeout=timeout * SLOWER, env={**self.env, **(env or {})},
                            cwd=self.bundle, **kw)
         r = Result(p)
         if check is not None:
@@ -140,7 +149,7 @@ class Runtime:
         out = tempfile.TemporaryFile()
         err = tempfile.TemporaryFile()
         p = subprocess.run([*self.prefix, str(PROGRAM), "runtime", "--root", str(self.root), *words], stdin=subprocess.DEVNULL,
-                           stdout=out, stderr=err, cwd=self.bundle, timeout=60, env={**self.env, **(env or {})})
+                           stdout=out, stderr=err, cwd=self.bundle, timeout=60 * SLOWER, env={**self.env, **(env or {})})
         out.seek(0)
         err.seek(0)
         p.stdout, p.stderr = out.read(), err.read()
@@ -166,8 +175,8 @@ class Runtime:
         return json.loads(self.call("state", self.id, check=0).out)
 
     def wait_status(self, want, seconds=5):
-        end = time.time() + seconds
-        while time.time() < end:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
             if self.state()["status"] == want:
                 return
             time.sleep(0.01)

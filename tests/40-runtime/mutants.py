@@ -22,10 +22,8 @@ ROWS = [
     ("cwd-inside", "src/runtime/final.c", "|| here[0] != '/')", "|| here[0] == 0)", "preserved_folder or leads_out_through_cwd",
      "src/runtime/rootfs.c", "\tif (errno != ENOENT)\n\t\treturn err_sys(err, \"process.cwd: %s\", cwd);", "\treturn 0;"),
     # CVE-2019-5736
-    ("program-protected", "src/runtime/protect.c", "\tif (is_read_only())\n", "\tif (true)\n", "overwritten or read_only_mount or memory_copy",
-     "src/runtime/early.c", "\tif (!builds(argv) ||", "\tif (builds(argv) ||"),
+    ("program-protected", "src/runtime/protect.c", "\tif (is_read_only())\n", "\tif (true)\n", "overwritten or read_only_mount or memory_copy"),
     ("program-sealed", "src/runtime/protect.c", "fcntl(copy, F_ADD_SEALS, SEALS) < 0", "false", "memory_copy"),
-    ("protected-early", "src/runtime/early.c", "\tif (!builds(argv) ||", "\tif (builds(argv) ||", "before_the_library_starts"),
     # CVE-2021-30465: names in the container, by openat2 and by the walk that stands in for it
     ("resolved-in-root", "src/sys/path.c", "RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS", "RESOLVE_NO_MAGICLINKS", "links_in_the_image or swapped"),
     ("walked-in-root", "src/sys/path.c", "\t\t\tif (w.depth)\n\t\t\t\twalk_pop_to(&w, w.depth - 1);\n\t\t\tcontinue;", "\t\t\t;",

@@ -1,5 +1,4 @@
 """Limits arrive in the kernel, in whichever version a controller is."""
-import json
 import os
 import pathlib
 

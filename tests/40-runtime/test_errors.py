@@ -1,7 +1,5 @@
 """Errors say which step, which path and why; and leave nothing behind (the fixture looks)."""
-import json
 import os
-import pathlib
 import struct
 
 import pytest

@@ -8,7 +8,6 @@ import time
 
 import pytest
 
-from conftest import base_config
 
 
 def test_exit_status_is_the_program_s(rt):
@@ -280,13 +279,7 @@ def test_idmapped_mount(rt):
 
 
 def test_user_namespace(rt):
-    rt.ns("user")
-    rt.set("linux.uidMappings", [{"containerID": 0, "hostID": 100000, "size": 65536}])
-    rt.set("linux.gidMappings", [{"containerID": 0, "hostID": 200000, "size": 65536}])
-    for p in [rt.tmp, rt.bundle, rt.rootfs]:
-        os.chmod(p, 0o755)
-    for d in ("proc", "dev", "sys"):
-        (rt.rootfs / d).mkdir(exist_ok=True)
+    rt.user_ns(gids=200000)
     rt.set("process.user", {"uid": 3, "gid": 4, "additionalGids": [7]})
     r = rt.run("ids", "--", "cat", "/proc/self/uid_map", "--", "stat", "/dev/null", "--", "open", "/dev/zero", "r")
     assert (r.fact("uid"), r.fact("gid"), r.fact("groups")) == ("3", "4", "7")
@@ -295,14 +288,8 @@ def test_user_namespace(rt):
 
 
 def test_user_namespace_with_the_host_s_network_gets_sysfs_bound(rt):
-    rt.ns("user")
+    rt.user_ns()
     rt.no_ns("network")
-    rt.set("linux.uidMappings", [{"containerID": 0, "hostID": 100000, "size": 65536}])
-    rt.set("linux.gidMappings", [{"containerID": 0, "hostID": 100000, "size": 65536}])
-    for p in [rt.tmp, rt.bundle, rt.rootfs]:
-        os.chmod(p, 0o755)
-    for d in ("proc", "dev", "sys"):
-        (rt.rootfs / d).mkdir(exist_ok=True)
     m = mount_lines(rt.run("cat", "/proc/self/mountinfo"))
     assert "sysfs" in m["/sys"] and m["/sys"].startswith("ro")
 
@@ -310,8 +297,8 @@ def test_user_namespace_with_the_host_s_network_gets_sysfs_bound(rt):
 def test_joining_namespaces_by_path(rt):
     p = subprocess.Popen(["unshare", "-n", "-i", "-u", "sleep", "100"])
     try:
-        end = time.time() + 5
-        while os.readlink(f"/proc/{p.pid}/ns/net") == os.readlink("/proc/self/ns/net") and time.time() < end:
+        end = time.monotonic() + 5
+        while os.readlink(f"/proc/{p.pid}/ns/net") == os.readlink("/proc/self/ns/net") and time.monotonic() < end:
             time.sleep(0.01)
         for kind, f in (("network", "net"), ("ipc", "ipc"), ("uts", "uts")):
             rt.ns(kind, f"/proc/{p.pid}/ns/{f}")
@@ -323,16 +310,9 @@ def test_joining_namespaces_by_path(rt):
 
 
 def test_joining_pid_and_user_namespaces(rt):
-    first = rt
-    first.ns("user")
-    first.set("linux.uidMappings", [{"containerID": 0, "hostID": 100000, "size": 65536}])
-    first.set("linux.gidMappings", [{"containerID": 0, "hostID": 100000, "size": 65536}])
-    for p in [rt.tmp, rt.bundle, rt.rootfs]:
-        os.chmod(p, 0o755)
-    for d in ("proc", "dev", "sys"):
-        (rt.rootfs / d).mkdir(exist_ok=True)
-    first.up()
-    pid = first.state()["pid"]
+    rt.user_ns()
+    rt.up()
+    pid = rt.state()["pid"]
     saved, saved_id = json.loads(json.dumps(rt.config)), rt.id
     try:
         rt.id = saved_id + "b"

@@ -94,13 +94,13 @@ def test_killed_builder_leaves_what_delete_removes(rt):
         assert now[1] == before[1] and now[3] == before[3], n
         # Groups that were made before the state was written are taken over by the next attempt, or removed here. The first
         # process, if there is one, is just finding out that its builder is gone.
-        end = time.time() + 10
+        end = time.monotonic() + 10
         for g in sorted(now[0], key=len, reverse=True):
             while os.path.exists(g):
                 try:
                     os.rmdir(g)
                 except OSError:
-                    assert time.time() < end, (n, g, pathlib.Path(g, "cgroup.procs").read_text())
+                    assert time.monotonic() < end, (n, g, pathlib.Path(g, "cgroup.procs").read_text())
                     time.sleep(0.01)
 
 

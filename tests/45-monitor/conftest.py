@@ -8,13 +8,16 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
-import time
 import uuid
 
 import pytest
 
 REPO = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(REPO / "tests/lib"))
+from waiting import SLOWER, until  # noqa: E402,F401
+
 BUILD = REPO / os.environ.get("KNARR_BUILD", "build")
 PROGRAM = BUILD / "src/app/knarr-run"
 
@@ -50,7 +53,7 @@ class State:
 class Connection:
     def __init__(self, sock):
         self.sock, self.tag, self.output = sock, 0, {1: b"", 2: b""}
-        self.sock.settimeout(20)
+        self.sock.settimeout(20 * SLOWER)
 
     def close(self):
         self.sock.close()
@@ -162,7 +165,7 @@ class Container:
         the page cache's, also when just one process maps them."""
         # As long as a child that builds lives, it shares our pages.
         children = pathlib.Path(f"/proc/{self.pid}/task/{self.pid}/children")
-        eventually(lambda: len(children.read_text().split()) <= 1)
+        until(lambda: len(children.read_text().split()) <= 1)
         total, rows, name, private = 0, {}, "", 0
         for line in pathlib.Path(f"/proc/{self.pid}/smaps").read_text().splitlines():
             w = line.split()
@@ -232,6 +235,7 @@ class Env:
         config["process"]["terminal"] = bool(flags & TERMINAL)
         (base / "bundle/rootfs").mkdir(parents=True)
         for n, p in self.helpers.items():
+            (base / "bundle/rootfs" / n).parent.mkdir(exist_ok=True)
             shutil.copy(p, base / "bundle/rootfs" / n)
         shutil.copy(PROGRAM, base / "bundle/rootfs/knarr-run")
         (base / "bundle/config.json").write_text(json.dumps(config))
@@ -271,7 +275,7 @@ class Env:
     def clean(self):
         for c in self.containers:
             subprocess.run([str(PROGRAM), "runtime", "--root", str(self.tmp / "runtime"), "delete", "--force", c.id],
-                           capture_output=True, timeout=30)
+                           capture_output=True, timeout=30 * SLOWER)
             try:
                 signal.pidfd_send_signal(c.pidfd, signal.SIGKILL)
             except OSError:
@@ -310,12 +314,3 @@ def alive(pid):
         return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
         return False
-
-
-def eventually(what, seconds=5):
-    end = time.time() + seconds
-    while time.time() < end:
-        if what():
-            return
-        time.sleep(0.01)
-    assert what()

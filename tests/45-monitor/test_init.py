@@ -1,5 +1,6 @@
 """init and pause as process 1."""
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -36,11 +37,12 @@ def test_init_signal_status(env):
     assert env.run("/knarr-run", "init", "--", "/ct", "raise", "9").end().exit_code == 137
 
 
-@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGINT, signal.SIGWINCH])
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGINT, signal.SIGWINCH,
+                                 34, 64])  # SIGRTMIN, which musl keeps for itself, and SIGRTMAX
 def test_init_hands_signals_on(env, sig):
     c = env.run("/knarr-run", "init", "--", "/ct", "trap")
     a = c.attach()
-    eventually(lambda: b"ready" in c.log())
+    until(lambda: b"ready" in c.log())
     c.connect().call(KILL, sig)
     a.until(1, b"signal %d" % sig)
     assert c.end().exit_code == sig
@@ -49,6 +51,20 @@ def test_init_hands_signals_on(env, sig):
 def test_init_missing_program(env):
     c = env.run("/knarr-run", "init", "--", "/nothing")
     assert c.end().exit_code == 127 and "init: exec /nothing: No such file or directory" in out(c)
+
+
+def test_init_gives_a_script_without_a_shell_s_name_to_the_shell(env, tmp_path):
+    """As execvp(3) of glibc does, and so docker-init: the kernel does not know the format. /bin/sh is our test program here, whose
+    first word is what to do."""
+    script = tmp_path / "exit"
+    script.write_text("no program\n")
+    script.chmod(0o755)
+    helpers = env.helpers
+    env.helpers = {**helpers, "exit": script, "bin/sh": helpers["ct"]}
+    assert env.run("/knarr-run", "init", "--", "exit", "5").end().exit_code == 5
+    env.helpers = {**helpers, "exit": script}
+    c = env.run("/knarr-run", "init", "--", "exit", "5")
+    assert c.end().exit_code == 126 and "init: exec exit: Exec format error" in out(c)
 
 
 def test_init_usage():

@@ -38,7 +38,7 @@ def test_signal_is_recorded(env):
 def test_kill_is_delivered_and_refused(env):
     c = env.run("/ct", "trap")
     a = c.attach()
-    eventually(lambda: b"ready" in c.log())
+    until(lambda: b"ready" in c.log())
     k = c.connect()
     for bad in (0, -1, 65):
         with pytest.raises(Refused):
@@ -74,7 +74,7 @@ def test_oom_is_told_while_the_container_runs(env):
     oom(c.control)
     oom(late)
     assert x.end().signal == 9
-    eventually(lambda: c.connect().call(STATUS).oom_kills >= 1)
+    until(lambda: c.connect().call(STATUS).oom_kills >= 1)
     s = c.connect().call(STATUS)
     assert s.phase == "running", "the first process was not meant"
     idle.call(STATUS)  # its answer is the first thing that came: who has not asked is not told
@@ -231,7 +231,7 @@ def written_later(env, c, *args):
 def spawn_later(env, flags=0, **kw):
     c = env.spawn("/ct", "exit", "9", flags=LATER | flags, **kw)
     (c.state_dir.parent / "bundle/config.json").unlink()
-    eventually(lambda: (c.state_dir / "monitor.sock").exists())
+    until(lambda: (c.state_dir / "monitor.sock").exists())
     return c
 
 
@@ -259,12 +259,12 @@ def test_a_bundle_that_never_comes(env):
     """Nobody asks for the build: the monitor and the process that would build end, and the folder tells of nothing."""
     c = spawn_later(env)
     children = pathlib.Path(f"/proc/{c.pid}/task/{c.pid}/children")
-    eventually(lambda: len(children.read_text().split()) == 1 and (c.state_dir / "monitor.sock").exists())
+    until(lambda: len(children.read_text().split()) == 1 and (c.state_dir / "monitor.sock").exists())
     builder = int(children.read_text())
     other = c.connect()  # somebody who only looks does not keep it
     c.control.close()
     c.finish()
-    eventually(lambda: not alive(builder))
+    until(lambda: not alive(builder))
     other.close()
     assert sorted(x.name for x in c.state_dir.iterdir()) == []
     again = env.spawn("/ct", "exit", "5", dirs=c)
@@ -275,7 +275,7 @@ def test_a_bundle_that_never_comes(env):
 def test_a_builder_that_dies_while_it_waits(env):
     c = spawn_later(env)
     children = pathlib.Path(f"/proc/{c.pid}/task/{c.pid}/children")
-    eventually(lambda: len(children.read_text().split()) == 1)
+    until(lambda: len(children.read_text().split()) == 1)
     os.kill(int(children.read_text()), signal.SIGKILL)
     with pytest.raises(Refused, match="was killed"):
         c.started()
@@ -398,7 +398,7 @@ def test_too_many_connections(env):
     with pytest.raises(Gone):
         extra.recv()
     many[0].close()
-    eventually(lambda: many[1].call(STATUS).clients == 15)
+    until(lambda: many[1].call(STATUS).clients == 15)
     assert c.connect().call(STATUS).clients == 16
 
 
@@ -418,7 +418,7 @@ def test_spawner_and_engine_killed(env):
     c.control.close()  # the engine is gone too
     env.spawner.close()
     before = len(c.log())
-    eventually(lambda: len(c.log()) > before + 100)
+    until(lambda: len(c.log()) > before + 100)
     assert alive(c.pid) and alive(c.first)
     who = json.loads((c.state_dir / "monitor.json").read_text())
     assert (who["pid"], who["containerPid"], who["id"]) == (c.pid, c.first, c.id)
@@ -453,7 +453,7 @@ time.sleep(100)
     p.kill()
     p.wait()
     p.stdout.close()
-    eventually(lambda: not alive(int(spawner)))
+    until(lambda: not alive(int(spawner)))
     assert alive(int(monitor)) and alive(int(first))
     pidfd = os.pidfd_open(int(monitor))
     a, b = socket.socketpair()

@@ -56,11 +56,11 @@ status() {
 	local name=$1 want="$2 Status $2 $3" m=$4 p=$5; shift 5
 	is "$name" "$want" bash -c 'jq -r "\"\($0) \(.kind) \(.code) \(.reason)\"" <<<"$1"' "$(req "$m" "$p" -o "$dir/body" -w '%{http_code}' "$@")" "$(cat "$dir/body")"
 }
-# eventually COMMAND...: true within 30 seconds, which is long only for who fails
-eventually() { local end=$((SECONDS + 30)); until "$@"; do [ $SECONDS -lt $end ] || return 1; sleep 0.05; done; }
+# eventually COMMAND...: true within 30 seconds (on a slow machine as many times more), which is long only for who fails
+eventually() { local end=$((SECONDS + 30 * ${KNARR_SLOWER:-1})); until "$@"; do [ $SECONDS -lt $end ] || return 1; sleep 0.05; done; }
 # becomes NAME WANT COMMAND...: the output is WANT in the end; what happens behind an answer (counting, logging) may take its time
 becomes() {
-	local name=$1 want=$2 got end=$((SECONDS + 30)); shift 2
+	local name=$1 want=$2 got end=$((SECONDS + 30 * ${KNARR_SLOWER:-1})); shift 2
 	until got=$("$@"); [ "$got" = "$want" ]; do [ $SECONDS -lt $end ] || { not_ok "$name" "$got" "$want" ""; return; }; sleep 0.05; done
 	ok
 }

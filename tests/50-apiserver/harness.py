@@ -13,6 +13,9 @@ import sys
 import tempfile
 import time
 
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from waiting import SLOWER, eventually  # noqa: E402,F401
+
 
 class Checks:
     """One line per failure; end() prints the closing line that the suite reads and leaves."""
@@ -43,6 +46,20 @@ class Checks:
     def end(self):
         print(f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped", flush=True)
         sys.exit(1 if self.failed else 0)
+
+
+def until(what, want=True, timeout=30):
+    """What what() gives, as soon as it is `want` (or, where that is True, anything true), else its last answer. An exception is an answer
+    too: the server may be about to come back."""
+    end = time.monotonic() + timeout * SLOWER
+    while True:
+        try:
+            got = what()
+        except Exception as e:
+            got = e
+        if got == want or (want is True and got and not isinstance(got, Exception)) or time.monotonic() > end:
+            return got
+        time.sleep(0.05)
 
 
 class Answer:
@@ -121,7 +138,7 @@ class Server:
         h = {"Authorization": f"Bearer {token or self.token}", **(headers or {})}
         if body is not None:
             h["Content-Type"] = type
-        c = http.client.HTTPSConnection("127.0.0.1", self.port, context=self.tls, timeout=30)
+        c = http.client.HTTPSConnection("127.0.0.1", self.port, context=self.tls, timeout=30 * SLOWER)
         try:
             c.request(method, path, body, h)
             r = c.getresponse()
@@ -155,7 +172,7 @@ class Server:
     def kubectl(self, kubectl, *args, input=None, timeout=60):
         """Standard output and error together, without the closing newline."""
         r = subprocess.run(self.kubectl_command(kubectl, *args), input=input, stdout=subprocess.PIPE,
-                           stderr=subprocess.STDOUT, text=True, timeout=timeout)
+                           stderr=subprocess.STDOUT, text=True, timeout=timeout * SLOWER)
         return r.stdout.rstrip("\n")
 
 

@@ -45,9 +45,9 @@ static void follow_hangup(struct http_req *r, void *arg)
 	http_reply_abort(r);
 }
 
-static void serve_log(struct http_req *r, struct span where, struct span query)
+/* Answered in plain words, as a kubelet does? By the container's name, which the path ends with. */
+static bool refused(struct http_req *r, struct span where)
 {
-	static const struct http_req_ops ops = { .hangup = follow_hangup, .done = follow_done };
 	static const struct {
 		const char *container;
 		int status;
@@ -55,9 +55,17 @@ static void serve_log(struct http_req *r, struct span where, struct span query)
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		if (span_ends(where, span_of(rows[i].container))) {
 			http_reply_text(r, rows[i].status, "text/plain", SPAN("what the kubelet says"));
-			return;
+			return true;
 		}
 	}
+	return false;
+}
+
+static void serve_log(struct http_req *r, struct span where, struct span query)
+{
+	static const struct http_req_ops ops = { .hangup = follow_hangup, .done = follow_done };
+	if (refused(r, where))
+		return;
 	auto_buf struct buf text = {};
 	buf_printf(&text, "%.*s?%.*s\n", SPAN_ARG(where), SPAN_ARG(query));
 	if (!span_has(query, SPAN("follow=true"))) {
@@ -343,9 +351,12 @@ static void serve_forward(struct http_req *r)
 static void handle(struct http_req *r, void *arg)
 {
 	struct span path = http_req_path(r), query = http_req_query(r);
+	bool session = span_starts(path, SPAN("/exec/")) || span_starts(path, SPAN("/attach/"));
+	if (session && refused(r, path))
+		return;
 	if (span_starts(path, SPAN("/containerLogs/")))
 		serve_log(r, span_from(path, 15), query);
-	else if (span_starts(path, SPAN("/exec/")) || span_starts(path, SPAN("/attach/")))
+	else if (session)
 		serve_exec(r, query);
 	else if (span_starts(path, SPAN("/portForward/")))
 		serve_forward(r);

@@ -169,16 +169,21 @@ def test_killed_with_a_namespace_that_is_ready(host, folder):
     before = host.links()
     engine.stop()
     engine.open(fail="network.spare.made=kill")
-    c = engine.start("c")
+    try:
+        c = engine.start("c")
+    except EOFError:  # on a slow machine the spare one is ready before the answer is read: then nobody has the container
+        c = None
     assert engine.child.wait(20) == -signal.SIGKILL
     engine.sock.close()
     engine.open()
-    c.adopt()
+    if c:
+        c.adopt()
     engine.ok("settle")
-    assert os.listdir(folder + "/run/netns") == [c.id]
-    Tcp(c.got["netns"], "c", 80)
-    assert who(host.path(), c.ip("bridge"), 80)[0] == "c"
-    c.stop()
+    assert os.listdir(folder + "/run/netns") == ([c.id] if c else [])
+    if c:
+        Tcp(c.got["netns"], "c", 80)
+        assert who(host.path(), c.ip("bridge"), 80)[0] == "c"
+        c.stop()
     assert until(lambda: host.links() == before)
     assert os.listdir(folder + "/run/netns") == [] and os.listdir(folder + "/run/sandboxes") == []
     engine.kill()

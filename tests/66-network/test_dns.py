@@ -4,9 +4,8 @@ import struct
 import threading
 import time
 
-import pytest
 
-from conftest import Engine, Inside, run, until
+from conftest import Engine, Inside, run
 
 
 NOBODY = ["198.51.100.2"]  # where no name server is: the port says so at once
@@ -207,7 +206,11 @@ def test_hosts_own_loopback_resolver(host, folder, tmp_path):
     conf = tmp_path / "resolv.conf"
     conf.write_text("nameserver 127.0.0.53\nsearch corp.example\noptions edns0 trust-ad\n")
     up = Upstream(host.path(), "127.0.0.53", {"example.org": "192.0.2.10"})
-    engine = Engine(host, folder, before=["unshare", "-m", "sh", "-c", f'mount --bind {conf} "$(readlink -f /etc/resolv.conf)" && exec "$0" "$@"'])
+    # A machine that has no such file gets one in a layer of this mount namespace's own.
+    (tmp_path / "upper").mkdir(), (tmp_path / "work").mkdir()
+    there = f'mount -t overlay overlay -o lowerdir=/etc,upperdir={tmp_path}/upper,workdir={tmp_path}/work /etc && touch /etc/resolv.conf'
+    engine = Engine(host, folder, before=["unshare", "-m", "sh", "-c", f'{{ [ -e /etc/resolv.conf ] || {{ {there}; }}; }} && '
+                                          f'mount --bind {conf} "$(readlink -f /etc/resolv.conf)" && exec "$0" "$@"'])
     try:
         engine.create("net"), engine.create("in", Internal=True)
         c, plain = engine.start("c", mode="net"), engine.start("plain")

@@ -5,7 +5,6 @@ import os
 import pathlib
 import queue
 import shutil
-import signal
 import subprocess
 import tarfile
 import tempfile
@@ -16,6 +15,7 @@ import pytest
 
 REPO = pathlib.Path(__file__).resolve().parent.parent.parent
 BUILD = REPO / os.environ.get("KNARR_BUILD", "build")
+SLOWER = int(os.environ.get("KNARR_SLOWER", 1))  # tools/slower: limits that end with their condition are stretched
 RUNNER = BUILD / "src/app/knarr-run"
 CTL = BUILD / "containerctl"
 HELPERS = BUILD / "tests-helpers"
@@ -26,6 +26,12 @@ class Refused(Exception):
     def __init__(self, text, cls):
         super().__init__(f"{cls}: {text}")
         self.text, self.cls = text, cls
+
+
+def refused(call, cls, words):
+    with pytest.raises(Refused) as e:
+        call()
+    assert e.value.cls == cls and words in e.value.text, str(e.value)
 
 
 class Engine:
@@ -82,9 +88,9 @@ class Engine:
         return self.n
 
     def answer(self, n, timeout=30):
-        end = time.time() + timeout
+        end = time.monotonic() + timeout * SLOWER
         while n not in self.answers:
-            self._next(max(0.01, end - time.time()))
+            self._next(max(0.01, end - time.monotonic()))
         m = self.answers.pop(n)
         if "error" in m:
             raise Refused(m["error"], m["class"])
@@ -96,12 +102,12 @@ class Engine:
 
     def until(self, what, timeout=15):
         """Takes in what comes until what() is true."""
-        end = time.time() + timeout
+        end = time.monotonic() + timeout * SLOWER
         while not what():
             try:
-                self._next(max(0.01, min(0.05, end - time.time())))
+                self._next(max(0.01, min(0.05, end - time.monotonic())))
             except queue.Empty:
-                assert time.time() < end, "it did not come"
+                assert time.monotonic() < end, "it did not come"
 
     def create(self, *cmd, name="", host=None, image="ct", **config):
         host = {"NetworkMode": "none", **(host or {})}
@@ -203,8 +209,8 @@ class Env:
 
     def left(self):
         """What must not be there when no container is. The files of a removed one go behind the answer."""
-        end = time.time() + 10
-        while self.found() and time.time() < end:
+        end = time.monotonic() + 10
+        while self.found() and time.monotonic() < end:
             time.sleep(0.02)
         return self.found()
 

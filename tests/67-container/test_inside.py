@@ -2,15 +2,7 @@
 import os
 import re
 
-import pytest
-
-from conftest import Refused
-
-
-def refused(call, cls, words):
-    with pytest.raises(Refused) as e:
-        call()
-    assert e.value.cls == cls and words in e.value.text, str(e.value)
+from conftest import refused
 
 
 def facts(text):

@@ -1,15 +1,7 @@
 """Volumes, bind mounts, tmpfs: what create decides, what a start finds, what removal takes along."""
 import os
 
-import pytest
-
-from conftest import Refused
-
-
-def refused(call, cls, words):
-    with pytest.raises(Refused) as e:
-        call()
-    assert e.value.cls == cls and words in e.value.text, str(e.value)
+from conftest import refused
 
 
 def test_bind(engine, env):

@@ -17,7 +17,7 @@ import time
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
-from engine_parts import BUILD, BUSYBOX, ENV, KNARR, LONG, REPO, docker_registry, free_port, import_words, rootfs, until  # noqa: E402,F401
+from engine_parts import BUILD, BUSYBOX, ENV, KNARR, LONG, REPO, SLOWER, docker_registry, free_port, import_words, rootfs, until  # noqa: E402,F401
 
 CLIENT = int(re.search(r"version (\d+)", subprocess.run(["docker", "--version"], capture_output=True, text=True).stdout).group(1))
 
@@ -41,12 +41,12 @@ class Reply:
 
 class UnixConnection(http.client.HTTPConnection):
     def __init__(self, path):
-        super().__init__("localhost", timeout=60)
+        super().__init__("localhost", timeout=60 * SLOWER)
         self.path = path
 
     def connect(self):
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(60)
+        self.sock.settimeout(60 * SLOWER)
         self.sock.connect(self.path)
 
 
@@ -58,7 +58,7 @@ class Daemon:
     def cli(self, *words, check=0, stdin=None, env=None, timeout=120):
         """The docker client. check: the status that must come; None = any."""
         e = {**ENV, "DOCKER_HOST": f"unix://{self.sock}", "DOCKER_CONFIG": str(self.dir / "cli"), **(env or {})}
-        p = subprocess.run(["docker", *map(str, words)], env=e, capture_output=True, timeout=timeout,
+        p = subprocess.run(["docker", *map(str, words)], env=e, capture_output=True, timeout=timeout * SLOWER,
                            input=stdin if stdin is None or isinstance(stdin, bytes) else stdin.encode())
         p.stdout, p.stderr = (x.decode(errors="replace") for x in (p.stdout, p.stderr))
         if check is not None:
@@ -85,7 +85,7 @@ class Daemon:
 
     def beside(self, *words):
         """A command in the network namespace of the daemon, as somebody on its host would type it: its output."""
-        return subprocess.run([w.format(self.process.pid) for w in self.inside] + list(words), capture_output=True, text=True, timeout=30).stdout
+        return subprocess.run([w.format(self.process.pid) for w in self.inside] + list(words), capture_output=True, text=True, timeout=30 * SLOWER).stdout
 
     def tail(self):
         return (self.dir / "log").read_text(errors="replace")[-3000:]
@@ -123,9 +123,15 @@ class Knarr(Daemon):
         return status
 
     def close(self):
+        """An engine's bridge stays when it stops, as its containers do. All of a suite share one network namespace, which has room for
+        31. A dockerd that wants no bridge has taken docker0 away, whosever it is."""
+        bridge = None
         if self.process.poll() is None:
+            bridge = self.api("GET", "/networks/bridge").json.get("Options", {}).get("com.docker.network.bridge.name")
             assert self.stop() == 0, self.tail()
         assert "Assertion" not in self.tail(), self.tail()
+        if bridge and subprocess.run(["ip", "link", "show", bridge], capture_output=True).returncode == 0:
+            subprocess.run(["ip", "link", "del", bridge], check=True)
 
 
 class Dockerd(Daemon):
@@ -143,7 +149,9 @@ class Dockerd(Daemon):
         self.inside = ["nsenter", "-t", "{}", "-n"] if bridged else []
         self.process = subprocess.Popen(
             [*apart, "/usr/sbin/dockerd", "--config-file", folder / "daemon.json", "-H", f"unix://{self.sock}", "--data-root", folder / "data",
-             "--exec-root", folder / "exec", "--pidfile", folder / "pid", *alone, "--storage-driver", "overlay2", "--cgroup-parent", f"/knarr-68-{os.getpid()}"],
+             "--exec-root", folder / "exec", "--pidfile", folder / "pid", *alone, "--storage-driver", "overlay2",
+             # Under systemd it would want a slice of systemd's, and its socket.
+             "--exec-opt", "native.cgroupdriver=cgroupfs", "--cgroup-parent", f"/knarr-68-{os.getpid()}"],
             stdout=self.log, stderr=self.log, env={**ENV, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
         self.wait()
 

@@ -3,8 +3,10 @@ import base64
 import json
 import os
 import pty
+import socket
 import struct
 import threading
+import time
 
 import pytest
 from conftest import *
@@ -267,6 +269,28 @@ def test_exec(docker):
     d.cli("stop", "-t", "0", "box")
     r = d.api("POST", "/containers/box/exec", {"Cmd": ["true"]})
     assert r.status == 409 and "is not running" in r.message
+
+
+def test_the_head_of_an_exec_comes_alone(docker):
+    """docker-py reads it through a buffer, and what follows from below that buffer: output that came with the head was lost to it (0855)."""
+    d = docker
+    d.cli("run", "-d", "--name", "box", *NET, "busybox", "sleep", "1000")
+    alone = 0
+    for _ in range(20):
+        id = d.api("POST", "/containers/box/exec", {"Cmd": ["echo", "word"], "AttachStdout": True, "Tty": True}).json["Id"]
+        body = json.dumps({"Tty": True}).encode()
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(d.sock)
+            s.settimeout(20 * SLOWER)
+            s.sendall(f"POST /exec/{id}/start HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"
+                      f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            time.sleep(0.02)  # within 50 ms, after which nobody is waited for; a busy machine makes it longer
+            first = s.recv(65536)
+            alone += first.endswith(b"\r\n\r\n")
+            rest = b"".join(iter(lambda: s.recv(65536), b""))
+            assert first.startswith(b"HTTP/1.1 101 ") and (first + rest).endswith(b"word\r\n")
+    assert alone >= 10, alone
+    d.cli("rm", "-f", "box")
 
 
 @pytest.mark.parametrize("kind", ["exec", "attach"])

@@ -187,6 +187,35 @@ def test_events(clean, tmp_path):
     assert d.api("GET", f"/events?since={start:.6f}&until={time.time():.6f}&filters=" + '{"type":["volume"]}').body == b""
 
 
+def test_events_have_the_labels(clean, tmp_path):
+    """Labels of an image are attributes of its events and can be filtered by; the name wins over a label that is called so."""
+    d = clean
+    start = time.time()
+    id = import_busybox(d, "lab:1", "LABEL team=a name=evil")
+    import_busybox(d, "other:1", "LABEL team=b")
+    d.cli("tag", "lab:1", "lab:2")
+    d.cli("save", "-o", tmp_path / "x.tar", "lab:1")
+    d.cli("create", "--name", "kk", "--network", "none", "--label", "own=1", "lab:1", "true")
+    d.cli("commit", "-c", "LABEL z=1", "kk", "lab:3")
+    made = d.out("inspect", "-f", "{{.Id}}", "lab:3")
+    d.cli("rm", "kk")
+    d.cli("rmi", "lab:1", "lab:2", "lab:3")
+    d.cli("load", "-i", tmp_path / "x.tar")
+    d.cli("rmi", "lab:1")
+
+    def events(**filters):
+        r = d.api("GET", f"/events?since={start:.6f}&until={time.time():.6f}&filters=" + json.dumps({"type": ["image"], **filters}).replace(" ", "")).lines
+        return [(x["Action"], x["Actor"]["ID"], x["Actor"]["Attributes"]) for x in r]
+    seen = events(label=["team=a"])
+    assert [(action, one) for action, one, _ in seen if action not in ("import", "load")] == [
+        ("tag", id), ("tag", id), ("save", id), ("tag", made), ("untag", id), ("untag", id), ("untag", made), ("untag", id)], seen
+    assert all(a["team"] == "a" and a["name"] != "evil" for _, _, a in seen)
+    assert [a for action, one, a in seen if (action, one) == ("tag", made)] == [{"name": "lab:3", "own": "1", "team": "a", "z": "1"}]
+    assert {action for action, _, _ in seen} >= {"import", "load"} and {a["team"] for _, _, a in events(label=["team"])} == {"a", "b"}
+    # What is deleted is not there any more to be asked.
+    assert all(set(a) == {"name"} for action, _, a in events() if action == "delete")
+
+
 def test_events_live(clean):
     d = clean
     p = subprocess.Popen(["docker", "events", "--format", "{{.Type}} {{.Action}}", "--filter", "type=image"], stdout=subprocess.PIPE, text=True,

@@ -5,12 +5,15 @@ import os
 import pathlib
 import shutil
 import subprocess
+import sys
 import tempfile
-import time
 
 import pytest
 
 REPO = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(REPO / "tests/lib"))
+from waiting import until  # noqa: E402,F401
+
 BUILD = REPO / os.environ.get("KNARR_BUILD", "build")
 
 
@@ -65,12 +68,3 @@ def version_is_new(config):
     version = json.loads(pathlib.Path(config).read_text())["ociVersion"]
     assert [int(n) for n in version.split("-")[0].split(".")] >= [1, 0, 2], version
     return version
-
-
-def until(what, seconds=20):
-    end = time.time() + seconds
-    while time.time() < end:
-        if what():
-            return
-        time.sleep(0.05)
-    assert what()

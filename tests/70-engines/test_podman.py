@@ -5,7 +5,7 @@ import re
 import subprocess
 
 import pytest
-from conftest import groups, need, run, until, version_is_new
+from conftest import need, run, until, version_is_new
 
 
 class Podman:

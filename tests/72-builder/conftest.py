@@ -166,7 +166,7 @@ class Cli:
         stable(at)
         e = {**engine.ENV, "DOCKER_HOST": f"unix://{self.d.sock}", "DOCKER_CONFIG": str(self.d.dir / "cli"), "DOCKER_BUILDKIT": "0"}
         extra = ["-f", name] if name != "Dockerfile" else []
-        p = subprocess.run(["docker", "build", *extra, *map(str, args), where], env=e, cwd=at, capture_output=True, timeout=300, input=stdin)
+        p = subprocess.run(["docker", "build", *extra, *map(str, args), where], env=e, cwd=at, capture_output=True, timeout=300 * engine.SLOWER, input=stdin)
         p.stdout, p.stderr = p.stdout.decode(errors="replace"), p.stderr.decode(errors="replace")
         shutil.rmtree(at)
         if check is not None:
@@ -178,7 +178,7 @@ def raw_cli(self, *words, check=0, text=True, **kw):
     """As Daemon.cli, with the bytes kept."""
     e = {**engine.ENV, "DOCKER_HOST": f"unix://{self.sock}", "DOCKER_CONFIG": str(self.dir / "cli"), **(kw.pop("env", None) or {})}
     stdin = kw.pop("stdin", None)
-    p = subprocess.run(["docker", *map(str, words)], env=e, capture_output=True, timeout=kw.pop("timeout", 120),
+    p = subprocess.run(["docker", *map(str, words)], env=e, capture_output=True, timeout=kw.pop("timeout", 120) * engine.SLOWER,
                        input=stdin if stdin is None or isinstance(stdin, bytes) else stdin.encode())
     p.raw = p.stdout
     p.stdout, p.stderr = (x.decode(errors="replace") for x in (p.stdout, p.stderr))
@@ -188,19 +188,6 @@ def raw_cli(self, *words, check=0, text=True, **kw):
 
 
 engine.Daemon.cli = raw_cli
-
-
-def close_with_bridge(self, close=engine.Knarr.close):
-    """An engine's bridge stays when it stops, as its containers do. All of a suite share one network namespace, which has room for 31."""
-    bridge = None
-    if self.process.poll() is None:
-        bridge = self.api("GET", "/networks/bridge").json["Options"].get("com.docker.network.bridge.name")
-    close(self)
-    if bridge:
-        subprocess.run(["ip", "link", "del", bridge], check=True)
-
-
-engine.Knarr.close = close_with_bridge
 
 
 def open_daemon(kind):

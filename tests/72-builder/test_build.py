@@ -1,4 +1,5 @@
 """What a person sees of a build, its cache, and what becomes of one that is cut short."""
+import contextlib
 import hashlib
 import json
 import os
@@ -12,7 +13,7 @@ import time
 from urllib.parse import quote
 
 import pytest
-from conftest import Cli, context, engine, stable, tar
+from conftest import Cli, engine, tar
 
 
 def steps(out):
@@ -424,6 +425,15 @@ def rest_of(s, seconds=60):
     return got
 
 
+def cancel(d, s, name, within=30):
+    """Cancels the build of that name, whose answer comes by s; gives the rest of it."""
+    began = time.monotonic()
+    assert d.api("POST", f"/build/cancel?id={name}").status == 204
+    got = rest_of(s)
+    assert time.monotonic() - began < within
+    return got
+
+
 def test_client_leaves(knarr):
     knarr.out("ps")
     before = len(list(pathlib.Path(f"/proc/{knarr.process.pid}/task").iterdir()))
@@ -448,8 +458,7 @@ def test_client_leaves(knarr):
 def test_cancel(knarr):
     s = begin(knarr, context_of(SLOW), "buildid=abc")
     read_until(s, b"begun")
-    assert knarr.api("POST", "/build/cancel?id=abc").status == 204
-    got = rest_of(s)
+    got = cancel(knarr, s, "abc")
     assert b'"error":"the build was cancelled"' in got and b"Successfully" not in got, got
     engine.until(lambda: knarr.out("ps", "-aq") == "")
     assert knarr.api("POST", "/build/cancel").status == 400
@@ -468,8 +477,7 @@ def test_a_step_that_does_not_end_keeps_its_cache_mount(make_knarr):
     freezer = pathlib.Path(f"/sys/fs/cgroup/freezer{path}/freezer.state")
     freezer.write_text("FROZEN")
     try:
-        assert d.api("POST", "/build/cancel?id=stuck").status == 204
-        rest_of(s)
+        cancel(d, s, "stuck")
         s = begin(d, context_of(text), "buildid=next&nocache=1")
         read_until(s, b"Step 2/2")
         s.settimeout(3)
@@ -501,19 +509,41 @@ def test_a_monitor_that_is_stopped(make_knarr, ends):
     monitor = monitor_of(d, d.out("ps", "-q"))
     os.kill(monitor, signal.SIGSTOP)
     try:
-        began = time.time()
+        began = time.monotonic()
         if ends:
             (mark / "data/go").touch()
             assert b"the step has ended, but its monitor is stopped" in rest_of(s)
         else:
-            assert d.api("POST", "/build/cancel?id=quiet").status == 204
-            assert b"the build was cancelled" in rest_of(s)
-        assert 5 < time.time() - began < 40
+            assert b"the build was cancelled" in cancel(d, s, "quiet", 40)
+        assert 5 < time.monotonic() - began < 40
     finally:
-        os.kill(monitor, signal.SIGCONT)
+        with contextlib.suppress(ProcessLookupError):  # a build's end kills its container, and who does not answer that (decision 0819)
+            os.kill(monitor, signal.SIGCONT)
     assert d.stop() == 0
     d.start()
     engine.until(lambda: d.out("ps", "-aq") == "")
+    quiet(d)
+
+
+def test_umask_of_the_caller(make_knarr):
+    """Whoever starts the engine may let nobody else read what they make; what the engine makes for containers is walked by their users."""
+    d = make_knarr()
+    engine.import_busybox(d)
+    assert d.stop() == 0
+    was = os.umask(0o077)
+    try:
+        d.start()
+    finally:
+        os.umask(was)
+    orphan = tar([("a/b/f", b"1", {})])  # without its folders
+    r = post(d, context_of("FROM busybox\nWORKDIR /w/x\nCOPY x /d/e/x\nADD t.tar /t\nVOLUME /v\n", ("x", b"1", {}), ("t.tar", orphan, {})), "t=open")
+    assert b"Successfully tagged" in r.body, r.body
+    see = "stat -c %a /w /w/x /d /d/e /t /t/a /t/a/b /v /mnt/named /p /p/a /p/a/b && cat /d/e/x /t/a/b/f /p/a/b/f"
+    c = d.out("create", "--network", "none", "-u", "1000", "-v", "named:/mnt/named", "open", "sh", "-c", see)
+    d.cli("cp", "-", f"{c}:/", stdin=tar([("p/a/b/f", b"1", {})]))
+    assert d.out("start", "-a", c).split() == ["755"] * 12 + ["111"]
+    d.cli("rm", c)
+    d.cli("volume", "rm", "named")
     quiet(d)
 
 
@@ -522,9 +552,9 @@ def test_engine_stops_in_a_step(make_knarr):
     engine.import_busybox(d)
     s = begin(d, context_of(SLOW))
     read_until(s, b"begun")
-    began = time.time()
+    began = time.monotonic()
     assert d.stop() == 0
-    assert time.time() - began < 15
+    assert time.monotonic() - began < 15
     d.start()
     engine.until(lambda: d.out("ps", "-aq") == "")
     quiet(d)
@@ -550,8 +580,8 @@ def test_holes(make_knarr):
     assert b"1048576" in r.body, r.body
     s = begin(d, context_of("FROM busybox\nCOPY hole /\n", ("hole", b"x", sparse((1 << 40) - 1))))
     time.sleep(0.5)
-    began = time.time()
-    assert d.stop() == 0 and time.time() - began < 30
+    began = time.monotonic()
+    assert d.stop() == 0 and time.monotonic() - began < 30
     s.close()
     d.start()
     quiet(d)
@@ -563,10 +593,7 @@ def test_cancel_while_reading(knarr):
     s = begin(knarr, context_of("FROM busybox\nCOPY --from=holes /hole /\n"), "buildid=reading")
     read_until(s, b"Step 2/2")
     time.sleep(0.3)
-    began = time.time()
-    assert knarr.api("POST", "/build/cancel?id=reading").status == 204
-    rest_of(s)
-    assert time.time() - began < 30
+    cancel(knarr, s, "reading")
     knarr.cli("rmi", "-f", "holes")
     quiet(knarr)
 
@@ -582,8 +609,7 @@ def test_cancel_while_unpacking(make_knarr):
     s = begin(d, context_of("FROM busybox\nCOPY x /\n", ("x", b"1", {})), "buildid=unpacking")
     read_until(s, b"Step 2/2")
     engine.until(lambda: len(list((d.data / "images/blobs/sha256").iterdir())) >= 5)
-    assert d.api("POST", "/build/cancel?id=unpacking").status == 204
-    got = rest_of(s)
+    got = cancel(d, s, "unpacking")
     assert b'"error":"the build was cancelled"' in got and b"Successfully" not in got, got
     assert d.out("images", "-aq") == before
     quiet(d)
@@ -599,10 +625,7 @@ def test_cancel_while_pulling(knarr, query):
         registry.settimeout(10)
         held, _ = registry.accept()
         time.sleep(0.3)
-        began = time.time()
-        assert knarr.api("POST", "/build/cancel?id=pulling").status == 204
-        rest_of(s)
-        assert time.time() - began < 30
+        cancel(knarr, s, "pulling")
         held.close()
 
 
@@ -697,10 +720,10 @@ def test_many_files(knarr):
     body = context_of("FROM busybox\nCOPY d /d\nRUN find /d -type f | wc -l\n", *files)
     r = post(knarr, body)
     assert f"{n}\\n".encode() in r.body and b"Successfully built" in r.body, r.body[-500:]
-    began = time.time()
+    began = time.monotonic()
     r = post(knarr, body)
     assert r.body.count(b"Using cache") == 2
-    assert time.time() - began < 20
+    assert time.monotonic() - began < 20
 
 
 def test_one_cache_in_two_places(knarr):
@@ -730,19 +753,20 @@ def test_two_caches_in_either_order(knarr):
     quiet(knarr)
 
 
-def test_cancel_while_filling(knarr):
-    """A cache mount that is filled from an image is not filled for nobody, and is no cache."""
-    knarr.cli("import", "-", "holes", stdin=tar([("hole", b"x", sparse((1 << 40) - 1))]))
+def test_cancel_while_filling(make_knarr):
+    """A cache mount that is filled from an image is not filled for nobody, and is no cache. A hole is copied as zeros, of which the disk gets
+    one piece: each further one comes three seconds later."""
+    d = make_knarr(env={"KNARR_FAIL": "snapshot.copy.piece=sleep:3000@2+"})
+    engine.import_busybox(d)
+    d.cli("import", "-", "holes", stdin=tar([("hole", b"x", sparse(1 << 36))]))
     text = "FROM busybox\nRUN --mount=type=cache,id=filling,target=/c,from=holes ls /c\n"
-    s = begin(knarr, context_of(text), "buildid=filling")
+    s = begin(d, context_of(text), "buildid=filling")
     read_until(s, b"Step 2/2")
-    engine.until(lambda: [p for p in (knarr.data / "builder/work").glob("cache-*/hole")])
-    began = time.time()
-    assert knarr.api("POST", "/build/cancel?id=filling").status == 204
-    assert b"the build was cancelled" in rest_of(s) and time.time() - began < 20
-    assert not [p for p in (knarr.data / "builder/cache").glob("*/id") if p.read_text() == "filling" and (p.parent / "data").exists()]
-    knarr.cli("rmi", "-f", "holes")
-    quiet(knarr)
+    engine.until(lambda: [p for p in (d.data / "builder/work").glob("cache-*/hole") if p.stat().st_size])
+    assert b"the build was cancelled" in cancel(d, s, "filling", 20)
+    assert not [p for p in (d.data / "builder/cache").glob("*/id") if p.read_text() == "filling" and (p.parent / "data").exists()]
+    d.cli("rmi", "-f", "holes")
+    quiet(d)
 
 
 def test_pruning_leaves_a_running_build_alone(knarr):

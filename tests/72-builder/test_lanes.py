@@ -3,12 +3,11 @@ import os
 import pathlib
 import re
 import signal
-import threading
 import time
 
 import pytest
 from conftest import Cli, engine
-from test_build import begin, cached, context_of, post, quiet, read_until, rest_of
+from test_build import begin, cached, cancel, context_of, post, quiet, read_until
 
 make_knarr = engine.make_knarr
 
@@ -63,16 +62,25 @@ Successfully built ID
     quiet(knarr)
 
 
+def test_four_meet(knarr):
+    """Four at once on every machine: a step mostly waits, and not for a processor."""
+    wait = "for o in 0 1 2 3; do i=0; until test -e /c/$o; do i=$((i+1)); test $i -lt 300 || exit 1; sleep .1; done; done"
+    text = "".join(f"FROM busybox AS s{n}\nRUN --mount=type=cache,target=/c,id=meet4 touch /c/{n}; {wait}; echo {n} >/f\n" for n in range(4))
+    text += "FROM busybox\n" + "".join(f"COPY --from=s{n} /f /f{n}\n" for n in range(4))
+    post(knarr, context_of(text), "nocache=1&t=four")
+    assert knarr.out("run", "--rm", "--network", "none", "four", "cat", "/f0", "/f1", "/f2", "/f3") == "0\n1\n2\n3"
+
+
 def test_two_seconds_each(knarr):
     """As a person sees it: two stages of two seconds are not four."""
     text = "FROM busybox AS a\nRUN sleep 2; echo 1 >/f\nFROM busybox AS b\nRUN sleep 2; echo 2 >/f\nFROM busybox\nCOPY --from=a /f /a\nCOPY --from=b /f /b\n"
     alone = text.split("FROM busybox AS b")[0]
-    began = time.time()
+    began = time.monotonic()
     assert b"Successfully built" in post(knarr, context_of(alone), "nocache=1").body
-    one = time.time() - began
-    began = time.time()
+    one = time.monotonic() - began
+    began = time.monotonic()
     assert b"Successfully built" in post(knarr, context_of(text), "nocache=1").body
-    both = time.time() - began
+    both = time.monotonic() - began
     assert both < 2 * one, (one, both)
 
 
@@ -140,8 +148,7 @@ def test_cancel_ends_all(knarr):
     s = begin(knarr, context_of(text), "buildid=all&nocache=1")
     read_until(s, b"begun")
     assert len(knarr.out("ps", "-q").split()) == 2
-    assert knarr.api("POST", "/build/cancel?id=all").status == 204
-    got = rest_of(s)
+    got = cancel(knarr, s, "all")
     assert b'"error":"the build was cancelled"' in got, got
     engine.until(lambda: knarr.out("ps", "-aq") == "")
     quiet(knarr)

@@ -6,7 +6,7 @@ import re
 import subprocess
 
 import pytest
-from conftest import LONG, Cli, engine
+from conftest import LONG, engine
 
 STORE = pathlib.Path(os.environ.get("KNARR_DEBS", pathlib.Path.home() / ".cache/knarr-debs"))
 BASE = ("dash", "coreutils", "libc6")

@@ -1,24 +1,25 @@
 """`knarr engine` with --cri-host in folders of its own, spoken to by Debian's python3-grpcio with messages that protoc makes of our
 schema. With KNARR_TEST_LONG=1 Debian's containerd stands beside it: the same tour runs against both."""
+import contextlib
 import ctypes
 import importlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 
 import grpc
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
-from engine_parts import BUILD, BUSYBOX, ENV, KNARR, LONG, REPO, docker_registry, import_words, rootfs, until  # noqa: E402,F401
+from engine_parts import BUILD, BUSYBOX, ENV, KNARR, LONG, REPO, SLOWER, docker_registry, import_words, rootfs, until  # noqa: E402,F401
 
 PLUGINS = "/usr/lib/cni"  # containernetworking-plugins
 
@@ -83,7 +84,7 @@ class Runtime:
             setattr(self, r["method"], self._method(stub, request, r["response_stream"] == "y"))
 
     def _method(self, stub, request, streams):
-        def call(within=60, **fields):
+        def call(within=60 * SLOWER, **fields):
             try:
                 return stub(request(**fields), timeout=None if streams else within)
             except grpc.RpcError as e:
@@ -153,7 +154,7 @@ class Runtime:
         self.RemoveContainer(container_id=c)
         return text
 
-    def sh(self, c, text, timeout=30):
+    def sh(self, c, text, timeout=30 * SLOWER):
         r = self.ExecSync(container_id=c, cmd=["sh", "-c", text], timeout=timeout)
         assert r.exit_code == 0, (r.exit_code, r.stdout, r.stderr)
         return r.stdout.decode().strip()
@@ -162,6 +163,11 @@ class Runtime:
         for p in self.ListPodSandbox().items:
             self.StopPodSandbox(pod_sandbox_id=p.id)
             self.RemovePodSandbox(pod_sandbox_id=p.id)
+
+
+def bridges():
+    return {line.split()[0] for line in subprocess.run(["ip", "-br", "link", "show", "type", "bridge"], capture_output=True, text=True,
+                                                        check=True).stdout.splitlines()}
 
 
 class Knarr(Runtime):
@@ -176,7 +182,9 @@ class Knarr(Runtime):
         if conflist:
             conflist["plugins"][0].get("ipam", {})["dataDir"] = str(folder / "ipam")
             (self.conf / "10-test.conflist").write_text(json.dumps(conflist))
+        before = bridges()
         self.start()
+        self.bridges = bridges() - before
 
     def start(self, wait=True, **env):
         self.logfile = open(self.dir / "log", "ab")
@@ -188,7 +196,7 @@ class Knarr(Runtime):
 
     def docker(self, *words, stdin=None, check=True):
         p = subprocess.run(["docker", *map(str, words)], env={**ENV, "DOCKER_HOST": f"unix://{self.sock}"}, capture_output=True,
-                           input=stdin, timeout=120)
+                           input=stdin, timeout=120 * SLOWER)
         assert not check or p.returncode == 0, (words, p.stdout, p.stderr, self.tail())
         return p.stdout.decode().strip() if check else p
 
@@ -216,11 +224,22 @@ class Knarr(Runtime):
         found += [x for x in (self.data / "snapshots/live").iterdir() if x.name.startswith("cri-")]
         return found
 
+    def told_of(self, ids):
+        """What the folders of these containers hold, and what the engine's log has of them (and all of its warnings)."""
+        out = []
+        for id in ids:
+            for f in sorted((self.data / "cri/containers" / id).rglob("*")):
+                out.append(f"{f.relative_to(self.data)}: {f.read_text(errors='replace')[-1500:] if f.is_file() else f.lstat().st_mode:}")
+        log = (self.dir / "log").read_text(errors="replace").splitlines()
+        return out + [x for x in log if " info " not in x or any(id[:12] in x for id in ids)][-60:]
+
     def nothing_left(self):
         try:
             until(lambda: not self.left(), 10)
         except AssertionError:
-            raise AssertionError(self.left()) from None
+            left = self.left()
+            ids = {x for y in left for x in re.findall("[0-9a-f]{64}", str(y))}
+            raise AssertionError("\n".join(map(str, ["left:", *left, "", *self.told_of(ids)]))) from None
 
     def close(self):
         try:
@@ -236,6 +255,8 @@ class Knarr(Runtime):
             self.stop()
             raise
         assert "Assertion" not in self.tail(), self.tail()
+        for name in self.bridges:  # its networks stay when it stops; of some thirty engines they would be all the pools have
+            subprocess.run(["ip", "link", "del", name], check=False, stderr=subprocess.DEVNULL)  # a test may have removed it
         for top in ("/sys/fs/cgroup", *(f"/sys/fs/cgroup/{x}" for x in os.listdir("/sys/fs/cgroup"))):  # the pods' groups are a kubelet's work
             if os.path.isdir(top + self.cgroup):
                 subprocess.run(["find", top + self.cgroup, "-depth", "-type", "d", "-exec", "rmdir", "{}", ";"], check=True)
@@ -253,14 +274,23 @@ def make_engine(**kw):
     return Knarr(pathlib.Path(tempfile.mkdtemp(prefix="knarr-75-")), **kw)
 
 
-@pytest.fixture(scope="module")
-def knarr():
-    k = make_engine()
+@contextlib.contextmanager
+def engine(leaves_nothing=False, **kw):
+    """An engine with an image, for a fixture."""
+    k = make_engine(**kw)
     try:
         k.load()
         yield k
     finally:
         try:
             k.close()
+            if leaves_nothing:
+                k.nothing_left()
         finally:
             shutil.rmtree(k.dir, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def knarr():
+    with engine() as k:
+        yield k

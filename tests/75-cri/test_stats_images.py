@@ -1,28 +1,19 @@
 """Statistics, metrics; the image service against Debian's docker-registry."""
 import base64
-import json
-import shutil
 import subprocess
 import threading
 import time
 
 import pytest
 
-from conftest import ENV, Refused, bridge, docker_registry, m, make_engine, until
+from conftest import ENV, Refused, bridge, docker_registry, engine, m, until
 from test_pods import refused
 
 
 @pytest.fixture(scope="module")
 def k():
-    e = make_engine(conflist=bridge())
-    try:
-        e.load()
+    with engine(conflist=bridge()) as e:
         yield e
-    finally:
-        try:
-            e.close()
-        finally:
-            shutil.rmtree(e.dir, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")

@@ -4,16 +4,14 @@ import json
 import os
 import pathlib
 import shutil
-import signal
 import subprocess
 import tempfile
-import time
 
 import pytest
 
 import spdy
-from conftest import BUILD, ENV, LONG, PLUGINS, Runtime, bridge, m, make_engine, until
-from test_pods import refused
+from conftest import BUILD, ENV, LONG, PLUGINS, Refused, Runtime, bridge, m, make_engine, until
+from test_pods import pid, refused
 
 
 class Containerd(Runtime):
@@ -148,6 +146,40 @@ def test_inside(r, pod):
     linux = m.LinuxContainerConfig(security_context=m.LinuxContainerSecurityContext(run_as_user=v(value=1000), run_as_group=v(value=3000),
                                                                                     supplemental_groups=[4000]))
     assert r.output(pod, "id -u; id -g; id -G | tr ' ' '\\n' | sort -n | tr '\\n' ' '", linux=linux) == "1000\n3000\n2000 3000 4000 "
+
+
+def test_a_host_name_that_is_not_given(r):
+    """It is the machine's, in a namespace of the sandbox' own."""
+    p = r.run_pod(r.pod_config(hostname="", linux=m.LinuxPodSandboxConfig(security_context=m.LinuxSandboxSecurityContext(privileged=True))))
+    assert r.output(p, "hostname") == os.uname().nodename
+    assert r.output(p, "hostname other; hostname", linux=m.LinuxContainerConfig(security_context=m.LinuxContainerSecurityContext(
+        privileged=True))) == "other" != os.uname().nodename
+    r.RemovePodSandbox(pod_sandbox_id=p[0])
+
+
+def test_updates(r, pod):
+    """New limits, and what is said of them; a process keeps its oom_score_adj."""
+    R = m.LinuxContainerResources
+    c = r.run(pod, "sleep 1000", linux=m.LinuxContainerConfig(resources=R(cpu_shares=512, memory_limit_in_bytes=64 << 20, oom_score_adj=900),
+                                                               security_context=m.LinuxContainerSecurityContext()))
+    r.UpdateContainerResources(container_id=c, linux=R(cpu_shares=300, memory_limit_in_bytes=128 << 20, oom_score_adj=500),
+                               annotations={"example.com/of": "nobody here"})
+    assert open(f"/proc/{pid(r, c)}/oom_score_adj").read() == "900\n"
+    if r.name == "knarr":  # field 16 is younger than containerd 1.6
+        now = r.status(c).resources.linux
+        assert (now.cpu_shares, now.memory_limit_in_bytes, now.oom_score_adj) == (300, 128 << 20, 900)
+    refused(lambda: r.UpdateContainerResources(container_id="none", linux=R(cpu_shares=300)), "NOT_FOUND")
+
+
+def test_security_words(r, pod):
+    """A sandbox says whether privileged containers may come. SELinux labels mean nothing where there is no SELinux."""
+    privileged = m.LinuxContainerConfig(security_context=m.LinuxContainerSecurityContext(privileged=True))
+    with pytest.raises(Refused, match="no privileged container allowed in sandbox"):
+        r.make(pod, "true", name="no", linux=privileged)
+    if os.path.exists("/sys/fs/selinux/enforce"):
+        pytest.skip("SELinux is here")
+    s = m.LinuxContainerSecurityContext(selinux_options=m.SELinuxOption(type="container_t", level="s0:c1,c2"))
+    assert r.output(pod, "echo fine", linux=m.LinuxContainerConfig(security_context=s)) == "fine"
 
 
 def test_exec(r, pod):

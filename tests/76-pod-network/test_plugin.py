@@ -322,6 +322,23 @@ def test_killed_while_deleting(host):
         pod.close()
 
 
+@pytest.mark.parametrize("why", ["105", "EPERM"])  # 105: ENOBUFS
+def test_an_interface_that_cannot_be_asked_about_keeps_its_address(host, why):
+    """What the kernel does not answer about may be there: its address is not given to the next one, and DEL is to be asked again."""
+    before = host.listing()
+    pod = host.pod()
+    with pytest.raises(Refused) as no:
+        host.cni("DEL", pod.id, pod.path, fail=f"cni.detach.look={why}")
+    assert no.value.code == 5 and pod.outside in no.value.words, (no.value.code, no.value.words)
+    assert pod.outside in names(host) and len(host.leases()) == 1
+    other = host.pod()
+    assert other.address != pod.address
+    for p in (pod, other):
+        host.cni("DEL", p.id, p.path)
+        p.close()
+    assert [a for a in host.listing() if a] == [a for a in before if a]
+
+
 def test_how_long_it_takes(host):
     """Not a benchmark: a guard against waiting for what need not be waited for."""
     took = []

@@ -14,7 +14,7 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "50-apiserver"))
-from harness import Checks, Server  # noqa: E402,F401
+from harness import SLOWER, Checks, Server, until  # noqa: E402,F401
 
 IMAGE, PAUSE = "docker.io/library/box:1", "registry.k8s.io/pause:3.10"
 CNI = """{"cniVersion": "0.4.0", "name": "pods", "plugins": [{"type": "bridge", "bridge": "pods0", "isGateway": true, "ipMasq": false,
@@ -178,13 +178,13 @@ class Node(Server):
         self.load_box(d)
 
     def load_box(self, d):
-        deadline = time.time() + 30
+        deadline = time.monotonic() + 30 * SLOWER
         while True:
             r = subprocess.run(["curl", "-sS", "--unix-socket", f"{d}/run/docker.sock", "-X", "POST", "-H", "Content-Type: application/x-tar",
                                 "--data-binary", f"@{d}/box.tar", "http://d/images/load"], capture_output=True, text=True)
             if r.returncode == 0 and "Loaded" in r.stdout:
                 return
-            if time.time() > deadline:
+            if time.monotonic() > deadline:
                 self.show()
                 raise RuntimeError(f"the engine takes no image: {r.stdout} {r.stderr}")
             time.sleep(0.1)
@@ -197,14 +197,14 @@ class Node(Server):
         self.engine = subprocess.Popen(["containerd", "-c", f"{d}/containerd.toml"], stdout=open(f"{d}/engine.log", "ab"), stderr=subprocess.STDOUT)
         run = os.path.join(os.path.dirname(self.knarr), "knarr-run")
         image(f"{d}/pause.tar", PAUSE, {"knarr-run": (open(run, "rb").read(), 0o755)}, {"Entrypoint": ["/knarr-run", "pause"]})
-        deadline = time.time() + 60
+        deadline = time.monotonic() + 60 * SLOWER
         for tar in ("box", "pause"):
             while True:
                 r = subprocess.run(["ctr", "-a", f"{d}/run/containerd.sock", "-n", "k8s.io", "images", "import", "--snapshotter", snapshotter,
                                     f"{d}/{tar}.tar"], capture_output=True, text=True)
                 if r.returncode == 0:
                     break
-                if time.time() > deadline:
+                if time.monotonic() > deadline:
                     self.show()
                     raise RuntimeError(f"containerd takes no image: {r.stderr}")
                 time.sleep(0.2)
@@ -309,16 +309,3 @@ class Node(Server):
             return "".join(line.split(" ", 3)[3] for line in open(path))
         except OSError:
             return None
-
-
-def until(f, want=True, timeout=30):
-    """What f gives, as soon as it is `want` (or, where that is True, anything true), else its last answer."""
-    end = time.time() + timeout
-    while True:
-        try:
-            got = f()
-        except Exception as e:  # the server restarts
-            got = e
-        if got == want or (want is True and got and not isinstance(got, Exception)) or time.time() > end:
-            return got
-        time.sleep(0.05)

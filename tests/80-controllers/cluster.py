@@ -1,6 +1,5 @@
 """A control plane without nodes: our API server, our controller manager, and a stand-in for scheduler and kubelets that moves pods along.
 What the tests of this folder share."""
-import base64
 import json
 import os
 import signal
@@ -10,7 +9,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "50-apiserver"))
-from harness import Answer, Checks, Server, free_port  # noqa: E402,F401
+from harness import SLOWER, Answer, Checks, Server, free_port, until  # noqa: E402,F401
 
 
 class Nodes:
@@ -154,7 +153,7 @@ class Cluster(Server):
     def open(self, method, path):
         """The lines of a long answer."""
         import http.client
-        c = http.client.HTTPSConnection("127.0.0.1", self.port, context=self.tls, timeout=40)
+        c = http.client.HTTPSConnection("127.0.0.1", self.port, context=self.tls, timeout=40 * SLOWER)
         c.request(method, path, headers={"Authorization": f"Bearer {self.token}"})
         r = c.getresponse()
         while True:
@@ -175,19 +174,6 @@ class Cluster(Server):
 
     def events(self, ns="default"):
         return [f"{e['reason']}: {e['message']}" for e in self.items(f"/api/v1/namespaces/{ns}/events")]
-
-
-def until(f, want=True, timeout=15):
-    """What f gives, as soon as it is `want`, else its last answer."""
-    end = time.time() + timeout
-    while True:
-        try:
-            got = f()
-        except Exception as e:  # the server restarts
-            got = e
-        if got == want or time.time() > end:
-            return got
-        time.sleep(0.05)
 
 
 def rows(objects, *paths):

@@ -12,25 +12,15 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "50-apiserver"))
-from harness import Checks  # noqa: E402,F401
+from harness import SLOWER, Checks, eventually  # noqa: E402,F401
 
 KNARR, KUBECTL = os.path.abspath(sys.argv[1]), sys.argv[2]
 PARTS = ["engine", "apiserver", "controller-manager", "scheduler", "kubelet", "proxy", "dns"]
 
 
 def run(*cmd, env=None, timeout=120):
-    p = subprocess.run(cmd, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})})
+    p = subprocess.run(cmd, capture_output=True, text=True, timeout=timeout * SLOWER, stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})})
     return p.returncode, p.stdout, p.stderr
-
-
-def eventually(what, seconds=20):
-    """The first truth that what() returns, or its last answer."""
-    until = time.monotonic() + seconds
-    while True:
-        got = what()
-        if got or time.monotonic() > until:
-            return got
-        time.sleep(0.02)
 
 
 def alive(pid):
@@ -109,7 +99,7 @@ class Cluster:
     def pod(self, name, script, *args):
         """A pod of the image above that runs a line of shell; whether it became Ready."""
         self.kubectl("run", name, "--image=box:latest", "--image-pull-policy=Never", *args, "--command", "--", "/bin/sh", "-c", script)
-        return self.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=30s")[0] == 0
+        return self.kubectl("wait", "--for=condition=Ready", f"pod/{name}", f"--timeout={30 * SLOWER}s")[0] == 0
 
 
 def machine(*folders):

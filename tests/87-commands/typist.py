@@ -14,7 +14,8 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(HERE, "..", "lib"), os.path.join(HERE, "..", "50-apiserver")]
-from harness import Checks  # noqa: E402
+import waiting  # noqa: E402
+from harness import SLOWER, Checks  # noqa: E402
 
 LINES = {}
 PROGRAMS = ("docker", "kubectl", "curl", "nslookup")
@@ -102,7 +103,7 @@ class Typist(Checks):
     def stop(self, p):
         p.send_signal(signal.SIGINT)
         try:
-            out = p.communicate(timeout=10)[0]
+            out = p.communicate(timeout=10 * SLOWER)[0]
         except subprocess.TimeoutExpired:
             p.kill()
             out = p.communicate()[0]
@@ -112,10 +113,10 @@ class Typist(Checks):
     def rest(self, p):
         """How it ends by itself, and what it said until then."""
         try:
-            out = p.communicate(timeout=60)[0]
+            out = p.communicate(timeout=60 * SLOWER)[0]
         except subprocess.TimeoutExpired:
             p.kill()
-            out = p.communicate()[0] + "(no end within 60 s)"
+            out = p.communicate()[0] + f"(no end within {60 * SLOWER} s)"
         self.children.remove(p)
         return p.returncode, out
 
@@ -126,11 +127,11 @@ class Typist(Checks):
                              stdin=subprocess.PIPE if answer is not None else subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                              errors="replace", start_new_session=True)
         try:
-            out, err = p.communicate(answer, timeout=timeout)
+            out, err = p.communicate(answer, timeout=timeout * SLOWER)
         except subprocess.TimeoutExpired:
             os.killpg(p.pid, signal.SIGKILL)
             out, err = p.communicate()
-            err += f"(no end within {timeout} s)"
+            err += f"(no end within {timeout * SLOWER} s)"
         return Seen(p.returncode, out, err)
 
     def ok(self, command, **more):
@@ -146,7 +147,7 @@ class Typist(Checks):
         if pid == 0:
             os.chdir(self.folder)
             os.execvpe("bash", ["bash", "-c", "stty cols 132 rows 40; exec " + self.words(command, names)], self.env)
-        shown, end, talk, at = "", time.monotonic() + timeout, list(talk), 0
+        shown, end, talk, at = "", time.monotonic() + timeout * SLOWER, list(talk), 0
         while time.monotonic() < end:
             while talk and (found := re.search(talk[0][0], shown[at:])):
                 at += found.end()
@@ -162,19 +163,14 @@ class Typist(Checks):
             shown += got.decode(errors="replace")
         else:
             os.kill(pid, signal.SIGKILL)
-            shown += f"(no end within {timeout} s)"
+            shown += f"(no end within {timeout * SLOWER} s)"
         os.close(fd)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         return Seen(code, shown.replace("\r\n", "\n"), "")
 
     def until(self, what, seconds=60):
         """The first truth that what() returns, or its last answer."""
-        end = time.monotonic() + seconds
-        while True:
-            got = what()
-            if got or time.monotonic() > end:
-                return got
-            time.sleep(0.05)
+        return waiting.eventually(what, seconds)
 
     def holds(self, what, got):
         """A check by itself: what, in words, of the row that is being typed."""

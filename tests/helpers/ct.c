@@ -280,7 +280,7 @@ static void note(int sig)
 /* trap: prints the first signal and ends with its number */
 static int cmd_trap(int argc, char **argv)
 {
-	for (int i = 1; i < 32; i++)
+	for (int i = 1; i <= 64; i++)
 		if (i != SIGKILL && i != SIGSTOP && i != SIGCHLD)
 			signal(i, note);
 	puts("ready");

@@ -6,7 +6,8 @@ import pathlib
 import socket
 import subprocess
 import tarfile
-import time
+
+from waiting import SLOWER, until  # noqa: F401
 
 REPO = pathlib.Path(__file__).resolve().parent.parent.parent
 BUILD = REPO / os.environ.get("KNARR_BUILD", "build")
@@ -19,15 +20,6 @@ def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
-
-
-def until(what, seconds=20):
-    end = time.time() + seconds
-    while time.time() < end:
-        if what():
-            return
-        time.sleep(0.02)
-    assert what()
 
 
 def rootfs(**files):

@@ -1,28 +1,31 @@
-"""Network namespaces for tests: one to run commands in, the calling thread inside one, and waiting for what becomes true. What the suites
-of networks share (66-network, 76-pod-network, 87-commands)."""
+"""Network namespaces for tests: one to run commands in, and the calling thread inside one. What the suites of networks share (66-network,
+76-pod-network, 87-commands)."""
+import atexit
 import ctypes
 import json
 import os
 import secrets
+import shutil
 import subprocess
-import time
+
+from waiting import SLOWER
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000
 
 
 def run(*argv, check=True, **more):
-    return subprocess.run([str(a) for a in argv], check=check, capture_output=True, text=True, **{"timeout": 60, **more})
+    return subprocess.run([str(a) for a in argv], check=check, capture_output=True, text=True, **{"timeout": 60 * SLOWER, **more})
 
 
-def until(what, seconds=10):
-    """Waits for what() to become true; answers its value."""
-    end = time.monotonic() + seconds
-    while True:
-        value = what()
-        if value or time.monotonic() > end:
-            return value
-        time.sleep(0.01)
+def bridge_hooks():
+    """Whether frames of a bridge can pass the IP hooks here. br_netfilter is a module that a fresh machine has not loaded; what we load goes
+    with us, as it changes what every bridge of the machine does."""
+    there = "/proc/sys/net/bridge"
+    if not os.path.isdir(there) and shutil.which("modprobe"):
+        if subprocess.run(["modprobe", "-q", "br_netfilter"], check=False).returncode == 0:
+            atexit.register(subprocess.run, ["modprobe", "-q", "-r", "br_netfilter"], check=False)
+    return os.path.isdir(there)
 
 
 class Inside:

@@ -4,7 +4,7 @@ import re
 import sys
 
 import api_schema
-from api_schema import label, unlabel
+from api_schema import label
 
 MASK = (1 << 64) - 1
 FLAG = {n: 1 << i for i, n in enumerate(['ATOMIC', 'GRANULAR', 'CUSTOM', 'PRESERVE', 'EMBEDDED', 'NULLABLE', 'WRAPPED',
@@ -218,12 +218,12 @@ class Tables:
         return int(kind.startswith(('object:', 'union:')) or
                    kind in ('time', 'microtime', 'duration', 'quantity', 'intorstring', 'raw'))
 
-    def cold_row(self, merge='', default='', go='', gate='', oneof='', markers='', enum=None):
-        if not any((merge, default, go, gate, oneof, markers)) and enum is None:
+    def cold_row(self, merge='', default='', go='', oneof='', markers='', enum=None):
+        if not any((merge, default, go, oneof, markers)) and enum is None:
             return 0
         t = self.pool.text
-        self.cold.append('{%s,%s,%s,%s,%s,%s,%d}' % (t(merge), t(default), t(go), t(gate), t(oneof), t(markers),
-                                                     0 if enum is None else enum + 1))
+        self.cold.append('{%s,%s,%s,%s,%s,%d}' % (t(merge), t(default), t(go), t(oneof), t(markers),
+                                                  0 if enum is None else enum + 1))
         return len(self.cold) - 1
 
     def add_fields(self, rows):
@@ -270,7 +270,7 @@ class Tables:
                 flags |= FIELD[{'merge': 'PATCH_MERGE', 'replace': 'PATCH_REPLACE', 'retainKeys': 'RETAIN_KEYS'}[s]]
             go = '' if r['go_field'] == r['field'][:1].upper() + r['field'][1:] else r['go_field']
             rows.append((r['field'], self.field_type(r), int(r['proto_num'] or 0), flags, self.always(r),
-                         dict(merge=r['patch_merge_key'], default=r['default'], go=go, gate=r['feature_gate'],
+                         dict(merge=r['patch_merge_key'], default=r['default'], go=go,
                               markers=r['other_markers'], enum=self.enum_index.get(r['enum_type']))))
         wire, at = [], 0
         for r in self.struct_fields.get(name, []):

@@ -1,4 +1,4 @@
-/* For tests: a JSON literal as a tree. Single quotes stand for double ones. */
+/* For tests: a JSON literal as a tree that lives as long as the arena. Single quotes stand for double ones. */
 #pragma once
 
 #include <setjmp.h>
