@@ -242,6 +242,9 @@ static bool comes_first(const struct lane *e, const struct lane *me, const uint8
 		return image_digest_eq(&e->at, &me->at) && memcmp(e->key, key, sizeof(e->key)) == 0;
 	if (!e->placed && !begins_at(e, &at))
 		return false;
+	/* One that runs stands there at once, and only then are the triggers known that it makes first. */
+	if (!e->placed && e->state == LANE_RUNS)
+		return image_digest_eq(&at, &me->at) || image_descends(e->w.b->o.images, &me->at, &at);
 	/* One that has not begun may have to wait for me to end, as there are only so many threads: then its first text counts. */
 	if (image_digest_eq(&at, &me->at))
 		return (e->placed && e->any) || (next && me->w.in && span_eq(next->code, me->w.in->code));

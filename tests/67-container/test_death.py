@@ -238,7 +238,7 @@ def test_what_the_spawner_has_not_made_yet(env, what):
     s = e.state(id)
     assert (s["Running"], s["Status"]) == ((True, "running") if what == "an exec" else (False, "created"))
     if what == "an exec":
-        assert not [p for p in e.call("top", name=id)["Processes"] if "77" in " ".join(p)]
+        assert not [p for p in e.call("top", name=id)["Processes"] if p[-1].endswith("sleep 77")]
     else:
         e.start(id)
     e.call("remove", name=id, force=True)
