@@ -1,5 +1,5 @@
 """http_demo (src/http/http_demo.c) driven by other people's clients: curl, nghttp, h2load, openssl and Python's own."""
-import gzip, http.client, os, re, resource, signal, socket, ssl, subprocess, tempfile, time
+import gzip, os, re, resource, signal, socket, ssl, subprocess, tempfile, time
 import pytest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))

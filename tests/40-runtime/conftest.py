@@ -6,6 +6,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 import uuid
@@ -14,8 +15,10 @@ import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
 REPO = HERE.parent.parent
+sys.path.insert(0, str(REPO / "tests/lib"))
+from waiting import SLOWER  # noqa: E402
+
 BUILD = REPO / os.environ.get("KNARR_BUILD", "build")
-SLOWER = int(os.environ.get("KNARR_SLOWER", 1))  # tools/slower: limits that end with their condition are stretched
 PROGRAM = BUILD / "src/app/knarr-run"
 LONG = os.environ.get("KNARR_TEST_LONG", "0") == "1"
 

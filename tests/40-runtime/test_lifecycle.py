@@ -173,7 +173,7 @@ def test_update(rt):
     rt.quiet("update", "--memory", "512m", "--memory-swap", "1g", "--pids-limit", "30", "--cpu-quota", "200000", "--cpu-period", "200000", rt.id)
     assert value("memory", "memory.limit_in_bytes", "memory.max") == str(512 << 20)
     assert value("pids", "pids.max", "pids.max") == "30"
-    r = rt.call("update", "-r", "-", rt.id, input=json.dumps({"memory": {"limit": 32 << 20, "swap": 48 << 20}, "pids": {"limit": -1}, "cpu": {"cpus": "0"}}).encode(), check=0)
+    rt.call("update", "-r", "-", rt.id, input=json.dumps({"memory": {"limit": 32 << 20, "swap": 48 << 20}, "pids": {"limit": -1}, "cpu": {"cpus": "0"}}).encode(), check=0)
     assert value("memory", "memory.limit_in_bytes", "memory.max") == str(32 << 20)
     assert value("pids", "pids.max", "pids.max") == "max"
     assert value("cpuset", "cpuset.cpus", "cpuset.cpus") == "0"
@@ -432,7 +432,7 @@ def test_version(rt):
 
 @pytest.mark.parametrize("rootless", [False, True])
 def test_spec_writes_a_configuration_that_runs(rt, rootless):
-    r = rt.call("spec", "--bundle", str(rt.bundle), *(["--rootless"] if rootless else []), check=0)
+    rt.call("spec", "--bundle", str(rt.bundle), *(["--rootless"] if rootless else []), check=0)
     c = json.loads((rt.bundle / "config.json").read_text())
     assert "exists" in rt.call("spec", "--bundle", str(rt.bundle), check=1).err
     c["process"]["terminal"] = False

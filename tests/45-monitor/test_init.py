@@ -1,6 +1,4 @@
 """init and pause as process 1."""
-import os
-import shutil
 import signal
 import subprocess
 import time

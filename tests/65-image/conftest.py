@@ -7,10 +7,9 @@ import io
 import json
 import os
 import pathlib
-import shutil
 import socket
-import ssl
 import subprocess
+import sys
 import tarfile
 import tempfile
 import threading
@@ -19,8 +18,10 @@ import time
 import pytest
 
 REPO = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(REPO / "tests/lib"))
+from waiting import SLOWER  # noqa: E402
+
 BUILD = pathlib.Path(os.environ.get("KNARR_BUILD", REPO / "build"))
-SLOWER = int(os.environ.get("KNARR_SLOWER", 1))  # tools/slower: limits that end with their condition are stretched
 TOOL = (BUILD if BUILD.is_absolute() else REPO / BUILD) / "imagectl"
 BUSYBOX = pathlib.Path("/bin/busybox")
 

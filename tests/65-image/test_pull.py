@@ -1,7 +1,9 @@
 """Pulling: from a real registry, and from ones that misbehave."""
 import base64
 import re
+import shutil
 import socket
+import ssl
 import subprocess
 import threading
 import time

@@ -6,6 +6,7 @@ import pathlib
 import queue
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 import threading
@@ -14,8 +15,10 @@ import time
 import pytest
 
 REPO = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(REPO / "tests/lib"))
+from waiting import SLOWER  # noqa: E402
+
 BUILD = REPO / os.environ.get("KNARR_BUILD", "build")
-SLOWER = int(os.environ.get("KNARR_SLOWER", 1))  # tools/slower: limits that end with their condition are stretched
 RUNNER = BUILD / "src/app/knarr-run"
 CTL = BUILD / "containerctl"
 HELPERS = BUILD / "tests-helpers"

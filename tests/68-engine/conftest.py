@@ -1,6 +1,5 @@
 """`knarr engine` in folders of its own, and with KNARR_TEST_LONG=1 Debian's dockerd beside it: the same tests run against both."""
 import http.client
-import io
 import json
 import os
 import pathlib
@@ -10,9 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-import tarfile
 import tempfile
-import time
 
 import pytest
 

@@ -1,7 +1,7 @@
 """Other people's client libraries: docker-py (python3-docker) and dockerode (npm)."""
-import json
 import pathlib
 import subprocess
+import time
 
 import pytest
 from conftest import *

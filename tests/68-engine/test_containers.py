@@ -1,10 +1,8 @@
 """Containers through the real client: the tour that people walk every day."""
-import base64
 import json
 import os
 import pty
 import socket
-import struct
 import threading
 import time
 

@@ -2,6 +2,7 @@
 not so (decision 0819). The times are of ask.c: 5 s for an answer, 5 s for the word of an end that must be."""
 import json
 import os
+import time
 
 import pytest
 from conftest import *

@@ -1,6 +1,7 @@
 """Images made of Debian's packages: nginx, redis and postgresql run, find each other by name, and keep their data in volumes.
 Long form: the archives come from debian-images, which the suite runs before it goes into its own network namespace."""
 import json
+import time
 
 import pytest
 from conftest import *

@@ -1,6 +1,7 @@
 """A server of files that goes away under containers (decision 0861). Who asks it sleeps in the kernel, and no signal ends that. What needs
 nothing of it goes on, what cannot be done is said in a bounded time, and an engine that returns takes its containers up."""
-import os
+
+import time
 
 import hangfs
 import pytest

@@ -2,7 +2,9 @@
 import hashlib
 import http.server
 import json
+import tarfile
 import threading
+import time
 import urllib.parse
 
 import pytest

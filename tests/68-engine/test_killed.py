@@ -3,6 +3,7 @@ that ran still runs, and nothing is left over. Short form: each point when it is
 import http.client
 import os
 import re
+import time
 
 import pytest
 from conftest import *

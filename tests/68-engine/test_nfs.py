@@ -1,6 +1,7 @@
 """Volumes of type nfs against a real server: the kernel's own (Debian's nfs-kernel-server), in the suite's network namespace, with its files
 in a mount namespace of its own. Our machines' kernels have neither server nor client; the virtual machine's has both (tests/suites/60-vm)."""
 import threading
+import time
 
 import pytest
 from conftest import *

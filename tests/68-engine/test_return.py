@@ -1,6 +1,7 @@
 """What an engine that returns still knows, and the words and small print that scripts rely on."""
 import json
 import threading
+import time
 
 import pytest
 from conftest import *

@@ -1,5 +1,6 @@
 """Containers that talk: user-defined networks, names, published ports."""
 import json
+import time
 
 import pytest
 from conftest import *

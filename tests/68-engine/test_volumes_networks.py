@@ -1,5 +1,6 @@
 """Volumes and networks by themselves, without containers on them."""
 import json
+import time
 
 import pytest
 from conftest import *

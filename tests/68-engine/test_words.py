@@ -1,6 +1,5 @@
 """What a person sees when something is asked wrongly, and what is told to who listens: command lines typed at both daemons."""
 import json
-import os
 import subprocess
 import time
 

@@ -444,7 +444,6 @@ class Tables:
         for name, row in self.struct_rows.items():  # Time, Quantity and so on under their own names
             if row['json_shape'] not in ('struct',) and name not in named:
                 named[name] = self.index['s', row['json_shape']]
-        alias = {v: k for k, v in named.items()}
         by_name = sorted(((n, i) for n, i in named.items() if self.types[i]['name'] == n), key=lambda e: e[0].encode())
         values, enums = [], []
         for name, (closed, vals) in self.enums:
