@@ -136,8 +136,8 @@ void store_changes_follow(struct store *s)
 			s->live_bytes -= store_item_bytes(c->prev);
 		if (c->item)
 			s->live_bytes += store_item_bytes(c->item);
+		dirty_move(s, c->item, 1); /* before the other: a key that is renewed and renewed is dirty since the first time */
 		dirty_move(s, c->prev, -1);
-		dirty_move(s, c->item, 1);
 		if (!c->item && c->new_row)
 			store_undo_add(&s->undo, (struct dead){ .row = c->new_row, .born_rev = c->rev, .died_rev = c->rev,
 							  .born_s = (uint32_t)(c->at_ms / 1000),

@@ -558,6 +558,19 @@ static void flush_by_time(void **state)
 	assert_true(is_value(c, "k", "volatile"));
 	do_close(c);
 	dir_remove(copy);
+	/* One key alone that is renewed and renewed has its hour, too. */
+	uint64_t syncs = st.syncs;
+	for (int minute = 0; minute < 60; minute++) {
+		do_put_flags(s, "k", minute ? "renewed" : "first", true, 0);
+		store_status(s, &st);
+		assert_int_equal(st.syncs, syncs);
+		test_clock_advance(&clock, 60 * NS_PER_S);
+	}
+	do_put_flags(s, "k", "late", true, 0);
+	do_sync(s);
+	store_status(s, &st);
+	assert_int_equal(st.syncs, syncs + 1);
+	assert_int_equal(st.dirty_bytes, 0);
 	do_close(s);
 }
 
