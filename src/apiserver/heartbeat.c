@@ -33,16 +33,22 @@ static bool same_but_times(struct call *c, struct span was, struct span is, void
 	return json_equal(&a, &b);
 }
 
-bool heartbeat_is(struct call *c, const struct store_item *old)
+static enum heartbeat renewal_if(bool is)
+{
+	return is ? HEARTBEAT_RENEWAL : HEARTBEAT_NONE;
+}
+
+enum heartbeat heartbeat_of(struct call *c, const struct store_item *old)
 {
 	struct span sub = c->sub ? c->sub->name : SPAN_EMPTY;
 	if (span_is(c->res->plural, "events"))
-		return !sub.len && (!c->res->group.len || span_is(c->res->group, "events.k8s.io"));
+		return !sub.len && (!c->res->group.len || span_is(c->res->group, "events.k8s.io")) ? HEARTBEAT_EVENT : HEARTBEAT_NONE;
 	if (!old)
-		return false;
+		return HEARTBEAT_NONE;
 	if (span_is(c->res->plural, "leases") && span_is(c->res->group, "coordination.k8s.io"))
-		return !sub.len && same_but_times(c, bytes_span(old->value), bytes_span(c->value), lease_times_remove);
+		return renewal_if(!sub.len && same_but_times(c, bytes_span(old->value), bytes_span(c->value), lease_times_remove));
 	if (span_is(c->res->plural, "nodes") && !c->res->group.len)
-		return span_is(sub, "status") && same_but_times(c, bytes_span(old->value), bytes_span(c->value), node_times_remove);
-	return false;
+		return renewal_if(span_is(sub, "status") &&
+				  same_but_times(c, bytes_span(old->value), bytes_span(c->value), node_times_remove));
+	return HEARTBEAT_NONE;
 }

@@ -198,7 +198,8 @@ static int start(struct apiserver *s, const struct files *files, const char *sto
 	s->meter = meter_new(s);
 	s->flow.classes[FLOW_READING].limit = o->max_inflight;
 	s->flow.classes[FLOW_WRITING].limit = o->max_mutating;
-	const struct store_options so = { .dir = store_dir, .clock = s->clock, .detach = podnode_detach };
+	const struct store_options so = { .dir = store_dir, .clock = s->clock, .fleeting_ms = o->event_ttl_ms,
+					  .detach = podnode_detach };
 	return store_open(&so, &s->store, err);
 }
 

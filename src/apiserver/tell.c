@@ -61,7 +61,7 @@ static void put(struct worker *w, struct arena *a, struct span key, struct json 
 	struct store_txn *t = store_txn_new();
 	store_txn_if(t, key, STORE_REV, STORE_EQUAL, seen_rev);
 	store_txn_put(t, STORE_THEN, key, value, 0);
-	store_txn_volatile(t); /* as every Event: heartbeat.h */
+	store_txn_fleeting(t); /* as every Event: heartbeat.h */
 	store_commit(w->server->store, t, w->port, on_written, NULL);
 }
 

@@ -51,7 +51,11 @@ static void put(struct call *c, struct span key, int64_t seen_rev, const struct 
 {
 	struct store_txn *t = store_txn_new();
 	store_txn_if(t, key, STORE_REV, STORE_EQUAL, seen_rev);
-	if (!c->also && heartbeat_is(c, old)) /* what rides along (a quota's counters) is durable, so this is, too */
+	/* What rides along (a quota's counters) is durable, so this is, too. */
+	enum heartbeat beat = c->also ? HEARTBEAT_NONE : heartbeat_of(c, old);
+	if (beat == HEARTBEAT_EVENT)
+		store_txn_fleeting(t);
+	else if (beat)
 		store_txn_volatile(t);
 	also_add(c, t);
 	if (!seen_rev && c->res->namespaced && admit_has(c->server, "NamespaceLifecycle")) {

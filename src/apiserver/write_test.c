@@ -308,26 +308,27 @@ static void only_heartbeats_are_kept_in_memory(void **state)
 	struct bench *b = *state;
 	static const struct {
 		const char *group, *plural, *sub, *old, *new;
-		bool yes;
+		enum heartbeat is;
 	} rows[] = {
-		{ "coordination.k8s.io", "leases", "", LEASE("a", T0, T0), LEASE("a", T1, T1), true },
-		{ "coordination.k8s.io", "leases", "", LEASE("a", T0, T0), LEASE("b", T1, T1), false },
-		{ "coordination.k8s.io", "leases", "", NULL, LEASE("a", T0, T0), false },
-		{ "", "nodes", "status", NODE("True", T0, "1"), NODE("True", T1, "1"), true },
-		{ "", "nodes", "status", NODE("True", T0, "1"), NODE("False", T1, "1"), false },
-		{ "", "nodes", "status", NODE("True", T0, "1"), NODE("True", T1, "2"), false },
-		{ "", "nodes", "", NODE("True", T0, "1"), NODE("True", T1, "1"), false }, /* no way to write a status */
-		{ "", "events", "", NULL, "{}", true },
-		{ "events.k8s.io", "events", "", "{}", "{'count':2}", true },
-		{ "", "configmaps", "", "{}", "{}", false },
+		{ "coordination.k8s.io", "leases", "", LEASE("a", T0, T0), LEASE("a", T1, T1), HEARTBEAT_RENEWAL },
+		{ "coordination.k8s.io", "leases", "", LEASE("a", T0, T0), LEASE("b", T1, T1), HEARTBEAT_NONE },
+		{ "coordination.k8s.io", "leases", "", NULL, LEASE("a", T0, T0), HEARTBEAT_NONE },
+		{ "", "nodes", "status", NODE("True", T0, "1"), NODE("True", T1, "1"), HEARTBEAT_RENEWAL },
+		{ "", "nodes", "status", NODE("True", T0, "1"), NODE("False", T1, "1"), HEARTBEAT_NONE },
+		{ "", "nodes", "status", NODE("True", T0, "1"), NODE("True", T1, "2"), HEARTBEAT_NONE },
+		{ "", "nodes", "", NODE("True", T0, "1"), NODE("True", T1, "1"), HEARTBEAT_NONE }, /* no way to write a status */
+		{ "", "events", "", NULL, "{}", HEARTBEAT_EVENT },
+		{ "events.k8s.io", "events", "", "{}", "{'count':2}", HEARTBEAT_EVENT },
+		{ "", "configmaps", "", "{}", "{}", HEARTBEAT_NONE },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		struct call *c = call_begin(b, rows[i].group, rows[i].plural, rows[i].sub, "d", "x");
 		auto_bytes struct bytes *was = bytes_of(span_of(rows[i].old ? rows[i].old : "{}"));
 		const struct store_item old = { .value = was };
 		c->value = bytes_of(span_of(rows[i].new));
-		if (heartbeat_is(c, rows[i].old ? &old : NULL) != rows[i].yes)
-			fail_msg("row %zu: %s -> %s is%s a heartbeat", i, rows[i].old, rows[i].new, rows[i].yes ? " not" : "");
+		enum heartbeat is = heartbeat_of(c, rows[i].old ? &old : NULL);
+		if (is != rows[i].is)
+			fail_msg("row %zu: %s -> %s is %d, not %d", i, rows[i].old, rows[i].new, is, rows[i].is);
 		bytes_unref(c->value);
 		call_end(c);
 	}

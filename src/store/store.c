@@ -68,6 +68,7 @@ int store_open(const struct store_options *o, struct store **out_store, struct e
 	s->o.undo_ms = o->undo_ms ? o->undo_ms : 24 * 3600 * 1000;
 	s->o.volatile_flush_ms = o->volatile_flush_ms ? o->volatile_flush_ms : 3600 * 1000;
 	s->o.volatile_bytes = o->volatile_bytes ? o->volatile_bytes : 4 << 20;
+	s->o.fleeting_ms = MIN(o->fleeting_ms, INT64_MAX / 4); /* it is added to Unix times */
 	s->o.wal_pages = o->wal_pages ? o->wal_pages : 512;
 	s->dir = mem_dup(o->dir, strlen(o->dir));
 	s->o.dir = s->dir;

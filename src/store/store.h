@@ -17,10 +17,15 @@
  * turn out to hold it after all (the device took the data and failed the sync). Revisions are never used twice, not
  * even those of such failures.
  *   A VOLATILE transaction (store_txn_volatile) is answered from memory. A clean store_close keeps it. A crash may
- * lose exactly this: volatile changes since the last flush (at most volatile_flush_ms ago and volatile_bytes large);
- * each key then is as the last durable change left it (absent, if it never was durable). Deleting is volatile only
- * for what was never written to disk. Revisions are reserved on disk in blocks of 10,000 before volatile changes use
+ * lose exactly this: volatile changes since the last flush (at most volatile_flush_ms ago and volatile_bytes large), and fleeting
+ * ones, see below; each key then is as the last durable change left it (absent, if it never was durable). Deleting is volatile
+ * only for what was never written to disk. Revisions are reserved on disk in blocks of 10,000 before volatile changes use
  * them, so after a crash numbering goes on above every revision ever seen; it may jump by a block.
+ *   A FLEETING transaction (store_txn_fleeting) is a volatile one whose keys their owner deletes fleeting_ms later, or changes
+ * before. The flush of the hour leaves out what ends before the next one comes: it would be written twice, with its end, and
+ * read never. A clean close, a backup and the flush of more than volatile_bytes write it with all else, and the flush of the
+ * hour does when its owner is late by an interval. So a crash may lose fleeting changes of the last fleeting_ms +
+ * volatile_flush_ms. Deleting what was left out writes nothing.
  *   Watches do not outlive the process: after a restart a watch may begin at the store's revision + 1 (an unbroken
  * continuation after a clean close), any older one is EXPIRED, and its owner lists again.
  *
@@ -71,6 +76,7 @@ struct store_options {
 	int64_t undo_ms;           /* older revisions on disk: age, 0 = 24 hours; never more bytes than live data (1 MB) */
 	int64_t volatile_flush_ms; /* 0 = 1 hour */
 	int64_t volatile_bytes;    /* 0 = 4 MB */
+	int64_t fleeting_ms;       /* how long a fleeting change stands; 0 = for ever: it is flushed as a volatile one */
 	void (*detach)(void *attached); /* frees what store_item_attach hung on an item; any thread */
 	int wal_pages;             /* a log of this many 8 KB pages is moved home in an idle moment, of 8 times as many
 				    * at once; 0 = 512 */
@@ -92,7 +98,7 @@ int store_close(struct store *s, struct err *err);
 struct store_item {
 	_Atomic uint32_t refs;
 	uint16_t key_len;
-	uint8_t dirty_;         /* the committer's: not on disk in this version */
+	uint8_t dirty_;         /* the committer's: not on disk in this version, and why (enum dirt) */
 	int64_t rev;            /* of this version (etcd: mod_revision) */
 	int64_t create_rev;
 	int64_t version;
@@ -214,8 +220,9 @@ void store_txn_delete_prefix(struct store_txn *t, enum store_branch b, struct sp
 void store_txn_get(struct store_txn *t, enum store_branch b, struct span key);
 /* limit 0 = none, at most 65,536 items are answered; count_only gives no items. */
 void store_txn_range(struct store_txn *t, enum store_branch b, struct span prefix, uint32_t limit, bool count_only);
-/* See DURABILITY above. For renewals, heart beats and Events only. */
+/* See DURABILITY above. For renewals and heart beats only, and for Events. Of several calls the last one counts. */
 void store_txn_volatile(struct store_txn *t);
+void store_txn_fleeting(struct store_txn *t);
 
 struct store_result { /* of one operation of the branch that ran, in its order */
 	struct store_item **items; /* get, range: found; put: the new item */

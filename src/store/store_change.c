@@ -30,7 +30,7 @@ static int64_t row_add(struct store *s, const struct store_item *it, struct span
 	return s->next_row++;
 }
 
-void store_change_put(struct store *s, const struct txn_op *op, int64_t rev, int64_t at_ms, bool is_volatile,
+void store_change_put(struct store *s, const struct txn_op *op, int64_t rev, int64_t at_ms, enum dirt dirt,
 		struct store_item **out_item, struct store_item **out_prev)
 {
 	struct span key = bytes_span(op->key);
@@ -46,9 +46,9 @@ void store_change_put(struct store *s, const struct txn_op *op, int64_t rev, int
 	c->prev = prev ? store_item_ref(prev) : NULL;
 	c->rev = rev;
 	c->at_ms = at_ms;
-	if (is_volatile) {
+	if (dirt) {
 		it->row_ = prev ? prev->row_ : 0;
-		it->dirty_ = 1;
+		it->dirty_ = (uint8_t)dirt;
 		s->volatile_used = true;
 	} else {
 		c->old_row = prev ? prev->row_ : 0;
@@ -128,7 +128,7 @@ void store_changes_follow(struct store *s)
 			to_history(s, c);
 		if (c->flush) {
 			dirty_move(s, c->item, -1);
-			c->item->dirty_ = 0;
+			c->item->dirty_ = DIRT_NONE;
 			c->item->row_ = c->new_row;
 			continue;
 		}
@@ -284,7 +284,7 @@ static void op_apply(struct store *s, struct store_txn *t, const struct txn_op *
 	case OP_PUT:
 		if (!*rev)
 			*rev = store_change_rev(s);
-		store_change_put(s, op, *rev, at_ms, t->is_volatile, &it, &prev);
+		store_change_put(s, op, *rev, at_ms, t->dirt, &it, &prev);
 		r->items = one(it, &r->n_items);
 		r->prev = one(prev, &r->n_prev);
 		break;

@@ -54,11 +54,16 @@ void store_committer_on_dead(void *arg)
 		store_committer_kick(s);
 }
 
+static bool too_dirty(const struct store *s)
+{
+	return s->dirty_bytes > (uint64_t)s->o.volatile_bytes;
+}
+
 static int64_t flush_due_ms(const struct store *s)
 {
 	if (!s->dirty_bytes)
 		return INT64_MAX;
-	int64_t due = s->dirty_bytes > (uint64_t)s->o.volatile_bytes ? 0 : s->dirty_since_ms + s->o.volatile_flush_ms;
+	int64_t due = too_dirty(s) ? 0 : s->dirty_since_ms + s->o.volatile_flush_ms;
 	return MAX(due, s->retry_ms);
 }
 
@@ -202,14 +207,23 @@ static void end_leases(struct store *s, int64_t at_ms, struct list *ended)
 	}
 }
 
-static void flush(struct store *s)
+/* Ends before the next flush by time, and its owner is not late by a whole interval (nor has the clock been turned). */
+static bool ends_soon(struct store *s, const struct store_item *it, int64_t at_ms)
+{
+	int64_t left_ms = it->at_ms + s->o.fleeting_ms - at_ms;
+	return it->dirty_ == DIRT_FLEETING && s->o.fleeting_ms && left_ms <= s->o.volatile_flush_ms &&
+	       left_ms > -s->o.volatile_flush_ms;
+}
+
+/* What is dirty, or what of it does not end soon. */
+static void flush(struct store *s, bool all, int64_t at_ms)
 {
 	struct store_snapshot view = { .root = s->st.root, .rev = s->st.rev };
 	struct store_iter it;
 	if (store_iter_init(&it, &view, SPAN_EMPTY, SPAN_EMPTY, 0, NULL) < 0)
 		return; /* cannot be: no prefix, no revision */
 	for (const struct store_item *item; (item = store_iter_next(&it));)
-		if (item->dirty_)
+		if (item->dirty_ && (all || !ends_soon(s, item, at_ms)))
 			store_change_flush(s, (struct store_item *)item);
 	store_iter_done(&it);
 }
@@ -275,7 +289,7 @@ static void batch_failed(struct store *s, struct list *batch, struct list *ended
 	list_append(&s->lease_list, ended);
 	begin(s);
 	LIST_EACH(batch, c, struct store_call, link_) {
-		bool again = c->kind_ == CALL_TXN && ((struct store_txn *)c)->is_volatile;
+		bool again = c->kind_ == CALL_TXN && ((struct store_txn *)c)->dirt;
 		if (c->kind_ == CALL_GRANT && c->lease && store_lease_get(s, c->lease))
 			store_lease_remove(s, store_lease_get(s, c->lease));
 		if (c->err.class)
@@ -374,16 +388,20 @@ static void run_batch(struct store *s, struct list *work)
 		calls++;
 		bytes += c->kind_ == CALL_TXN ? ((struct store_txn *)c)->bytes : 0;
 	}
+	bool flushed = false;
 	if (!store_state_full(&s->st)) {
 		end_leases(s, at_ms, &ended);
-		if (s->flush_now || flush_due_ms(s) <= store_mono_ms(s))
-			flush(s);
+		flushed = s->flush_now || flush_due_ms(s) <= store_mono_ms(s);
+		if (flushed)
+			flush(s, s->flush_now || too_dirty(s), at_ms);
 	}
 	s->flush_now = false;
 	bool events = false;
 	auto_err struct err err = ERR_INIT;
 	if (conclude(s, &events, &err) < 0)
 		batch_failed(s, &batch, &ended, &err, &events);
+	else if (flushed)
+		s->dirty_since_ms = store_mono_ms(s); /* what was left out waits for the next one */
 	LIST_EACH(&ended, l, struct lease, link)
 		store_lease_remove(s, l);
 	LIST_EACH(&batch, c, struct store_call, link_) {
@@ -456,7 +474,7 @@ static void finish(struct store *s)
 	store_backup_abort(s, &none);
 	answer(s, &none, false);
 	begin(s);
-	flush(s);
+	flush(s, true, 0);
 	/* A block of revisions was reserved; only so many were used. */
 	if (s->disk.reserved > s->st.rev)
 		s->batch.reserve = s->st.rev;

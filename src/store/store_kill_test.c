@@ -5,7 +5,8 @@
  * the parent. The parent kills it, opens the store itself and checks each key:
  *
  *   durable     answered number <= number found <= submitted number; at the answered number: the answered revision
- *   volatile    number found <= submitted number; once flushed it never goes back behind what an earlier round found
+ *   volatile    number found <= submitted number; once flushed it never goes back behind what an earlier round found (every
+ *               second one is fleeting)
  *   revisions   the store's is not below any that was answered, in any round; the next write gets a higher one
  *
  * usage: store_kill_test [SEED]. 10 rounds; KNARR_TEST_LONG=1: 200. */
@@ -74,14 +75,14 @@ static void submit(struct slot *slot)
 	struct store_txn *t = store_txn_new();
 	store_txn_put(t, STORE_THEN, span_of(key), b, 0);
 	if (is_volatile(k))
-		store_txn_volatile(t);
+		(k % 8 == 3 ? store_txn_volatile : store_txn_fleeting)(t);
 	atomic_store(&sh->submitted[k], n);
 	store_commit(slot->s, t, NULL, on_done, slot);
 }
 
 static void child(uint64_t round)
 {
-	struct store_options o = { .dir = dir, .wal_pages = 128, .volatile_bytes = 20000 };
+	struct store_options o = { .dir = dir, .wal_pages = 128, .volatile_bytes = 20000, .volatile_flush_ms = 10, .fleeting_ms = 15 };
 	auto_err struct err err = ERR_INIT;
 	struct store *s;
 	if (store_open(&o, &s, &err) < 0) {

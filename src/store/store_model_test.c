@@ -1,6 +1,6 @@
 /* Many threads against a model: one copy of the state that every operation meets at one instant.
  *
- * Writers run random compare-and-set transactions, volatile ones too; readers take snapshots, list (also at older
+ * Writers run random compare-and-set transactions, volatile and fleeting ones too; readers take snapshots, list (also at older
  * revisions) and follow watches through ports. Revisions order the writes, so the history needs no search: afterwards all
  * acknowledged transactions are sorted by revision and replayed on the model, and
  *
@@ -124,6 +124,8 @@ static void *writer(void *arg)
 		store_txn_get(t, STORE_ELSE, span_of(name));
 		if (what == 5)
 			store_txn_volatile(t);
+		if (what == 6)
+			store_txn_fleeting(t);
 		auto_wait struct wait w;
 		assert_int_equal(do_commit(store, t, &w), 0);
 		r->held = w.held;
@@ -316,7 +318,7 @@ static void histories(void **state)
 {
 	char dir[200];
 	dir_make(dir, sizeof(dir));
-	struct store_options o = { .dir = dir, .wal_pages = 64 };
+	struct store_options o = { .dir = dir, .wal_pages = 64, .volatile_flush_ms = 20, .fleeting_ms = 30 };
 	store = do_open(&o);
 	pthread_t threads[WRITERS + READERS + WATCHERS];
 	unsigned n = 0;

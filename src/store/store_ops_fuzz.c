@@ -61,7 +61,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		struct world *now = &worlds[n_worlds - 1];
 		uint8_t what = data[i] % 16, arg = data[i + 1];
 		int k = arg % KEYS, n = 1 + arg / 64;
-		if (what < 10) { /* 0-4 put, 5-7 delete, 8 volatile put, 9 put during a passing error; conditional in part */
+		if (what < 10) { /* 0-4 put, 5-7 delete, 8 volatile or fleeting put, 9 put during a passing error; conditional in part */
 			struct world next = *now;
 			struct store_txn *t = store_txn_new();
 			bool want = true, changed = false;
@@ -89,7 +89,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				store_txn_put(t, STORE_THEN, span_of(key), b, 0);
 			}
 			if (what == 8)
-				store_txn_volatile(t);
+				(arg & 64 ? store_txn_fleeting : store_txn_volatile)(t);
 			if (what == 9)
 				fv_arm(DISK_ERROR, 1 + arg % 7, 1);
 			auto_wait struct wait w;

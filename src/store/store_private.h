@@ -166,6 +166,8 @@ static inline int store_key_vs_prefix(struct span key, struct span prefix)
 }
 
 /* ---- calls */
+enum dirt { DIRT_NONE, DIRT_VOLATILE, DIRT_FLEETING }; /* how a transaction is kept, and what its items are until a flush */
+
 enum call_kind { CALL_TXN, CALL_SYNC, CALL_GRANT, CALL_KEEP, CALL_REVOKE, CALL_COMPACT, CALL_HISTORY, CALL_HISTORY_AT,
 		 CALL_BACKUP, CALL_KIND_COUNT };
 
@@ -190,7 +192,8 @@ struct store_txn {
 	struct txn_op *ops;
 	size_t n_ops, cap_ops;
 	size_t bytes;
-	bool is_volatile, held;
+	enum dirt dirt;
+	bool held;
 	struct store_result *results;
 	size_t n_results;
 };
@@ -318,7 +321,7 @@ struct store {
 	struct disk_batch batch;
 	int64_t next_row;
 	uint64_t live_bytes, dirty_bytes;
-	int64_t dirty_since_ms;  /* monotonic; when dirty_bytes left 0 */
+	int64_t dirty_since_ms;  /* monotonic; when dirty_bytes left 0, or of the last flush if that left fleeting items */
 	int64_t retry_ms;        /* after a failure: flushes and ends of leases not before */
 	int64_t idle_retry_ms;   /* the same for housekeeping */
 	int64_t busy_ms;         /* time of the last batch with calls */
@@ -346,7 +349,7 @@ void store_committer_on_dead(void *arg);
 /* Applies one transaction to the working state; a refusal goes into call.err and changes nothing. */
 void store_txn_apply(struct store *s, struct store_txn *t, int64_t at_ms);
 int64_t store_change_rev(struct store *s); /* a revision not used before */
-void store_change_put(struct store *s, const struct txn_op *op, int64_t rev, int64_t at_ms, bool is_volatile,
+void store_change_put(struct store *s, const struct txn_op *op, int64_t rev, int64_t at_ms, enum dirt dirt,
 		struct store_item **out_item, struct store_item **out_prev); /* borrowed */
 void store_change_delete(struct store *s, const struct store_item *it, int64_t rev, int64_t at_ms);
 void store_change_flush(struct store *s, struct store_item *it);

@@ -574,6 +574,117 @@ static void flush_by_time(void **state)
 	do_close(s);
 }
 
+/* What a power cut would leave: the value of key in a copy of the folder as it is now. */
+static bool is_on_disk(const char *key, const char *want)
+{
+	char copy[200];
+	dir_make(copy, sizeof(copy));
+	copy_dir(copy);
+	struct store *s = do_open(&(struct store_options){ .dir = copy });
+	bool same = is_value(s, key, want);
+	do_close(s);
+	dir_remove(copy);
+	return same;
+}
+
+static struct store_status after(struct store *s, struct test_clock *clock, int64_t seconds)
+{
+	struct store_status st;
+	test_clock_advance(clock, seconds * NS_PER_S);
+	store_kick(s);
+	do_sync(s);
+	do_sync(s);
+	store_status(s, &st);
+	return st;
+}
+
+static void fleeting_writes(void **state)
+{
+	struct test_clock clock;
+	test_clock_init(&clock, 1000 * NS_PER_S, INT64_C(1700000000) * NS_PER_S);
+	struct store_options o = { .dir = dir, .clock = &clock.clock, .fleeting_ms = 3600 * 1000 };
+	struct store *s = do_open(&o);
+	struct store_status before, st;
+	do_put(s, "was", "durable");
+	do_put_flags(s, "lease", "1", true, 0); /* from now on the hour runs */
+	before = after(s, &clock, 5);
+	do_put_dirt(s, "event", "1", DIRT_FLEETING, 0);
+	do_put_dirt(s, "was", "told again", DIRT_FLEETING, 0);
+	do_put_dirt(s, "late", "1", DIRT_FLEETING, 0);
+	do_put_dirt(s, "both", "1", DIRT_FLEETING, 0);
+	do_put_flags(s, "both", "2", true, 0); /* how it is kept is the last write's say */
+	st = after(s, &clock, 3590);
+	assert_int_equal(st.syncs, before.syncs);
+	st = after(s, &clock, 10); /* the flush: all but what is over before the next one */
+	assert_int_equal(st.syncs, before.syncs + 1);
+	assert_int_equal(st.dirty_bytes, strlen("event1wastold againlate1"));
+	assert_true(is_on_disk("lease", "1"));
+	assert_true(is_on_disk("both", "2"));
+	assert_true(is_on_disk("was", "durable"));
+	assert_true(is_on_disk("event", "-"));
+	/* its end is nobody's business but ours; where a record stands it is written */
+	assert_true(do_delete(s, "event") > 0);
+	st = after(s, &clock, 60);
+	assert_int_equal(st.syncs, before.syncs + 1);
+	assert_true(do_delete(s, "was") > 0);
+	st = after(s, &clock, 60);
+	assert_int_equal(st.syncs, before.syncs + 2);
+	assert_true(is_on_disk("was", "-"));
+	assert_int_equal(st.dirty_bytes, strlen("late1"));
+	/* Who is late by an interval is not waited for any more. */
+	before = after(s, &clock, 0);
+	st = after(s, &clock, 3400);
+	assert_int_equal(st.syncs, before.syncs);
+	assert_true(is_on_disk("late", "-"));
+	st = after(s, &clock, 100);
+	assert_int_equal(st.syncs, before.syncs + 1);
+	assert_int_equal(st.dirty_bytes, 0);
+	assert_true(is_on_disk("late", "1"));
+	/* A backup and a clean close have everything. */
+	auto_wait struct wait w;
+	wait_init(&w);
+	do_put_dirt(s, "event", "2", DIRT_FLEETING, 0);
+	char file[300], folder[300];
+	snprintf(file, sizeof(file), "%s/backup", dir);
+	snprintf(folder, sizeof(folder), "%s/restored", dir);
+	store_backup(s, file, NULL, wait_done_fn, &w);
+	wait_for(&w);
+	assert_int_equal(w.class, 0);
+	assert_int_equal(store_restore(file, folder, NULL), 0);
+	struct store *r = do_open(&(struct store_options){ .dir = folder });
+	assert_true(is_value(r, "event", "2"));
+	do_close(r);
+	do_put_dirt(s, "event", "3", DIRT_FLEETING, 0);
+	do_close(s);
+	/* So has the flush of too much. And what stands for longer than an interval is flushed as long as it does. */
+	o.volatile_bytes = 1000;
+	o.fleeting_ms = 2 * 3600 * 1000;
+	s = do_open(&o);
+	assert_true(is_value(s, "event", "3"));
+	do_put_dirt(s, "event", "4", DIRT_FLEETING, 0);
+	st = after(s, &clock, 3599);
+	assert_true(is_on_disk("event", "3"));
+	do_put_dirt(s, "young", "1", DIRT_FLEETING, 0);
+	st = after(s, &clock, 2);
+	assert_true(is_on_disk("young", "1"));
+	assert_true(is_on_disk("event", "3"));
+	char much[1200];
+	memset(much, 'm', sizeof(much));
+	much[sizeof(much) - 1] = 0;
+	do_put_dirt(s, "much", much, DIRT_FLEETING, 0);
+	st = after(s, &clock, 0);
+	assert_int_equal(st.dirty_bytes, 0);
+	assert_true(is_on_disk("event", "4"));
+	do_close(s);
+	/* Without a length of life it is a volatile one. */
+	o.fleeting_ms = 0;
+	s = do_open(&o);
+	do_put_dirt(s, "event", "5", DIRT_FLEETING, 0);
+	(void)after(s, &clock, 3601);
+	assert_true(is_on_disk("event", "5"));
+	do_close(s);
+}
+
 /* Bytes that this process has handed to write(2) and its like. */
 static int64_t written_so_far(void)
 {
@@ -615,13 +726,13 @@ static void a_day_of_renewals(void **state)
 	do_close(s);
 }
 
-/* Such a day that begins with a start of the cluster, whose Events live an hour, as upstream's: flushed once, gone together. */
+/* Such a day that begins with a start of the cluster, whose Events live an hour, as upstream's: never written. */
 static void a_day_after_a_start(void **state)
 {
 	enum { EVENTS = 80 };
 	struct test_clock clock;
 	test_clock_init(&clock, 1000 * NS_PER_S, INT64_C(1700000000) * NS_PER_S);
-	struct store *s = do_open(&(struct store_options){ .dir = dir, .clock = &clock.clock });
+	struct store *s = do_open(&(struct store_options){ .dir = dir, .clock = &clock.clock, .fleeting_ms = 3600 * 1000 });
 	char value[1201], key[60];
 	memset(value, 'v', 1200);
 	value[1200] = 0;
@@ -637,7 +748,7 @@ static void a_day_after_a_start(void **state)
 		for (int i = 0; i < EVENTS; i++) {
 			snprintf(key, sizeof(key), "/registry/events/default/pod-%d.%08x", i % 10, i * 7919);
 			if (t / 10 == i / 14)
-				assert_true(do_put_flags(s, key, value, true, 0) > 0);
+				assert_true(do_put_dirt(s, key, value, DIRT_FLEETING, 0) > 0);
 		}
 		if (t == 3780) { /* src/apiserver/repair.c, whose passes are 180 s apart */
 			auto_wait struct wait w;
@@ -648,7 +759,7 @@ static void a_day_after_a_start(void **state)
 	}
 	int64_t bytes = written_so_far() - before;
 	print_message("a day after a start: %lld bytes written\n", (long long)bytes);
-	assert_in_range(bytes, 1, 1000000);
+	assert_in_range(bytes, 1, 350000); /* 190,000 more with its Events written once, and their end */
 	do_close(s);
 }
 
@@ -995,7 +1106,7 @@ int main(void)
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(revisions), T(transactions), T(limits), T(ranges), T(watches), T(watch_falls_off), T(calls_through_port),
-		T(leases), T(volatile_writes), T(flush_by_time), T(a_day_of_renewals), T(a_day_after_a_start), T(history),
+		T(leases), T(volatile_writes), T(flush_by_time), T(fleeting_writes), T(a_day_of_renewals), T(a_day_after_a_start), T(history),
 		T(history_thins), T(backup_and_restore),
 		T(damage_is_named), T(one_process), T(quota), T(shrinks), T(inspectable), T(attaching),
 	};

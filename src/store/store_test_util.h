@@ -121,16 +121,20 @@ static inline int do_commit(struct store *s, struct store_txn *t, struct wait *w
 }
 
 /* Returns the revision, or a negative class. */
-static inline int64_t do_put_flags(struct store *s, const char *key, const char *value, bool is_volatile, int64_t lease)
+static inline int64_t do_put_dirt(struct store *s, const char *key, const char *value, enum dirt dirt, int64_t lease)
 {
 	auto_wait struct wait w;
 	auto_bytes struct bytes *v = bytes_of(span_of(value));
 	struct store_txn *t = store_txn_new();
 	store_txn_put(t, STORE_THEN, span_of(key), v, lease);
-	if (is_volatile)
-		store_txn_volatile(t);
+	if (dirt)
+		(dirt == DIRT_FLEETING ? store_txn_fleeting : store_txn_volatile)(t);
 	int class = do_commit(s, t, &w);
 	return class ? -class : w.rev;
+}
+static inline int64_t do_put_flags(struct store *s, const char *key, const char *value, bool is_volatile, int64_t lease)
+{
+	return do_put_dirt(s, key, value, is_volatile ? DIRT_VOLATILE : DIRT_NONE, lease);
 }
 static inline int64_t do_put(struct store *s, const char *key, const char *value)
 {

@@ -154,7 +154,12 @@ void store_txn_range(struct store_txn *t, enum store_branch b, struct span prefi
 
 void store_txn_volatile(struct store_txn *t)
 {
-	t->is_volatile = true;
+	t->dirt = DIRT_VOLATILE;
+}
+
+void store_txn_fleeting(struct store_txn *t)
+{
+	t->dirt = DIRT_FLEETING;
 }
 
 bool store_txn_held(const struct store_call *call)
