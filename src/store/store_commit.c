@@ -244,7 +244,7 @@ static int conclude(struct store *s, bool *out_events, struct err *err)
 	if (s->volatile_used && s->st.rev > s->disk.reserved)
 		b->reserve = s->st.rev + RESERVE_BLOCK;
 	if (b->n_rows || b->n_leases || b->reserve) {
-		int code = store_disk_commit(&s->disk, b, err);
+		int code = store_disk_commit(&s->disk, b, store_mono_ms(s), err);
 		if (code < 0)
 			return code;
 		s->syncs++;

@@ -19,6 +19,8 @@
 #define DISK_APPLICATION_ID 0x6b6e7273 /* "knrs" */
 #define DISK_SCHEMA 1
 #define DISK_PAGE 8192
+#define LOG_AHEAD (1 << 16)
+#define LOG_REST_MS (60 * 1000)
 
 static const char schema[] =
 	"CREATE TABLE record(id INTEGER PRIMARY KEY, rev INTEGER NOT NULL, key TEXT NOT NULL, create_rev INTEGER NOT NULL,"
@@ -382,17 +384,21 @@ static int sync_log(struct disk *d, struct err *err)
 /* Keeps written zeros ahead of the log's end. A sync of a file that has grown, or of blocks that were only reserved,
  * commits the file system's journal as well: several times the price of one that overwrites (etcd lays its log out in
  * advance, too). SQLite begins the log anew in the same file after moving it home, so this is paid once. Zeros are no valid
- * frame: recovery ends there as at the end of the file. A quarter of a megabyte at first, so that a store that
- * hardly writes does not pay for one that does. */
-static void log_lay_out(struct disk *d, size_t payload)
+ * frame: recovery ends there as at the end of the file. A quarter of a megabyte at first, twice as much each time while
+ * the last time is less than a minute ago: a store that hardly writes does not pay for one that does, and one at
+ * rest (GOALS row 16) lays out what it needs. */
+static void log_lay_out(struct disk *d, size_t payload, int64_t now_ms)
 {
-	static char zeros[1 << 16]; /* never written: no constant, which would be 64 KB of the program file */
-	sqlite3_int64 size = 0, need = (sqlite3_int64)d->wal_pages * (DISK_PAGE + 24) + (sqlite3_int64)payload * 2 + (1 << 16);
+	static char zeros[LOG_AHEAD]; /* never written: no constant, which would be 64 KB of the program file */
+	/* Records go side by side into the pages at the right edge, half as much again for what pages leave free. */
+	sqlite3_int64 size = 0, need = (sqlite3_int64)d->wal_pages * (DISK_PAGE + 24) + (sqlite3_int64)payload * 3 / 2 + LOG_AHEAD;
 	sqlite3_file *log = log_file(d, &size);
 	if (!log || need <= size)
 		return;
-	sqlite3_int64 step = MAX(size, (sqlite3_int64)1 << 18), until = size + MIN(step, (sqlite3_int64)4 << 20);
+	bool rests = d->laid_out_ms && now_ms - d->laid_out_ms > LOG_REST_MS;
+	sqlite3_int64 step = rests ? 0 : MAX(size, (sqlite3_int64)1 << 18), until = size + MIN(step, (sqlite3_int64)4 << 20);
 	until = MAX(until, need);
+	d->laid_out_ms = now_ms;
 	for (; size < until; size += (sqlite3_int64)sizeof(zeros))
 		if (log->pMethods->xWrite(log, zeros, sizeof(zeros), size) != SQLITE_OK)
 			return; /* the commit itself meets the same disk and reports it */
@@ -488,15 +494,15 @@ static int finish(struct disk *d, int rc, struct err *err, const char *what)
 	return code;
 }
 
-int store_disk_commit(struct disk *d, const struct disk_batch *b, struct err *err)
+int store_disk_commit(struct disk *d, const struct disk_batch *b, int64_t now_ms, struct err *err)
 {
 	int errnum = 0;
 	if (FAILPOINT_ERR("store.commit.begin", &errnum))
 		return err_sys_num(err, errnum, "writing %s", d->path);
 	size_t payload = 0;
 	for (size_t i = 0; i < b->n_rows; i++)
-		payload += DISK_PAGE / 2 + (b->rows[i].item ? b->rows[i].item->value->len : 0);
-	log_lay_out(d, payload);
+		payload += b->rows[i].key.len + 64 + (b->rows[i].item ? b->rows[i].item->value->len : 0);
+	log_lay_out(d, payload, now_ms);
 	int rc = run(d->begin);
 	for (size_t i = 0; i < b->n_rows && rc == SQLITE_OK; i++)
 		rc = insert_row(d, &b->rows[i]);

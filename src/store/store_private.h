@@ -251,12 +251,13 @@ struct disk {
 	uint64_t page_size, pages, free_pages; /* as last measured */
 	uint64_t written_since; /* payload bytes since then */
 	int wal_pages;
+	int64_t laid_out_ms; /* monotonic; when zeros were last put behind the log */
 	bool cached;        /* SQLite holds pages since a commit */
 };
 struct store;
 int store_disk_open(struct store *s, struct err *err); /* opens, checks, loads the state, leases and undo */
 void store_disk_close(struct disk *d);
-int store_disk_commit(struct disk *d, const struct disk_batch *b, struct err *err);
+int store_disk_commit(struct disk *d, const struct disk_batch *b, int64_t now_ms, struct err *err);
 /* Removes records; ids that are 0 are skipped. */
 int store_disk_remove(struct disk *d, const int64_t *rows, size_t n, int64_t rev, struct err *err);
 bool store_disk_shrink(struct disk *d, struct err *err); /* one step; true = there may be more */

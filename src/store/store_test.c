@@ -763,6 +763,52 @@ static void a_day_after_a_start(void **state)
 	do_close(s);
 }
 
+static int64_t log_size(void)
+{
+	char path[300];
+	struct stat st;
+	snprintf(path, sizeof(path), "%s/store.db-wal", dir);
+	assert_int_equal(stat(path, &st), 0);
+	return st.st_size;
+}
+
+/* The zeros ahead of the log's end: much while there is much to write, little at rest, and never more for many small records. */
+static void the_log_is_laid_out(void **state)
+{
+	struct test_clock clock;
+	test_clock_init(&clock, 1000 * NS_PER_S, INT64_C(1700000000) * NS_PER_S);
+	struct store *s = do_open(&(struct store_options){ .dir = dir, .clock = &clock.clock });
+	char key[20], value[6001];
+	memset(value, 'v', 6000);
+	value[6000] = 0;
+	do_put(s, "first", value);
+	int64_t size = log_size();
+	assert_in_range(size, 256 << 10, 320 << 10);
+	while (log_size() == size)
+		do_put(s, "more", value);
+	assert_in_range(log_size(), 2 * size, 2 * size + (64 << 10));
+	/* at rest: hundreds of small deletions together, then one write an hour */
+	for (int i = 0; i < 300; i++) {
+		snprintf(key, sizeof(key), "small/%d", i);
+		do_put_flags(s, key, "v", true, 0);
+	}
+	(void)after(s, &clock, 3601);
+	size = log_size();
+	auto_wait struct wait w;
+	struct store_txn *t = store_txn_new();
+	store_txn_delete_prefix(t, STORE_THEN, SPAN("small/"));
+	assert_int_equal(do_commit(s, t, &w), 0);
+	assert_int_equal(w.count, 300);
+	assert_in_range(log_size(), size, size + (128 << 10));
+	for (int i = 0; i < 40; i++) {
+		(void)after(s, &clock, 3600);
+		size = log_size();
+		do_put(s, "hourly", value);
+		assert_in_range(log_size(), size, size + (80 << 10));
+	}
+	do_close(s);
+}
+
 static void history(void **state)
 {
 	struct test_clock clock;
@@ -1106,7 +1152,8 @@ int main(void)
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(revisions), T(transactions), T(limits), T(ranges), T(watches), T(watch_falls_off), T(calls_through_port),
-		T(leases), T(volatile_writes), T(flush_by_time), T(fleeting_writes), T(a_day_of_renewals), T(a_day_after_a_start), T(history),
+		T(leases), T(volatile_writes), T(flush_by_time), T(fleeting_writes), T(a_day_of_renewals), T(a_day_after_a_start),
+		T(the_log_is_laid_out), T(history),
 		T(history_thins), T(backup_and_restore),
 		T(damage_is_named), T(one_process), T(quota), T(shrinks), T(inspectable), T(attaching),
 	};
