@@ -4,6 +4,7 @@
 #include "base/path.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -573,7 +574,8 @@ static void failpoints(void **state)
 	auto_buf struct buf b = {};
 	fail_list(&b);
 	assert_string_equal(buf_cstr(&b), "a.b 3\nc.d 3\ne.f 1\n");
-	static const char *bad[] = { "a", "a=", "=kill", "a=kill@0", "a=nonsense", "a=exit", "a=kill:3", "a=EIO@x" };
+	static const char *bad[] = { "a", "a=", "=kill", "a=kill@0", "a=nonsense", "a=exit", "a=kill:3", "a=EIO@x", "a=while", "a=while:",
+				     "a=while:/x;b=while:/y" };
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
 		if (fail_arm(bad[i]) == 0)
 			fail_msg("\"%s\" was accepted", bad[i]);
@@ -587,6 +589,24 @@ static void failpoints(void **state)
 	int status;
 	assert_int_equal(waitpid(child, &status, 0), child);
 	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	char path[] = "/tmp/knarr-base-XXXXXX", spec[64];
+	int fd = mkstemp(path), pipefd[2];
+	assert_true(fd >= 0 && pipe(pipefd) == 0);
+	snprintf(spec, sizeof(spec), "wait.here=while:%s", path);
+	child = fork();
+	if (child == 0) {
+		fail_arm(spec);
+		FAILPOINT("wait.here");
+		(void)!write(pipefd[1], "x", 1);
+		_exit(0);
+	}
+	struct pollfd told = { pipefd[0], POLLIN, 0 };
+	assert_int_equal(poll(&told, 1, 50), 0);
+	unlink(path);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(poll(&told, 1, 0), 1);
+	for (int i = 0; i < 3; i++)
+		close((int[]){ fd, pipefd[0], pipefd[1] }[i]);
 	fail_arm("");
 	assert_false(atomic_load(&fail_armed_));
 }

@@ -5,10 +5,11 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <unistd.h>
 
 #define POINTS_MAX 256
 
-enum action { ACT_NONE, ACT_KILL, ACT_ABORT, ACT_EXIT, ACT_SLEEP, ACT_ERRNO };
+enum action { ACT_NONE, ACT_KILL, ACT_ABORT, ACT_EXIT, ACT_SLEEP, ACT_WHILE, ACT_ERRNO };
 
 static struct point {
 	char name[64];
@@ -19,6 +20,7 @@ static struct point {
 	unsigned long hits;
 } points[POINTS_MAX];
 static unsigned n_points;
+static char while_path[256]; /* of all points that wait for a file */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 atomic_bool fail_armed_;
 
@@ -61,6 +63,14 @@ static bool parse_action(struct span text, struct point *p)
 		p->at = (unsigned long)n;
 	}
 	bool has_arg = span_split(text, ':', &verb, &arg);
+	if (has_arg && span_is(verb, "while")) {
+		if (!arg.len || arg.len >= sizeof(while_path) || (while_path[0] && !span_is(arg, while_path)))
+			return false;
+		memcpy(while_path, arg.ptr, arg.len);
+		while_path[arg.len] = 0;
+		p->action = ACT_WHILE;
+		return true;
+	}
 	if (has_arg && (!span_to_i64(arg, &n) || n < 0 || n > 1000000))
 		return false;
 	if (span_is(verb, "kill") && !has_arg)
@@ -85,6 +95,7 @@ int fail_arm(const char *spec)
 	int rc = 0;
 	pthread_mutex_lock(&lock);
 	n_points = 0;
+	while_path[0] = 0;
 	struct span rest = span_of(spec), one, name, action;
 	while (span_cut(&rest, ';', &one)) {
 		one = span_trim(one);
@@ -137,6 +148,12 @@ int fail_hit_(const char *name)
 			;
 		return 0;
 	}
+	case ACT_WHILE:
+		while (access(while_path, F_OK) == 0) {
+			struct timespec ts = { 0, 5000000 };
+			(void)nanosleep(&ts, NULL);
+		}
+		return 0;
 	case ACT_ERRNO:
 		return now.arg;
 	case ACT_NONE:

@@ -6,6 +6,7 @@
  * Off by default and then one load and branch. Armed by the environment variable KNARR_FAIL or fail_arm:
  *     KNARR_FAIL="store.commit.synced=kill@3;image.rename=ENOSPC;engine.start=sleep:200"
  * kill: SIGKILL to ourselves; abort; exit:N; sleep:MS; an errno name or number: reported by FAILPOINT_ERR.
+ * while:PATH: waits for as long as that file is there, so that a test and no clock says when it goes on; one PATH for all points.
  * @N: at the N-th passage only (from 1); @N+: from the N-th on; without: at each.
  * fail_list writes every point that was passed since start, with counts, so that sweeps can enumerate them.
  * Names are component.operation.moment and stay stable: tests name them. */
