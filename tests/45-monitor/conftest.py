@@ -16,7 +16,7 @@ import pytest
 
 REPO = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(REPO / "tests/lib"))
-from waiting import SLOWER, until  # noqa: E402,F401
+from waiting import SLOWER, takes, until  # noqa: E402,F401
 
 BUILD = REPO / os.environ.get("KNARR_BUILD", "build")
 PROGRAM = BUILD / "src/app/knarr-run"
@@ -145,11 +145,11 @@ class Container:
             if op == STATE:
                 return State(payload)
 
-    def finish(self, seconds=10):
+    def finish(self, seconds=20):
         import select
         p = select.poll()
         p.register(self.pidfd, select.POLLIN)
-        assert p.poll(seconds * 1000), "the monitor does not end"
+        assert p.poll(seconds * 1000 * SLOWER), "the monitor does not end"
 
     def record(self):
         return json.loads((self.state_dir / "exit.json").read_text())
@@ -283,7 +283,7 @@ class Env:
             c.control.close()
             os.close(c.pidfd)
         self.spawner.close()
-        self.process.wait(10)
+        self.process.wait(20 * SLOWER)
 
 
 @pytest.fixture(scope="session")

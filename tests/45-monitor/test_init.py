@@ -1,7 +1,6 @@
 """init and pause as process 1."""
 import signal
 import subprocess
-import time
 
 import pytest
 from conftest import *
@@ -72,7 +71,7 @@ def test_init_usage():
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
 def test_pause(env, sig):
     c = env.run("/knarr-run", "pause")
-    time.sleep(0.05)
+    until(lambda: takes(c.first, sig))
     assert c.connect().call(STATUS).phase == "running"
     c.connect().call(KILL, sig)
     assert c.end().exit_code == 0

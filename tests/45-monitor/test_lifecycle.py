@@ -186,7 +186,7 @@ def test_exec_outlives_the_engine(env):
     x = env.exec(c, "/ct", "sleep", "1", "--", "exit", "3")
     x.started()
     env.spawner.close()
-    env.process.wait(10)
+    env.process.wait(20 * SLOWER)
     x.control.close()
     x.finish()
     assert x.record()["exitCode"] == 3
@@ -227,10 +227,19 @@ def written_later(env, c, *args):
     (c.state_dir.parent / "bundle/config.json").write_text(json.dumps(config))
 
 
+def hears(c):
+    """A socket has its name before somebody listens at it."""
+    try:
+        c.connect().close()
+        return True
+    except OSError:
+        return False
+
+
 def spawn_later(env, flags=0, **kw):
     c = env.spawn("/ct", "exit", "9", flags=LATER | flags, **kw)
     (c.state_dir.parent / "bundle/config.json").unlink()
-    until(lambda: (c.state_dir / "monitor.sock").exists())
+    until(lambda: hears(c))
     return c
 
 
@@ -323,21 +332,26 @@ def test_network_that_the_engine_made_beforehand(env):
 def test_start_at_the_word_that_it_is_held(env):
     """The child that built is still there when STARTED is heard; START must not be refused for that."""
     env.spawner.close()
-    env.process.wait(10)
-    env.start_spawner({"KNARR_FAIL": "monitor.build.made=sleep:1000"})
+    env.process.wait(20 * SLOWER)
+    held = env.tmp / "held"
+    held.touch()
+    env.start_spawner({"KNARR_FAIL": f"monitor.build.made=while:{held}"})
     c = env.spawn("/ct", "exit", "3", flags=HOLD)
     c.started()
     assert c.connect().call(STATUS).phase == "created"
     tag, other = c.control.send(START), c.connect()
     with pytest.raises(Refused, match="being built or started"):
         other.call(START)
+    held.unlink()
     c.control.answer(tag)
     assert c.end().exit_code == 3
+    held.touch()
     c = env.spawn("/ct", "exit", "3", flags=HOLD)
     c.started()
     tag = c.control.send(START)
     c.connect().call(KILL, signal.SIGKILL)  # it ends while START still waits
-    with pytest.raises(Refused, match="stopped|reach"):
+    held.unlink()
+    with pytest.raises(Refused, match="stopped|reach|ended before it could start"):
         c.control.answer(tag)
     assert c.end().signal == signal.SIGKILL
 
@@ -413,7 +427,7 @@ def test_a_second_monitor_for_one_folder_is_refused(env):
 def test_spawner_and_engine_killed(env):
     c = env.run("/streams", "forever", "1")
     os.kill(env.process.pid, signal.SIGKILL)
-    env.process.wait(5)
+    env.process.wait(20 * SLOWER)
     c.control.close()  # the engine is gone too
     env.spawner.close()
     before = len(c.log())
@@ -423,14 +437,14 @@ def test_spawner_and_engine_killed(env):
     assert (who["pid"], who["containerPid"], who["id"]) == (c.pid, c.first, c.id)
     ticks = pathlib.Path(f"/proc/{c.pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
     assert int(ticks) == who["startTicks"]
-    p = subprocess.run([PROGRAM, "monitor", c.state_dir, "status"], capture_output=True, text=True, timeout=10)
+    p = subprocess.run([PROGRAM, "monitor", c.state_dir, "status"], capture_output=True, text=True, timeout=20 * SLOWER)
     assert p.returncode == 0 and f"phase=running pid={c.first} " in p.stdout
     k = c.connect()
     w = k.send(WAIT)
     c.connect().call(KILL, 9)
     assert k.answer(w).exit_code == 137
     c.finish()
-    p = subprocess.run([PROGRAM, "monitor", c.state_dir], capture_output=True, text=True, timeout=10)
+    p = subprocess.run([PROGRAM, "monitor", c.state_dir], capture_output=True, text=True, timeout=20 * SLOWER)
     assert p.returncode == 0 and "phase=ended" in p.stdout and "exit=137" in p.stdout
     env.start_spawner()
 
@@ -469,7 +483,7 @@ def test_a_killed_monitor_is_lost(env):
     c = env.run("/ct", "sleep", "100")
     os.kill(c.pid, signal.SIGKILL)
     c.finish()
-    p = subprocess.run([PROGRAM, "monitor", c.state_dir], capture_output=True, text=True, timeout=10)
+    p = subprocess.run([PROGRAM, "monitor", c.state_dir], capture_output=True, text=True, timeout=20 * SLOWER)
     assert p.returncode == 1 and "its monitor was killed" in p.stderr
     assert alive(c.first)
 
@@ -483,7 +497,7 @@ def test_nothing_but_kill_ends_a_monitor(env):
 
 def test_the_exit_survives_a_full_disk(env):
     env.spawner.close()
-    env.process.wait(5)
+    env.process.wait(20 * SLOWER)
     env.start_spawner({"KNARR_FAIL": "monitor.record=ENOSPC@3"})  # self at set-up, self at start, then the exit
     c = env.run("/ct", "exit", "5")
     assert c.end().exit_code == 5  # told only when it is on disk

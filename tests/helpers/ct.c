@@ -280,13 +280,17 @@ static void note(int sig)
 /* trap: prints the first signal and ends with its number */
 static int cmd_trap(int argc, char **argv)
 {
+	sigset_t all, none;
+	sigfillset(&all);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &all, NULL); /* one that comes right behind "ready" waits for sigsuspend */
 	for (int i = 1; i <= 64; i++)
 		if (i != SIGKILL && i != SIGSTOP && i != SIGCHLD)
 			signal(i, note);
 	puts("ready");
 	fflush(stdout);
 	while (!got)
-		pause();
+		sigsuspend(&none);
 	printf("signal %d\n", got);
 	return got;
 }

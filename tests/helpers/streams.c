@@ -67,20 +67,53 @@ static void note(int sig)
 static int size(char **a)
 {
 	struct winsize w = { 0 };
+	sigset_t resize, none;
+	sigemptyset(&none);
+	sigemptyset(&resize);
+	sigaddset(&resize, SIGWINCH);
+	sigprocmask(SIG_SETMASK, &resize, NULL); /* one that comes right behind the first line waits for sigsuspend */
 	signal(SIGWINCH, note);
 	ioctl(0, TIOCGWINSZ, &w);
 	printf("size %u %u tty %d\n", w.ws_row, w.ws_col, isatty(1));
 	fflush(stdout);
 	while (!changed)
-		pause();
+		sigsuspend(&none);
 	ioctl(0, TIOCGWINSZ, &w);
 	printf("size %u %u\n", w.ws_row, w.ws_col);
 	return 0;
 }
 
-/* orphans COUNT: that many processes are left to process 1 and end; then says how many zombies there are */
+/* How many processes there are, and how many of them are zombies. */
+static int count(int *zombies)
+{
+	int processes = 0;
+	DIR *d = opendir("/proc");
+	struct dirent *e;
+	*zombies = 0;
+	while (d && (e = readdir(d))) {
+		char path[300], text[512] = "";
+		if (e->d_name[0] < '1' || e->d_name[0] > '9')
+			continue;
+		snprintf(path, sizeof(path), "/proc/%s/stat", e->d_name);
+		FILE *f = fopen(path, "r");
+		if (f && fgets(text, sizeof(text), f)) {
+			char *state = strrchr(text, ')');
+			processes++;
+			*zombies += state && state[2] == 'Z';
+		}
+		if (f)
+			fclose(f);
+	}
+	if (d)
+		closedir(d);
+	return processes;
+}
+
+/* orphans COUNT: that many processes are left to process 1 and end; then says how many zombies there are. Those that somebody
+ * reaps are gone at once, or in ten seconds on a busy machine; that nobody does is said after a second without a change. */
 static int orphans(char **a)
 {
+	int zombies, processes, began = count(&zombies), still = 0, last = -1;
 	for (int i = atoi(a[0]); i > 0; i--) {
 		pid_t p = fork();
 		if (p == 0) {
@@ -92,23 +125,13 @@ static int orphans(char **a)
 		}
 		waitpid(p, NULL, 0);
 	}
-	usleep(300000);
-	int zombies = 0, processes = 0;
-	DIR *d = opendir("/proc");
-	struct dirent *e;
-	while (d && (e = readdir(d))) {
-		char path[300], text[512] = "";
-		if (e->d_name[0] < '1' || e->d_name[0] > '9')
-			continue;
-		snprintf(path, sizeof(path), "/proc/%s/stat", e->d_name);
-		FILE *f = fopen(path, "r");
-		if (f && fgets(text, sizeof(text), f)) {
-			char *state = strrchr(text, ')');
-			processes++;
-			zombies += state && state[2] == 'Z';
-		}
-		if (f)
-			fclose(f);
+	for (int i = 0; i < 1000; i++) {
+		processes = count(&zombies);
+		still = processes == last && processes - zombies == began ? still + 1 : 0;
+		last = processes;
+		if ((processes == began && !zombies) || still == 100)
+			break;
+		usleep(10000);
 	}
 	printf("processes %d zombies %d\n", processes, zombies);
 	return 0;

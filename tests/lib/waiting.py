@@ -21,3 +21,14 @@ def until(what, seconds=20):
     got = eventually(what, seconds)
     assert got, f"not within {seconds} s: {got!r}"
     return got
+
+
+SIGTIMEDWAIT = "128" if os.uname().machine == "x86_64" else "137"
+
+
+def takes(pid, sig):
+    """Whether a process blocks or catches a signal, or waits for some. As process 1 it would not hear of one that comes before."""
+    with open(f"/proc/{pid}/status") as f:
+        masks = [int(line.split()[1], 16) for line in f if line.startswith(("SigBlk:", "SigCgt:"))]
+    with open(f"/proc/{pid}/syscall") as f:  # the signals that are waited for are not blocked meanwhile
+        return f.read().split()[0] == SIGTIMEDWAIT or any(mask >> sig - 1 & 1 for mask in masks)
