@@ -203,7 +203,7 @@ class Knarr(Runtime):
     def stop(self, sig=signal.SIGTERM):
         self.channel.close()
         self.process.send_signal(sig)
-        status = self.process.wait(30)
+        status = self.process.wait(60 * SLOWER)
         self.logfile.close()
         return status
 
@@ -216,8 +216,9 @@ class Knarr(Runtime):
         found += list((self.data / "cri/sandboxes").iterdir()) + list((self.data / "cri/containers").iterdir())
         found += [x for x in (self.data / "run/cri/containers").iterdir()]
         found += [line for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines() if str(self.data / "run/cri") in line]
-        found += [f"{d}/{n}" for d, dirs, _ in os.walk("/sys/fs/cgroup") for n in dirs if d.endswith(self.cgroup) for n in os.listdir(d)
-                  if os.path.isdir(f"{d}/{n}") and os.listdir(f"{d}/{n}") and any(os.path.isdir(f"{d}/{n}/{x}") for x in os.listdir(f"{d}/{n}"))]
+        # Groups of containers: folders in a pod's. All of it may go while it is looked at.
+        pods = [f"{d}/{n}" for d, dirs, _ in os.walk("/sys/fs/cgroup") if d.endswith(self.cgroup) for n in dirs]
+        found += [d for d, dirs, _ in (next(os.walk(p), (p, [], [])) for p in pods) if dirs]
         ipam = self.dir / "ipam"
         found += [x for x in ipam.rglob("10.*")] if ipam.exists() else []
         found += [x for x in subprocess.run(["ip", "-o", "link"], capture_output=True, text=True).stdout.splitlines() if ": veth" in x]
@@ -235,7 +236,7 @@ class Knarr(Runtime):
 
     def nothing_left(self):
         try:
-            until(lambda: not self.left(), 10)
+            until(lambda: not self.left(), 60)  # network namespaces of the whole machine go one after the other
         except AssertionError:
             left = self.left()
             ids = {x for y in left for x in re.findall("[0-9a-f]{64}", str(y))}

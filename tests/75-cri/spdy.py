@@ -6,6 +6,8 @@ import threading
 import urllib.parse
 import zlib
 
+from engine_parts import SLOWER
+
 # The dictionary of SPDY/3 (draft-mbelshe-httpbis-spdy-00, section 2.6.10.1): common names with their lengths, then words.
 _NAMES = """options head post put delete trace accept accept-charset accept-encoding accept-language accept-ranges age allow authorization
 cache-control connection content-base content-encoding content-language content-length content-location content-md5 content-range content-type
@@ -29,14 +31,14 @@ class Stream:
         self.session.write(struct.pack(">II", self.id, (0x01000000 if last else 0) | len(data)) + data)
 
     def read(self, seconds=20):
-        assert self.ended.wait(seconds), f"stream {self.id} does not end; so far {self.data!r}"
+        assert self.ended.wait(seconds * SLOWER), f"stream {self.id} does not end; so far {self.data!r}"
         return self.data
 
 
 class Session:
     def __init__(self, url, protocols):
         u = urllib.parse.urlsplit(url)
-        self.sock = socket.create_connection((u.hostname, u.port), 20)
+        self.sock = socket.create_connection((u.hostname, u.port), 20 * SLOWER)
         self.sock.sendall(f"POST {u.path} HTTP/1.1\r\nHost: {u.netloc}\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n".encode() +
                           b"".join(f"X-Stream-Protocol-Version: {p}\r\n".encode() for p in protocols) + b"Content-Length: 0\r\n\r\n")
         head = b""
@@ -68,7 +70,7 @@ class Session:
             body = struct.pack(">IIH", self.next, 0, 0) + block
             self.next += 2
             self.sock.sendall(struct.pack(">HHI", 0x8003, 1, len(body)) + body)
-        assert s.replied.wait(20), "no reply"
+        assert s.replied.wait(20 * SLOWER), "no reply"
         return s
 
     def _exact(self, n):

@@ -8,15 +8,16 @@ import time
 
 import pytest
 
-from conftest import Refused, m, make_engine, until
+from conftest import SLOWER, Refused, m, make_engine, until
 from test_pods import refused
 
+AT_ONCE = 60  # who waits for a plugin that hangs waits two minutes
 PLUGIN = """#!/bin/sh
 d={folder}
 [ -e $d/lists ] && (ls -l /proc/$$/fd >>$d/descriptors)
 config=$(cat)
 echo "$CNI_COMMAND $CNI_CONTAINERID" >>$d/runs
-for p in $(cat $d/now-$CNI_CONTAINERID 2>/dev/null); do grep -q "^State:.[^ZX]" /proc/$p/status 2>/dev/null && echo "$CNI_COMMAND beside $p" >>$d/beside; done
+for p in $(cat $d/now-$CNI_CONTAINERID 2>/dev/null); do tr '\\0' '\\n' 2>/dev/null </proc/$p/environ | grep -qx "CNI_CONTAINERID=$CNI_CONTAINERID" && echo "$CNI_COMMAND beside $p" >>$d/beside; done
 echo $$ >>$d/now-$CNI_CONTAINERID
 printf '%s\\n' "$config" >$d/config-$CNI_COMMAND
 [ -e $d/hold-$CNI_COMMAND ] && {{ [ -e $d/deaf ] && exec >&- 2>&-; exec sleep 1000; }}
@@ -126,7 +127,7 @@ def test_ranges_are_replaced_while_a_pod_is_made(k):
     for i in range(200):
         update(f"10.{i}.0.0/16,fd00:{i}::/64")
     k.plugin.set()
-    made.join(20)
+    made.join(20 * SLOWER)
     p, = k.ListPodSandbox().items
     k.RemovePodSandbox(pod_sandbox_id=p.id)
     config = json.loads((k.plugin.dir / "config-DEL").read_text())
@@ -137,31 +138,31 @@ def test_plugins_that_hang_hold_up_nobody_else(k):
     """More of them than there are workers: containers of both faces, probes and lists go on."""
     pod = k.run_pod()
     k.plugin.set("hold-ADD")
-    waiting = [in_background(lambda: k.run_pod(within=100)) for _ in range(12)]
+    waiting = [in_background(lambda: k.run_pod(within=100 * SLOWER)) for _ in range(12)]
     until(lambda: len(k.plugin.runs("ADD")) == 13)
     began = time.monotonic()
     c = k.run(pod, "sleep 1000")
     assert k.sh(c, "echo fine") == "fine"
-    assert k.ListImages(within=10).images
+    assert k.ListImages().images
     assert k.docker("run", "--rm", "--network", "none", "busybox", "echo", "here") == "here"
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < AT_ONCE
     k.plugin.set()
     k.plugin.end()
     for t in waiting:
-        t.join(20)
+        t.join(20 * SLOWER)
 
 
 def test_the_engine_ends_while_plugins_hang(k):
     k.plugin.set("hold-ADD", "hold-DEL")
-    waiting = in_background(lambda: k.run_pod(within=100))
+    waiting = in_background(lambda: k.run_pod(within=100 * SLOWER))
     until(lambda: k.plugin.runs("ADD"))
     began = time.monotonic()
     assert k.stop() == 0
-    assert time.monotonic() - began < 20
-    waiting.join(10)
+    assert time.monotonic() - began < AT_ONCE
+    waiting.join(20 * SLOWER)
     began = time.monotonic()
     k.start()  # DEL is owed, and hangs
-    assert time.monotonic() - began < 10 and k.docker("version", "-f", "{{.Server.Version}}")
+    assert time.monotonic() - began < AT_ONCE and k.docker("version", "-f", "{{.Server.Version}}")
     until(lambda: k.plugin.runs("DEL"))
     assert k.stop() == 0
     k.plugin.set()
@@ -172,15 +173,15 @@ def test_the_engine_ends_while_plugins_hang(k):
 def test_the_engine_starts_while_plugins_hang(k):
     """Three sandboxes were half made: what they hold is given back when the plugin answers, and nobody waits for that."""
     k.plugin.set("hold-ADD")
-    waiting = [in_background(lambda: k.run_pod(within=100)) for _ in range(3)]
+    waiting = [in_background(lambda: k.run_pod(within=100 * SLOWER)) for _ in range(3)]
     until(lambda: len(k.plugin.runs("ADD")) == 3)
     k.stop(signal.SIGKILL)
     for t in waiting:
-        t.join(10)
+        t.join(20 * SLOWER)
     k.plugin.set("hold-DEL")
     began = time.monotonic()
     k.start()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < AT_ONCE
     until(lambda: k.plugin.runs("DEL"))
     k.plugin.set()
     k.plugin.end()
@@ -192,13 +193,13 @@ def test_the_engine_starts_while_plugins_hang(k):
 def test_a_plugin_that_closes_its_outputs(k):
     """It has said nothing and goes on: its time is over like any other's, and the engine does not wait for it."""
     k.plugin.set("hold-ADD", "deaf")
-    waiting = in_background(lambda: k.run_pod(within=100))
+    waiting = in_background(lambda: k.run_pod(within=100 * SLOWER))
     until(lambda: k.plugin.runs("ADD"))
     time.sleep(0.5)
     began = time.monotonic()
     assert k.stop() == 0
-    assert time.monotonic() - began < 20
-    waiting.join(10)
+    assert time.monotonic() - began < AT_ONCE
+    waiting.join(20 * SLOWER)
     k.plugin.set()
     k.start()
     until(lambda: not k.left())
@@ -209,7 +210,7 @@ def test_a_plugin_that_leaves_a_process(k):
     k.plugin.set("leaves")
     began = time.monotonic()
     k.run_pod()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < AT_ONCE
 
 
 def test_a_failed_del_is_owed(k):
@@ -229,8 +230,8 @@ def test_a_failed_del_is_owed_after_a_death(k):
     k.stop()
     k.start(KNARR_FAIL="cri.net.added=kill")
     with pytest.raises(Refused):
-        k.run_pod(within=10)
-    k.process.wait(10)
+        k.run_pod()
+    k.process.wait(20 * SLOWER)
     lost, = k.plugin.held()
     k.plugin.set("fail-DEL")
     k.channel.close()
@@ -268,7 +269,7 @@ def test_a_death_while_plugins_run(k):
     # as the kubelet removes those.
     for p in k.ListPodSandbox().items:
         assert p.state == 1  # NOTREADY
-        k.RemovePodSandbox(pod_sandbox_id=p.id, within=30)
+        k.RemovePodSandbox(pod_sandbox_id=p.id)
     until(lambda: not k.ListPodSandbox().items)
     until(lambda: lost in k.plugin.runs("DEL") and not k.left())
 
@@ -298,7 +299,7 @@ def test_a_check_of_a_killed_engine_is_ended_too(k):
     k.stop(signal.SIGKILL)
     k.start()
     until(lambda: k.plugin.runs("CHECK") == [pod[0]] * 2)  # the second engine's asks alone
-    k.RemovePodSandbox(pod_sandbox_id=pod[0], within=30)
+    k.RemovePodSandbox(pod_sandbox_id=pod[0])
     assert not (k.plugin.dir / "beside").exists() and not k.plugin.held()
 
 
@@ -310,7 +311,7 @@ def test_what_a_plugin_leaves_behind_goes_on(k):
     k.stop(signal.SIGKILL)
     k.start()
     until(lambda: k.plugin.runs("CHECK"))
-    k.RemovePodSandbox(pod_sandbox_id=pod[0], within=30)
+    k.RemovePodSandbox(pod_sandbox_id=pod[0])
     left, = (k.plugin.dir / "left-behind").read_text().split()
     assert f"sandboxes/{pod[0]}" in str(pathlib.Path(f"/proc/{left}/fd/3").readlink())
     assert "is ended" not in k.tail()
@@ -332,7 +333,7 @@ def test_a_plugin_that_fails_takes_the_pause_along(k):
     made = in_background(lambda: refused(lambda: k.run_pod(), "INTERNAL", "not now"))
     until(lambda: k.plugin.runs("ADD") and running(k))
     (k.plugin.dir / "wait-ADD").unlink()
-    made.join(20)
+    made.join(20 * SLOWER)
     assert not made.is_alive()
     until(lambda: not k.left())
 
@@ -347,7 +348,7 @@ def test_sysctls_of_the_network_come_behind_the_plugins(k):
     time.sleep(0.5)
     assert not running(k)
     k.plugin.set()
-    made.join(20)
+    made.join(20 * SLOWER)
     assert len(k.ListPodSandbox().items) == 1
 
 
@@ -366,7 +367,7 @@ def test_a_plugin_gets_its_descriptors(k):
             k.RemovePodSandbox(pod_sandbox_id=k.run_pod()[0])
     finally:
         done.set()
-        looking.join(20)
+        looking.join(20 * SLOWER)
     rows = [x.split() for x in (k.plugin.dir / "descriptors").read_text().splitlines() if " -> " in x]
     lock = [x[-1] for x in rows if x[-3] == "3"]
     assert len(lock) == 16 and all(x.startswith(f"{k.data}/cri/sandboxes/") for x in lock), lock
@@ -384,13 +385,13 @@ def test_a_check_does_not_run_beside_del(k, how):
     until(lambda: k.plugin.runs("CHECK"))
     first, = k.plugin.runs("CHECK")
     began = time.monotonic()
-    getattr(k, how)(pod_sandbox_id=first, within=30)
-    assert time.monotonic() - began < 20
+    getattr(k, how)(pod_sandbox_id=first)
+    assert time.monotonic() - began < AT_ONCE
     assert k.plugin.runs("DEL") == [first] and not (k.plugin.dir / "beside").exists(), (k.plugin.dir / "beside").read_text()
     second, = {pod[0], other[0]} - {first}
     until(lambda: k.plugin.runs("CHECK") == [first, second])  # the next one's turn has come
     assert "is not as its plugins made it" not in k.tail()
-    k.RemovePodSandbox(pod_sandbox_id=second, within=30)
+    k.RemovePodSandbox(pod_sandbox_id=second)
     assert not (k.plugin.dir / "beside").exists(), (k.plugin.dir / "beside").read_text()
 
 

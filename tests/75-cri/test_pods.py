@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from conftest import PLUGINS, Refused, bridge, engine, m, until
+from conftest import PLUGINS, SLOWER, Refused, bridge, engine, m, until
 
 NODE = 2
 
@@ -77,9 +77,7 @@ def test_tour(k):
     assert [x.id for x in k.ListContainers(filter=m.ContainerFilter(pod_sandbox_id=p)).containers] == [c]
     assert [x.id for x in k.ListContainers(filter=m.ContainerFilter(label_selector={"c": "1"})).containers] == [c]
     assert not k.ListContainers(filter=m.ContainerFilter(state=m.ContainerStateValue(state=2))).containers
-    began = time.monotonic()
-    k.StopContainer(container_id=c, timeout=5)  # sh is not process 1 here, and ends by TERM
-    assert time.monotonic() - began < 10
+    k.StopContainer(container_id=c, timeout=60)  # sh is not process 1 here, and ends by TERM
     st = k.status(c)
     assert (st.state, st.exit_code, st.reason) == (2, 143, "Error") and st.finished_at > st.started_at
     k.StopContainer(container_id=c, timeout=1)
@@ -177,19 +175,19 @@ def security(**kw):
 def test_a_stop_that_waits_is_overtaken(k, how):
     """A kubelet that lost its patience asks again with less time, or kills the pod: the hour of the first call is not waited for."""
     p = k.run_pod()
-    c = k.run(p, "trap '' TERM; while :; do sleep 1; done")
-    time.sleep(0.3)
-    first = threading.Thread(target=lambda: k.StopContainer(container_id=c, timeout=3600), daemon=True)
+    c = k.run(p, "trap 'echo told' TERM; echo ready; while :; do sleep 0.1; done")
+    until(lambda: ("stdout", "ready") in k.log(c))
+    first = threading.Thread(target=lambda: k.StopContainer(container_id=c, timeout=3600, within=3600), daemon=True)
     first.start()
-    time.sleep(0.7)
+    until(lambda: ("stdout", "told") in k.log(c))
     assert first.is_alive() and k.status(c).state == 1
     began = time.monotonic()
-    {"stop": lambda: k.StopContainer(container_id=c, timeout=1, within=20),
-     "stop pod": lambda: k.StopPodSandbox(pod_sandbox_id=p[0], within=20),
-     "remove": lambda: k.RemoveContainer(container_id=c, within=20),
-     "remove pod": lambda: k.RemovePodSandbox(pod_sandbox_id=p[0], within=20)}[how]()
-    assert (0.9 if how == "stop" else 0) < time.monotonic() - began < 10
-    first.join(10)
+    {"stop": lambda: k.StopContainer(container_id=c, timeout=1),
+     "stop pod": lambda: k.StopPodSandbox(pod_sandbox_id=p[0]),
+     "remove": lambda: k.RemoveContainer(container_id=c),
+     "remove pod": lambda: k.RemovePodSandbox(pod_sandbox_id=p[0])}[how]()
+    assert time.monotonic() - began > (0.9 if how == "stop" else 0)
+    first.join(20 * SLOWER)
     assert not first.is_alive()
 
 
@@ -235,9 +233,9 @@ def test_network_reaches_pods(k):
     ip = k.PodSandboxStatus(pod_sandbox_id=a[0]).status.network.ip
     other = k.PodSandboxStatus(pod_sandbox_id=b[0]).status.network.ip
     assert ip != other
-    k.run(a, "while :; do echo answer | nc -l -p 8080; done")
+    k.run(a, "nc -ll -p 8080 -e echo answer")
     until(lambda: b"answer" in http(ip, 8080))
-    assert k.output(b, f"sleep 0.2; nc {ip} 8080 < /dev/null || nc -w 2 {ip} 8080 </dev/null") == "answer"
+    assert k.output(b, f"nc {ip} 8080 < /dev/null") == "answer"
     assert k.output(b, "ip link show lo | head -1").count("<LOOPBACK,UP,") == 1
     for p in (a, b):
         k.RemovePodSandbox(pod_sandbox_id=p[0])
@@ -253,7 +251,7 @@ def http(host, port):
 
 def test_port_mapping(k):
     p = k.run_pod(k.pod_config(port_mappings=[m.PortMapping(container_port=80, host_port=18080)]))
-    k.run(p, "while :; do echo mapped | nc -l -p 80; done")
+    k.run(p, "nc -ll -p 80 -e echo mapped")
     outside = "10.88.0.1"  # the bridge's own address: an address of the host
     until(lambda: b"mapped" in http(outside, 18080))
     k.RemovePodSandbox(pod_sandbox_id=p[0])
@@ -274,23 +272,24 @@ def test_a_plugin_fails(k):
     """Its words come through; nothing stays."""
     f = k.conf / "10-test.conflist"
     kept = f.read_text()
+
+    def use(text):
+        f.write_text(text)
+        until(lambda: json.loads(k.Status(verbose=True).info["cniconfig"] or "{}") == json.loads(text))
     bad = json.loads(kept)
     bad["plugins"][0]["ipam"]["ranges"] = [[{"subnet": "10.99.0.0/30", "rangeStart": "10.99.0.2", "rangeEnd": "10.99.0.2"}]]
     bad["name"], bad["plugins"][0]["bridge"] = "small", "knarr75b"
     try:
-        f.write_text(json.dumps(bad))
-        time.sleep(0.1)
+        use(json.dumps(bad))
         p = k.run_pod()
         e = refused(lambda: k.run_pod(), "INTERNAL", "failed to setup network for sandbox")
         assert 'plugin type="bridge" failed (add)' in e.text and "no IP addresses available" in e.text, e.text
         bad["plugins"].append({"type": "none-such"})
-        f.write_text(json.dumps(bad))
-        time.sleep(0.1)
+        use(json.dumps(bad))
         k.RemovePodSandbox(pod_sandbox_id=p[0])  # by the configuration that it was made with
         refused(lambda: k.run_pod(), "INTERNAL", 'failed to find plugin "none-such" in path')
     finally:
-        f.write_text(kept)
-        time.sleep(0.1)
+        use(kept)
     assert not k.ListPodSandbox().items
     k.nothing_left()
 
@@ -470,12 +469,12 @@ def test_environment_directory_and_image_defaults(k, pod):
     assert k.output(pod, [], image="conf:1", args=["mine"]) == "entry mine"
     assert k.output(pod, ["pwd"], image="conf:1") == "/var"
     assert k.output(pod, "echo $A $B; pwd", image="conf:1", working_dir="/tmp", envs=[m.KeyValue(key="B", value="x=y z")]) == "1 x=y z\n/tmp"
-    c = k.run(pod, "trap 'exit 5' USR1; while :; do sleep 0.05; done", image="conf:1", name="usr1")
-    time.sleep(0.3)
+    c = k.run(pod, "trap 'exit 5' USR1; echo ready; while :; do sleep 0.05; done", image="conf:1", name="usr1")
+    until(lambda: ("stdout", "ready") in k.log(c))  # it has its trap
     k.StopContainer(container_id=c, timeout=20)
     assert k.status(c).exit_code == 5
-    c = k.run(pod, "trap 'exit 6' USR2; while :; do sleep 0.05; done", image="conf:1", name="usr2", stop_signal=30)
-    time.sleep(0.3)
+    c = k.run(pod, "trap 'exit 6' USR2; echo ready; while :; do sleep 0.05; done", image="conf:1", name="usr2", stop_signal=30)
+    until(lambda: ("stdout", "ready") in k.log(c))
     k.StopContainer(container_id=c, timeout=20)
     assert k.status(c).exit_code == 6
 
@@ -538,10 +537,10 @@ def test_log_is_reopened(k, pod):
     path.rename(path.with_suffix(".1"))
     k.ReopenContainerLog(container_id=c)
     until(lambda: path.exists() and path.read_text().count("\n") > 2)
+    k.StopContainer(container_id=c)
     rows = path.with_suffix(".1").read_text() + path.read_text()
     numbers = [int(x.split()[3]) for x in rows.splitlines()]
     assert numbers == list(range(len(numbers)))
-    k.StopContainer(container_id=c)
     refused(lambda: k.ReopenContainerLog(container_id=c), "FAILED_PRECONDITION", "container is not running")
 
 
@@ -574,7 +573,7 @@ def test_many_at_once(k):
 
 def test_events(k):
     stream = k.GetContainerEvents()
-    time.sleep(0.3)
+    stream.initial_metadata()  # we are heard
     seen = []
     import threading
 
@@ -632,7 +631,7 @@ def test_death_while_a_pod_is_made(k, point):
     k.stop()
     k.start(KNARR_FAIL=f"{point}=kill")
     with pytest.raises(Refused):
-        k.run_pod(k.pod_config("dies"), within=20)
+        k.run_pod(k.pod_config("dies"), within=20 * SLOWER)
     until(lambda: k.process.poll() is not None)
     k.channel.close()
     k.start()
@@ -658,7 +657,7 @@ def test_death_while_a_file_is_written(k):
         k.start(KNARR_FAIL=f"io.write_file.before_rename=kill@{n}", wait=False)
         try:
             k.wait()
-            p = k.run_pod(k.pod_config("dies"), within=20)
+            p = k.run_pod(k.pod_config("dies"), within=20 * SLOWER)
             k.run(p, "sleep 1000")
             k.RemovePodSandbox(pod_sandbox_id=p[0])
             died = False
@@ -680,7 +679,7 @@ def test_death_while_a_pod_is_removed(k, point):
     p = k.run_pod(k.pod_config("dies"))
     k.run(p, "sleep 1000")
     with pytest.raises(Refused):
-        k.RemovePodSandbox(pod_sandbox_id=p[0], within=20)
+        k.RemovePodSandbox(pod_sandbox_id=p[0], within=20 * SLOWER)
     until(lambda: k.process.poll() is not None)
     k.channel.close()
     k.start()
@@ -696,20 +695,19 @@ def alone():
 
 def test_an_end_is_told_before_it_is_cleared_away(k):
     """Who makes a successor need not wait for the unmounting; who removes waits for it."""
+    def mounted():
+        return [x for x in pathlib.Path("/proc/self/mountinfo").read_text().splitlines() if c in x]
     k.stop()
-    k.start(KNARR_FAIL="container.clear.deleted=sleep:3000")
+    k.start(KNARR_FAIL=f"container.clear.deleted=sleep:{10000 * SLOWER}@1")
     p = k.run_pod()
     c = k.run(p, "exit 7", linux=alone())
-    began = time.monotonic()
     assert k.ended(c).exit_code == 7
     again = k.run(p, "sleep 1000", name="again")
-    told_s = time.monotonic() - began
     assert k.status(again).state == 1
+    assert mounted()  # still being cleared away
     k.StopContainer(container_id=c)
     k.RemoveContainer(container_id=c)
-    removed_s = time.monotonic() - began
-    assert removed_s > 2.5, removed_s
-    assert told_s < removed_s / 2, (told_s, removed_s)
+    assert not mounted()
     k.RemovePodSandbox(pod_sandbox_id=p[0])
     k.nothing_left()
 

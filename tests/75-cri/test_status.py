@@ -30,7 +30,7 @@ def test_network_ready_follows_the_folder(knarr):
     (knarr.conf / "20-b.conflist").write_text(json.dumps({"cniVersion": "1.0.0", "name": "b", "plugins": [{"type": "loopback"}]}))
     until(lambda: network()["NetworkReady"].status)
     (knarr.conf / "10-a.conf").write_text(json.dumps({"cniVersion": "0.3.1", "name": "a", "type": "loopback"}))
-    until(lambda: json.loads(knarr.Status(verbose=True).info["cniconfig"])["name"] == "a")
+    until(lambda: json.loads(knarr.Status(verbose=True).info["cniconfig"]).get("name") == "a")
     for f in knarr.conf.iterdir():
         f.unlink()
     until(lambda: not network()["NetworkReady"].status)

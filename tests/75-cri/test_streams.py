@@ -1,5 +1,6 @@
 """Exec, attach and port-forward: SPDY/3.1 as kubectl's library speaks it, WebSocket v5 and v4, ExecSync."""
 import asyncio
+import contextlib
 import http.client
 import json
 import os
@@ -12,7 +13,7 @@ import pytest
 import websockets
 
 import spdy
-from conftest import bridge, engine, until
+from conftest import SLOWER, bridge, engine, until
 from test_pods import pid, refused
 
 
@@ -41,7 +42,7 @@ def test_exec_sync(k, c):
     assert len(r.stdout) == 3000000 and r.exit_code == 0
     began = time.monotonic()
     e = refused(lambda: k.ExecSync(container_id=c, cmd=["sleep", "100"], timeout=1), "DEADLINE_EXCEEDED", "timeout 1s exceeded")
-    assert 1 <= time.monotonic() - began < 20, e
+    assert 1 <= time.monotonic() - began < 20 * SLOWER, e
     until(lambda: "sleep 100\0" not in processes(k, c))
     refused(lambda: k.ExecSync(container_id=c, cmd=["/none"]), "INTERNAL", "failed to exec in container: failed to start exec")
     refused(lambda: k.ExecSync(container_id=c), "INVALID_ARGUMENT", "cmd must not be empty")
@@ -92,7 +93,7 @@ def test_exec(k, c):
     st = spdy.status(t)
     assert st["status"] == "Failure" and st["reason"] == "NonZeroExitCode" and st["details"]["causes"] == [{"reason": "ExitCode", "message": "5"}]
     assert st["message"].startswith("command terminated with non-zero exit code")
-    assert s.gone.wait(10)
+    assert s.gone.wait(20 * SLOWER)
     again = spdy.Session(url, spdy.V4)
     assert again.status == 404  # a token is good once
 
@@ -131,8 +132,7 @@ def test_exec_of_a_slow_reader_loses_nothing(k, c):
 def test_exec_with_a_terminal(k, c):
     s, t = spdy.exec_session(k.Exec(container_id=c, cmd=["sh"], stdin=True, stdout=True, tty=True).url, "stdin", "stdout", "resize")
     t["resize"].send(b'{"Width":91,"Height":33}')
-    time.sleep(0.3)
-    t["stdin"].send(b"stty size; tty; exit 2\n")
+    t["stdin"].send(b"until stty size | grep -x 33.91; do sleep 0.1; done; tty; exit 2\n")
     out = t["stdout"].read()
     assert b"33 91" in out and b"/dev/pts/" in out
     assert spdy.status(t)["details"]["causes"][0]["message"] == "2"
@@ -192,7 +192,8 @@ def test_attach_and_leave(k, pod):
 
 def ws(url, protocol, talk):
     async def run():
-        async with websockets.connect(url.replace("http:", "ws:"), subprotocols=[protocol], max_size=None, ping_interval=None) as w:
+        async with websockets.connect(url.replace("http:", "ws:"), subprotocols=[protocol], max_size=None, ping_interval=None,
+                                      open_timeout=20 * SLOWER, close_timeout=20 * SLOWER) as w:
             assert w.subprotocol == protocol
             got = {i: b"" for i in range(5)}
             await talk(w)
@@ -203,7 +204,7 @@ def ws(url, protocol, talk):
                 pass
             assert w.close_code == 1000, w.close_code
             return got
-    return asyncio.run(asyncio.wait_for(run(), 60))
+    return asyncio.run(asyncio.wait_for(run(), 60 * SLOWER))
 
 
 def test_websocket_v5(k, c):
@@ -218,8 +219,7 @@ def test_websocket_v5(k, c):
 def test_websocket_v4_with_a_terminal(k, c):
     async def talk(w):
         await w.send(b'\x04{"Width":70,"Height":20}')
-        await asyncio.sleep(0.3)
-        await w.send(b"\x00stty size; exit\n")
+        await w.send(b"\x00until stty size | grep -x 20.70; do sleep 0.1; done; exit\n")
     got = ws(k.Exec(container_id=c, cmd=["sh"], stdin=True, stdout=True, tty=True).url, "v4.channel.k8s.io", talk)
     assert b"20 70" in got[1] and json.loads(got[3])["status"] == "Success"
 
@@ -240,8 +240,8 @@ def forward(s, port, n):
 
 
 def test_port_forward(k, pod):
-    c = k.run(pod, "while :; do nc -l -p 7000 -e cat; done", name="echo")
-    k.sh(c, "for i in 1 2 3 4 5 6 7 8 9; do netstat -ltn | grep -q :7000 && break; sleep 0.2; done")
+    c = k.run(pod, "nc -ll -p 7000 -e cat", name="echo")
+    k.sh(c, "until netstat -ltn | grep -q :7000; do sleep 0.1; done")
     s = spdy.Session(k.PortForward(pod_sandbox_id=pod[0], port=[7000]).url, ["portforward.k8s.io"])
     assert s.status == 101 and s.headers["x-stream-protocol-version"] == "portforward.k8s.io"
     data = os.urandom(300000)
@@ -251,7 +251,6 @@ def test_port_forward(k, pod):
             d.send(data[i:i + 30000])
         d.send(b"", last=True)
         assert d.read(60) == data and e.read() == b"", n
-        time.sleep(0.2)
     e, d = forward(s, 7999, 9)
     assert b"failed to connect to localhost:7999 inside the pod: Connection refused" in e.read()
     assert d.read() == b""
@@ -294,7 +293,7 @@ for line in sys.stdin:
             s.close()
     elif line == "gone\\n":  # by a reset, though there is much that was not read
         c.setblocking(False)
-        end = time.monotonic() + 10
+        end = time.monotonic() + 10 * int(sys.argv[1])
         while time.monotonic() < end:
             try:
                 c.send(b"?")
@@ -312,7 +311,7 @@ for line in sys.stdin:
 @pytest.fixture
 def servers(k, pod):
     """In the pod's network: port 7100 does not read, 7101 answers, 7102 answers at ::1 and has a full queue at 127.0.0.1."""
-    p = subprocess.Popen(["nsenter", f"--net={k.data}/run/cri/netns/{pod[0]}", "/usr/bin/python3", "-c", SERVERS],
+    p = subprocess.Popen(["nsenter", f"--net={k.data}/run/cri/netns/{pod[0]}", "/usr/bin/python3", "-c", SERVERS, str(SLOWER)],
                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def say(word):
@@ -353,8 +352,8 @@ def test_port_forward_of_one_that_does_not_read(k, pod, servers):
         at.append(len(other.data))
     assert pushing.is_alive() and rss() - before < 10000, (before, rss())
     servers("end")
-    deaf.ended.wait(10)
-    pushing.join(20)
+    assert deaf.ended.wait(20 * SLOWER)
+    pushing.join(60 * SLOWER)
     assert not pushing.is_alive()
     until(lambda: len(other.data) == 5 + 30000)
     s.close()
@@ -363,7 +362,11 @@ def test_port_forward_of_one_that_does_not_read(k, pod, servers):
 def test_port_forward_ends_with_a_client_that_is_not_read(k, pod, servers):
     """A server does not read, so nothing is read from the client: that the client has left is seen nevertheless, by the server too."""
     def sockets():
-        return len([1 for n in os.listdir(f"/proc/{k.process.pid}/fd") if os.readlink(f"/proc/{k.process.pid}/fd/{n}").startswith("socket:")])
+        found = 0
+        for n in os.listdir(f"/proc/{k.process.pid}/fd"):
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                found += os.readlink(f"/proc/{k.process.pid}/fd/{n}").startswith("socket:")
+        return found
     before = sockets()
     s = spdy.Session(k.PortForward(pod_sandbox_id=pod[0], port=[7100, 7101]).url, ["portforward.k8s.io"])
     (_, deaf), (_, other) = forward(s, 7100, 1), forward(s, 7101, 2)

@@ -124,7 +124,7 @@ def test_container(r, pod):
     until(lambda: sorted(r.log(c)) == [("stderr", "err"), ("stdout", "out")])
     x = r.ListContainers(filter=m.ContainerFilter(pod_sandbox_id=pod[0])).containers
     assert [(y.id, y.state, y.metadata.name) for y in x] == [(c, 1, "c")]
-    r.StopContainer(container_id=c, timeout=10)
+    r.StopContainer(container_id=c, timeout=60)
     s = r.status(c)
     assert (s.state, s.exit_code, s.reason) == (2, 143, "Error")
     r.RemoveContainer(container_id=c)
@@ -198,8 +198,8 @@ def test_exec(r, pod):
 
 
 def test_port_forward(r, pod):
-    c = r.run(pod, "while :; do nc -l -p 7000 -e cat; done")
-    r.sh(c, "for i in 1 2 3 4 5 6 7 8 9; do netstat -ltn | grep -q :7000 && break; sleep 0.2; done")
+    c = r.run(pod, "nc -ll -p 7000 -e cat")
+    r.sh(c, "until netstat -ltn | grep -q :7000; do sleep 0.1; done")
     s = spdy.Session(r.PortForward(pod_sandbox_id=pod[0], port=[7000]).url, ["portforward.k8s.io"])
     e = s.open(streamtype="error", port="7000", requestID="0")
     d = s.open(streamtype="data", port="7000", requestID="0")

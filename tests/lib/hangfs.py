@@ -12,6 +12,8 @@ import subprocess
 import sys
 import time
 
+from waiting import until
+
 try:
     import fusepy  # Debian's name for it (python3-fusepy)
     Operations = fusepy.Operations
@@ -106,10 +108,11 @@ class Hangfs:
 
     def up(self):
         self.process = subprocess.Popen([sys.executable, __file__, self.folder], stdin=subprocess.DEVNULL)
-        end = time.time() + 20
-        while not os.path.ismount(self.at):
-            assert self.process.poll() is None and time.time() < end
-            time.sleep(0.02)
+
+        def shown():
+            assert self.process.poll() is None
+            return os.path.ismount(self.at)
+        until(shown)
         return self
 
     def hang(self):
