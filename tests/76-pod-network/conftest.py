@@ -43,7 +43,8 @@ class Host(Space):
         self.ip("addr", "add", f"{self.address}/24", "dev", "eth0")
         self.ip("addr", "add", f"{self.address6}/64", "dev", "eth0", "nodad")
         self.ip("link", "set", "eth0", "up")
-        self.ip("link", "show", "dev", "eth0")
+        # What a link brings along comes when its carrier has been seen, which is a work of the kernel's own.
+        until(lambda: self.json("link", "show", "dev", "eth0")[0]["operstate"] != "DOWN" and self.ip("-6", "route", "show", "fe80::/64", "dev", "eth0"))
         self.ip("route", "add", "default", "via", "198.51.100.254")
         self.ip("-6", "route", "add", "default", "via", "2001:db8::fe")
         self.sysctl("net.ipv4.ip_forward", 1)

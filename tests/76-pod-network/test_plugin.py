@@ -8,7 +8,7 @@ import time
 import pytest
 
 import wire
-from conftest import RUN, Inside, Pod, Refused, run
+from conftest import RUN, SLOWER, Inside, Pod, Refused, run
 
 BOTH = ["10.244.1.0/24", "fd00:244:1::/64"]
 
@@ -17,7 +17,7 @@ def names(host):
     return [link for link in host.links() if link.startswith("k0-")]
 
 
-def ask(path, to, port, kind=socket.SOCK_STREAM, source=None, timeout=5):
+def ask(path, to, port, kind=socket.SOCK_STREAM, source=None, timeout=5 * SLOWER):
     """What the server at the other end calls itself, and whom it saw."""
     family = socket.AF_INET6 if ":" in to else socket.AF_INET
     with Inside(path):
@@ -95,8 +95,8 @@ def test_the_first_packet_is_not_lost(host):
     at_host = wire.Udp(host.path, "host", 7001)
     for _ in range(15):
         pod = host.pod()
-        assert ask(pod.path, peer.address, 7000, socket.SOCK_DGRAM, timeout=2) == ["peer", pod.address]
-        assert ask(pod.path, host.address, 7001, socket.SOCK_DGRAM, timeout=2) == ["host", pod.address]
+        assert ask(pod.path, peer.address, 7000, socket.SOCK_DGRAM, timeout=2 * SLOWER) == ["peer", pod.address]
+        assert ask(pod.path, host.address, 7001, socket.SOCK_DGRAM, timeout=2 * SLOWER) == ["host", pod.address]
         pod.remove()
     assert server and at_host
 
@@ -281,6 +281,7 @@ def test_loopback_of_the_host_is_not_for_pods(host):
         s.recv(9)
     host.exec("nft", "flush", "chain", "inet", "knarr_cni_0", "guard")  # it is the guard that does it
     frame(pod, "127.0.0.1", 6666)
+    s.settimeout(5 * SLOWER)
     assert s.recv(9) == b"x"
     s.close()
 
@@ -348,4 +349,4 @@ def test_how_long_it_takes(host):
         start = time.monotonic()
         pod.result = host.cni("ADD", pod.id, pod.path)
         took.append(time.monotonic() - start)
-    assert sorted(took)[5] < 0.5
+    assert min(took) < 0.5, took  # what waits does so each time; a machine that is busy does not
