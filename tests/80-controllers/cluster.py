@@ -169,6 +169,18 @@ class Cluster(Server):
     def apply_yaml(self, text):
         return self.k("apply", "--validate=false", "-f", "-", input=text)
 
+    def pods_are_seen(self):
+        """Waits until the controller manager has seen what happened to pods so far: it watches each kind by itself, and takes what comes of
+        one in order. A pod of nobody's that is made now is seen when a ReplicaSet has adopted it. Both are gone afterwards."""
+        pods, sets = "/api/v1/namespaces/default/pods", "/apis/apps/v1/namespaces/default/replicasets"
+        template = {"metadata": {"labels": {"app": "barrier"}}, "spec": {"containers": [{"name": "c", "image": "nginx"}]}}
+        until(lambda: self.get(f"{pods}/barrier").code, 404)
+        self.post(pods, {"metadata": {"name": "barrier", **template["metadata"]}, "spec": template["spec"]})
+        self.post(sets, {"metadata": {"name": "barrier"}, "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "barrier"}}, "template": template}})
+        until(lambda: (p := self.get(f"{pods}/barrier")).code == 404 or p.json["metadata"].get("ownerReferences"))
+        self.delete(f"{sets}/barrier", {"propagationPolicy": "Background"})
+        until(lambda: [p for p in self.items(pods) if p["metadata"].get("labels", {}).get("app") == "barrier"], [])
+
     def items(self, path):
         return self.get(path).json.get("items", [])
 
