@@ -325,6 +325,7 @@ struct store_status {
 	int last_error;                      /* class of the last refused batch, 0 once one has succeeded again */
 	uint64_t leases;
 };
+/* As of the last batch that was answered: a snapshot may show the next one a moment before. */
 void store_status(struct store *s, struct store_status *out_status);
 /* Makes the committer look at the clock and its timers. */
 void store_kick(struct store *s);
