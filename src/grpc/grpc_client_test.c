@@ -522,7 +522,7 @@ static void python_server(void **state)
 	pid = grpc_test_python("server", w.target);
 	assert_true(pid >= 0);
 	/* Until it listens, calls end as UNAVAILABLE. */
-	for (int i = 0; i < 400; i++) {
+	for (int i = 0; i < 2400; i++) {
 		struct result r;
 		ask_unary(&w, "/test.Echo/Unary", SPAN("there?"), &r);
 		status = (int)r.status;
@@ -595,7 +595,7 @@ static void etcd(void **state)
 	w.origin = (struct http_origin){ .host = "127.0.0.1", .port = ports[0], .http2 = true };
 	struct result r;
 	/* PutRequest: key (1) "k", value (2) "v1". Until it listens, calls end as UNAVAILABLE. */
-	for (int i = 0; i < 200; i++) {
+	for (int i = 0; i < 1200; i++) {
 		ask_unary(&w, "/etcdserverpb.KV/Put", SPAN("\x0a\x01k\x12\x02v1"), &r);
 		if (r.status != GRPC_UNAVAILABLE)
 			break;

@@ -221,7 +221,7 @@ static void upgrade(const char *path, const char *protocol, const struct http_fi
 		.n_headers = n, .upgrade = protocol, .ops = &ops };
 	assert_int_equal(http_call_begin(client, &p, &call, &err), 0);
 	int64_t from = clock_mono_ms(clock_real());
-	while (gone < 2 && clock_mono_ms(clock_real()) - from < 8000) {
+	while (gone < 2 && clock_mono_ms(clock_real()) - from < 60000) {
 		loop_turn(l, false);
 		poll(NULL, 0, 1);
 	}

@@ -375,7 +375,7 @@ static void test_slow_reader_costs_bounded_memory_and_is_noticed(void **state)
 	for (int i = 0; i < 1000; i++)
 		http_reply_add(kept, http_bytes(bytes_ref(block)));
 	int64_t from = clock_mono_ms(clock_real());
-	while (kept && clock_mono_ms(clock_real()) - from < 5000)
+	while (kept && clock_mono_ms(clock_real()) - from < 60000)
 		loop_turn(l, true);
 	assert_null(kept);
 	assert_true(span_ends(buf_span(&events), SPAN("hangup done:0 ")));

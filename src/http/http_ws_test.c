@@ -397,7 +397,7 @@ static int unix_socket(const char *path, bool listening)
 		assert_int_equal(listen(fd, 1), 0);
 		return fd;
 	}
-	for (int i = 0; i < 200; i++) {
+	for (int i = 0; i < 1200; i++) {
 		if (connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0)
 			return fd;
 		usleep(50000);

@@ -650,7 +650,7 @@ static void test_relay(void **state)
 	assert_int_equal(image_relay_begin(&r, &from.source, &err), 0);
 	struct span piece;
 	assert_int_equal(r.source.pull(&r.source, &piece, &err), 1);
-	for (int i = 0; i < 500; i++) {
+	for (int i = 0; i < 6000; i++) {
 		pthread_mutex_lock(&r.mutex);
 		bool full = r.made - r.taken == RELAY_SLOTS;
 		pthread_mutex_unlock(&r.mutex);

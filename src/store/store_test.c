@@ -888,7 +888,7 @@ static void history_thins(void **state)
 	}
 	test_clock_advance(&clock, 700 * NS_PER_S);
 	do_put(s, "k", "end");
-	for (int i = 0; i < 400; i++) {
+	for (int i = 0; i < 4000; i++) {
 		test_clock_advance(&clock, 60 * NS_PER_MS);
 		store_kick(s);
 		usleep(1000);
@@ -1080,7 +1080,7 @@ static void shrinks(void **state)
 	store_txn_delete_prefix(t, STORE_THEN, SPAN("k"));
 	assert_int_equal(do_commit(s, t, &w), 0);
 	assert_int_equal(w.count, 1000);
-	for (int i = 0; i < 300; i++) {
+	for (int i = 0; i < 3000; i++) {
 		usleep(20000);
 		store_kick(s);
 		store_status(s, &st);
