@@ -4,6 +4,7 @@ import subprocess
 
 import pytest
 from conftest import *
+from waiting import takes
 
 
 def out(c):
