@@ -16,7 +16,7 @@ import pytest
 
 REPO = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(REPO / "tests/lib"))
-from waiting import SLOWER  # noqa: E402
+from waiting import SLOWER, takes, until  # noqa: E402,F401
 
 BUILD = REPO / os.environ.get("KNARR_BUILD", "build")
 RUNNER = BUILD / "src/app/knarr-run"
@@ -56,7 +56,7 @@ class Engine:
         self.p = subprocess.Popen([CTL, env.data, env.run, RUNNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.err, env=environ)
         self.lines = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
-        if self._next(30).get("ready") is not True:
+        if self._next(30 * SLOWER).get("ready") is not True:
             raise AssertionError(self.stderr())
 
     def stderr(self):
@@ -152,7 +152,7 @@ class Engine:
 
     def close(self):
         self.p.stdin.close()
-        code = self.p.wait(20)
+        code = self.p.wait(20 * SLOWER)
         self.err.close()
         return code
 
@@ -212,7 +212,7 @@ class Env:
 
     def left(self):
         """What must not be there when no container is. The files of a removed one go behind the answer."""
-        end = time.monotonic() + 10
+        end = time.monotonic() + 10 * SLOWER
         while self.found() and time.monotonic() < end:
             time.sleep(0.02)
         return self.found()

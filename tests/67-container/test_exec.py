@@ -1,6 +1,5 @@
 """exec and attach: streams both ways, terminals, codes, words, events."""
 import re
-import time
 
 import pytest
 
@@ -145,16 +144,21 @@ def test_attach_many_and_failing_start(engine):
 def test_health(engine):
     ms = 1000000
     check = {"Test": ["CMD", "/bin/ct", "cat", "/data/ok"], "Interval": 100 * ms, "Timeout": 5000 * ms, "Retries": 2}
+    id = engine.create("sleep", "1000", Healthcheck={**check, "Interval": 3600000 * ms})
+    engine.start(id)
+    assert engine.state(id)["Health"]["Status"] == "starting"  # nobody has looked yet
+    engine.call("remove", name=id, force=True)
     id = engine.create("sleep", "1000", name="well", Healthcheck=check)
     engine.start(id)
-    assert engine.state(id)["Health"]["Status"] == "starting"
     engine.until(lambda: "health_status: unhealthy" in engine.names(id))
     h = engine.state(id)["Health"]
     assert h["FailingStreak"] >= 2 and h["Log"][0]["ExitCode"] == 1 and "No such file" in h["Log"][0]["Output"]
     x = engine.call("exec_create", name=id, config={"Cmd": ["/bin/ct", "write", "/data/ok", "fine"], "AttachStdout": True})
     engine.call("exec_start", name=x)
     engine.until(lambda: "health_status: healthy" in engine.names(id))
-    time.sleep(1)
+    last = engine.state(id)["Health"]["Log"][-1]["Start"]
+    engine.until(lambda: [x["Output"] for x in engine.state(id)["Health"]["Log"]] == ["fine"] * 5)
+    engine.until(lambda: engine.state(id)["Health"]["Log"][0]["Start"] > last)
     h = engine.state(id)["Health"]
     assert h["FailingStreak"] == 0 and len(h["Log"]) == 5 and h["Log"][-1]["Output"] == "fine"
     assert "(healthy)" in engine.call("list")[0]["Status"]

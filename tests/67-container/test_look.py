@@ -24,7 +24,7 @@ def test_stats(engine):
     id = engine.create("sleep", "100", name="counted", host={"Memory": 64 << 20, "PidsLimit": 50})
     assert engine.call("stats", name=id)["memory_stats"] == {}
     engine.start(id)
-    time.sleep(0.2)
+    engine.until(lambda: engine.call("stats", name=id)["pids_stats"]["current"] == 1)
     began = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
     s = engine.call("stats", name=id)
     assert s["name"] == "/counted" and s["id"] == id and s["read"] > began and s["memory_stats"]["limit"] == 64 << 20
@@ -70,7 +70,7 @@ def test_export(engine, env):
     for running in (False, True):
         if running:
             engine.start(id)
-            time.sleep(0.3)
+            engine.until(lambda: "/data/new" in [c["Path"] for c in engine.call("changes", name=id) or []])
         engine.call("export", name=id, path=str(path))
         with tarfile.open(path) as t:
             names = set(t.getnames())

@@ -81,7 +81,7 @@ def read(e, name, path):
 ASK = """
 import socket, sys
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-s.settimeout(5)
+s.settimeout(20)
 name = b"".join(bytes([len(x)]) + x.encode() for x in sys.argv[1].split(".")) + bytes(1)
 s.sendto(bytes.fromhex("123401000001000000000000") + name + bytes.fromhex("00010001"), ("127.0.0.11", 53))
 answer = s.recv(512)
