@@ -72,7 +72,7 @@ def daemon(repo):
     engine.until(up)
     yield f"git://127.0.0.1:{port}"
     p.terminate()
-    p.wait(10)
+    p.wait(20 * engine.SLOWER)
 
 
 @pytest.fixture(scope="session")
@@ -152,7 +152,7 @@ def test_cancel(knarr):
         s.listen()
         port = s.getsockname()[1]
         c = begin(knarr, b"", f"buildid=git&remote=git://127.0.0.1:{port}/r.git")
-        s.settimeout(30)
+        s.settimeout(30 * engine.SLOWER)
         held, _ = s.accept()
         cancel(knarr, c, "git", 20)
         held.close()
@@ -171,10 +171,10 @@ def test_killed_while_cloning(make_knarr):
         s.bind(("127.0.0.1", 0))
         s.listen()
         c = begin(d, b"", f"remote=git://127.0.0.1:{s.getsockname()[1]}/r.git")
-        s.settimeout(30)
+        s.settimeout(30 * engine.SLOWER)
         held, _ = s.accept()
         d.process.kill()
-        d.process.wait(20)
+        d.process.wait(20 * engine.SLOWER)
         held.close()
         c.close()
     d.start()

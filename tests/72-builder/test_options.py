@@ -27,7 +27,7 @@ def test_limits_reach_the_step(knarr):
         assert {k: host.get(k) for k in want} == want
     finally:
         knarr.api("POST", "/build/cancel?id=limits")
-        s.settimeout(60)
+        s.settimeout(60 * engine.SLOWER)
         while s.recv(65536):
             pass
         s.close()

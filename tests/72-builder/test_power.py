@@ -113,7 +113,7 @@ def test_goes_dark(folder, point):
         assert done == (point == "after the answer")
         if done:
             d.process.kill()
-        d.process.wait(20)
+        d.process.wait(20 * engine.SLOWER)
         disk.goes_dark()
         # The machine that this pretends to be has no container left: this one's are cleared away before its disk goes.
         d.env = {}
@@ -140,5 +140,5 @@ def test_goes_dark(folder, point):
     finally:
         if d and d.process.poll() is None:
             d.process.kill()
-            d.process.wait(20)
+            d.process.wait(20 * engine.SLOWER)
         subprocess.run(["umount", "-l", disk.at], capture_output=True)
