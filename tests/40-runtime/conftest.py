@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import uuid
 
 import pytest
@@ -16,7 +15,7 @@ import pytest
 HERE = pathlib.Path(__file__).resolve().parent
 REPO = HERE.parent.parent
 sys.path.insert(0, str(REPO / "tests/lib"))
-from waiting import SLOWER  # noqa: E402
+from waiting import SLOWER, takes, until  # noqa: E402,F401
 
 BUILD = REPO / os.environ.get("KNARR_BUILD", "build")
 PROGRAM = BUILD / "src/app/knarr-run"
@@ -177,13 +176,11 @@ class Runtime:
     def state(self):
         return json.loads(self.call("state", self.id, check=0).out)
 
-    def wait_status(self, want, seconds=5):
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if self.state()["status"] == want:
-                return
-            time.sleep(0.01)
-        raise AssertionError(f"not {want}: {self.state()}")
+    def wait_status(self, want):
+        until(lambda: self.state()["status"] == want)
+
+    def processes(self):
+        return json.loads(self.call("ps", "-f", "json", self.id, check=0).out)
 
     def delete(self, check=0):
         return self.quiet("delete", "--force", self.id, check=check)
@@ -204,6 +201,14 @@ def rt(helpers):
     assert not left, f"state left: {left}"
     assert not groups, f"cgroups left: {groups}"
     assert now_mounts == before_mounts, "mounts left"
+
+
+def dead(pid):
+    """Gone, or not reaped: its parent, process 1, takes its time."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] in "ZX"
+    except OSError:
+        return True
 
 
 def processes_with(text):

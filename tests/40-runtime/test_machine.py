@@ -6,11 +6,10 @@ import pathlib
 import re
 import shutil
 import subprocess
-import time
 
 import pytest
 
-from conftest import PROGRAM
+from conftest import PROGRAM, until
 
 CGROUP = pathlib.Path("/sys/fs/cgroup")
 
@@ -115,10 +114,7 @@ def test_scope_in_a_slice_keeps_its_limits(rt):
             if "Input/output error" not in r.err:
                 break
         assert 3 < n < 59
-        until = time.monotonic() + 5
-        while scope.exists() and time.monotonic() < until:
-            time.sleep(0.05)
-        assert not scope.exists()
+        until(lambda: not scope.exists())
     finally:
         rt.delete()
         subprocess.run(["systemctl", "stop", f"knarr-{word}.slice"], check=True)

@@ -2,12 +2,14 @@
 import json
 import os
 import pathlib
+import shutil
 import socket
 import subprocess
 import time
 
 import pytest
 
+from conftest import until
 
 
 def test_exit_status_is_the_program_s(rt):
@@ -297,9 +299,8 @@ def test_user_namespace_with_the_host_s_network_gets_sysfs_bound(rt):
 def test_joining_namespaces_by_path(rt):
     p = subprocess.Popen(["unshare", "-n", "-i", "-u", "sleep", "100"])
     try:
-        end = time.monotonic() + 5
-        while os.readlink(f"/proc/{p.pid}/ns/net") == os.readlink("/proc/self/ns/net") and time.monotonic() < end:
-            time.sleep(0.01)
+        # unshare(1) makes them one after the other, and is sleep when it has.
+        until(lambda: os.readlink(f"/proc/{p.pid}/exe") == os.path.realpath(shutil.which("sleep")))
         for kind, f in (("network", "net"), ("ipc", "ipc"), ("uts", "uts")):
             rt.ns(kind, f"/proc/{p.pid}/ns/{f}")
         r = rt.run("readlink", "/proc/self/ns/net", "/proc/self/ns/ipc", "/proc/self/ns/uts")
@@ -438,7 +439,7 @@ def test_systemd_cgroup_path_is_made_directly(rt):
 def test_rootless(rt):
     """Everything as a user without any right: own map, no cgroup that could be written."""
     import shutil
-    from conftest import PROGRAM
+    from conftest import PROGRAM, until
     home = rt.tmp / "home"
     shutil.copytree(rt.bundle, home)
     program = home / "knarr-runc"

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from conftest import LONG, PROGRAM, cgroup_folders, mounts, processes_with
+from conftest import LONG, PROGRAM, SLOWER, cgroup_folders, mounts, processes_with
 
 
 def snapshot(rt):
@@ -94,7 +94,7 @@ def test_killed_builder_leaves_what_delete_removes(rt):
         assert now[1] == before[1] and now[3] == before[3], n
         # Groups that were made before the state was written are taken over by the next attempt, or removed here. The first
         # process, if there is one, is just finding out that its builder is gone.
-        end = time.monotonic() + 10
+        end = time.monotonic() + 10 * SLOWER
         for g in sorted(now[0], key=len, reverse=True):
             while os.path.exists(g):
                 try:
@@ -128,7 +128,7 @@ def test_a_bundle_that_vanishes_midway(rt, point):
         early = p.poll() is not None  # no such step
         while rt.bundle.exists():  # on a busy machine the step has slept long enough, and files are made while we remove
             shutil.rmtree(rt.bundle, ignore_errors=True)
-        code = p.wait(20)
+        code = p.wait(20 * SLOWER)
         said = err.read_text()
         err.unlink()
         assert code == 0 or (code == 1 and "level=error" in said), (n, code, said)
