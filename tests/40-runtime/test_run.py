@@ -439,7 +439,7 @@ def test_systemd_cgroup_path_is_made_directly(rt):
 def test_rootless(rt):
     """Everything as a user without any right: own map, no cgroup that could be written."""
     import shutil
-    from conftest import PROGRAM, until
+    from conftest import PROGRAM
     home = rt.tmp / "home"
     shutil.copytree(rt.bundle, home)
     program = home / "knarr-runc"

@@ -16,7 +16,7 @@ import pytest
 
 REPO = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(REPO / "tests/lib"))
-from waiting import SLOWER, takes, until  # noqa: E402,F401
+from waiting import SLOWER, takes  # noqa: E402,F401
 
 BUILD = REPO / os.environ.get("KNARR_BUILD", "build")
 RUNNER = BUILD / "src/app/knarr-run"

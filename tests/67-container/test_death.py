@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from conftest import SLOWER, groups, until
+from conftest import SLOWER, groups
+from waiting import until
 
 
 def test_running_containers_are_found_again(env):

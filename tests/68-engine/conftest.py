@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import select
 import shutil
 import signal
 import socket
@@ -47,6 +48,20 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
+class Waiter:
+    def __init__(self, connection, reply):
+        self.connection, self.reply = connection, reply
+
+    def answered(self, seconds=0):
+        return bool(select.select([self.connection.sock or self.reply], [], [], seconds)[0])
+
+    def answer(self):
+        try:
+            return json.loads(self.reply.read())
+        finally:
+            self.connection.close()
+
+
 class Daemon:
     """A socket, the real client for it, and the API by hand."""
     name = "?"
@@ -79,6 +94,14 @@ class Daemon:
             return Reply(c.getresponse())
         finally:
             c.close()
+
+    def waits(self, name, condition):
+        """Somebody who waits for a container, and whom the daemon has heard: what was told then is the answer of .answer()."""
+        c = UnixConnection(self.sock)
+        c.request("POST", f"/v1.41/containers/{name}/wait?condition={condition}")
+        r = c.getresponse()  # its head comes at once
+        assert r.status == 200
+        return Waiter(c, r)
 
     def beside(self, *words):
         """A command in the network namespace of the daemon, as somebody on its host would type it: its output."""
@@ -115,7 +138,7 @@ class Knarr(Daemon):
 
     def stop(self, sig=signal.SIGTERM):
         self.process.send_signal(sig)
-        status = self.process.wait(30)
+        status = self.process.wait(30 * SLOWER)
         self.log.close()
         return status
 
@@ -161,7 +184,7 @@ class Dockerd(Daemon):
             self.cli("rm", "-f", *left, check=None)
         self.process.terminate()
         try:
-            self.process.wait(30)
+            self.process.wait(30 * SLOWER)
         finally:
             self.process.kill()
             self.log.close()

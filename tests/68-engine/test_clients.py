@@ -12,7 +12,7 @@ ASIDE = pathlib.Path(os.environ.get("KNARR_NPM", pathlib.Path.home() / ".cache/k
 @pytest.fixture(scope="module")
 def py(docker):
     lib = pytest.importorskip("docker", reason="python3-docker is not installed (packages/test)")
-    client = lib.DockerClient(base_url=f"unix://{docker.sock}", version="auto", timeout=60)
+    client = lib.DockerClient(base_url=f"unix://{docker.sock}", version="auto", timeout=60 * SLOWER)
     yield client
     client.close()
 
@@ -122,6 +122,6 @@ def dockerode():
 
 def test_dockerode(docker, dockerode):
     import_busybox(docker, "nodebox:1")
-    p = subprocess.run(["node", "-e", NODE, "x", docker.sock], capture_output=True, text=True, timeout=120,
+    p = subprocess.run(["node", "-e", NODE, "x", docker.sock], capture_output=True, text=True, timeout=120 * SLOWER,
                        env={**ENV, "NODE_PATH": str(dockerode / "node_modules")}, cwd=dockerode)
     assert p.returncode == 0 and p.stdout.strip().endswith("done"), p.stdout + p.stderr

@@ -91,7 +91,7 @@ class Project:
         # As somebody on the daemon's host would type it: it has a network namespace of its own.
         inside = [w.format(self.d.process.pid) for w in self.d.inside]
         p = subprocess.run([*inside, "docker-compose", "--ansi", "never", *words], cwd=self.folder, env=env, capture_output=True, text=True,
-                           timeout=120, stdin=subprocess.DEVNULL)
+                           timeout=120 * SLOWER, stdin=subprocess.DEVNULL)
         assert check is None or p.returncode == check, (words, p.returncode, p.stdout, p.stderr, self.d.tail())
         return p
 
@@ -170,7 +170,7 @@ def test_compose_push_and_pull(knarr, registry, tmp_path):
         if not words:
             knarr.cli("rmi", "-f", f"{registry}/composed:1")
             continue
-        p = subprocess.run(["docker-compose", *words], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+        p = subprocess.run(["docker-compose", *words], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60 * SLOWER)
         assert p.returncode == 0, p.stdout + p.stderr
     assert knarr.out("run", "--rm", "--network", "none", f"{registry}/composed:1", "cat", "/x") == "x"
 
@@ -277,7 +277,7 @@ def test_standard_input_that_stays(docker):
     try:
         for word in ("one", "two"):
             with socket.socket(socket.AF_UNIX) as s:
-                s.settimeout(10)
+                s.settimeout(20 * SLOWER)
                 s.connect(d.sock)
                 s.sendall(b"POST /v1.41/containers/stays/attach?stdin=1&stdout=1&stream=1 HTTP/1.1\r\nHost: x\r\nUpgrade: tcp\r\n"
                           b"Connection: Upgrade\r\n\r\n")
@@ -297,7 +297,7 @@ def test_standard_input_that_stays(docker):
 # ---- skopeo
 
 def skopeo(*words, check=0):
-    p = subprocess.run(["skopeo", "--insecure-policy", *map(str, words)], capture_output=True, text=True, timeout=60, env=ENV)
+    p = subprocess.run(["skopeo", "--insecure-policy", *map(str, words)], capture_output=True, text=True, timeout=60 * SLOWER, env=ENV)
     assert check is None or p.returncode == check, (words, p.stdout, p.stderr)
     return p
 

@@ -45,7 +45,7 @@ def state(d, name):
 def within(seconds, d, *words, **kw):
     start = time.monotonic()
     p = d.cli(*words, **kw)
-    assert time.monotonic() - start < seconds, (words, time.monotonic() - start)
+    assert time.monotonic() - start < seconds * SLOWER, (words, time.monotonic() - start)
     return p
 
 
@@ -70,7 +70,7 @@ def test_the_rest_goes_on(hung):
     within(10, d, "rm", "plain")
     fs.answer()
     for p in waits:
-        out, _ = p.communicate(timeout=60)
+        out, _ = p.communicate(timeout=60 * SLOWER)
         assert p.returncode == 0, out
     assert state(d, "writes") == "running"
 
@@ -92,7 +92,7 @@ def test_an_engine_returns_beside_it(hung):
     start = time.monotonic()
     assert d.stop() == 0
     d.start()
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 20 * SLOWER
     assert [state(d, x) for x in ("writes", "has", "volume", "plain")] == ["running"] * 4
     within(10, d, "exec", "has", "true")
     assert "volume is in use" in within(10, d, "volume", "rm", "there", check=1).stderr

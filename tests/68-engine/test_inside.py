@@ -44,7 +44,7 @@ def test_cp(docker, tmp_path):
 def test_diff_and_commit(docker):
     d = docker
     up(d, "chg", "busybox", "sh", "-c", "echo x > /data/new; rm /etc/group; sleep 1000")
-    until(lambda: "A /data/new" in d.out("diff", "chg"))
+    until(lambda: "D /etc/group" in d.out("diff", "chg"))
     assert sorted(d.out("diff", "chg").splitlines()) == ["A /data/new", "C /data", "C /etc", "D /etc/group"]
     d.cli("stop", "-t", "0", "chg")
     id = d.out("commit", "-m", "why", "-a", "me", "-c", "ENV B=2", "-c", "CMD [\"cat\",\"/data/new\"]", "chg", "made:1")

@@ -3,10 +3,10 @@ that ran still runs, and nothing is left over. Short form: each point when it is
 import http.client
 import os
 import re
-import time
 
 import pytest
 from conftest import *
+from waiting import eventually
 
 # Where each operation can be cut off; a point that no passage meets fails the sweep, so this list is kept true.
 POINTS = {
@@ -68,7 +68,7 @@ class Acts:
         """With somebody attached, as `docker run` has it."""
         s = socket.socket(socket.AF_UNIX)
         s.connect(k.sock)
-        s.settimeout(20)
+        s.settimeout(20 * SLOWER)
         s.sendall(b"POST /v1.50/containers/sweep/attach?stream=1&stdout=1 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n")
         try:
             if not s.recv(4096):
@@ -220,18 +220,16 @@ def test_killed(swept, act):
             died = False
             try:
                 getattr(Acts, act)(k)
-                # What goes on behind the answer (an end is cleared away) may still meet the point.
-                deadline = time.time() + 0.3
-                while time.time() < deadline and k.process.poll() is None:
-                    time.sleep(0.05)
+                # What goes on behind the answer (an end is cleared away) may still meet the point: the first passage has to come.
+                eventually(lambda: k.process.poll() is not None, 20 if passage == 1 else 0.3)
+                if k.process.poll() is None:
+                    k.stop()
             except Gone:
-                k.process.wait(10)
-            died = k.process.poll() is not None
+                k.process.wait(20 * SLOWER)
+            died = k.process.returncode != 0
             if died:
                 assert k.process.returncode == -signal.SIGKILL, (point, passage, k.tail())
                 k.log.close()
-            else:
-                k.stop()
             again(k)
             keep = ask(k, "GET", "/containers/keep/json").json
             assert keep["State"]["Running"] and keep["State"]["Pid"] == k.keep["State"]["Pid"], (point, passage)
@@ -241,11 +239,11 @@ def test_killed(swept, act):
                 assert state["Status"] != "running" or os.path.exists(f"/proc/{state['Pid']}")
             tidy(k)
             try:
-                until(lambda: not changed(k), 5)
+                until(lambda: not changed(k))
             except AssertionError:
                 raise AssertionError((point, passage, changed(k), k.tail())) from None
             port = keep["NetworkSettings"]["Ports"]["80/tcp"][0]["HostPort"]
-            assert subprocess.run(["busybox", "wget", "-qO-", f"http://127.0.0.1:{port}/"], capture_output=True, timeout=10).stdout == b"page\n"
+            assert subprocess.run(["busybox", "wget", "-qO-", f"http://127.0.0.1:{port}/"], capture_output=True, timeout=20 * SLOWER).stdout == b"page\n"
             if not died:
                 assert passage > 1, f"{point} is never passed by {act}"
                 break

@@ -4,10 +4,17 @@ import json
 import os
 import signal
 import subprocess
-import time
 
 import pytest
 from conftest import *
+
+
+@pytest.fixture
+def folder():
+    """With a short name: there are sockets in it, and folders of the engine's. pytest's own is as long as the test's name makes it."""
+    at = pathlib.Path(tempfile.mkdtemp(prefix="knarr-68-"))
+    yield at
+    shutil.rmtree(at, ignore_errors=True)
 
 
 def test_ping(docker):
@@ -147,66 +154,70 @@ def test_tls(make_knarr, tmp_path):
     assert k.out("version")
 
 
-def test_passed_socket_settings_and_signals(tmp_path):
+def test_passed_socket_settings_and_signals(folder):
     """A supervisor opens the socket; a file has the settings; SIGTERM ends in order, and SIGHUP nothing."""
     s = socket.socket(socket.AF_UNIX)
-    s.bind(str(tmp_path / "s.sock"))
+    s.bind(str(folder / "s.sock"))
     s.listen(10)
-    (tmp_path / "daemon.json").write_text(json.dumps({"registry-mirrors": ["http://127.0.0.1:9"], "insecure-registries": ["r.test:5000", "10.0.0.0/8"],
+    (folder / "daemon.json").write_text(json.dumps({"registry-mirrors": ["http://127.0.0.1:9"], "insecure-registries": ["r.test:5000", "10.0.0.0/8"],
                                                       "labels": ["a=b"]}))
-    p = subprocess.Popen(["/bin/bash", "-c", 'export LISTEN_PID=$$ LISTEN_FDS=1; exec "$0" "$@" 3<&%d' % s.fileno(), KNARR, "engine", "--data-dir", tmp_path / "d",
-                          "--config-file", tmp_path / "daemon.json", "--label", "c=d", "-p", tmp_path / "pid"], pass_fds=[s.fileno()], env=ENV,
-                         stderr=open(tmp_path / "log", "wb"))
+    p = subprocess.Popen(["/bin/bash", "-c", 'export LISTEN_PID=$$ LISTEN_FDS=1; exec "$0" "$@" 3<&%d' % s.fileno(), KNARR, "engine", "--data-dir", folder / "d",
+                          "--config-file", folder / "daemon.json", "--label", "c=d", "-p", folder / "pid"], pass_fds=[s.fileno()], env=ENV,
+                         stderr=open(folder / "log", "wb"))
     try:
-        c = UnixConnection(str(tmp_path / "s.sock"))
+        c = UnixConnection(str(folder / "s.sock"))
         c.request("GET", "/info")
         i = json.loads(c.getresponse().read())
         assert i["Labels"] == ["a=b", "c=d"] and i["RegistryConfig"]["Mirrors"] == ["http://127.0.0.1:9"]
         assert i["RegistryConfig"]["InsecureRegistryCIDRs"] == ["::1/128", "127.0.0.0/8", "10.0.0.0/8"]
         assert i["RegistryConfig"]["IndexConfigs"]["r.test:5000"]["Secure"] is False
-        assert (tmp_path / "pid").read_text() == str(p.pid) and not (tmp_path / "d/run/docker.sock").exists()
+        assert (folder / "pid").read_text() == str(p.pid) and not (folder / "d/run/docker.sock").exists()
         p.send_signal(signal.SIGHUP)
         c.request("GET", "/_ping")
         assert c.getresponse().read() == b"OK"
     finally:
         p.terminate()
-        assert p.wait(20) == 0, (tmp_path / "log").read_text()
-    assert not (tmp_path / "pid").exists()
+        assert p.wait(20 * SLOWER) == 0, (folder / "log").read_text()
+    assert not (folder / "pid").exists()
 
 
 @pytest.mark.parametrize("driver", ["systemd", "cgroupfs"])
-def test_cgroup_driver(tmp_path, driver):
+def test_cgroup_driver(folder, driver):
     """Whom control groups are asked of, and info says so."""
-    p = subprocess.Popen([KNARR, "engine", "--data-dir", tmp_path / "d", "--host", f"unix://{tmp_path}/s.sock", "--bridge", "none", "--exec-opt",
-                          f"native.cgroupdriver={driver}"], env=ENV, stderr=open(tmp_path / "log", "wb"))
+    p = subprocess.Popen([KNARR, "engine", "--data-dir", folder / "d", "--host", f"unix://{folder}/s.sock", "--bridge", "none", "--exec-opt",
+                          f"native.cgroupdriver={driver}"], env=ENV, stderr=open(folder / "log", "wb"))
     try:
-        end = time.monotonic() + 20
-        while not (tmp_path / "s.sock").exists() and time.monotonic() < end:
-            time.sleep(0.02)
-        c = UnixConnection(str(tmp_path / "s.sock"))
-        c.request("GET", "/info")
+        c = UnixConnection(str(folder / "s.sock"))
+
+        def up():
+            try:
+                c.request("GET", "/info")
+                return True
+            except OSError:  # not there, or there and not listened at
+                c.close()
+                return False
+        until(up)
         assert json.loads(c.getresponse().read())["CgroupDriver"] == driver
     finally:
         p.terminate()
-        assert p.wait(20) == 0, (tmp_path / "log").read_text()
+        assert p.wait(20 * SLOWER) == 0, (folder / "log").read_text()
 
 
 @pytest.mark.parametrize("words,said", [
     (["--bogus"], "unknown flag: --bogus"), (["-Z"], "unknown shorthand flag: 'Z' in -Z"), (["x"], '"engine" accepts no arguments: x'),
     (["--data-dir"], "flag needs an argument: --data-dir"), (["--data-dir", "rel"], "an absolute path is needed"),
-    (["--data-dir", "/tmp/knarr-68-none", "--host", "ftp://x"], "invalid bind address format: ftp://x"), (["--mtu", "x"], "strconv.ParseInt"),
-    (["--data-dir", "/tmp/knarr-68-none", "--registry-mirror", "x"], "invalid mirror: no scheme specified"), (["--log-level", "loud"], "unable to parse logging level: loud"),
-    (["--data-dir", "/tmp/knarr-68-none", "--storage-driver", "zfs"], "not supported"),
-    (["--data-dir", "/tmp/knarr-68-none", "--exec-opt", "native.x=y"], "exec-opts: unknown option native.x=y"),
-    (["--data-dir", "/tmp/knarr-68-none", "--tlsverify"], "TLS needs --tlscert")])
-def test_command_line(words, said):
-    p = subprocess.run([KNARR, "engine", *words], capture_output=True, text=True, env=ENV, timeout=20)
-    shutil.rmtree("/tmp/knarr-68-none", ignore_errors=True)
+    (["--data-dir", "FOLDER", "--host", "ftp://x"], "invalid bind address format: ftp://x"), (["--mtu", "x"], "strconv.ParseInt"),
+    (["--data-dir", "FOLDER", "--registry-mirror", "x"], "invalid mirror: no scheme specified"), (["--log-level", "loud"], "unable to parse logging level: loud"),
+    (["--data-dir", "FOLDER", "--storage-driver", "zfs"], "not supported"),
+    (["--data-dir", "FOLDER", "--exec-opt", "native.x=y"], "exec-opts: unknown option native.x=y"),
+    (["--data-dir", "FOLDER", "--tlsverify"], "TLS needs --tlscert")])
+def test_command_line(folder, words, said):
+    p = subprocess.run([KNARR, "engine", *(str(folder) if w == "FOLDER" else w for w in words)], capture_output=True, text=True, env=ENV, timeout=20 * SLOWER)
     assert p.returncode != 0 and said in p.stderr
 
 
 def test_one_engine_a_folder(knarr):
-    p = subprocess.run([KNARR, "engine", "--data-dir", knarr.data, "--host", f"unix://{knarr.dir}/other.sock"], capture_output=True, text=True, timeout=20)
+    p = subprocess.run([KNARR, "engine", "--data-dir", knarr.data, "--host", f"unix://{knarr.dir}/other.sock"], capture_output=True, text=True, timeout=20 * SLOWER)
     assert p.returncode != 0 and "is open in another process" in p.stderr
 
 

@@ -99,7 +99,7 @@ def test_loopback_ports_while_the_engine_is_away(make_knarr):
     k.stop(signal.SIGKILL)
     waiting = []
     for _ in range(20):
-        s = socket.create_connection(("127.0.0.1", port), timeout=20)
+        s = socket.create_connection(("127.0.0.1", port), timeout=20 * SLOWER)
         s.sendall(b"GET / HTTP/1.0\r\n\r\n")
         waiting.append(s)
     with socket.socket() as s, pytest.raises(OSError):  # the port is still taken
@@ -108,7 +108,7 @@ def test_loopback_ports_while_the_engine_is_away(make_knarr):
     waiting[0].setblocking(False)
     with pytest.raises(BlockingIOError):
         waiting[0].recv(10)
-    waiting[0].settimeout(20)
+    waiting[0].settimeout(20 * SLOWER)
     t = time.time()
     k.start()
     for s in waiting:
