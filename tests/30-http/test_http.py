@@ -1,8 +1,10 @@
 """http_demo (src/http/http_demo.c) driven by other people's clients: curl, nghttp, h2load, openssl and Python's own."""
-import gzip, os, re, resource, signal, socket, ssl, subprocess, tempfile, time
+import gzip, os, re, resource, signal, socket, ssl, subprocess, sys, tempfile, time
 import pytest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, 'tests/lib'))
+from waiting import SLOWER, until  # noqa: E402
 DEMO = os.path.join(ROOT, os.environ.get('BUILD', 'build'), 'src/http/http_demo')
 
 
@@ -33,7 +35,7 @@ class Demo:
 
     def stop(self):
         self.proc.send_signal(signal.SIGTERM)
-        code = self.proc.wait(timeout=10)
+        code = self.proc.wait(timeout=20 * SLOWER)
         subprocess.run(['rm', '-rf', self.dir])
         return code
 
@@ -53,8 +55,8 @@ def threaded():
 
 
 def curl(demo, *args, data=None):
-    return subprocess.run(['curl', '-sS', '-m', '20', '--cacert', demo.dir + '/ca.crt', *args], capture_output=True,
-                          input=data, timeout=30)
+    return subprocess.run(['curl', '-sS', '-m', str(20 * SLOWER), '--cacert', demo.dir + '/ca.crt', *args], capture_output=True,
+                          input=data, timeout=30 * SLOWER)
 
 
 def transports(demo):
@@ -97,10 +99,10 @@ def test_unix_peer(demo):
 @pytest.mark.parametrize('url', ['http', 'https'])
 def test_nghttp(demo, url):
     out = subprocess.run(['nghttp', '-nv', '--no-verify', getattr(demo, url) + '/stream/50'], capture_output=True, text=True,
-                         timeout=20).stdout
+                         timeout=20 * SLOWER).stdout
     assert ':status: 200' in out and 'x-lines: all' in out and 'END_STREAM' in out
     out = subprocess.run(['nghttp', '-n', '--no-verify', '-m', '40', '-s', getattr(demo, url) + '/size/100000'],
-                         capture_output=True, text=True, timeout=20).stdout
+                         capture_output=True, text=True, timeout=20 * SLOWER).stdout
     assert len(re.findall(r' 200 +97K ', out)) == 40
 
 
@@ -109,7 +111,7 @@ def test_nghttp(demo, url):
 def test_h2load(demo, threaded, args, path):
     for d, base in ((demo, demo.https), (demo, demo.http), (threaded, threaded.https)):
         out = subprocess.run(['h2load', '-n', '4000', '-c', '20', *args, base + path], capture_output=True, text=True,
-                             timeout=60).stdout
+                             timeout=60 * SLOWER).stdout
         assert 'status codes: 4000 2xx, 0 3xx, 0 4xx, 0 5xx' in out, out
         assert '0 failed, 0 errored, 0 timeout' in out, out
 
@@ -117,23 +119,23 @@ def test_h2load(demo, threaded, args, path):
 def test_certificate_swap_under_load(demo):
     load = subprocess.Popen(['h2load', '-n', '60000', '-c', '20', '-m', '4', demo.https + '/hello'], stdout=subprocess.PIPE,
                             text=True)
-    seen = set()
-    for _ in range(10):
+    served = lambda: ssl.get_server_certificate(('127.0.0.1', demo.port['https']))
+    seen = {served()}
+    for _ in range(5):
         demo.proc.send_signal(signal.SIGHUP)
-        time.sleep(0.03)
-        seen.add(ssl.get_server_certificate(('127.0.0.1', demo.port['https'])))
-    out = load.communicate(timeout=60)[0]
+        seen.add(until(lambda: {served()} - seen).pop())
+    out = load.communicate(timeout=60 * SLOWER)[0]
     assert '60000 succeeded, 0 failed' in out, out
-    assert len(seen) > 3
+    assert len(seen) == 6
     assert curl(demo, demo.https + '/hello').stdout == b'Hello, world\n'
 
 
 def test_old_tls_is_refused(demo):
     out = subprocess.run(['openssl', 's_client', '-connect', f'127.0.0.1:{demo.port["https"]}', '-tls1_1'], input='',
-                         capture_output=True, text=True, timeout=20)
+                         capture_output=True, text=True, timeout=20 * SLOWER)
     assert 'Cipher is (NONE)' in out.stdout
     out = subprocess.run(['openssl', 's_client', '-connect', f'127.0.0.1:{demo.port["https"]}', '-alpn', 'gopher'], input='',
-                         capture_output=True, text=True, timeout=20)
+                         capture_output=True, text=True, timeout=20 * SLOWER)
     assert 'no application protocol' in out.stderr
 
 
@@ -185,21 +187,14 @@ def test_docker_hijack(demo, tls):
 
 
 def test_watch_notices_that_its_client_went(demo):
-    before = demo.stats()['streams']
+    until(lambda: demo.stats()['streams'] == 0)  # those of tests before have ended
     for base in (['--http1.1', demo.http], ['--http2', demo.https]):
         p = subprocess.Popen(['curl', '-sN', '--cacert', demo.dir + '/ca.crt', *base[:-1], base[-1] + '/quiet'])
-        for _ in range(100):
-            if demo.stats()['streams'] > before:
-                break
-            time.sleep(0.02)
-        assert demo.stats()['streams'] == before + 1
+        until(lambda: demo.stats()['streams'])
+        assert demo.stats()['streams'] == 1
         p.kill()
         p.wait()
-        for _ in range(100):
-            if demo.stats()['streams'] == before:
-                break
-            time.sleep(0.02)
-        assert demo.stats()['streams'] == before
+        until(lambda: demo.stats()['streams'] == 0)
 
 
 def test_idle_tls_connections_are_small():
@@ -250,7 +245,8 @@ def test_a_burst_of_handshakes_leaves_little():
         waiting = still
     for t in conns:
         t.send(b'GET /hello HTTP/1.1\r\nHost: a\r\n\r\n')
-    time.sleep(2.5)
+    until(lambda: d.stats()['idle'] == n)
+    until(lambda: (d.memory_kb() - before) / n <= 32)
     each = (d.memory_kb() - before) / n
     print(f'{n} TLS connections that came at once, {each:.1f} KB of private memory each')
     assert d.stats()['idle'] == n
@@ -263,16 +259,16 @@ def test_a_burst_of_handshakes_leaves_little():
 def test_connection_limit():
     d = Demo('--connections', '3')
     held = [socket.create_connection(('127.0.0.1', d.port['http'])) for _ in range(3)]
-    time.sleep(0.1)
+    until(lambda: d.stats()['connections'] == 3)
     s = socket.create_connection(('127.0.0.1', d.port['http']))
     assert s.recv(4096).startswith(b'HTTP/1.1 503 ')
     held[0].close()
-    time.sleep(0.1)
+    s.close()
+    until(lambda: d.stats()['connections'] == 2)
     assert curl(d, d.http + '/hello').stdout == b'Hello, world\n'
     assert d.stats()['refused'] == 1
     for h in held:
         h.close()
-    s.close()
     assert d.stop() == 0
 
 
@@ -282,15 +278,18 @@ def test_slow_loris():
     start = time.monotonic()
     for s in socks:
         s.sendall(b'GET /hello HTTP/1.1\r\n')
-    while time.monotonic() - start < 0.6:
+
+    def dripped():
+        """A byte of each, and somebody else is served meanwhile."""
         for s in socks:
             try:
                 s.sendall(b'X')
             except OSError:
                 pass
         assert curl(d, d.http + '/hello').stdout == b'Hello, world\n'
-        time.sleep(0.05)
-    assert d.stats()['timeouts'] == 100
+        return d.stats()['timeouts'] == 100
+    until(dripped)
+    assert time.monotonic() - start > 0.29
     for s in socks:
         s.close()
     assert d.stop() == 0
@@ -309,11 +308,8 @@ def test_readers_that_stop_cost_little():
     time.sleep(1)
     assert (d.memory_kb() - before) / 100 < 300  # references to shared pieces, not their bytes
     assert curl(d, d.http + '/hello').stdout == b'Hello, world\n'
-    for _ in range(100):
-        if d.stats()['timeouts'] == 100:
-            break
-        time.sleep(0.05)
-    assert d.stats()['timeouts'] == 100 and d.stats()['streams'] == 0
+    until(lambda: d.stats()['timeouts'] == 100)
+    assert d.stats()['streams'] == 0
     for s in socks:
         s.close()
     assert d.stop() == 0
@@ -321,13 +317,17 @@ def test_readers_that_stop_cost_little():
 
 def test_graceful_stop():
     d = Demo()
-    slow = subprocess.Popen(['curl', '-sS', d.http + '/slow/700'], stdout=subprocess.PIPE)
-    slow2 = subprocess.Popen(['curl', '-sSk', '--http2', d.https + '/slow/700'], stdout=subprocess.PIPE)
-    time.sleep(0.3)
+    slow = subprocess.Popen(['curl', '-sS', d.http + '/slow/1500'], stdout=subprocess.PIPE)
+    slow2 = subprocess.Popen(['curl', '-sSk', '--http2', d.https + '/slow/1500'], stdout=subprocess.PIPE)
+    until(lambda: d.stats()['streams'] == 2)
     d.proc.send_signal(signal.SIGTERM)
-    time.sleep(0.1)
-    with pytest.raises(OSError):
-        socket.create_connection(('127.0.0.1', d.port['http']), timeout=1)
-    assert slow.communicate(timeout=5)[0] == b'at last\n'
-    assert slow2.communicate(timeout=5)[0] == b'at last\n'
-    assert d.proc.wait(timeout=5) == 0
+
+    def refused():
+        try:
+            socket.create_connection(('127.0.0.1', d.port['http']), timeout=1).close()
+        except OSError:
+            return True
+    until(refused)
+    assert slow.communicate(timeout=20 * SLOWER)[0] == b'at last\n'
+    assert slow2.communicate(timeout=20 * SLOWER)[0] == b'at last\n'
+    assert d.proc.wait(timeout=20 * SLOWER) == 0

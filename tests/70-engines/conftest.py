@@ -12,7 +12,7 @@ import pytest
 
 REPO = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(REPO / "tests/lib"))
-from waiting import until  # noqa: E402,F401
+from waiting import SLOWER, until  # noqa: E402,F401
 
 BUILD = REPO / os.environ.get("KNARR_BUILD", "build")
 
@@ -24,7 +24,7 @@ def need(*programs):
 
 
 def run(words, check=0, timeout=120, **kw):
-    p = subprocess.run([str(w) for w in words], capture_output=True, text=True, timeout=timeout, **kw)
+    p = subprocess.run([str(w) for w in words], capture_output=True, text=True, timeout=timeout * SLOWER, **kw)
     if check is not None:
         assert p.returncode == check, (words, p.returncode, p.stdout, p.stderr)
     return p

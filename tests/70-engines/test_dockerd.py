@@ -106,7 +106,7 @@ def test_options(docker, tmp):
                "--memory", "64m", "--cpus", "0.5", "--device", "/dev/null:/dev/other", "t", "/ct", "ids", "--", "uname", "--",
                "open", "/x", "a", "--", "cat", "/data/f", "--", "open", "/data/x", "a", "--", "rlimits", "--", "cat",
                "/proc/sys/net/core/somaxconn", "--", "stat", "/dev/other", "--", "open", "/tmp/x", "a", check=None)
-    assert "uid 1000" in p.stdout and "content" in p.stdout and "name" in p.stdout and "77" in p.stdout and "1,3" in p.stdout
+    assert "uid 1000" in p.stdout and "content" in p.stdout and "name" in p.stdout and "77" in p.stdout.splitlines() and "1,3" in p.stdout
     assert p.stdout.count("Read-only file system") == 2 and "open /tmp/x a: ok" in p.stdout and "rlimit 7 99 100" in p.stdout, p.stdout
 
 
