@@ -17,7 +17,7 @@ BUILD = pathlib.Path(os.environ.get("KNARR_BUILD", REPO / "build"))
 TOOL = (BUILD if BUILD.is_absolute() else REPO / BUILD) / "netctl"
 sys.path.insert(0, str(REPO / "tests/lib"))
 from spaces import Inside, bridge_hooks, run  # noqa: E402,F401
-from waiting import until  # noqa: E402,F401
+from waiting import SLOWER, until  # noqa: E402,F401
 
 
 class Failed(Exception):
@@ -85,14 +85,14 @@ class Engine:
              json.dumps(self.settings)], pass_fds=[theirs.fileno()], env=env)
         theirs.close()
         self.sock = mine
-        self.sock.settimeout(20)
+        self.sock.settimeout(20 * SLOWER)
         self.events = ""
         return self.answer()[0]
 
     def answer(self):
         data, fds, _, _ = socket.recv_fds(self.sock, 1 << 18, 64)
         if not data:
-            self.child.wait(10)
+            self.child.wait(20 * SLOWER)
             raise EOFError(f"netctl ended with {self.child.returncode}")
         answer = json.loads(data)
         self.events = answer["events"]
@@ -124,12 +124,12 @@ class Engine:
 
     def kill(self):
         self.child.send_signal(signal.SIGKILL)
-        self.child.wait(10)
+        self.child.wait(20 * SLOWER)
         self.sock.close()
 
     def stop(self):
         self.sock.close()
-        assert self.child.wait(10) == 0
+        assert self.child.wait(20 * SLOWER) == 0
 
     def restart(self, kill=False, fail=None):
         (self.kill if kill else self.stop)()

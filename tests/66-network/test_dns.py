@@ -5,7 +5,7 @@ import threading
 import time
 
 
-from conftest import Engine, Inside, run
+from conftest import SLOWER, Engine, Inside, run
 
 
 NOBODY = ["198.51.100.2"]  # where no name server is: the port says so at once
@@ -69,7 +69,7 @@ class Upstream:
 
 def dig(c, *words):
     """Answers, and the response code."""
-    out = c.exec("dig", "@127.0.0.11", "+tries=1", "+time=8", "+nosearch", *words, check=False).stdout
+    out = c.exec("dig", "@127.0.0.11", "+tries=1", f"+time={8 * SLOWER}", "+nosearch", *words, check=False).stdout
     code = out.split("status: ")[1].split(",")[0] if "status: " in out else None
     flags = out.split("flags: ")[1].split(";")[0].split() if "flags: " in out else []
     rows = [line.split()[-1] for line in out.splitlines() if line and not line.startswith(";")]
@@ -156,7 +156,7 @@ def test_servers_that_do_not_help(host, engine):
     # one that is silent costs its time, no more
     d = engine.start("d", mode="net", Dns=["198.51.100.99", "198.51.100.4"])
     begin = time.monotonic()
-    assert dig(d, "example.org")[0] == ["192.0.2.8"] and time.monotonic() - begin < 6
+    assert dig(d, "example.org")[0] == ["192.0.2.8"] and time.monotonic() - begin < 6 * SLOWER
     e = engine.start("e", mode="net", Dns=["198.51.100.3"])
     assert dig(e, "example.org")[1] == "SERVFAIL"
     bad.close(), good.close()
@@ -167,9 +167,9 @@ def test_bad_packets(host, engine):
     c = engine.start("c", mode="net")
     with c.inside():
         u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        t = socket.create_connection(("127.0.0.11", 53), 2)
-        long = socket.create_connection(("127.0.0.11", 53), 2)
-    u.settimeout(2)
+        t = socket.create_connection(("127.0.0.11", 53), 20 * SLOWER)
+        long = socket.create_connection(("127.0.0.11", 53), 20 * SLOWER)
+    u.settimeout(20 * SLOWER)
     u.connect(("127.0.0.11", 53))
     for packet in (b"", b"x", b"\0" * 11, b"\xff" * 600, b"\x12\x34\x81\x80" + b"\0" * 8):
         u.send(packet)

@@ -2,7 +2,10 @@
 import socket
 import threading
 
-from conftest import Inside
+from conftest import SLOWER, Inside
+
+PATIENCE = 10 * SLOWER  # with who answers; that nobody does is believed after BRIEF
+BRIEF = 0.5
 
 
 class Tcp:
@@ -62,7 +65,7 @@ class Udp:
                 return
 
 
-def tcp(path, to, port, send=b"", timeout=0.5):
+def tcp(path, to, port, send=b"", timeout=PATIENCE):
     """What a client in that namespace gets; None when nobody answers."""
     family = socket.AF_INET6 if ":" in to else socket.AF_INET
     with Inside(path):
@@ -83,13 +86,13 @@ def tcp(path, to, port, send=b"", timeout=0.5):
             return None
 
 
-def who(path, to, port, timeout=0.5):
+def who(path, to, port, timeout=PATIENCE):
     """("web", "172.17.0.1"): who answered, and as whom the client appeared; None when nobody did."""
     answer = tcp(path, to, port, timeout=timeout)
     return tuple(answer.decode().split("\n")[0].split()) if answer else None
 
 
-def udp(path, to, port, data=b"x", timeout=0.5):
+def udp(path, to, port, data=b"x", timeout=PATIENCE):
     family = socket.AF_INET6 if ":" in to else socket.AF_INET
     with Inside(path):
         s = socket.socket(family, socket.SOCK_DGRAM)
