@@ -223,7 +223,7 @@ class Node(Server):
         if self.kubelet:
             self.kubelet.send_signal(sig)
             try:
-                code = self.kubelet.wait(20)
+                code = self.kubelet.wait(20 * SLOWER)
             except subprocess.TimeoutExpired:
                 self.kubelet.kill()
                 code = self.kubelet.wait()

@@ -5,7 +5,7 @@ import os
 import subprocess
 
 from harness import make_certificates
-from node import Node, until
+from node import SLOWER, Node, until
 
 
 class Serving(Node):
@@ -37,7 +37,7 @@ class Serving(Node):
 
     def run(self, kubectl, *args, input=None, timeout=60):
         """(exit status, standard output, standard error)"""
-        r = subprocess.run(self.command(kubectl, *args), input=input, capture_output=True, text=True, timeout=timeout)
+        r = subprocess.run(self.command(kubectl, *args), input=input, capture_output=True, text=True, timeout=timeout * SLOWER)
         return r.returncode, r.stdout, r.stderr
 
     def running(self, name):
