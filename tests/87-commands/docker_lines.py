@@ -4,17 +4,18 @@ import json
 import os
 import re
 import shutil
-import time
+import signal
+import threading
 import urllib.request
 
-from typist import Absent, line
+from typist import SLOWER, Absent, line
 
 ID = r"[0-9a-f]{64}"
 
 
 def fetch(url):
     try:
-        with urllib.request.urlopen(url, timeout=5) as r:
+        with urllib.request.urlopen(url, timeout=5 * SLOWER) as r:
             return r.read().decode()
     except OSError as e:
         return repr(e)
@@ -399,17 +400,30 @@ def looks(t, peer, **_):
     t.same("df: what is in the volume", seen.columns[3][3], "6B")
     seen = t.ok("docker stats --no-stream")
     t.same("stats: heads", seen.columns[0], ["CONTAINER ID", "NAME", "CPU %", "MEM USAGE / LIMIT", "MEM %", "NET I/O", "BLOCK I/O", "PIDS"])
-    t.looks("stats: live figures", seen.out, r"[0-9a-f]{12} +web +\d+\.\d\d% +[\d.]+[KM]iB / [\d.]+GiB +\d\.\d\d% +[\d.]+k?B / [\d.]+k?B +\S+ / \S+ +1 *")
+    t.looks("stats: live figures", seen.out, r"[0-9a-f]{12} +web +\d+\.\d\d% +[\d.]+[KM]iB / [\d.]+[GT]iB +\d\.\d\d% +[\d.]+k?B / [\d.]+k?B +\S+ / \S+ +1 *")
     seen = t.ok("docker top C", C="web")
     pid = t.see("docker inspect -f '{{.State.Pid}}' web").out.strip()
     t.same("top: heads", seen.lines[0].split(), ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"])
     t.looks("top: processes", seen.out, rf"root +{pid} +\d+ +\d+ +\S+ +\? +\d\d:\d\d:\d\d +httpd -f -h /www")
     p = t.start("docker events")
-    time.sleep(0.5)
+    told, marks = [], 0
+    threading.Thread(target=lambda: told.extend(iter(p.stdout.readline, "")), daemon=True).start()
+
+    def mark():
+        """Until a volume that is made is told of: so is what comes behind it, and what came before it has been."""
+        nonlocal marks
+        marks += 1
+        t.see(f"docker volume create mark{marks}")
+        return t.until(lambda: any(f" volume create mark{marks} " in l for l in told), 2)
+    t.until(mark)
     t.see("docker run --rm --name brief IMG true")
-    t.until(lambda: state(t, "brief") == "", 10)
-    time.sleep(0.2)
-    got = [re.sub(r" \(.*", "", l).split(" ", 1)[1] for l in t.stop(p).splitlines() if "(" in l]
+    t.until(lambda: state(t, "brief") == "")
+    t.until(mark)
+    t.see("docker volume rm " + " ".join(f"mark{n + 1}" for n in range(marks)))
+    p.send_signal(signal.SIGINT)
+    p.wait(20 * SLOWER)
+    t.children.remove(p)
+    got = [re.sub(r" \(.*\n", "", l).split(" ", 1)[1] for l in told if "(" in l and " volume " not in l]
     got = [re.sub(ID, "ID", g) for g in got]
     want = ["container create ID", "container attach ID", "network connect ID", "container start ID", "network disconnect ID", "container die ID",
             "container destroy ID"]
