@@ -122,7 +122,7 @@ static struct api_column column_of(const struct api_column_row *c)
 {
 	return (struct api_column){ .name = api_text_span(c->name), .type = api_text_span(c->type),
 				    .format = api_text_span(c->format), .priority = c->priority,
-				    .cell_json = api_text_span(c->cell_json), .shows = api_text_span(c->shows) };
+				    .cell_json = api_text_span(c->cell_json) };
 }
 
 bool api_kind_column(struct span kind, unsigned i, struct api_column *out)

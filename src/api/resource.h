@@ -38,7 +38,7 @@ struct api_column {
 	struct span name, type, format;
 	int priority;
 	struct span cell_json; /* JSON type of the cell: "string", "integer", "boolean", "integer|string" */
-	struct span shows;     /* for people; of a custom resource: its JSONPath */
+	struct span shows;     /* of a custom resource: its JSONPath; empty of others, whose cells cells.c makes */
 	struct span description;
 };
 struct api_selector {

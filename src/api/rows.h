@@ -9,7 +9,8 @@
  *     even         pointer to a row on the heap (types added at run time)
  *
  * so the test is one bit that is always predicted, and the two kinds mix freely: a custom resource's "metadata" is
- * the built-in ObjectMeta.
+ * the built-in ObjectMeta. Addresses of programs have 47 bits, so 48 hold either, and a length or flags stand beside them: the rows
+ * are most of the program's constants (GOALS row 17), and of what a codec brings into the cache.
  *
  * Invariants
  * 1. Names are pooled: two built-in fields of the same name have the same name pointer. Decoders put that pointer
@@ -24,19 +25,18 @@
 #define API_FIELDS_MAX 64
 
 struct api_field {
-	uint64_t name; /* reference: pool offset or const char * */
-	uint64_t type; /* reference: struct api_type */
+	uint64_t name_len : 16; /* the short ones below: either is one instruction away */
+	uint64_t name : 48; /* reference: pool offset or const char * */
+	uint64_t flags : 16;
+	uint64_t type : 48; /* reference: struct api_type */
 	uint32_t num;
-	uint32_t flags;
-	uint16_t name_len;
 	uint16_t cold; /* index into api_t_cold; 0 = nothing there */
-	uint16_t always; /* JSON: written even when absent */
-	uint16_t reserved;
+	uint8_t always; /* JSON: written even when absent */
 };
 
 struct api_text { /* a pooled string */
-	uint32_t at;
-	uint32_t len;
+	uint32_t at : 20;
+	uint32_t len : 12;
 };
 
 /* What few fields have and few readers ask for. */
@@ -47,25 +47,29 @@ struct api_cold {
 
 struct api_type {
 	uint8_t kind;
-	uint8_t list_type;
+	uint8_t list_type : 4, union_form : 4;
 	uint8_t hash_bits; /* the table has 1 << hash_bits slots */
-	uint8_t union_form;
-	uint32_t flags;
+	uint8_t n_wire;
+	uint16_t flags;
 	uint16_t n_fields;
 	uint16_t n_keys;
-	uint16_t n_wire;
-	uint16_t max_wire; /* room */
-	uint32_t wire;     /* index of its first row in api_t_wire */
-	uint32_t hash_seed;
-	uint64_t fields; /* reference: struct api_field */
-	uint64_t hash;   /* reference: uint16_t slots, field index + 1, 0 = empty; linear probing */
-	uint64_t elem;
-	uint64_t keys;   /* reference: struct api_text (built in) or struct span */
-	uint64_t name;   /* reference: pool or const char * */
-	uint32_t name_len;
-	uint32_t go_len; /* Go's name stands behind the name in the same form; equal to the name when 0 */
-	uint64_t go_name;
+	uint16_t wire;     /* index of its first row in api_t_wire */
+	uint16_t hash_seed;
+	union {
+		uint64_t fields; /* of an object; reference: struct api_field */
+		uint64_t elem;   /* of a list, map or union */
+	};
+	union {
+		/* of an object; reference: slots, uint8_t (built in) or uint16_t: field index + 1, 0 = empty; linear probing */
+		uint64_t hash;
+		uint64_t keys;   /* of a list; reference: struct api_text (built in) or struct span */
+	};
+	uint64_t name_len : 16;
+	uint64_t name : 48;      /* reference: pool or const char * */
+	uint64_t go_len : 16;
+	uint64_t go_name : 48;   /* the same; equal to the name when its length is 0 */
 };
+_Static_assert(sizeof(struct api_type) == 48 && sizeof(struct api_field) == 24, "as small as they go");
 
 /* A type added at run time. */
 struct api_custom {
@@ -79,10 +83,10 @@ struct api_custom {
 #define API_WIRE_POINTER (1 << 1) /* left out when absent */
 #define API_WIRE_ONEOF (1 << 2)   /* proto3: written when present, even zero */
 struct api_wire {
-	uint32_t num;
-	uint16_t field; /* index among the struct's fields; for INLINE the base index */
-	uint16_t flags;
-	uint32_t type;  /* index of a built-in type */
+	uint32_t num : 8;
+	uint32_t field : 7; /* index among the struct's fields; for INLINE the base index */
+	uint32_t flags : 3;
+	uint32_t type : 14; /* index of a built-in type */
 };
 
 struct api_enum {
@@ -92,7 +96,7 @@ struct api_enum {
 	uint16_t closed;
 };
 
-struct api_constant_row {
+struct api_constant_row { /* of api_t_constant_pool */
 	struct api_text package, name, value;
 };
 
@@ -111,7 +115,7 @@ struct api_sub_row {
 	uint32_t verbs, type;
 };
 struct api_column_row {
-	struct api_text name, type, format, cell_json, shows;
+	struct api_text name, type, format, cell_json;
 	int32_t priority;
 };
 struct api_column_kind {
@@ -132,12 +136,12 @@ struct api_group_row {
 	int32_t group_priority, version_priority;
 };
 
-extern const char api_t_pool[];
+extern const char api_t_pool[], api_t_constant_pool[];
 extern const struct api_type api_t_types[];
 extern const struct api_field api_t_fields[];
 extern const struct api_cold api_t_cold[];
 extern const struct api_wire api_t_wire[];
-extern const uint16_t api_t_hash[];
+extern const uint8_t api_t_hash[];
 extern const struct api_text api_t_keys[];
 extern const struct api_enum api_t_enums[]; /* ordered by name */
 extern const struct api_text api_t_values[];
@@ -169,9 +173,9 @@ static inline const struct api_field *api_row_fields(const struct api_type *t)
 {
 	return t->fields & 1 ? &api_t_fields[t->fields >> 1] : (const struct api_field *)(uintptr_t)t->fields;
 }
-static inline const uint16_t *api_row_hash(const struct api_type *t)
+static inline unsigned api_row_slot(const struct api_type *t, uint32_t slot)
 {
-	return t->hash & 1 ? &api_t_hash[t->hash >> 1] : (const uint16_t *)(uintptr_t)t->hash;
+	return t->hash & 1 ? api_t_hash[(t->hash >> 1) + slot] : ((const uint16_t *)(uintptr_t)t->hash)[slot];
 }
 
 /* Hash of a field name: its first and last eight bytes and its length. tools/gen/api_tables.py has the same in
@@ -200,12 +204,11 @@ static inline uint32_t api_name_slot(uint64_t hash, uint32_t seed, unsigned bits
 static inline int api_row_find(const struct api_type *t, const char *p, size_t len)
 {
 	const struct api_field *fields = api_row_fields(t);
-	const uint16_t *slots = api_row_hash(t);
 	if (!t->n_fields)
 		return -1;
 	uint32_t mask = (1u << t->hash_bits) - 1;
 	for (uint32_t s = api_name_slot(api_name_hash(p, len), t->hash_seed, t->hash_bits);; s++) {
-		unsigned i = slots[s & mask];
+		unsigned i = api_row_slot(t, s & mask);
 		if (!i)
 			return -1;
 		const struct api_field *f = &fields[i - 1];

@@ -56,7 +56,8 @@ void api_type_go_name(const struct api_type *t, struct buf *out)
 
 const struct api_type *api_type_elem(const struct api_type *t)
 {
-	return t->elem ? api_ref_type(t->elem) : NULL;
+	bool has = t->kind == API_LIST || t->kind == API_MAP || t->kind == API_UNION; /* others have something else in its place */
+	return has && t->elem ? api_ref_type(t->elem) : NULL;
 }
 
 enum api_list_type api_type_list(const struct api_type *t)
@@ -210,17 +211,22 @@ struct span api_enum_value(const struct api_enum *e, unsigned i)
 	return api_text_span(api_t_values[e->values + i]);
 }
 
+static struct span constant_text(struct api_text t)
+{
+	return span_make(api_t_constant_pool + t.at, t.len);
+}
+
 struct span api_constant(struct span package, struct span name)
 {
 	size_t lo = 0, hi = api_t_n_constants;
 	while (lo < hi) {
 		size_t mid = (lo + hi) / 2;
 		const struct api_constant_row *row = &api_t_constants[mid];
-		int c = span_cmp(package, api_text_span(row->package));
+		int c = span_cmp(package, constant_text(row->package));
 		if (c == 0)
-			c = span_cmp(name, api_text_span(row->name));
+			c = span_cmp(name, constant_text(row->name));
 		if (c == 0)
-			return api_text_span(row->value);
+			return constant_text(row->value);
 		if (c < 0)
 			hi = mid;
 		else
@@ -292,7 +298,7 @@ struct arena *api_types_arena(struct api_types *set)
 
 static uint64_t ref_of(const void *p)
 {
-	assert(((uintptr_t)p & 1) == 0);
+	assert(((uintptr_t)p & 1) == 0 && (uint64_t)(uintptr_t)p >> 48 == 0);
 	return (uintptr_t)p;
 }
 
@@ -307,13 +313,13 @@ static struct api_type *node_new(struct api_types *set, enum api_kind kind, cons
 {
 	struct api_custom *c = arena_new(&set->arena, struct api_custom);
 	c->type.kind = (uint8_t)kind;
-	c->type.flags = API_TYPE_CUSTOM | (opts ? opts->flags : 0);
+	c->type.flags = (uint16_t)(API_TYPE_CUSTOM | (opts ? opts->flags : 0));
 	if (opts && opts->default_json.len)
 		c->default_json = arena_span(&set->arena, opts->default_json);
 	c->rules = opts ? opts->rules : NULL;
 	struct span name = span_of(kind_names[kind]);
 	c->type.name = text_of(set, name);
-	c->type.name_len = (uint32_t)name.len;
+	c->type.name_len = (uint16_t)name.len;
 	return &c->type;
 }
 
@@ -330,7 +336,7 @@ const struct api_type *api_types_list(struct api_types *set, const struct api_ty
 	assert(n_keys <= UINT16_MAX);
 	struct api_type *t = node_new(set, API_LIST, opts);
 	t->elem = ref_of(elem);
-	t->list_type = (uint8_t)list_type;
+	t->list_type = (unsigned)list_type & 15;
 	if (list_type == API_LIST_ATOMIC)
 		t->flags |= API_TYPE_ATOMIC;
 	struct span *copy = n_keys ? arena_alloc_n(&set->arena, n_keys, sizeof(*copy)) : NULL;
@@ -384,7 +390,8 @@ const struct api_type *api_types_object(struct api_types *set, struct span name,
 		fields = with_meta(set, fields, &n_fields);
 	if (name.len) {
 		t->name = text_of(set, name);
-		t->name_len = (uint32_t)name.len;
+		assert(name.len <= UINT16_MAX);
+		t->name_len = (uint16_t)name.len;
 	}
 	t->n_fields = (uint16_t)n_fields;
 	t->hash_bits = 1;
@@ -396,7 +403,7 @@ const struct api_type *api_types_object(struct api_types *set, struct span name,
 	for (unsigned i = 0; i < n_fields; i++) {
 		assert(fields[i].name.len <= UINT16_MAX);
 		rows[i] = (struct api_field){ .name = text_of(set, fields[i].name), .name_len = (uint16_t)fields[i].name.len,
-					      .type = ref_of(fields[i].type), .flags = fields[i].flags };
+					      .type = ref_of(fields[i].type), .flags = (uint16_t)fields[i].flags };
 		uint32_t s = api_name_slot(api_name_hash(fields[i].name.ptr, fields[i].name.len), 0, t->hash_bits);
 		while (slots[s & mask]) {
 			assert(!span_eq(api_field_name(&rows[slots[s & mask] - 1]), fields[i].name));

@@ -5,13 +5,13 @@
 #include "api/typed.h"
 
 struct api_member { /* one a field of the type, in the type's order */
-	uint32_t at;
-	uint32_t has; /* of the presence flag; 0 = none */
+	uint16_t at;
+	uint16_t has; /* of the presence flag; 0 = none */
 };
 struct api_typed_row { /* by enum api_typed */
-	uint32_t type;  /* in api_t_types */
+	uint16_t type;  /* in api_t_types */
+	uint16_t first; /* of its members in api_t_members */
 	uint32_t size;
-	uint32_t first; /* of its members in api_t_members */
 };
 extern const struct api_member api_t_members[];
 extern const struct api_typed_row api_t_typed[];

@@ -4,15 +4,31 @@
 enum stage { ALPHA, BETA, GA, DEPRECATED, STAGE_COUNT };
 static const char *const stages[STAGE_COUNT] = { "ALPHA", "BETA", "", "DEPRECATED" };
 
-static const struct gate {
-	char name[56]; /* in place: a pointer would be private memory of every process */
-	enum stage stage;
-	bool on, locked;
-} gates[] = {
-#define GATE(name, stage, on, locked) { #name, stage, on, locked },
+/* The names one behind the other, and where each begins: a pointer would be private memory of every process. */
+struct names {
+#define GATE(name, stage, on, locked) char name[sizeof(#name)];
 #include "apiserver/gates.def"
 #undef GATE
 };
+static const struct names names = {
+#define GATE(name, stage, on, locked) #name,
+#include "apiserver/gates.def"
+#undef GATE
+};
+static const struct gate {
+	uint16_t name_at;
+	uint8_t stage;
+	bool on : 1, locked : 1;
+} gates[] = {
+#define GATE(name, stage, on, locked) { offsetof(struct names, name), stage, on, locked },
+#include "apiserver/gates.def"
+#undef GATE
+};
+
+static const char *name_of(const struct gate *g)
+{
+	return (const char *)&names + g->name_at;
+}
 
 unsigned gates_n(void)
 {
@@ -23,7 +39,7 @@ const char *gates_at(unsigned i, const char **out_stage, bool *out_on)
 {
 	*out_stage = stages[gates[i].stage];
 	*out_on = gates[i].on;
-	return gates[i].name;
+	return name_of(&gates[i]);
 }
 
 static int gate_set(struct span name, bool on, struct err *err)
@@ -35,15 +51,15 @@ static int gate_set(struct span name, bool on, struct err *err)
 			       SPAN_ARG(name), on ? "true" : "false");
 	for (size_t i = 0; i < ARRAY_LEN(gates); i++) {
 		const struct gate *g = &gates[i];
-		if (!span_is(name, g->name))
+		if (!span_is(name, name_of(g)))
 			continue;
 		if (on == g->on)
 			return 0;
 		const char *word = on ? "true" : "false";
 		if (g->locked)
-			return err_set(err, ERR_USAGE, "cannot set feature gate %s to %s, feature is locked to %s", g->name,
+			return err_set(err, ERR_USAGE, "cannot set feature gate %s to %s, feature is locked to %s", name_of(g),
 				       word, g->on ? "true" : "false");
-		return err_set(err, ERR_USAGE, "feature gate %s=%s: this server has no such switch, it is always %s", g->name,
+		return err_set(err, ERR_USAGE, "feature gate %s=%s: this server has no such switch, it is always %s", name_of(g),
 			       word, g->on ? "on" : "off");
 	}
 	return err_set(err, ERR_USAGE, "unrecognized feature gate: %.*s", SPAN_ARG(name));

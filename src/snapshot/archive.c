@@ -21,7 +21,7 @@ static int xattr_gather(const char *attr, struct span value, void *arg, struct e
 
 static int contents_write(struct tar_writer *w, int fd, uint64_t size, const char *rel, struct err *err)
 {
-	static const char zeros[4096];
+	static char zeros[4096]; /* never written: no constant, which would be 4 KB of the program file */
 	auto_free char *buf = mem_alloc(TAR_PIECE_BYTES);
 	while (size) {
 		ssize_t n = read(fd, buf, (size_t)MIN(size, (uint64_t)TAR_PIECE_BYTES));

@@ -41,11 +41,25 @@ def name_slot(h, seed, bits):
     return (((h ^ (h >> 29) ^ (seed << 17)) * 0xff51afd7ed558ccd) & MASK) >> (64 - bits)
 
 
-class Pool:
-    """All strings once, longest first so that a tail may serve a shorter string; names come before prose."""
+def fit(n, bits):
+    """A number of a row, which must fit into its field of rows.h."""
+    if not 0 <= n < 1 << bits:
+        sys.exit('%d does not fit into %d bits (src/api/rows.h)' % (n, bits))
+    return n
 
-    def __init__(self):
+
+class Pool:
+    """All strings once. Of the strings of a first pass the tail of a longer one serves a shorter one."""
+
+    def __init__(self, known=()):
         self.at, self.data = {}, bytearray(b'\0')
+        longer = None
+        for s in sorted(known, key=lambda s: s.encode()[::-1], reverse=True):  # whose tail it is stands right before
+            if longer is not None and longer.encode().endswith(s.encode()):
+                self.at[s] = self.at[longer] + len(longer.encode()) - len(s.encode())
+            else:
+                self.add(s)
+            longer = s
 
     def add(self, text):
         if text not in self.at:
@@ -54,13 +68,14 @@ class Pool:
         return self.at[text]
 
     def text(self, s):
-        return '{%d,%d}' % (self.add(s), len(s.encode())) if s else '{0,0}'
+        at, n = (self.add(s), len(s.encode())) if s else (0, 0)
+        return '{%s,%s}' % (fit(at, 20), fit(n, 12))
 
 
 class Tables:
-    def __init__(self, schema):
+    def __init__(self, schema, known=()):
         self.s = schema
-        self.pool = Pool()
+        self.pool = Pool(known)
         self.types, self.index = [], {}
         self.fields, self.cold, self.wire, self.hash, self.keys = [], ['{}'], [], [], []
         self.struct_rows = {label(r['group'], r['version']) + '.' + r['type']: r for r in schema.structs}
@@ -231,8 +246,8 @@ class Tables:
         first = len(self.fields)
         names = [r[0] for r in rows]
         for name, typ, num, flags, always, cold in rows:
-            self.fields.append('{%d,%d,%d,%d,%d,%d,%d,0}' % (self.pool.add(name) * 2 + 1, typ * 2 + 1, num, flags,
-                               len(name), self.cold_row(**cold), always))
+            self.fields.append('{%d,%d,%d,%d,%d,%d,%d}' % (len(name), self.pool.add(name) * 2 + 1, fit(flags, 16), typ * 2 + 1, num,
+                               fit(self.cold_row(**cold), 16), always))
         bits = 1
         while 1 << bits < 2 * len(names):
             bits += 1
@@ -292,7 +307,7 @@ class Tables:
         t['first'], t['bits'], t['seed'], t['slots'] = self.add_fields(rows) if rows else (0, 0, 0, 0)
         t['n_wire'], t['wire_at'] = len(wire), len(self.wire)
         wire.sort()
-        self.wire += ['{%d,%d,%d,%d}' % w for w in wire]
+        self.wire += ['{%d,%d,%d,%d}' % (fit(num, 8), fit(at, 7), fit(flags, 3), fit(typ, 14)) for num, at, flags, typ in wire]
 
     # -------------------------------------------------- CRI and etcd
     def make_messages(self):
@@ -368,8 +383,8 @@ class Tables:
         for name, columns in kinds.items():
             column_range[name] = (len(self.columns), len(columns))
             for c in columns:
-                self.columns.append('{%s,%s,%s,%s,%s,%s}' % (p.text(c['name']), p.text(c['type']), p.text(c['format']),
-                                    p.text(c['cell_json']), p.text(c['shows']), c['priority']))
+                self.columns.append('{%s,%s,%s,%s,%s}' % (p.text(c['name']), p.text(c['type']), p.text(c['format']),
+                                    p.text(c['cell_json']), c['priority']))  # what it shows stands in cells.c
         self.column_kinds = ['{%s,%d,%d}' % ((p.text(n),) + column_range[n]) for n in sorted(kinds, key=str.encode)]
         prefix = {'runtime.v1': 'cri'}
         self.rpcs = []
@@ -405,7 +420,9 @@ class Tables:
                 r['namespaced'] == 'y',
                 {'y': 0, 'n': 1, 'aggregated': 2}[r['served_by_default']], bits(r['verbs'])))
         rows = [(label(c['group'], c['version']), c['name'], c['value']) for c in s.constants]
-        self.constants = ['{%s,%s,%s}' % tuple(p.text(x) for x in r) for r in
+        # In a pool of their own: a program that asks for none of them is linked without.
+        self.constant_pool = Pool(x for r in rows for x in r)
+        self.constants = ['{%s,%s,%s}' % tuple(self.constant_pool.text(x) for x in r) for r in
                           sorted(rows, key=lambda r: (r[0].encode(), r[1].encode()))]
 
     # -------------------------------------------------- output
@@ -426,13 +443,15 @@ class Tables:
                 self.keys += [p.text(k) for k in t['keys']]
             is_object = t['kind'] == 'OBJECT'
             go = t['go'] if t['go'] != t['name'] else ''
-            types.append('{API_%s,%d,%d,%d,%d,%d,%d,%d,0,%d,%d,%d,%d,%d,%d,%d,%d,%d,%d}' % (
-                t['kind'], t['list'], t['bits'] if is_object else 0, t['union'], t['flags'],
-                t['n'] if is_object else 0, len(t['keys'] or []), t['n_wire'] if is_object else 0,
-                t['wire_at'] if is_object else 0, t['seed'] if is_object else 0,
-                t['first'] * 2 + 1 if is_object else 0, t['slots'] * 2 + 1 if is_object else 0,
-                t['elem'] * 2 + 1 if t['elem'] is not None else 0, keys, p.add(t['name']) * 2 + 1, len(t['name']),
-                len(go), p.add(go) * 2 + 1 if go else 0))
+            if is_object and (keys or t['elem'] is not None):
+                sys.exit('%s: an object with elements' % t['name'])  # they share their places with its fields
+            types.append('{API_%s,%d,%d,%d,%d,%d,%d,%d,%d,%d,{%d},{%d},%d,%d,%d,%d}' % (
+                t['kind'], t['list'], t['union'], t['bits'] if is_object else 0, fit(t['n_wire'], 8) if is_object else 0,
+                fit(t['flags'], 16), t['n'] if is_object else 0, len(t['keys'] or []),
+                fit(t['wire_at'], 16) if is_object else 0, fit(t['seed'], 16) if is_object else 0,
+                t['first'] * 2 + 1 if is_object else t['elem'] * 2 + 1 if t['elem'] is not None else 0,
+                t['slots'] * 2 + 1 if is_object else keys, fit(len(t['name']), 16), p.add(t['name']) * 2 + 1,
+                fit(len(go), 16), p.add(go) * 2 + 1 if go else 0))
         # A variant of a struct (atomic where it is used) has the struct's name; the name means the struct itself.
         named = {}
         for i, t in enumerate(self.types):
@@ -451,14 +470,15 @@ class Tables:
             values += [p.text(v) for v in vals]
         with open(path, 'w', encoding='utf-8') as f:
             f.write('/* Made by tools/gen/api_tables.py from src/api/schema/: not for editing. */\n#include "api/rows.h"\n\n')
-            f.write('const char api_t_pool[] =\n')
-            data = bytes(p.data)
-            for at in range(0, len(data), 100):
-                f.write('"' + ''.join(c_char(b) for b in data[at:at + 100]) + '"\n')
-            f.write(';\n')
+            for name, pool in (('pool', p), ('constant_pool', self.constant_pool)):
+                f.write('const char api_t_%s[] =\n' % name)
+                data = bytes(pool.data)
+                for at in range(0, len(data), 100):
+                    f.write('"' + ''.join(c_char(b) for b in data[at:at + 100]) + '"\n')
+                f.write(';\n')
             for typ, name, rows in (('struct api_type', 'types', types), ('struct api_field', 'fields', self.fields),
                                     ('struct api_cold', 'cold', self.cold), ('struct api_wire', 'wire', self.wire),
-                                    ('uint16_t', 'hash', ['%d' % h for h in self.hash]),
+                                    ('uint8_t', 'hash', ['%d' % fit(h, 8) for h in self.hash]),
                                     ('struct api_text', 'keys', self.keys), ('struct api_enum', 'enums', enums),
                                     ('struct api_text', 'values', values),
                                     ('uint16_t', 'by_name', ['%d' % i for _, i in by_name]),
@@ -471,7 +491,7 @@ class Tables:
                                     ('struct api_column_kind', 'column_kinds', self.column_kinds),
                                     ('struct api_rpc_row', 'rpcs', self.rpcs)):
                 f.write('\nconst %s api_t_%s[] = {\n' % (typ, name))
-                per = 20 if typ == 'uint16_t' else 1
+                per = 20 if typ in ('uint8_t', 'uint16_t') else 1
                 for at in range(0, len(rows), per):
                     f.write(','.join(rows[at:at + per]) + ',\n')
                 f.write('};\n')
@@ -490,4 +510,7 @@ def c_char(b):
 if __name__ == '__main__':
     if len(sys.argv) != 3:
         sys.exit(__doc__)
-    Tables(api_schema.read(sys.argv[1])).write(sys.argv[2])
+    schema = api_schema.read(sys.argv[1])
+    first = Tables(schema)
+    first.write(sys.argv[2])
+    Tables(schema, first.pool.at).write(sys.argv[2])

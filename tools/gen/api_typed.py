@@ -167,7 +167,7 @@ class Typed:
         first, typed, index = 0, [], {t['name']: i for i, t in reversed(list(enumerate(self.t.types))) if t['kind'] == 'OBJECT'}
         for name in self.order:
             s = 'struct api_' + struct_name(name)
-            typed.append('{%d,sizeof(%s),%d}' % (index[name], s, first))
+            typed.append('{%d,%d,sizeof(%s)}' % (index[name], first, s))
             for member, row, pointer in self.rows[name]:
                 has = 'offsetof(%s,has_%s)' % (s, member.rstrip('_')) if pointer and row['kind'] in NUMBERS else '0'
                 c.append('{offsetof(%s,%s),%s},' % (s, member, has))
