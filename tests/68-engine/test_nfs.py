@@ -209,3 +209,132 @@ def test_a_server_that_does_not_answer_holds_nobody_else_up(docker, server):
     until(lambda: mounted() == [], PATIENCE)
     d.cli("rm", "-f", "here", *places)
     d.cli("volume", "rm", "brief", *(name.replace("lost", "silent") for name in places))
+
+
+# ---- a server that goes away under containers (decision 0861)
+
+NO_END = "tried to kill container, but did not receive an exit event"
+AWAY = {"hard-silent": ("4", ",hard,timeo=50,retrans=2", "silent"), "hard-stopped": ("4", ",hard,timeo=50,retrans=2", "stopped"),
+        "hard3-stopped": ("3", ",hard,timeo=50,retrans=2", "stopped"), "soft-silent": ("4", ",soft,timeo=20,retrans=1", "silent")}
+LOST = "tcp sport 2049 drop; add rule inet knarr68nfs in tcp dport 2049 drop"
+
+
+class Going:
+    """A server that can go away and come back: its packets are lost both ways, or nobody listens at its port."""
+
+    def __init__(self, server, how):
+        self.server, self.how, self.gone = server, how, False
+
+    def go(self):
+        self.gone = True
+        if self.how == "stopped":
+            self.server.down()
+            return
+        subprocess.run(["nft", "add table inet knarr68nfs; add chain inet knarr68nfs in { type filter hook input priority 0; }; "
+                        f"add rule inet knarr68nfs in {LOST}"], check=True)
+
+    def come(self):
+        if not self.gone:
+            return
+        self.gone = False
+        if self.how == "stopped":
+            self.server.up()
+        else:
+            subprocess.run(["nft", "delete table inet knarr68nfs"], check=True)
+
+
+def sleeps(d, name):
+    """A process of the container sleeps in the kernel (D of proc(5)), as who waits for a server does."""
+    pids = [int(d.out("inspect", "-f", "{{.State.Pid}}", name))]
+    for pid in pids:
+        try:
+            pids += map(int, pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+            if pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "D":
+                return True
+        except OSError:
+            pass  # it has ended meanwhile
+    return False
+
+
+def within(seconds, d, *words, **kw):
+    start = time.monotonic()
+    p = d.cli(*words, **kw)
+    assert time.monotonic() - start < seconds * SLOWER, (words, time.monotonic() - start)
+    return p
+
+
+def status(d, name):
+    return d.out("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", name)
+
+
+@pytest.mark.parametrize("kind", AWAY)
+def test_a_server_goes_away_under_containers(make_knarr, server, kind):
+    """Every question is answered in a bounded time meanwhile, what can be ended is, and what waits goes on when the server is back."""
+    version, more, how = AWAY[kind]
+    hard, data, d, far = more.startswith(",hard"), server.files / "data", make_knarr(), Going(server, how)
+    (data / "kept").write_text("kept\n")
+    try:
+        import_busybox(d)
+        volume(d, server, "away", version, more + ",actimeo=1")
+        volume(d, server, "alone", version, more + ",nosharecache")  # with a superblock of its own, which ends with its only container
+
+        def run(name, of, script):
+            d.cli("run", "-d", "--network", "none", "--name", name, *(["-v", f"{of}:/d"] if of else []), "busybox", "sh", "-c", script)
+        run("writes", "away", "while :; do date >/d/now || echo failed; sleep 0.1; done")
+        run("ends", "away", "while :; do date >/d/then || echo failed; sleep 0.1; done")
+        run("reads", "away", "while :; do ls /d/ >/dev/null || echo failed; sleep 0.1; done")
+        # A shell that keeps the file open as its own output: whoever closes a descriptor of it hands over what was written, and waits for that.
+        run("holds", "away", "exec >/d/held; echo first; sync /d/held; until [ -e /tmp/go ]; do sleep 0.1; done; echo second; exec 4>/tmp/wrote; sleep 1000")
+        run("has", "away", "sleep 1000")
+        run("last", "alone", "cat /d/kept; sleep 1000")
+        run("plain", "", "sleep 1000")
+        until(lambda: (data / "now").exists() and (data / "then").exists() and d.out("logs", "last") == "kept", PATIENCE)
+        until(lambda: (data / "held").exists() and (data / "held").read_text() == "first\n", PATIENCE)
+        far.go()
+        for name in ("writes", "reads", "ends"):
+            until(lambda: sleeps(d, name) if hard else "failed" in d.out("logs", name), PATIENCE)
+        d.cli("exec", "holds", "touch", "/tmp/go")  # what it writes now is in memory alone
+        until(lambda: d.out("exec", "holds", "ls", "/tmp") == "go\nwrote", PATIENCE)
+
+        for words in (("ps", "-a"), ("ps", "-as"), ("inspect", "writes", "has", "holds"), ("top", "writes"), ("logs", "reads"), ("stats", "--no-stream"),
+                      ("volume", "ls"), ("volume", "inspect", "away", "alone"), ("system", "df", "-v"), ("diff", "writes"), ("exec", "has", "true"),
+                      ("run", "--rm", "--network", "none", "busybox", "true")):
+            within(10, d, *words)
+        assert "volume is in use" in within(10, d, "volume", "rm", "away", check=1).stderr
+        within(10, d, "stop", "-t", "0", "has")
+        within(10, d, "rm", "has")
+        within(20, d, "rm", "-f", "reads")
+        p = within(30, d, "rm", "-f", "ends", check=None)  # SIGKILL ends it, unless it is in the middle of handing over what it wrote
+        assert p.returncode == 0 or NO_END in p.stderr, p.stderr
+        p = within(30, d, "stop", "-t", "0", "holds", check=None)  # its end is to hand over what it wrote, and no signal ends that
+        assert (NO_END in p.stderr and status(d, "holds") == "running 0") if hard else (p.returncode == 0 or NO_END in p.stderr), p.stderr
+
+        start = time.monotonic()
+        assert d.stop() == 0
+        d.start()
+        assert time.monotonic() - start < 20 * SLOWER
+        assert [status(d, x) for x in ("writes", "last", "plain")] == ["running 0"] * 3
+        within(30, d, "rm", "-f", "last")
+        within(10, d, "volume", "ls")
+        within(10, d, "volume", "inspect", "away", "alone")
+        within(10, d, "run", "--rm", "--network", "none", "busybox", "true")
+        within(10, d, "stop", "-t", "0", "plain")
+
+        far.come()
+        back = time.time()
+        until(lambda: (data / "now").stat().st_mtime > back + 1, 3 * PATIENCE)
+        assert status(d, "writes") == "running 0"
+        until(lambda: status(d, "holds") == "exited 137", PATIENCE)
+        # A server of version 4 that stopped has forgotten who had its files open (knfsd remembers in the first network namespace alone).
+        remembers = version == "3" or how == "silent"
+        if hard and remembers:
+            assert "failed" not in d.out("logs", "writes") and (data / "held").read_text() == "first\nsecond\n"
+        assert (data / "held").read_text().startswith("first\n")
+        d.cli("run", "--rm", "--network", "none", "-v", "away:/d", "busybox", "cat", "/d/kept")
+        d.cli("rm", "-fv", *d.out("ps", "-aq").split())
+        until(lambda: mounted() == [], PATIENCE)
+        d.cli("volume", "rm", "away", "alone")
+    finally:
+        far.come()
+        for f in data.iterdir():
+            f.unlink()
