@@ -1,6 +1,8 @@
 """A server of its own, raw requests over its unix socket, watches and WebSockets: for the tests here that look at bytes."""
 import gzip, http.client, json, shutil, signal, socket, struct, subprocess, sys, tempfile, time, traceback
 
+SLOWER = int(os.environ.get("KNARR_SLOWER", 1))
+
 
 class Unix(http.client.HTTPConnection):
     def __init__(self, path, timeout=60):
@@ -41,7 +43,7 @@ class Server:
     def stop(self, sig=signal.SIGTERM):
         if self.proc and self.proc.poll() is None:
             self.proc.send_signal(sig)
-            self.proc.wait(30)
+            self.proc.wait(30 * SLOWER)
         self.log.close()
         return self.proc.returncode
 
@@ -147,7 +149,7 @@ def brief(e):
 class WebSocket:
     def __init__(self, server, path, protocols, accept):
         self.s = socket.socket(socket.AF_UNIX)
-        self.s.settimeout(20)
+        self.s.settimeout(20 * SLOWER)
         self.s.connect(server.sock)
         req = "GET %s HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" \
               "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" % path

@@ -24,7 +24,7 @@ start() { # extra flags
 	"$knarr" apiserver --data-dir "$dir/data" --secure-port "${port:-0}" --bind-address 127.0.0.1 --token-auth-file "$dir/tokens" \
 		--unix-socket "$dir/api.sock" "$@" 2>"$dir/log" &
 	pid=$!
-	local end=$((SECONDS + 60))
+	local end=$((SECONDS + 60 * ${KNARR_SLOWER:-1}))
 	while [ $SECONDS -lt $end ]; do
 		port=$(sed -n 's/.* serving port=\([0-9]*\).*/\1/p' "$dir/log")
 		[ -n "$port" ] && { url=https://127.0.0.1:$port; return 0; }
@@ -37,7 +37,7 @@ start() { # extra flags
 stop() { kill "-${1:-TERM}" "$pid"; wait "$pid" 2>/dev/null; local rc=$?; pid=; return $rc; }
 k() { "$kubectl" --kubeconfig /dev/null --cache-dir "$dir/cache" --server="$url" --certificate-authority="$dir/data/pki/ca.crt" --token="$token" "$@" 2>&1; }
 # req METHOD PATH [curl options]: the body, as the user of $token (empty: nobody)
-req() { local m=$1 p=$2; shift 2; curl -s --max-time 60 --path-as-is --cacert "$dir/data/pki/ca.crt" ${token:+-H "Authorization: Bearer $token"} -X "$m" "$@" "$url$p"; }
+req() { local m=$1 p=$2; shift 2; curl -s --max-time $((60 * ${KNARR_SLOWER:-1})) --path-as-is --cacert "$dir/data/pki/ca.crt" ${token:+-H "Authorization: Bearer $token"} -X "$m" "$@" "$url$p"; }
 # headers METHOD PATH [curl options]: status line and headers, the body thrown away
 headers() { req "$1" "$2" -o /dev/null -D - "${@:3}" | tr -d '\r'; }
 # jqr FILTER METHOD PATH [curl options]: what jq makes of the body

@@ -105,7 +105,7 @@ class Server:
             [self.knarr, "apiserver", "--data-dir", f"{self.dir}/data", "--secure-port", str(self.port), "--bind-address",
              "127.0.0.1", "--token-auth-file", f"{self.dir}/tokens", *self.flags, *flags], stderr=log, stdout=log)
         log.close()
-        for _ in range(1200):
+        for _ in range(1200 * SLOWER):
             found = re.search(r"serving port=(\d+)", open(f"{self.dir}/log").read())
             if found:
                 self.port = int(found.group(1))
@@ -120,7 +120,7 @@ class Server:
     def stop(self, sig=signal.SIGTERM):
         if self.process:
             self.process.send_signal(sig)
-            self.process.wait(30)
+            self.process.wait(30 * SLOWER)
             self.process = None
 
     @property
