@@ -114,6 +114,15 @@ def image(path, tag, files, config):
             t.addfile(i, io.BytesIO(data))
 
 
+def read(path):
+    """A file of the kernel's, which may be gone by now."""
+    try:
+        with open(path) as f:
+            return f.read()
+    except OSError:
+        return ""
+
+
 class Node(Server):
     """API server, containerd, kubelet. `flags` are the kubelet's."""
 
@@ -283,7 +292,7 @@ class Node(Server):
         for base in [f"/sys/fs/cgroup/{c}" for c in ("pids", "memory", "")]:
             for at, _, files in os.walk(base + cgroup_root(self.d)):
                 if "cgroup.procs" in files:
-                    found += open(f"{at}/cgroup.procs").read().split()
+                    found += read(f"{at}/cgroup.procs").split()
         return sorted(set(found))
 
     def processes(self, name, ns="default"):
@@ -292,8 +301,9 @@ class Node(Server):
         for base in [f"/sys/fs/cgroup/{c}" for c in ("pids", "memory", "")]:
             for at, _, files in os.walk(base + cgroup_root(self.d)):
                 if "cgroup.procs" in files and uid in at:
-                    found |= set(open(f"{at}/cgroup.procs").read().split())
-        return [(int(p), open(f"/proc/{p}/cmdline").read()) for p in found if p != "0"]
+                    found |= set(read(f"{at}/cgroup.procs").split())
+        lines = [(int(p), read(f"/proc/{p}/cmdline")) for p in found if p != "0"]
+        return [(p, line) for p, line in lines if line]  # without those that have ended meanwhile: a probe's command comes and goes
 
     def containers(self):
         """What the runtime has, running or not."""
