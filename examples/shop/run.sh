@@ -131,7 +131,7 @@ step "a customer, through the node port"
 node=$(kubectl get nodes -o 'jsonpath={.items[0].status.addresses[?(@.type=="InternalIP")].address}')
 port=$(k get service web -o 'jsonpath={.spec.ports[0].nodePort}')
 url=http://$node:$port
-get() { curl -sS -m 10 "$@"; }
+get() { curl -sS -m $((patience / 3)) "$@"; }
 shown curl -sS "$url/"
 shown curl -sS "$url/api/items"
 shown curl -sS -X POST "$url/api/orders?item=1"
@@ -146,7 +146,7 @@ load_begin() {
 	: >"$tmp/codes"
 	for _ in 1 2 3; do
 		while [ -e "$tmp/load" ]; do
-			curl -s -o /dev/null -m 10 -w '%{http_code}\n' "$url/api/items" >>"$tmp/codes" || true
+			curl -s -o /dev/null -m $((patience / 3)) -w '%{http_code}\n' "$url/api/items" >>"$tmp/codes" || true
 		done &
 	done
 }
@@ -171,12 +171,17 @@ step "a container is killed"
 # The newest: those of the old version may still be on their way out.
 pod=$(k get pods -l app=web --sort-by=.metadata.creationTimestamp -o 'jsonpath={.items[-1:].metadata.name}')
 id=$(k get pod "$pod" -o 'jsonpath={.status.containerStatuses[0].containerID}')
-# In its group or below it: under systemd a scope holds the container's own. Groups of others come and go while it looks.
-first=$(find /sys/fs/cgroup -path "*${id#*://}*" -name cgroup.procs -exec cat {} + 2>/dev/null | sort -n | head -1) || true
+# In its group or below it: under systemd a scope holds the container's own. Groups of others come and go while it looks. Its first process
+# is number 1 inside; outside the numbers begin anew now and then, so the smallest may be another.
+first=
+for p in $(find /sys/fs/cgroup -path "*${id#*://}*" -name cgroup.procs -exec cat {} + 2>/dev/null | sort -nu); do
+	[ "$(awk '$1 == "NSpid:" { print $NF }' "/proc/$p/status" 2>/dev/null)" != 1 ] || first=$p
+done
 [ -n "$first" ] || die "no process in a control group of container $id"
+restarts=$(k get pod "$pod" -o 'jsonpath={.status.containerStatuses[0].restartCount}')
 t=$(now)
 kill -9 "$first"
-until_is "$((patience / 3))" "1 true" pod "$pod" -o 'jsonpath={.status.containerStatuses[0].restartCount} {.status.containerStatuses[0].ready}' ||
+until_is "$((patience / 3))" "$((restarts + 1)) true" pod "$pod" -o 'jsonpath={.status.containerStatuses[0].restartCount} {.status.containerStatuses[0].ready}' ||
 	{ k get pod "$pod" -o yaml; die "the container did not come back"; }
 say "$pod was restarted and is ready again after $(($(now) - t)) ms"
 
