@@ -88,23 +88,20 @@ void builder_vars_stage_begin(struct vars *v)
 	v->stage = NULL;
 }
 
-/* 1 the client gave a value, 0 it did not name it, -1 it named it without a value. */
-static int given(const struct vars *v, struct span name, struct span *out)
+/* Did the client give a value? `--build-arg X` where its environment has no X names one without (null), and the default stays. */
+static bool given(const struct vars *v, struct span name, struct span *out)
 {
 	const struct json_member *m = json_member(v->given, name);
-	if (!m)
-		return 0;
-	if (m->value.kind != JSON_STRING)
-		return -1;
+	if (!m || m->value.kind != JSON_STRING)
+		return false;
 	*out = json_span(&m->value);
-	return 1;
+	return true;
 }
 
 static bool value_of(const struct vars *v, const struct vars_arg *x, bool in_stage, struct span *out)
 {
-	int rc = given(v, x->name, out);
-	if (rc)
-		return rc > 0;
+	if (given(v, x->name, out))
+		return true;
 	if (x->has_value) {
 		*out = x->value;
 		return true;
@@ -128,17 +125,17 @@ bool builder_vars_global_get(const struct vars *v, struct span name, struct span
 		return value_of(v, x, false, out);
 	x = find(v->platform, name);
 	if (x) {
-		if (given(v, name, out) <= 0)
+		if (!given(v, name, out))
 			*out = x->value;
 		return true;
 	}
-	return is_proxy(name) && given(v, name, out) > 0;
+	return is_proxy(name) && given(v, name, out);
 }
 
 bool builder_vars_stage_get(const struct vars *v, struct span name, struct span *out)
 {
 	const struct vars_arg *x = find(v->stage, name);
-	return x ? value_of(v, x, true, out) : is_proxy(name) && given(v, name, out) > 0;
+	return x ? value_of(v, x, true, out) : is_proxy(name) && given(v, name, out);
 }
 
 static bool env_has(const struct json *env, struct span name)
@@ -170,7 +167,7 @@ void builder_vars_run(const struct vars *v, const struct json *env, struct span 
 			key[n_key++] = all[n++] = arena_printf(v->a, "%.*s=%.*s", SPAN_ARG(x->name), SPAN_ARG(value));
 	for (size_t i = 0; i < ARRAY_LEN(proxies); i++) {
 		struct span name = span_of(proxies[i]);
-		if (!find(v->stage, name) && !env_has(env, name) && given(v, name, &value) > 0)
+		if (!find(v->stage, name) && !env_has(env, name) && given(v, name, &value))
 			all[n++] = arena_printf(v->a, "%.*s=%.*s", SPAN_ARG(name), SPAN_ARG(value));
 	}
 	qsort(key, n_key, sizeof(*key), by_text);

@@ -586,11 +586,17 @@ static int extension_read(struct tar_reader *r, const struct tar_header *h, stru
 /* Passes over what is left of the current entry. */
 static int finish(struct tar_reader *r, struct err *err)
 {
-	int rc = skip(r, r->left + r->pad, err);
-	if (rc == 0) {
-		r->left = 0;
+	int rc = skip(r, r->left, err);
+	if (rc < 0)
+		return rc;
+	r->left = 0;
+	/* The docker client appends a Dockerfile from elsewhere (`-f -`) and stops behind its last byte, without padding or end; Go
+	 * and GNU tar take that too. Padding that begins must be whole. */
+	rc = r->pad ? fill(r, err) : 1;
+	if (rc > 0)
+		rc = skip(r, r->pad, err);
+	if (rc == 0)
 		r->pad = 0;
-	}
 	return rc;
 }
 
