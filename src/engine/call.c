@@ -190,6 +190,23 @@ static bool known(const char *list, struct span name)
 	return false;
 }
 
+/* What Go's form parser refuses, in its words. */
+static int param_bad(struct span s, struct err *err)
+{
+	if (span_chr(s, ';') >= 0)
+		return err_set(err, ERR_INVALID_REQUEST, "invalid semicolon separator in query");
+	for (size_t i = 0; i < s.len; i++) {
+		unsigned char byte;
+		struct span escape = span_sub(s, i, MIN(i + 3, s.len));
+		if (s.ptr[i] == '%' && (escape.len < 3 || !hex_parse(span_from(escape, 1), &byte))) {
+			auto_buf struct buf quoted = {};
+			json_write_string(&quoted, escape, 0);
+			return err_set(err, ERR_INVALID_REQUEST, "invalid URL escape %s", buf_cstr(&quoted));
+		}
+	}
+	return 0;
+}
+
 static int params_read(struct engine_call *c)
 {
 	struct span rest = http_req_query(c->req), one;
@@ -203,9 +220,13 @@ static int params_read(struct engine_call *c)
 		struct span key, value;
 		auto_buf struct buf k = {}, v = {};
 		(void)span_split(one, '=', &key, &value);
-		/* Go's form parser passes over what is badly escaped. */
-		if (!one.len || !percent_parse(&k, key, true) || !percent_parse(&v, value, true))
+		if (!one.len)
 			continue;
+		int rc = param_bad(one, &c->err);
+		if (rc < 0)
+			return rc;
+		(void)percent_parse(&k, key, true);
+		(void)percent_parse(&v, value, true);
 		struct engine_param *p = &c->params[n++];
 		*p = (struct engine_param){ arena_span(&c->arena, buf_span(&k)), arena_span(&c->arena, buf_span(&v)), false };
 		p->known = known(c->route->params, p->key);
@@ -336,9 +357,13 @@ static bool match(const char *pattern, struct span path, struct span *out_name)
 	if (path.len <= head.len + tail.len || !span_starts(path, head) || !span_ends(path, tail))
 		return false;
 	*out_name = span_sub(path, head.len, path.len - tail.len);
-	/* Without a tail the variable is one segment, but for images, whose names are paths. */
-	return tail.len || span_chr(*out_name, '/') < 0 || span_starts(head, SPAN("/images/")) ||
-	       span_starts(head, SPAN("/volumes/"));
+	/* Without a tail the variable is one segment, but for what may be asked for by a path: images, whose names are paths, and
+	 * what nothing is called like ("No such container: a/b"). */
+	static const char *const paths[] = { "/images/", "/volumes/", "/containers/", "/networks/" };
+	bool takes = tail.len || span_chr(*out_name, '/') < 0;
+	for (size_t i = 0; i < ARRAY_LEN(paths); i++)
+		takes |= span_is(head, paths[i]);
+	return takes;
 }
 
 const struct engine_route *engine_route_at(size_t i)
@@ -408,6 +433,34 @@ static int version_check(struct engine_call *c, struct span version)
 	return 0;
 }
 
+/* What Go's router does with "//", "/./" and "/../" in a path: it sends the client to the clean one. Names keep what they have, so
+ * this is asked where no route was found. */
+static bool moved(struct engine_call *c, struct span path)
+{
+	auto_buf struct buf clean = {}, where = {};
+	struct span rest = path, part;
+	bool ends = span_ends(path, SPAN("/"));
+	while (span_cut(&rest, '/', &part)) {
+		if (span_is(part, "..")) {
+			ptrdiff_t slash = span_rchr(buf_span(&clean), '/');
+			buf_trunc(&clean, slash < 0 ? 0 : (size_t)slash);
+		} else if (part.len && !span_is(part, ".")) {
+			buf_chr(&clean, '/');
+			buf_span_add(&clean, part);
+		}
+	}
+	if (!clean.len || ends)
+		buf_chr(&clean, '/');
+	if (span_eq(buf_span(&clean), path))
+		return false;
+	percent_add(&where, buf_span(&clean), "/:@+=,$&");
+	if (http_req_query(c->req).len)
+		buf_printf(&where, "?%.*s", SPAN_ARG(http_req_query(c->req)));
+	http_reply_header(c->req, "Location", buf_span(&where));
+	engine_answer_empty(c, 301);
+	return true;
+}
+
 static const struct http_req_ops call_ops = { .hangup = on_hangup, .done = on_done };
 
 static void not_found(struct engine_call *c)
@@ -424,18 +477,21 @@ void engine_handle(struct http_req *r, void *arg)
 	list_push(&e->calls, &c->link);
 	http_req_ops_set(r, &c->ops, c);
 	auto_buf struct buf decoded = {};
-	struct span path, version = SPAN_EMPTY, rest;
+	struct span path, whole, version = SPAN_EMPTY, rest;
 	if (!percent_parse(&decoded, http_req_path(r), false) || memchr(decoded.ptr ? decoded.ptr : "", 0, decoded.len)) {
 		engine_fail_with(c, ERR_INVALID_REQUEST, "the path is badly escaped");
 		return;
 	}
-	path = arena_span(&c->arena, buf_span(&decoded));
+	whole = path = arena_span(&c->arena, buf_span(&decoded));
 	if (version_cut(path, &version, &rest))
 		path = rest;
 	c->route = route_find(http_req_method(r), path, &c->name);
 	/* gorilla's router in dockerd answers a wrong method like a wrong path. */
 	if (!c->route) {
-		not_found(c);
+		if (http_req_is(r, "OPTIONS"))
+			engine_answer_empty(c, 200);
+		else if (!moved(c, whole))
+			not_found(c);
 		return;
 	}
 	if ((version.len && version_check(c, version) < 0) || params_read(c) < 0) {

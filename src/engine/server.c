@@ -247,7 +247,8 @@ static int sockets_open(struct engine *e, struct err *err)
 	const struct engine_options *o = e->o;
 	/* Streams are as patient as people: `docker logs -f | less` may stand for hours. */
 	const struct http_server_params p = { .loop = e->loop, .name = "engine", .handle = engine_handle, .arg = e, .tls = &e->tls,
-		.no_http2 = true, .limits = { .body_stall_ms = 3600000, .write_stall_ms = 24 * 3600000, .body_bytes_per_s = 1 } };
+		.no_http2 = true, .unix_bare_lf = true,
+		.limits = { .body_stall_ms = 3600000, .write_stall_ms = 24 * 3600000, .body_bytes_per_s = 1 } };
 	unsigned passed = 0;
 	int rc = 0;
 	tls_slot_init(&e->tls);

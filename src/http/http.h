@@ -110,6 +110,9 @@ struct http_server_params {
 	struct tls_slot *tls;       /* borrowed; needed for HTTP_TLS listeners. Read at each accept. */
 	struct http_limits limits;
 	bool no_http2, no_http1;
+	/* What people type into `nc -U` ends lines with LF alone. Taken from unix sockets, in request lines and fields: there is no
+	 * proxy before one that could see the borders of requests elsewhere. Bodies are framed as strictly as ever. */
+	bool unix_bare_lf;
 };
 int http_server_new(const struct http_server_params *p, struct http_server **out_server, struct err *err);
 

@@ -37,10 +37,16 @@ struct http_h1 {
 static void h1_pump(struct loop_task *t);
 static void h1_process(struct http_conn *c, struct span data);
 
+static void guard_begin(struct http_h1 *h)
+{
+	h->guard = (struct http_guard){ .bare_lf = h->conn->server->p.unix_bare_lf && h->conn->peer.is_unix };
+}
+
 void http_h1_begin(struct http_conn *c)
 {
 	struct http_h1 *h = mem_new(struct http_h1);
 	h->conn = c;
+	guard_begin(h);
 	list_init(&h->sent);
 	loop_task_init(&h->pump, h1_pump);
 	c->h1 = h;
@@ -219,7 +225,7 @@ static void exchange_over(struct http_h1 *h)
 		return;
 	}
 	h->state = H1_HEAD;
-	h->guard = (struct http_guard){};
+	guard_begin(h);
 	http_chunked_done(&h->chunked);
 	h->chunked = (struct http_chunked){};
 	http_io_read_start(&c->io);
@@ -375,9 +381,14 @@ static void request_begin(struct http_conn *c, struct span block)
 	struct http_h1 *h = c->h1;
 	struct http_start start;
 	const char *why = NULL;
+	auto_buf struct buf lines = {};
 	struct http_req *r = http_req_new(c, 11);
 	h->req = r;
 	h->state = H1_WAIT;
+	if (h->guard.bare_lf) {
+		http_lines_end(block, &lines);
+		block = buf_span(&lines);
+	}
 	int rc = http_block_parse(true, block, c->server->p.limits.headers, &r->head, &start, &why);
 	if (rc == -2) {
 		http_h1_refuse(c, 431, "too many header fields");

@@ -724,6 +724,40 @@ static void test_ten_thousand_idle(void **state)
 	free(fds);
 }
 
+/* What people type into nc: lines that end with LF alone, from unix sockets where the server takes them, and from nowhere else. */
+static void test_bare_lf(void **state)
+{
+	static const struct { struct span request; int answers; } rows[] = {
+		{ SPAN_INIT("GET /hello HTTP/1.0\r\n\n"), 1 },
+		{ SPAN_INIT("GET /hello HTTP/1.0\n\n"), 1 },
+		{ SPAN_INIT("\n\nGET /hello HTTP/1.1\nHost: a\n\nGET /hello HTTP/1.1\r\nHost: a\r\n\r\n"), 2 },
+		{ SPAN_INIT("POST /echo HTTP/1.1\nHost: a\nContent-Length: 2\n\n\n\nGET /hello HTTP/1.1\nHost: a\n\n"), 2 },
+		{ SPAN_INIT("GET /hello HTTP/1.1\nHost: a\n b\n\n"), 0 },
+		{ SPAN_INIT("GET /hello HTTP/1.1\rHost: a\n\n"), 0 },
+	};
+	for (size_t i = 0; i < 2 * ARRAY_LEN(rows); i++) {
+		bool taken = i % 2;
+		int pair[2];
+		auto_err struct err err = ERR_INIT;
+		auto_buf struct buf out = {};
+		server_end();
+		bare_lf = taken;
+		server_make((struct http_limits){});
+		bare_lf = false;
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+		assert_int_equal(http_server_take(server, pair[0], 0, &err), 0);
+		say(pair[1], rows[i / 2].request);
+		(void)hear(pair[1], &out);
+		int n = 0;
+		for (const char *at = buf_cstr(&out); (at = strstr(at, "HTTP/1.1 200 ")); at++)
+			n++;
+		assert_int_equal(n, taken ? rows[i / 2].answers : 0);
+		if (!n)
+			assert_non_null(strstr(buf_cstr(&out), "HTTP/1.1 400 "));
+		close(pair[1]);
+	}
+}
+
 static void test_unix_listener(void **state)
 {
 	auto_err struct err err = ERR_INIT;
@@ -789,6 +823,7 @@ int main(void)
 		TEST(test_hijack_held),
 		TEST(test_segments),
 		TEST(test_ten_thousand_idle),
+		TEST(test_bare_lf),
 		TEST(test_unix_listener),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

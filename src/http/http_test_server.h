@@ -176,10 +176,12 @@ static void stopped(struct http_server *s, void *arg)
 	*(bool *)arg = true;
 }
 
+static bool bare_lf; /* of the next server */
+
 static void server_make(struct http_limits limits)
 {
 	auto_err struct err err = ERR_INIT;
-	struct http_server_params p = { .loop = l, .name = "test", .handle = handle, .limits = limits };
+	struct http_server_params p = { .loop = l, .name = "test", .handle = handle, .limits = limits, .unix_bare_lf = bare_lf };
 	assert_int_equal(http_server_new(&p, &server, &err), 0);
 }
 

@@ -71,9 +71,10 @@ int http_guard_feed(struct http_guard *g, struct span data, size_t *out_used, co
 		char c = *p;
 		switch (g->state) {
 		case G_START:
-			if (c == '\r') { /* empty lines before a request are skipped (RFC 9112 section 2.2) */
+			if (c == '\r' || (c == '\n' && g->bare_lf)) { /* empty lines before a request are skipped (RFC 9112 section 2.2) */
 				g->state = G_START_CR;
-				break;
+				p += c == '\r';
+				continue;
 			}
 			g->state = G_FIRST;
 			continue;
@@ -89,12 +90,13 @@ int http_guard_feed(struct http_guard *g, struct span data, size_t *out_used, co
 				p++;
 			if (p == end)
 				goto more;
-			if (*p != '\r') {
+			if (*p != '\r' && !(*p == '\n' && g->bare_lf)) {
 				why = "control character in the start line";
 				goto bad;
 			}
 			g->state = G_CR;
-			break;
+			p += *p == '\r';
+			continue;
 		case G_CR:
 			if (c != '\n') {
 				why = "CR without LF";
@@ -105,9 +107,10 @@ int http_guard_feed(struct http_guard *g, struct span data, size_t *out_used, co
 			g->state = G_LINE;
 			break;
 		case G_LINE:
-			if (c == '\r') {
+			if (c == '\r' || (c == '\n' && g->bare_lf)) {
 				g->state = G_END_CR;
-				break;
+				p += c == '\r';
+				continue;
 			}
 			if (!is(c, TOKEN)) {
 				why = c == ' ' || c == '\t' ? "folded header line" : "character not allowed in a header name";
@@ -133,12 +136,13 @@ int http_guard_feed(struct http_guard *g, struct span data, size_t *out_used, co
 				p++;
 			if (p == end)
 				goto more;
-			if (*p != '\r') {
+			if (*p != '\r' && !(*p == '\n' && g->bare_lf)) {
 				why = "control character in a header value";
 				goto bad;
 			}
 			g->state = G_CR;
-			break;
+			p += *p == '\r';
+			continue;
 		case G_END_CR:
 			if (c != '\n') {
 				why = "CR without LF";
@@ -159,6 +163,15 @@ bad:
 	*out_used = (size_t)(p - data.ptr);
 	*out_why = why;
 	return HTTP_GUARD_BAD;
+}
+
+void http_lines_end(struct span block, struct buf *out)
+{
+	for (size_t i = 0; i < block.len; i++) {
+		if (block.ptr[i] == '\n' && (!i || block.ptr[i - 1] != '\r'))
+			buf_chr(out, '\r');
+		buf_chr(out, block.ptr[i]);
+	}
 }
 
 /* ---- heads ---- */

@@ -14,6 +14,7 @@ struct http_guard {
 	uint32_t seen;        /* bytes so far */
 	uint32_t start_line;  /* its length once it is complete, with what stood before it */
 	uint32_t lines;       /* field lines begun */
+	bool bare_lf;         /* set by the owner: a line may end with LF alone (http_server_params.unix_bare_lf) */
 };
 enum { HTTP_GUARD_MORE, HTTP_GUARD_DONE, HTTP_GUARD_BAD };
 /* A block of fields alone (trailers) begins here instead of at the start line. */
@@ -45,6 +46,8 @@ struct http_start {
 	bool other_coding;           /* a transfer coding that is not chunked alone */
 	uint64_t length;
 };
+/* A guarded block whose lines may end with LF alone, each ended with CR LF. */
+void http_lines_end(struct span block, struct buf *out);
 /* Parses a complete, guarded block (copied into out_head). 0, or -1 with *out_why. limit on the number of fields: more
  * gives -2. */
 int http_block_parse(bool request, struct span block, unsigned max_fields, struct http_head *out_head,
