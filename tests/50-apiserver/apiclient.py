@@ -1,5 +1,5 @@
 """A server of its own, raw requests over its unix socket, watches and WebSockets: for the tests here that look at bytes."""
-import gzip, http.client, json, shutil, signal, socket, struct, subprocess, sys, tempfile, time, traceback
+import gzip, http.client, json, os, shutil, signal, socket, struct, subprocess, sys, tempfile, time, traceback
 
 SLOWER = int(os.environ.get("KNARR_SLOWER", 1))
 
