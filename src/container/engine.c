@@ -97,7 +97,7 @@ struct container *container_get(struct container_engine *e, struct span name, st
 	if (c)
 		return c;
 	if (!bare.len) {
-		err_set(err, ERR_NOT_FOUND, "No such container: %.*s", SPAN_ARG(name));
+		err_set(err, ERR_INVALID_REQUEST, "invalid name or ID supplied: \"%.*s\"", SPAN_ARG(name));
 		return NULL;
 	}
 	LIST_EACH (&e->all, one, struct container, link) {

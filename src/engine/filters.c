@@ -146,9 +146,9 @@ bool engine_filter_id(const struct engine_filters *f, struct span id)
 {
 	const struct engine_filter *i = engine_filter_get(f, "id");
 	for (size_t k = 0; i && k < i->n; k++)
-		if (span_starts(id, i->values[k]))
-			return true;
-	return !i || engine_filter_match(f, "id", id);
+		if (i->values[k].len && span_starts(id, i->values[k]))
+			return true; /* "" is the beginning of every id, and what an empty variable of a script leaves: nothing */
+	return !i;
 }
 
 struct json engine_filters_json(const struct engine_filters *f, struct arena *a)
