@@ -13,13 +13,12 @@ import sys
 import tarfile
 import tempfile
 import threading
-import time
 
 import pytest
 
 REPO = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(REPO / "tests/lib"))
-from waiting import SLOWER  # noqa: E402
+from waiting import SLOWER, eventually, until  # noqa: E402,F401
 
 BUILD = pathlib.Path(os.environ.get("KNARR_BUILD", REPO / "build"))
 TOOL = (BUILD if BUILD.is_absolute() else REPO / BUILD) / "imagectl"
@@ -347,12 +346,11 @@ def registry(tmp_path_factory):
                                   f"http: {{addr: '127.0.0.1:{port}'}}\n")
     with open(d / "log", "w") as log:
         p = subprocess.Popen(["docker-registry", "serve", d / "config.yml"], stdout=log, stderr=log)
-    for _ in range(200):
+
+    def up():
         with socket.socket() as s:
-            if s.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        time.sleep(0.05)
-    else:
+            return s.connect_ex(("127.0.0.1", port)) == 0
+    if not eventually(up):
         p.kill()
         raise RuntimeError((d / "log").read_text())
     yield f"127.0.0.1:{port}"

@@ -55,7 +55,12 @@ def pulled(store, fake, *layers):
 def test_push_side_by_side(store, fake):
     i, f = pulled(store, fake, *(random_layer(n) for n in range(9)))
     to = fake()
-    to.hook = lambda h: h.command == "PATCH" and time.sleep(0.1)
+
+    def hook(h):
+        if h.command == "PATCH":
+            eventually(lambda: to.most_active >= 3)
+            time.sleep(0.1)
+    to.hook = hook
     store("tag", f"{f.host}/src:1", f"{to.host}/dst:1")
     store("push", f"{to.host}/dst:1")
     assert 3 <= to.most_active <= 5
