@@ -355,8 +355,8 @@ static int check_request(struct network_engine *e, const struct json *q, struct 
 	if (ipam_driver.len && !span_is(ipam_driver, "default"))
 		return err_set(err, ERR_NOT_FOUND, "could not find plugin %.*s in v1 plugin registry: plugin \"%.*s\" not found",
 			       SPAN_ARG(span_sub(ipam_driver, 0, 64)), SPAN_ARG(span_sub(ipam_driver, 0, 64)));
-	if (span_is(driver, "overlay") || json_truth(json_getl(q, "Ingress"), false) || span_is(json_span(json_getl(q, "Scope")),
-		"swarm"))
+	struct span scope = json_span(json_getl(q, "Scope"));
+	if (span_is(driver, "overlay") || json_truth(json_getl(q, "Ingress"), false) || (scope.len && !span_is(scope, "local")))
 		return err_set(err, ERR_UNAVAILABLE,
 			"This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect "
 			       "this node to swarm and try again.");

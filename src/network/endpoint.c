@@ -168,7 +168,8 @@ static void choose_inside(struct network_endpoint *ep)
 	}
 	for (unsigned i = 0;; i++) {
 		bool used = false;
-		snprintf(ep->inside, sizeof(ep->inside), "eth%u", i);
+		const char *prefix = ep->net->inside_prefix;
+		snprintf(ep->inside, sizeof(ep->inside), "%s%u", *prefix ? prefix : "eth", i);
 		LIST_EACH(&ep->box->endpoints, other, struct network_endpoint, of_sandbox)
 			used = used || (other != ep && strcmp(other->inside, ep->inside) == 0);
 		if (!used)

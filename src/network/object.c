@@ -96,6 +96,10 @@ static int read_option(struct network *n, struct span key, struct span v, struct
 		ok = span_to_u64(v, &number) && (number == 0 || (number >= 68 && number <= 65535));
 		if (ok)
 			n->mtu = (unsigned)number;
+	} else if (span_is(key, "com.docker.network.container_iface_prefix")) {
+		ok = v.len > 0 && v.len < sizeof(n->inside_prefix) && span_chr(v, '/') < 0 && span_chr(v, ' ') < 0;
+		if (ok)
+			snprintf(n->inside_prefix, sizeof(n->inside_prefix), "%.*s", SPAN_ARG(v));
 	} else if (span_is(key, "com.docker.network.bridge.gateway_mode_ipv4")) {
 		ok = read_mode(v, &n->mode[V4]) == 0;
 	} else if (span_is(key, "com.docker.network.bridge.gateway_mode_ipv6")) {
