@@ -339,6 +339,20 @@ static int push_all(struct push *p, struct span text, const struct image_manifes
 	return rc;
 }
 
+/* Does the repository have a name here, with whatever tag? */
+static bool name_known(struct push *p)
+{
+	struct named *all;
+	size_t n = image_names_copy(p->s, &p->arena, &all);
+	for (size_t i = 0; i < n; i++) {
+		struct image_ref one;
+		if (image_ref_parse(span_of(all[i].text), &p->arena, &one, NULL) == 0 && span_eq(one.domain, p->params->ref.domain) &&
+		    span_eq(one.path, p->params->ref.path))
+			return true;
+	}
+	return false;
+}
+
 int image_push(struct image_store *s, const struct image_push_params *params, struct image_digest *out_manifest, struct err *err)
 {
 	struct push p = { .s = s, .params = params };
@@ -353,8 +367,9 @@ int image_push(struct image_store *s, const struct image_push_params *params, st
 	image_operation_begin(s, &op);
 	int rc = 0;
 	if (!image_name_get(s, image_ref_text(ref, &p.arena), &id, &target)) {
-		struct span name = image_ref_name(ref, &p.arena);
-		rc = err_set(err, ERR_NOT_FOUND, "An image does not exist locally with the tag: %.*s", SPAN_ARG(name));
+		struct span name = image_ref_familiar_name(ref, &p.arena);
+		rc = name_known(&p) ? err_set(err, ERR_NOT_FOUND, "tag does not exist: %.*s", SPAN_ARG(image_ref_familiar(ref, &p.arena)))
+				    : err_set(err, ERR_NOT_FOUND, "An image does not exist locally with the tag: %.*s", SPAN_ARG(name));
 	}
 	if (rc == 0)
 		rc = image_inspect(s, &id, &p.arena, &info, &config, &m, err);
