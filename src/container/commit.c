@@ -300,6 +300,18 @@ static void commit_run(struct loop_work *w)
 		image_make(k, &layer, size, &k->op.err);
 }
 
+static void tag_event(struct commit *k)
+{
+	struct container_engine *e = k->op.c->e;
+	struct json attributes = json_copy(&k->op.arena, json_getl(&k->op.result, "Labels"));
+	if (!k->shown.len || !e->o.event)
+		return;
+	json_setl(&k->op.arena, &attributes, "name", json_str(k->shown));
+	json_sort(&attributes);
+	e->o.event(e->o.event_arg, &(struct container_event){ .action = SPAN("tag"), .image_tag = true,
+		.id = container_str(&k->op.result, "Id"), .attributes = &attributes, .time_ns = loop_wall_ns(e->o.loop) });
+}
+
 static void commit_done(struct loop_work *w)
 {
 	struct commit *k = OP_OF_WORK(commit, w);
@@ -307,9 +319,12 @@ static void commit_done(struct loop_work *w)
 	err_move(&err, &k->op.err);
 	if (!err.class) {
 		const char *id = arena_cstr(&k->op.arena, container_str(&k->op.result, "Id"));
+		tag_event(k);
 		container_event_send(k->op.c, "commit", "comment", arena_cstr(&k->op.arena, k->comment), "imageID", id, "imageRef",
 			arena_cstr(&k->op.arena, k->shown), NULL);
 	}
+	if (k->pause)
+		container_event_send(k->op.c, "unpause", NULL);
 	container_op_end(&k->op, err.class ? &err : NULL);
 }
 
@@ -324,6 +339,8 @@ static void commit_begin(struct op *op)
 		return;
 	}
 	k->pause = k->pause && op->c->status == STATUS_RUNNING && !op->c->ending;
+	if (k->pause)
+		container_event_send(op->c, "pause", NULL);
 	container_op_work(op, commit_run, commit_done);
 }
 

@@ -42,6 +42,7 @@ struct volume_store;
 struct container_event { /* borrowed for the call */
 	struct span action;            /* "create", "start", "die", "exec_start: ls -l", "health_status: healthy", ... */
 	struct span id;                /* Actor.ID */
+	bool image_tag;                /* "tag" of the image that a commit made: id is the image's */
 	bool volume;                   /* "create", "mount", "unmount", "destroy" of a volume: id is its name */
 	struct span image;             /* `from` */
 	const struct json *attributes; /* Actor.Attributes: image, name, labels, and what the action adds ("exitCode", "signal") */

@@ -555,6 +555,7 @@ struct update {
 	struct json doc;  /* in op.arena, as the next */
 	struct json host; /* HostConfig as it will be */
 	struct json extra; /* likewise */
+	struct json warnings;
 };
 
 /* Members of HostConfig that can change. What is 0, "" or null in the request stays as it is. */
@@ -573,6 +574,12 @@ static int update_apply(struct update *u, struct err *err)
 	struct container *c = u->op.c;
 	struct arena *a = &u->op.arena;
 	struct json h = json_copy(a, c->host);
+	const struct json *pids = json_getl(&u->doc, "PidsLimit");
+	bool unlimited = json_is_number(pids) && json_i64(pids, 1) <= 0;
+	u->warnings = json_array();
+	container_resources_adapt(a, &u->doc, &u->warnings);
+	if (unlimited)
+		json_setl(a, &h, "PidsLimit", json_int(-1)); /* until `updated` */
 	for (size_t i = 0; i < ARRAY_LEN(updatable); i++) {
 		const struct json *v = json_get(&u->doc, span_of(updatable[i]));
 		if (!says_nothing(v))
@@ -585,10 +592,12 @@ static int update_apply(struct update *u, struct err *err)
 		return err_set(err, ERR_INVALID_REQUEST, "Cannot update container %s: Memory limit should be smaller than already set "
 			"memoryswap limit, update the memoryswap at the same time", c->id);
 	if (container_num(&u->doc, "NanoCpus") > 0 && (container_num(c->host, "CpuPeriod") || container_num(c->host, "CpuQuota")))
-		return err_set(err, ERR_INVALID_REQUEST, "Conflicting options: Nano CPUs cannot be updated as CPU %s has already been set",
+		return err_set(err, ERR_INVALID_REQUEST, "Cannot update container %s: Conflicting options: Nano CPUs cannot be updated as "
+			"CPU %s has already been set", c->id,
 			container_num(c->host, "CpuPeriod") ? "Period" : "Quota");
 	if ((container_num(&u->doc, "CpuPeriod") || container_num(&u->doc, "CpuQuota")) && container_num(c->host, "NanoCpus"))
-		return err_set(err, ERR_INVALID_REQUEST, "Conflicting options: CPU %s cannot be updated as NanoCPUs has already been set",
+		return err_set(err, ERR_INVALID_REQUEST, "Cannot update container %s: Conflicting options: CPU %s cannot be updated as "
+			"NanoCPUs has already been set", c->id,
 			container_num(&u->doc, "CpuPeriod") ? "Period" : "Quota");
 	int rc = container_resources_check(&h, CHECK_UPDATE | (container_extra_of(c) ? CHECK_FREE : 0U), err);
 	const struct json *policy = json_getl(&u->doc, "RestartPolicy");
@@ -650,7 +659,7 @@ static void update_saved(struct loop_work *w)
 	err_move(&err, &u->op.err);
 	if (!err.class) {
 		u->op.result = json_object();
-		json_setl(&u->op.arena, &u->op.result, "Warnings", JSON_NULL_VALUE);
+		json_setl(&u->op.arena, &u->op.result, "Warnings", u->warnings.n ? u->warnings : JSON_NULL_VALUE);
 		container_event_send(c, "update", NULL);
 	}
 	container_op_end(&u->op, err.class ? &err : NULL);
@@ -665,6 +674,8 @@ static void updated(struct loop_work *w)
 		container_op_end(&u->op, &err);
 		return;
 	}
+	if (container_num(&u->host, "PidsLimit") < 0) /* the group has none any more, and a new one has none anyway */
+		json_setl(&u->op.arena, &u->host, "PidsLimit", json_int(0));
 	document_swap(u->op.c, &u->host, &u->extra);
 	container_op_work(&u->op, save_run, update_saved);
 }

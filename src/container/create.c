@@ -219,7 +219,7 @@ static int document_make(struct create *k, struct err *err)
 	if (k->extra.kind == JSON_OBJECT)
 		json_setl(a, &c->doc, "Extra", k->extra);
 	struct json shown, plan;
-	rc = container_mounts_create(k->e, c->id, &k->config, &k->host, &k->inherited, a, &shown, &plan, err);
+	rc = container_mounts_create(k->e, c->id, &k->config, &k->host, &k->inherited, free_of, a, &shown, &plan, err);
 	json_setl(a, &c->doc, "Mounts", shown);
 	json_setl(a, &c->doc, "Plan", plan); /* also of a failure: what was used so far is given back */
 	c->doc = json_copy(&c->arena, &c->doc);

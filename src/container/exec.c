@@ -173,7 +173,7 @@ int container_exec_create(struct container_engine *e, struct span name, const st
 	const struct json *cmd = json_getl(config, "Cmd"), *env = json_getl(config, "Env");
 	if (!c)
 		return err_move(err, &why);
-	if (!json_is(cmd, JSON_ARRAY) || !cmd->n || !json_span(&cmd->items[0]).len)
+	if (!json_is(cmd, JSON_ARRAY) || !cmd->n)
 		return err_set(err, ERR_INVALID_REQUEST, "No exec command specified");
 	JSON_EACH_ITEM (cmd, item)
 		if (!json_is(item, JSON_STRING))
@@ -335,6 +335,8 @@ static int process_write(struct exec *x, int dir, struct err *err)
 	auto_fd int root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (root < 0)
 		return err_sys(err, "the container's root");
+	if (!json_span(&json_getl(&x->config, "Cmd")->items[0]).len)
+		return err_set(err, ERR_NO_COMMAND, "unable to start container process: exec: \"\": executable file not found in $PATH");
 	struct span user = container_str(&x->config, "User");
 	if (!user.len)
 		user = container_str(&x->container_config, "User");
@@ -467,6 +469,8 @@ static void start_done(struct loop_work *w)
 	fd_close(&x->control_got);
 	int code = err.class ? failure_word(x, &err) : 0;
 	arena_reset(&x->scratch);
+	if (!x->gone) /* of one that cannot run too: it was asked for */
+		exec_event(x, "exec_start", NULL);
 	if (err.class) {
 		fd_close(&x->stream_got);
 		container_streams_abandon(&x->streams);
@@ -482,8 +486,6 @@ static void start_done(struct loop_work *w)
 	if (s)
 		(void)container_stream_attach(s, take_fd(&x->stream_got), &err); /* a failure ends the stream */
 	fd_close(&x->stream_got); /* its client left meanwhile */
-	if (!x->gone)
-		exec_event(x, "exec_start", NULL);
 	answer(x, NULL);
 	container_busy(e, -1);
 }

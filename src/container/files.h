@@ -22,13 +22,14 @@
  * has ended. */
 int container_files_running(pid_t pid, int pidfd, struct err *err);
 /* A stopped one's: the snapshot with the mounts beneath, in a mount tree that nobody else sees and that ends when the descriptor is
- * closed. scratch: an existing empty folder, the same for all. The caller must not start the container meanwhile. */
+ * closed. scratch: an existing empty folder, the same for all. cwd: the working folder, made if missing as a start does, so that
+ * `docker cp` can fill it before; NULL = none. The caller must not start the container meanwhile. */
 struct container_files_mount {
 	const char *source; /* what is bound; absolute */
 	const char *target; /* in the container; made if missing, as a start does */
 	bool read_only;
 };
-int container_files_stopped(struct snapshot_store *s, const char *key, const char *scratch,
+int container_files_stopped(struct snapshot_store *s, const char *key, const char *scratch, const char *cwd,
 	const struct container_files_mount *mounts, size_t n, struct err *err);
 
 /* ---- stat: the header X-Docker-Container-Path-Stat ---- */

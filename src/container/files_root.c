@@ -28,7 +28,7 @@ int container_files_running(pid_t pid, int pidfd, struct err *err)
 
 struct view {
 	struct snapshot_store *store;
-	const char *key, *scratch;
+	const char *key, *scratch, *cwd;
 	const struct container_files_mount *mounts;
 	size_t n;
 	int fd; /* the answer, or -class */
@@ -61,6 +61,10 @@ static int view_build(const struct view *v)
 	auto_fd int root = open(v->scratch, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (root < 0)
 		return err_sys(v->err, "open %s", v->scratch);
+	if (v->cwd) {
+		auto_fd int made = sys_path_mkdirs(root, v->cwd, 0755);
+		(void)made; /* where it cannot be, the start says so */
+	}
 	for (size_t i = 0; i < v->n; i++)
 		if ((rc = mount_beneath(root, &v->mounts[i], v->err)) < 0)
 			return rc;
@@ -75,10 +79,10 @@ static void *view_thread(void *arg)
 	return NULL;
 }
 
-int container_files_stopped(struct snapshot_store *s, const char *key, const char *scratch,
+int container_files_stopped(struct snapshot_store *s, const char *key, const char *scratch, const char *cwd,
 	const struct container_files_mount *mounts, size_t n, struct err *err)
 {
-	struct view v = { .store = s, .key = key, .scratch = scratch, .mounts = mounts, .n = n, .err = err };
+	struct view v = { .store = s, .key = key, .scratch = scratch, .cwd = cwd, .mounts = mounts, .n = n, .err = err };
 	pthread_t thread;
 	int num = pthread_create(&thread, NULL, view_thread, &v);
 	if (num)

@@ -354,7 +354,7 @@ static void test_stopped(void **state)
 	OK(io_mkdirs(AT_FDCWD, volume, 0755, &err));
 	const struct container_files_mount mounts[] = { { volume, "/data", false }, { volume, "/made/here", true } };
 	int saved = root;
-	OK(root = container_files_stopped(s, "c1", scratch, mounts, 2, &err));
+	OK(root = container_files_stopped(s, "c1", scratch, "/work/here", mounts, 2, &err));
 	assert_int_equal(count_mounts(), 0); /* nobody sees it */
 	OK(put("/etc", "f name changed\nf added here", plain, &err));
 	OK(put("/data", "f in volume", plain, &err));
@@ -370,13 +370,13 @@ static void test_stopped(void **state)
 	OK(container_files_export(root, &sink.sink, &err)); /* without the volumes */
 	names_of(buf_span(&archive), &names);
 	sorted(&names);
-	assert_string_equal(buf_cstr(&names), "data/|etc/|etc/added|etc/jumped|etc/name|jump>/../../..|made/|made/here/|");
+	assert_string_equal(buf_cstr(&names), "data/|etc/|etc/added|etc/jumped|etc/name|jump>/../../..|made/|made/here/|work/|work/here/|");
 	fd_close(&root);
 	root = saved;
 	/* the container's own layer has it, the volume what went there */
 	struct snapshot_changes changes;
 	OK(snapshot_changes(s, "c1", NULL, &changes, &err));
-	assert_int_equal(changes.n, 6); /* A /etc/added, A /etc/jumped, C /etc/name, C /etc, A /made, A /made/here */
+	assert_int_equal(changes.n, 8); /* A /etc/added, A /etc/jumped, C /etc/name, C /etc, A /made, A /made/here, A /work, A /work/here */
 	snapshot_changes_done(&changes);
 	auto_buf struct buf text = {};
 	OK(io_read_file(AT_FDCWD, arena_printf(&a, "%s/in", volume).ptr, &text, 100, &err));

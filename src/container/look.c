@@ -33,11 +33,13 @@ struct look {
 	pid_t pid;
 	bool running;
 	const char *key, *runtime;
+	const char *told; /* the event of one that went well; NULL = none */
 	/* stats */
 	struct json networks;
 	/* root, export */
 	struct op *op; /* in the queue of a container that does not run */
 	struct json plan;
+	const char *cwd; /* of one that never ran; else NULL */
 	int fd;
 	void (*run)(struct look *l);
 };
@@ -63,7 +65,11 @@ static void look_run(struct loop_work *w)
 
 static void look_done(struct loop_work *w)
 {
-	look_end(container_of(w, struct look, work));
+	struct look *l = container_of(w, struct look, work);
+	struct container *c = map_get(&l->e->by_id, span_of(l->id));
+	if (l->told && c && !l->err.class)
+		container_event_send(c, l->told, NULL);
+	look_end(l);
 }
 
 /* NULL: the answer is on its way. */
@@ -229,7 +235,7 @@ void container_top(struct container_engine *e, struct span name, struct span arg
 		loop_post_call(e->o.loop, (void (*)(void *))look_done, &l->work);
 		return;
 	}
-	container_event_send(c, "top", NULL);
+	l->told = "top";
 	look_submit(l, "container top");
 }
 
@@ -501,7 +507,7 @@ static int root_open(struct look *l, bool mounts_too, struct err *err)
 	for (size_t i = 0; i < n; i++)
 		mounts[i] = (struct container_files_mount){ .source = arena_cstr(a, binds[i].source),
 			.target = arena_cstr(a, binds[i].target), .read_only = binds[i].read_only };
-	return container_files_stopped(l->e->o.snapshots, l->key, scratch, mounts, n, err);
+	return container_files_stopped(l->e->o.snapshots, l->key, scratch, l->cwd, mounts, n, err);
 }
 
 static void export_run(struct look *l)
@@ -547,11 +553,14 @@ static void looking_done(struct loop_work *w)
 	struct looking *k = OP_OF_WORK(looking, w);
 	struct container *c = k->op.c;
 	struct look *l = k->look;
+	if (k->keeps && !l->err.class)
+		container_volume_events(c, VOLUME_MOUNTED);
 	if (k->keeps && !l->err.class && l->ticket.call) {
 		c->views++;
 	} else if (k->keeps && !l->err.class) { /* who asked has left */
 		close((int)container_num(&l->result, "fd"));
 		container_mounts_end(c->e, c->id, &l->plan);
+		container_volume_events(c, VOLUME_UNMOUNTED);
 	}
 	look_end(l);
 	container_op_end(&k->op, NULL);
@@ -600,6 +609,8 @@ void container_root(struct container_engine *e, struct span name, struct contain
 		return;
 	const struct json *plan = json_getl(&c->doc, "Plan");
 	l->plan = plan ? json_copy(&l->arena, plan) : json_array();
+	const char *cwd = arena_cstr(&l->arena, container_str(c->config, "WorkingDir"));
+	l->cwd = *cwd && !c->started_ns ? cwd : NULL;
 	l->args = arena_span(&l->arena, container_str(c->config, "User"));
 	l->result = json_object();
 	json_setl(&l->arena, &l->result, "read_only", json_bool(container_truth(c->host, "ReadonlyRootfs")));
@@ -618,6 +629,7 @@ static void release_done(struct loop_work *w)
 	struct container *c = map_get(&l->e->by_id, span_of(l->id));
 	if (c && c->views) {
 		c->views--;
+		container_volume_events(c, VOLUME_UNMOUNTED);
 		container_op_resume(c);
 	}
 	look_end(l);

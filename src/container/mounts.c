@@ -93,6 +93,36 @@ int container_mounts_inherit(struct container_engine *e, const struct json *host
 	return out->n > INHERITED_MAX ? err_set(err, ERR_INVALID_REQUEST, "VolumesFrom: too many mounts") : 0;
 }
 
+/* Is one the other, or below it? */
+static bool touches(struct span a, struct span b)
+{
+	struct span top = a.len < b.len ? a : b, deep = a.len < b.len ? b : a;
+	if (span_is(top, "/"))
+		return true;
+	return top.len && span_starts(deep, top) && (deep.len == top.len || deep.ptr[top.len] == '/');
+}
+
+/* A bind that has our own mounts in it (the host's root, /var/lib): private, it would keep every container's file system mounted
+ * for as long as it lives, also those that are long removed. As with Docker it follows the host instead, and a word that forbids
+ * it is refused. */
+static bool has_ours(const struct container_engine *e, const struct volume_mount *m)
+{
+	return m->kind == VOLUME_BIND && (touches(m->source, span_of(e->dir)) || touches(m->source, span_of(e->run_dir)));
+}
+
+static int follow_host(const struct container_engine *e, struct volume_mount *m, struct err *err)
+{
+	if (!has_ours(e, m) || span_is(m->propagation, "rslave") || span_is(m->propagation, "rshared"))
+		return 0;
+	if (m->propagation_said && touches(m->source, span_of(e->dir)))
+		return err_set(err, ERR_INVALID_REQUEST, "invalid mount config: must use either propagation mode \"rslave\" or \"rshared\" "
+			"when mount source is within the daemon root, daemon root: \"%s\", bind mount source: \"%.*s\", propagation: \"%.*s\"",
+			e->dir, SPAN_ARG(m->source), SPAN_ARG(m->propagation));
+	if (!m->propagation_said)
+		m->propagation = SPAN("rslave");
+	return 0;
+}
+
 static int use(struct container_engine *e, const char *id, struct volume_mount *m, struct arena *a, struct json *shown,
 	struct json *plan,
 	struct err *err)
@@ -124,7 +154,7 @@ static int use(struct container_engine *e, const char *id, struct volume_mount *
 }
 
 int container_mounts_create(struct container_engine *e, const char *id, const struct json *config, const struct json *host,
-	const struct json *inherited, struct arena *a, struct json *out_shown, struct json *out_plan, struct err *err)
+	const struct json *inherited, unsigned flags, struct arena *a, struct json *out_shown, struct json *out_plan, struct err *err)
 {
 	struct volume_mount *from = arena_alloc_n(a, inherited->n + 1, sizeof(*from)), *all;
 	size_t n;
@@ -135,8 +165,10 @@ int container_mounts_create(struct container_engine *e, const char *id, const st
 	int rc = volume_mounts_plan(&p, a, &all, &n, err);
 	*out_shown = json_array();
 	*out_plan = json_array();
-	for (size_t i = 0; rc == 0 && i < n; i++)
-		rc = use(e, id, &all[i], a, out_shown, out_plan, err);
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		rc = flags & CHECK_FREE ? 0 : follow_host(e, &all[i], err);
+		rc = rc < 0 ? rc : use(e, id, &all[i], a, out_shown, out_plan, err);
+	}
 	return rc;
 }
 
@@ -246,7 +278,7 @@ static int bind_source(struct container_engine *e, const char *id, const struct 
 	     : m->from_mounts && !m->create_source ? volume_bind_check(m, err)
 						   : volume_bind_make(m, err);
 	loop_pool_wait_end(e->o.pool);
-	return rc < 0 || named ? rc : propagation_check(m, a, err);
+	return rc;
 }
 
 int container_mounts_start(struct container_engine *e, const char *id, const struct json *plan, struct arena *a,
@@ -269,8 +301,15 @@ int container_mounts_start(struct container_engine *e, const char *id, const str
 		*b = (struct mount_bind){ .target = m.target, .propagation = m.propagation, .read_only = m.read_only,
 			.non_recursive = m.non_recursive, .recursive_read_only = m.read_only_force_recursive };
 		int rc = bind_source(e, id, &m, a, &b->source, err);
+		auto_err struct err why = ERR_INIT;
 		if (rc < 0)
 			return rc;
+		if (m.kind != VOLUME_BIND || propagation_check(&m, a, &why) == 0)
+			continue;
+		/* A host that shares no mounts: then it is private after all (follow_host), as with Docker. */
+		if (!span_is(m.propagation, "rslave") || !has_ours(e, &m))
+			return err_move(err, &why);
+		b->propagation = SPAN("rprivate");
 	}
 	*out_binds = binds;
 	return 0;

@@ -472,8 +472,9 @@ void container_waits_removed(struct container *c, const char *error); /* all; er
 struct mount_bind;
 int container_mounts_inherit(struct container_engine *e, const struct json *host, struct arena *a, struct json *out,
 	struct err *err);
+/* flags: CHECK_FREE */
 int container_mounts_create(struct container_engine *e, const char *id, const struct json *config, const struct json *host,
-	const struct json *inherited, struct arena *a, struct json *out_shown, struct json *out_plan, struct err *err);
+	const struct json *inherited, unsigned flags, struct arena *a, struct json *out_shown, struct json *out_plan, struct err *err);
 bool container_mounts_want_copy(const struct json *plan);
 int container_mounts_copy_up(struct container_engine *e, const struct json *plan, int root, struct arena *a, struct err *err);
 /* out_gone: those of the plan that went with it are appended; NULL = nobody asks. */

@@ -79,6 +79,8 @@ int container_resources_check(const struct json *h, unsigned flags, struct err *
 		return BAD("You should always set the Memory limit when using Memoryswap limit, see usage");
 	if (json_is_number(swappiness) && (json_i64(swappiness, 0) < -1 || json_i64(swappiness, 0) > 100))
 		return BAD("Invalid value: %lld, valid memory swappiness range is 0-100", (long long)json_i64(swappiness, 0));
+	if (docker && num(h, "KernelMemory") > 0 && num(h, "KernelMemory") < CONTAINER_MEMORY_MIN)
+		return BAD("Minimum kernel memory limit allowed is 6MB");
 	if (docker && reservation > 0 && reservation < CONTAINER_MEMORY_MIN)
 		return BAD("Minimum memory reservation allowed is 6MB");
 	if (memory > 0 && reservation > 0 && memory < reservation)
@@ -140,6 +142,11 @@ void container_resources_adapt(struct arena *a, struct json *h, struct json *war
 			"swappiness discarded.");
 		json_setl(a, h, "MemorySwappiness", JSON_NULL_VALUE);
 	}
+	/* What means "no limit" is shown as nothing said. */
+	if (json_is_number(json_getl(h, "MemorySwappiness")) && num(h, "MemorySwappiness") == -1)
+		json_setl(a, h, "MemorySwappiness", JSON_NULL_VALUE);
+	if (json_is_number(json_getl(h, "PidsLimit")) && num(h, "PidsLimit") <= 0)
+		json_setl(a, h, "PidsLimit", JSON_NULL_VALUE);
 	if (num(h, "BlkioWeight") > 0 && !blkio_weights()) {
 		warn(a, warnings, "Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded.");
 		json_setl(a, h, "BlkioWeight", json_int(0));

@@ -248,7 +248,9 @@ static int config_write(struct start *s, const char *run, const char *root, stru
 	if (*cwd) {
 		auto_fd int made = sys_path_mkdirs(fd, cwd, 0755);
 		if (made < 0)
-			return err_set(err, ERR_INVALID_REQUEST, "mkdir %s: %s", cwd, err_why(errno));
+			return errno == ENOTDIR || errno == EEXIST
+				? err_set(err, ERR_INVALID_REQUEST, "Cannot mkdir: %s is not a directory", cwd)
+				: err_set(err, ERR_INVALID_REQUEST, "mkdir %s: %s", cwd, err_why(errno));
 	}
 	struct mount_bind *binds;
 	size_t n_binds;
@@ -529,7 +531,7 @@ static void failure_word(struct start *s, struct err *err)
 	if (err->class == ERR_NO_COMMAND || strstr(text, "executable file not found") || strstr(text, "no such file or directory"))
 		s->exit_code = 127;
 	else if (err->class == ERR_NOT_EXECUTABLE || strstr(text, "permission denied") || strstr(text, "is a directory") ||
-		 strstr(text, "not a directory"))
+		 (strstr(text, "not a directory") && !span_starts(span_of(text), SPAN("Cannot mkdir: "))))
 		s->exit_code = 126;
 	enum err_class class = words || s->exit_code != 128 ? ERR_INVALID_REQUEST : err->class;
 	if (!s->runtime_said && !words)

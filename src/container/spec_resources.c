@@ -104,8 +104,12 @@ static int devices_collect(const struct json *host, struct arena *a, struct devi
 				return err_set(err, ERR_INVALID_REQUEST, "invalid device mode: %.*s", SPAN_ARG(access));
 		if (from[0] != '/' || to[0] != '/')
 			return err_set(err, ERR_INVALID_REQUEST, "'%s' is not an absolute path", from[0] != '/' ? from : to);
-		int rc = stat(from, &st) == 0 && S_ISDIR(st.st_mode) ? folder_add(d, from, to, access, 0, err)
-								     : device_add(d, from, to, access, err);
+		bool folder = stat(from, &st) == 0 && S_ISDIR(st.st_mode);
+		size_t before = d->n;
+		int rc = folder ? folder_add(d, from, to, access, 0, err) : device_add(d, from, to, access, err);
+		if (rc == 0 && folder && d->n == before)
+			rc = err_set(err, ERR_INVALID_REQUEST,
+				"error gathering device information while adding custom device \"%s\": not a device node", from);
 		if (rc < 0)
 			return rc;
 	}

@@ -416,6 +416,9 @@ static int oldest_first(const void *a, const void *b)
 	return x->used_ns < y->used_ns ? -1 : x->used_ns > y->used_ns;
 }
 
+#define CACHE_TYPE "exec.cachemount"
+#define CACHE_TOLD "RUN --mount=type=cache"
+
 /* Cache mounts. Images are somebody's work, with a name or without: they go with `docker image prune`, as Docker has it. */
 static int prune_run(struct engine_call *c, struct err *err)
 {
@@ -426,8 +429,13 @@ static int prune_run(struct engine_call *c, struct err *err)
 	size_t n;
 	uint64_t total = 0, freed = 0;
 	int64_t keep = 0, until_ns = INT64_MAX, now = clock_wall_ns(clock_real());
-	int rc = engine_filters_of(c, NULL, &f, err);
-	rc = rc < 0 ? rc : engine_number(c, engine_has_param(c, "reserved-space") ? "reserved-space" : "keep-storage", 0, &keep, err);
+	int rc = engine_filters_of(c, "id,until,unused-for,type,description,inuse,shared,private,parent", &f, err);
+	if (rc < 0)
+		return err_note(err, "failed to prune build cache");
+	/* What engine_build_cache_df says of each: what is in use is never taken, and nothing is shared or has a parent. */
+	bool others = engine_filter_get(&f, "inuse") || engine_filter_get(&f, "shared") || engine_filter_get(&f, "parent") ||
+		!engine_filter_exact(&f, "type", SPAN(CACHE_TYPE)) || !engine_filter_exact(&f, "description", SPAN(CACHE_TOLD));
+	rc = engine_number(c, engine_has_param(c, "reserved-space") ? "reserved-space" : "keep-storage", 0, &keep, err);
 	const struct engine_filter *until = rc < 0 ? NULL : engine_filter_get(&f, "until"),
 		*ids = rc < 0 ? NULL : engine_filter_get(&f, "id");
 	if (!until && rc == 0)
@@ -441,7 +449,7 @@ static int prune_run(struct engine_call *c, struct err *err)
 	for (size_t i = 0; i < n; i++)
 		total += list[i].bytes;
 	for (size_t i = 0; i < n; i++) {
-		if (list[i].in_use || list[i].used_ns > until_ns || (ids && !engine_filter_exact(&f, "id", list[i].id)))
+		if (others || list[i].in_use || list[i].used_ns > until_ns || (ids && !engine_filter_exact(&f, "id", list[i].id)))
 			continue;
 		if (keep > 0 && total - freed <= (uint64_t)keep)
 			break;
@@ -471,8 +479,8 @@ int engine_build_cache_df(struct engine_call *c, struct json *out, struct err *e
 	for (size_t i = 0; i < n && rc == 0; i++) {
 		struct json v = json_object();
 		(void)json_setl(a, &v, "ID", json_str(list[i].id));
-		(void)json_setl(a, &v, "Type", json_cstr("exec.cachemount"));
-		(void)json_setl(a, &v, "Description", json_cstr("RUN --mount=type=cache"));
+		(void)json_setl(a, &v, "Type", json_cstr(CACHE_TYPE));
+		(void)json_setl(a, &v, "Description", json_cstr(CACHE_TOLD));
 		(void)json_setl(a, &v, "InUse", json_bool(list[i].in_use));
 		(void)json_setl(a, &v, "Shared", json_bool(false));
 		(void)json_setl(a, &v, "Size", json_int((int64_t)list[i].bytes));

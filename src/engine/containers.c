@@ -409,12 +409,6 @@ static void committed(struct engine_call *c, struct container_call *done)
 	c->out = json_object();
 	(void)json_setl(&c->arena, &c->out, "Id", json_str(id));
 	engine_answer_json(c, 201, &c->out);
-	if (engine_param(c, "repo").len) {
-		auto_arena struct arena a = {};
-		struct image_ref ref;
-		if (engine_reference(engine_param(c, "repo"), engine_param(c, "tag"), &a, &ref, NULL) == 0)
-			engine_event_image(c->e, "tag", id, image_ref_familiar(&ref, &a), json_getl(&done->result, "Labels"));
-	}
 }
 
 void engine_commit(struct engine_call *c)
@@ -493,7 +487,7 @@ void engine_event_container(struct engine *e, const char *action, struct span id
 void engine_container_event(void *engine, const struct container_event *ev)
 {
 	struct engine *e = engine;
-	engine_event(e, ev->volume ? "volume" : "container", ev->action, ev->id, ev->attributes);
+	engine_event(e, ev->volume ? "volume" : ev->image_tag ? "image" : "container", ev->action, ev->id, ev->attributes);
 	if (span_is(ev->action, "die"))
 		engine_followers_end(e, ev->id);
 }

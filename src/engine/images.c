@@ -42,6 +42,18 @@ static int bound(struct engine_call *c, struct chosen *k, const char *key, int64
 	return 0;
 }
 
+/* A pattern that is none is told where there is a name to compare it with, as by Go. */
+static int patterns_check(const struct chosen *k, struct err *err)
+{
+	const struct engine_filter *f = engine_filter_get(&k->filters, "reference");
+	bool bad = false;
+	for (size_t i = 0; f && i < f->n; i++)
+		for (size_t j = 0; j < k->n; j++)
+			for (size_t t = 0; t < k->all[j].n_tags && !bad; t++)
+				(void)engine_glob(f->values[i], k->all[j].tags[t], &bad);
+	return bad ? err_set(err, ERR_INVALID_REQUEST, "syntax error in pattern") : 0;
+}
+
 /* known: filters that the request may name; NULL = it has none. */
 static int chosen_init(struct engine_call *c, struct chosen *k, const char *known, struct err *err)
 {
@@ -65,7 +77,7 @@ static int chosen_init(struct engine_call *c, struct chosen *k, const char *know
 		return rc;
 	if (until)
 		k->until_s = until_ns / NS_PER_S;
-	return 0;
+	return patterns_check(k, err);
 }
 
 static bool name_match(const struct engine_filter *f, struct span name, struct arena *a)

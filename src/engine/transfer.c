@@ -222,6 +222,8 @@ static int import_run(struct engine_call *c, struct err *err)
 		p.ref = image_ref_text(&ref, a);
 	if (rc == 0 && engine_param(c, "platform").len)
 		rc = image_platform_parse(engine_param(c, "platform"), &p.platform, err);
+	if (rc == 0 && p.platform.os[0] && strcmp(p.platform.os, "linux") != 0)
+		rc = err_set(err, ERR_INVALID_REQUEST, "operating system is not supported");
 	for (size_t i = 0; rc == 0 && i < c->n_params; i++)
 		if (span_is(c->params[i].key, "changes"))
 			rc = engine_config_change(&config, c->params[i].value, a, err);

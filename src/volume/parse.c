@@ -171,7 +171,8 @@ int volume_mount_parse(struct span text, struct span driver, struct arena *a, st
 	m.label = words[MODE_LABEL].len ? words[MODE_LABEL].ptr[0] : 0;
 	if (m.kind == VOLUME_BIND) {
 		m.source = volume_path_clean(source, a);
-		m.propagation = words[MODE_PROPAGATION].len ? arena_span(a, words[MODE_PROPAGATION]) : SPAN("rprivate");
+		m.propagation_said = words[MODE_PROPAGATION].len > 0;
+		m.propagation = m.propagation_said ? arena_span(a, words[MODE_PROPAGATION]) : SPAN("rprivate");
 	} else {
 		m.name = arena_span(a, source);
 		m.driver = arena_span(a, driver);
@@ -334,7 +335,8 @@ static const char *bind_read(const struct json *doc, struct span source, struct 
 	if (!span_starts(source, SPAN("/")) || !is_path(source))
 		return arena_printf(a, "invalid mount path: '%.*s' mount path must be absolute", SPAN_ARG(source)).ptr;
 	m->source = volume_path_clean(source, a);
-	m->propagation = propagation.len ? arena_span(a, propagation) : SPAN("rprivate");
+	m->propagation_said = propagation.len > 0;
+	m->propagation = m->propagation_said ? arena_span(a, propagation) : SPAN("rprivate");
 	m->create_source = json_truth(json_getl(o, "CreateMountpoint"), false);
 	m->non_recursive = json_truth(json_getl(o, "NonRecursive"), false);
 	m->read_only_non_recursive = json_truth(json_getl(o, "ReadOnlyNonRecursive"), false);

@@ -37,6 +37,7 @@ struct volume_mount {
 	struct span driver;      /* VOLUME_NAMED; empty = local */
 	struct span mode;        /* of a -v string, as written after the second colon: "ro,z" */
 	struct span propagation; /* rprivate, private, rshared, shared, rslave, slave; a bind's is filled: "rprivate" */
+	bool propagation_said;   /* by the request, not filled */
 	struct span subpath;     /* VOLUME_NAMED and VOLUME_IMAGE: clean, relative */
 	bool read_only;
 	bool from_mounts;        /* of HostConfig.Mounts: a bind source must be there; else it is made */

@@ -69,7 +69,7 @@ def test_names_and_prefixes(engine):
     a, b = engine.create("args"), engine.create("args", name="b-name")
     name = engine.inspect(a)["Name"]
     assert name.count("_") == 1 and name[0] == "/"
-    refused(lambda: engine.inspect(""), "NOT_FOUND", "No such container: ")
+    refused(lambda: engine.inspect(""), "INVALID_REQUEST", "invalid name or ID supplied: \"\"")
     ids = [a, b]
     while len({i[0] for i in ids}) == len(ids):
         ids.append(engine.create("args"))
