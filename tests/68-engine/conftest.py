@@ -268,6 +268,17 @@ def registry(tmp_path_factory):
     yield from docker_registry(tmp_path_factory.mktemp("registry"))
 
 
+def certificates(folder):
+    """ca.pem, server.pem for 127.0.0.1 and client.pem, with their keys."""
+    def openssl(*words):
+        subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
+    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=ca", "-days", "2")
+    for name, extra in (("server", "subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth"), ("client", "extendedKeyUsage=clientAuth")):
+        openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
+        (folder / "ext").write_text(extra)
+        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", f"{name}.pem", "-extfile", "ext", "-days", "2")
+
+
 def import_busybox(d, name="busybox:latest", *changes):
     return d.out(*import_words(name, *changes), stdin=BUSYBOX)
 
