@@ -9,6 +9,7 @@
 
 #include "kubelet/fake_api_test.h"
 #include "kubelet/server_impl.h"
+#include "kubelet/serving.h"
 
 struct world {
 	struct loop *loop;
@@ -323,6 +324,35 @@ static void asks(struct world *w, bool cert, const char *target, int status, con
 
 /* ---- */
 
+/* A file that a flag names and that holds nothing is no reason to show a certificate of our own making. */
+static void test_empty_files(void **state)
+{
+	struct world w;
+	struct kl_options o;
+	struct kl_serving *s = NULL;
+	auto_err struct err err = ERR_INIT;
+	char cert[64], key[64];
+	world_init(&w);
+	text_write(&w, "0.log", "");
+	text_write(&w, "1.log", "");
+	(void)snprintf(cert, sizeof(cert), "%s/0.log", w.dir);
+	(void)snprintf(key, sizeof(key), "%s/1.log", w.dir);
+	kl_options_default(&o);
+	o.tls_cert_file = span_of(cert);
+	o.tls_key_file = span_of(key);
+	int fd = http_listen_tcp("127.0.0.1", 0, 0, NULL);
+	o.address = SPAN("127.0.0.1");
+	o.port = http_fd_port(fd);
+	close(fd);
+	w.k.o = &o;
+	assert_int_equal(kl_serving_begin(&w.k, &(struct kl_serving_params){ .pod_write = pod_write }, &s, &err), -ERR_INVALID);
+	if (!span_has(span_of(err_msg(&err)), SPAN("serving certificate: no certificate")))
+		fail_msg("%s", err_msg(&err));
+	w.k.o = NULL;
+	kl_options_done(&o);
+	world_done(&w);
+}
+
 static void test_access(void **state)
 {
 	struct world w;
@@ -530,6 +560,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_access),
+		cmocka_unit_test(test_empty_files),
 		cmocka_unit_test(test_logs),
 		cmocka_unit_test(test_streams),
 		cmocka_unit_test(test_stats),

@@ -214,7 +214,7 @@ static void on_files(void *arg)
 	auto_err struct err err = ERR_INIT;
 	auto_buf struct buf cert = {}, key = {}, ca = {};
 	int rc = files_read(s->k->o, &cert, &key, &ca, &err);
-	if (rc == 0 && !cert.len) {
+	if (rc == 0 && !s->k->o->tls_cert_file.len) {
 		buf_span_add(&cert, buf_span(&s->cert));
 		buf_span_add(&key, buf_span(&s->key));
 	}
@@ -278,7 +278,7 @@ static int server_begin(struct kl_serving *s, struct err *err)
 	for (unsigned i = 0; i < k->n_node_ips && i < 2; i++)
 		ips[i] = arena_cstr(&a, k->node_ips[i]);
 	int rc = files_read(o, &s->cert, &s->key, &s->ca, err);
-	if (rc == 0 && !s->cert.len)
+	if (rc == 0 && !o->tls_cert_file.len)
 		rc = kl_cert_self_signed(k->node_name, ips, loop_wall_ns(k->loop) / NS_PER_S, &s->cert, &s->key, err);
 	if (rc < 0)
 		return rc;
