@@ -308,7 +308,8 @@ static int look(int state_dir, enum monitor_found *out, int *out_sock, struct mo
 
 int monitor_find(int state_dir, enum monitor_found *out, int *out_sock, struct monitor_exit *out_exit, struct err *err)
 {
-	for (int ms = 0; ms < FIND_MS; ms += 2) {
+	const int64_t until = clock_mono_ms(clock_real()) + FIND_MS;
+	do {
 		/* Asked first: when nobody has it, the files that are read behind it are the last word. */
 		bool lives = is_locked(state_dir);
 		int r = look(state_dir, out, out_sock, out_exit, err);
@@ -316,6 +317,6 @@ int monitor_find(int state_dir, enum monitor_found *out, int *out_sock, struct m
 			return r;
 		struct pollfd pause = { .fd = -1 };
 		(void)poll(&pause, 0, 2); /* it is between its clone and its socket, or just about to end */
-	}
+	} while (clock_mono_ms(clock_real()) < until);
 	return err_set(err, ERR_TIMEOUT, "its monitor neither answers nor ends");
 }

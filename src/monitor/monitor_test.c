@@ -9,6 +9,7 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -505,6 +506,25 @@ static void test_after_a_power_cut(void **state)
 	assert_non_null(strstr(scratch, boot));
 }
 
+/* The end is told, and its monitor is there and answers nobody: that is said after five seconds, however often it is asked. */
+static void test_silent_behind_its_end(void **state)
+{
+	char scratch[MONITOR_RECORD_MAX];
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	struct monitor_exit e = { .pid = 5, .started_ns = NS, .finished_ns = NS + 1 }, back;
+	enum monitor_found found;
+	int sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), lock = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), got;
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "/proc/self/fd/%d/monitor.sock", dir);
+	assert_true(sock >= 0 && bind(sock, (struct sockaddr *)&addr, sizeof(addr)) == 0 && listen(sock, MONITOR_CLIENTS_MAX) == 0);
+	assert_true(lock >= 0 && flock(lock, LOCK_EX) == 0);
+	assert_int_equal(monitor_record_exit(scratch, dir, "i", &e, true, true), 0);
+	int64_t began = clock_mono_ms(clock_real());
+	assert_int_equal(monitor_find(dir, &found, &got, &back, NULL), -ERR_TIMEOUT);
+	assert_true(clock_mono_ms(clock_real()) - began < 15000); /* each question waits for a second */
+	close(lock);
+	close(sock);
+}
+
 static void test_ticks(void **state)
 {
 	struct sys_process p;
@@ -611,7 +631,7 @@ int main(void)
 		T(test_docker), T(test_cri), T(test_pieces), cmocka_unit_test(test_escape), T(test_rotation), T(test_rotation_fails),
 		T(test_rotation_of_compressed), T(test_rotation_waits), T(test_torn_end), T(test_full_disk),
 		cmocka_unit_test(test_spawn_packet), cmocka_unit_test(test_spawn_refusals), T(test_exit_record),
-		cmocka_unit_test(test_ticks), T(test_after_a_power_cut), T(test_no_allocation),
+		cmocka_unit_test(test_ticks), T(test_after_a_power_cut), T(test_silent_behind_its_end), T(test_no_allocation),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
