@@ -6,7 +6,8 @@
  *
  * The lock belongs to the open file. A question that has come to its end lets go of it for everybody, so a plugin may leave a
  * process behind. An engine that was killed lets go of nothing: whoever has that file open then is in the middle of its question,
- * and is ended here. /proc/PID/fdinfo/3 says who that is; nothing is looked at that might hang with a file system. */
+ * and is ended here. /proc/PID/fdinfo/3 and the name that /proc/PID/fd/3 leads to say who that is; nothing is looked at that might
+ * hang with a file system. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -20,7 +21,7 @@
 enum { ALONE_MS = 10000, FDINFO_BYTES = 2048 };
 
 /* "lock:\t1: FLOCK  ADVISORY  WRITE 4711 08:01:1234567 0 EOF": the inode is the number behind the last colon. The device is not
- * compared: with some file systems it is another one than stat(2) says. */
+ * compared: with some file systems it is another one than stat(2) says. So a file elsewhere may have that number: see is_named. */
 static bool is_lock(struct span line, uint64_t inode)
 {
 	struct span rest = line, word, number;
@@ -38,7 +39,17 @@ static bool is_lock(struct span line, uint64_t inode)
 	return false;
 }
 
-static bool holds(int proc, const char *pid, uint64_t inode)
+/* Does its descriptor lead to a file of that name? A sandbox' folder is called by 64 drawn digits. */
+static bool is_named(int proc, const char *pid, struct span name)
+{
+	char path[64], to[PATH_MAX];
+	(void)snprintf(path, sizeof(path), "%s/fd/%d", pid, CRI_PLUGIN_LOCK_FD);
+	ssize_t n = readlinkat(proc, path, to, sizeof(to));
+	struct span where = span_make(to, n > 0 ? (size_t)n : 0);
+	return span_eq(span_from(where, (size_t)(span_rchr(where, '/') + 1)), name);
+}
+
+static bool holds(int proc, const char *pid, struct span name, uint64_t inode)
 {
 	char path[64], text[FDINFO_BYTES];
 	(void)snprintf(path, sizeof(path), "%s/fdinfo/%d", pid, CRI_PLUGIN_LOCK_FD);
@@ -47,36 +58,32 @@ static bool holds(int proc, const char *pid, uint64_t inode)
 	struct span rest = span_make(text, n > 0 ? (size_t)n : 0), line;
 	while (span_cut(&rest, '\n', &line))
 		if (is_lock(line, inode))
-			return true;
+			return is_named(proc, pid, name);
 	return false;
 }
 
-/* How many were found and told to end. */
-static unsigned holders_kill(const char *id, uint64_t inode)
+static void holders_kill(const char *id, struct span name, uint64_t inode)
 {
-	unsigned n = 0;
 	DIR *all = opendir("/proc");
 	struct dirent *d;
 	while (all && (d = readdir(all))) {
 		uint64_t pid;
-		if (!span_to_u64(span_of(d->d_name), &pid) || (pid_t)pid == getpid() || !holds(dirfd(all), d->d_name, inode))
+		if (!span_to_u64(span_of(d->d_name), &pid) || (pid_t)pid == getpid() || !holds(dirfd(all), d->d_name, name, inode))
 			continue;
 		auto_fd int pidfd = sys_pidfd_open((pid_t)pid, 0);
-		if (pidfd < 0 || !holds(dirfd(all), d->d_name, inode)) /* the number may be another's by now */
+		if (pidfd < 0 || !holds(dirfd(all), d->d_name, name, inode)) /* the number may be another's by now */
 			continue;
-		if (sys_pidfd_send_signal(pidfd, SIGKILL) == 0) {
+		if (sys_pidfd_send_signal(pidfd, SIGKILL) == 0)
 			log_warn("a network plugin of an engine before this one is ended", kv_str("sandbox", id), kv_i64("pid", (int64_t)pid));
-			n++;
-		}
 	}
 	if (all)
 		closedir(all);
-	return n;
 }
 
 int cri_alone_begin(const char *folder, const char *id, int ending, struct err *err)
 {
 	struct stat st;
+	struct span where = span_of(folder), name = span_from(where, (size_t)(span_rchr(where, '/') + 1));
 	auto_fd int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return err_sys(err, "open %s", folder);
@@ -84,7 +91,7 @@ int cri_alone_begin(const char *folder, const char *id, int ending, struct err *
 	for (int wait_ms = 5; flock(fd, LOCK_EX | LOCK_NB) < 0; wait_ms = MIN(wait_ms * 2, 500)) {
 		if (errno != EWOULDBLOCK)
 			return err_sys(err, "lock %s", folder);
-		(void)holders_kill(id, st.st_ino);
+		holders_kill(id, name, st.st_ino);
 		struct pollfd p = { ending, POLLIN, 0 };
 		if (poll(&p, 1, wait_ms) == 1)
 			return err_set(err, ERR_CANCELLED, "the engine is stopping");

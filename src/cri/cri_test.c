@@ -6,7 +6,9 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sched.h>
 #include <sys/file.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -349,11 +351,43 @@ static void test_alone(void **state)
 	assert_int_equal(rmdir(folder), 0);
 }
 
+/* Who has a lock of his own on a file that has that number on another file system is nobody's to end. */
+static void test_alone_beside_others(void **state)
+{
+	auto_err struct err err = ERR_INIT;
+	char folder[2][32] = { "/tmp/knarr-alone-XXXXXX", "/tmp/knarr-alone-XXXXXX" }, path[2][48];
+	struct stat st[2];
+	int ending[2];
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		skip(); /* file systems of our own need root */
+	for (int i = 0; i < 2; i++) {
+		assert_non_null(mkdtemp(folder[i]));
+		assert_int_equal(mount("tmpfs", folder[i], "tmpfs", 0, NULL), 0);
+		snprintf(path[i], sizeof(path[i]), "%s/%s", folder[i], i ? "other" : "mine"); /* the first there: both are inode 2 */
+		assert_int_equal(mkdir(path[i], 0700), 0);
+		assert_int_equal(stat(path[i], &st[i]), 0);
+	}
+	assert_int_equal(st[0].st_ino, st[1].st_ino);
+	assert_int_equal(pipe2(ending, O_CLOEXEC), 0);
+	pid_t ours = holder_start(path[0], 77), theirs = holder_start(path[1], CRI_PLUGIN_LOCK_FD);
+	assert_int_equal(write(ending[1], "x", 1), 1);
+	assert_int_equal(cri_alone_begin(path[0], "s", ending[0], &err), -ERR_CANCELLED);
+	kill(theirs, SIGTERM);
+	assert_int_equal(ended_by(theirs, 0), SIGTERM);
+	kill(ours, SIGKILL);
+	assert_int_equal(ended_by(ours, 0), SIGKILL);
+	close(ending[0]);
+	close(ending[1]);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(umount2(folder[i], MNT_DETACH) | rmdir(folder[i]), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_rpcs), cmocka_unit_test(test_all_rpcs), cmocka_unit_test(test_labels),
 		cmocka_unit_test(test_plugin_config), cmocka_unit_test(test_ips), cmocka_unit_test(test_ip_ranges),
 		cmocka_unit_test(test_interfaces), cmocka_unit_test(test_spec), cmocka_unit_test(test_signals),
-		cmocka_unit_test(test_selinux), cmocka_unit_test(test_unknown_words), cmocka_unit_test(test_alone) };
+		cmocka_unit_test(test_selinux), cmocka_unit_test(test_unknown_words), cmocka_unit_test(test_alone),
+		cmocka_unit_test(test_alone_beside_others) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
