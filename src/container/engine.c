@@ -299,7 +299,7 @@ static int ended_meanwhile(struct container *c, const struct monitor_exit *end, 
 	bool news = container_is_running(c) || end->finished_ns > c->finished_ns;
 	if (!news)
 		return 0;
-	if (end->class && !end->pid) { /* never ran: a start that was cut off */
+	if (end->class && end->class != ERR_GONE && !end->pid) { /* never ran: a start that was cut off */
 		c->status = c->status == STATUS_CREATED ? STATUS_CREATED : STATUS_EXITED;
 		c->exit_code = end->exit_code;
 		free(c->error);
@@ -309,6 +309,17 @@ static int ended_meanwhile(struct container *c, const struct monitor_exit *end, 
 		c->ever_started = true;
 	}
 	return container_record_save(c, false, err);
+}
+
+/* A power cut, or (lost) its monitor was killed. A fleeting one's record may say yet that it was never started. */
+static int ended_untold(struct container *c, bool lost, int state_dir, struct err *err)
+{
+	struct monitor_state began = {};
+	if (lost)
+		(void)monitor_recorded(state_dir, &began, NULL); /* torn: the record alone says when it began */
+	const struct monitor_exit end = { .exit_code = lost ? 137 : 255, .started_ns = MAX(began.started_ns, c->started_ns),
+		.finished_ns = clock_wall_ns(clock_real()), .class = lost ? ERR_GONE : ERR_NONE };
+	return ended_meanwhile(c, &end, err);
 }
 
 /* A commit freezes a container while it reads; a pause and its end are written behind the deed. What was done and nobody was told
@@ -394,10 +405,7 @@ static int find_again(struct container *c, struct err *err)
 	if (found == MONITOR_FOUND_EXIT)
 		rc = ended_meanwhile(c, &end, err);
 	else if (found != MONITOR_FOUND_ALIVE && (container_is_running(c) || (found == MONITOR_FOUND_LOST && container_is_fleeting(c))))
-		/* A power cut, or the monitor was killed; a fleeting one's record may say yet that it was never started. */
-		rc = ended_meanwhile(c, &(struct monitor_exit){ .exit_code = found == MONITOR_FOUND_LOST ? 137 : 255,
-			.started_ns = c->started_ns, .finished_ns = clock_wall_ns(clock_real()),
-			.class = found == MONITOR_FOUND_LOST ? ERR_GONE : ERR_NONE }, err);
+		rc = ended_untold(c, found == MONITOR_FOUND_LOST, state, err);
 	if (rc == 0 && c->control_sock < 0) {
 		c->run_left = RUN_LEFT_ALL;
 		rc = container_clear(c->e, c->id, err);

@@ -84,6 +84,23 @@ def test_a_killed_monitor(engine):
     assert engine.state(id)["Error"] == "its monitor was killed" and engine.state(id)["Status"] == "exited"
 
 
+def test_a_monitor_that_was_killed_behind_the_death(env):
+    e = env.engine()
+    env.image(e)
+    id = e.create("sleep", "100")
+    e.start(id)
+    began = e.state(id)["StartedAt"]
+    e.kill()
+    monitor = json.load(open(env.data / "containers" / id / "state/monitor.json"))["pid"]
+    os.kill(monitor, signal.SIGKILL)
+    until(lambda: not os.path.exists(f"/proc/{monitor}"))
+    e = env.engine()
+    s = e.state(id)
+    assert (s["Status"], s["ExitCode"], s["Error"], s["StartedAt"]) == ("exited", 137, "its monitor was killed", began), s
+    assert s["FinishedAt"] > began, s
+    assert e.close() == 0
+
+
 def test_a_killed_spawner(engine):
     children = open(f"/proc/{engine.p.pid}/task/{engine.p.pid}/children").read().split()
     spawners = [int(pid) for pid in children if b"spawn" in open(f"/proc/{pid}/cmdline", "rb").read()]
