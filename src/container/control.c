@@ -481,12 +481,6 @@ struct rename {
 	char *old;
 };
 
-static void save_run(struct loop_work *w)
-{
-	struct op *op = container_of(w, struct op, work);
-	(void)container_record_save(op->c, true, &op->err); /* op->err tells */
-}
-
 static void renamed(struct loop_work *w)
 {
 	struct rename *r = OP_OF_WORK(rename, w);
@@ -525,7 +519,7 @@ static void rename_begin(struct op *op)
 	map_remove(&c->e->by_name, span_of(c->name));
 	c->name = mem_dup(r->name.ptr, r->name.len);
 	map_put(&c->e->by_name, span_of(c->name), c);
-	container_op_work(op, save_run, renamed);
+	container_op_save(op, renamed);
 }
 
 void container_rename(struct container_engine *e, struct span name, struct span new_name, struct container_call *call)
@@ -556,6 +550,7 @@ struct update {
 	struct json host; /* HostConfig as it will be */
 	struct json extra; /* likewise */
 	struct json warnings;
+	bool runs;
 };
 
 /* Members of HostConfig that can change. What is 0, "" or null in the request stays as it is. */
@@ -640,7 +635,7 @@ static void update_run(struct loop_work *w)
 	struct update *u = OP_OF_WORK(update, w);
 	struct op *op = &u->op;
 	const struct container *c = op->c;
-	if (!container_is_running(c))
+	if (!u->runs)
 		return;
 	auto_buf struct buf text = {};
 	struct json_out o = { .buf = &text };
@@ -677,7 +672,7 @@ static void updated(struct loop_work *w)
 	if (container_num(&u->host, "PidsLimit") < 0) /* the group has none any more, and a new one has none anyway */
 		json_setl(&u->op.arena, &u->host, "PidsLimit", json_int(0));
 	document_swap(u->op.c, &u->host, &u->extra);
-	container_op_work(&u->op, save_run, update_saved);
+	container_op_save(&u->op, update_saved);
 }
 
 static void update_begin(struct op *op)
@@ -687,6 +682,7 @@ static void update_begin(struct op *op)
 	if (op->c->status == STATUS_REMOVING || op->c->status == STATUS_DEAD)
 		err_set(&err, ERR_IN_USE, "Cannot update container %s: container is marked for removal and cannot be \"update\"",
 			op->c->id);
+	u->runs = container_is_running(op->c) && !op->c->ending;
 	if (err.class || update_apply(u, &err) < 0)
 		container_op_end(op, &err);
 	else

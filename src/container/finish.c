@@ -23,6 +23,8 @@
 struct finish {
 	struct loop_work work;
 	struct container *c;
+	struct arena arena;
+	struct json plan; /* the worker's: the container's document may change meanwhile */
 	struct monitor_exit end;
 	bool told, remove;
 	bool later; /* the removal that follows takes along what nobody can see: empty groups, the folders in RUN */
@@ -143,11 +145,10 @@ static void restart_plan(struct container *c)
 static void finish_run(struct loop_work *w)
 {
 	struct finish *f = container_of(w, struct finish, work);
-	const struct json *plan = json_getl(&f->c->doc, "Plan");
 	struct container_engine *e = f->c->e;
 	int rc = f->later ? container_unmount(e, f->c->id, &f->err) : container_clear(e, f->c->id, &f->err);
 	if (rc == 0)
-		container_mounts_end(f->c->e, f->c->id, plan);
+		container_mounts_end(e, f->c->id, &f->plan);
 }
 
 /* From here on it has ended for everybody who looks. */
@@ -192,6 +193,7 @@ static void finish_done(struct loop_work *w)
 	bool remove = f->remove;
 	c->ending = NULL;
 	err_done(&f->err);
+	arena_done(&f->arena);
 	free(f);
 	for (struct end_listener *l; (l = LIST_POP(&c->end_listeners, struct end_listener, link));)
 		l->fn(l);
@@ -212,7 +214,9 @@ static void finish_done(struct loop_work *w)
 void container_ended(struct container *c, const struct monitor_exit *end)
 {
 	struct finish *f = mem_new(struct finish);
+	const struct json *plan = json_getl(&c->doc, "Plan");
 	f->c = c;
+	f->plan = plan ? json_copy(&f->arena, plan) : json_array();
 	f->end = *end;
 	/* The end of a pid namespace's first process is the end of all in it. */
 	struct span pids = container_str(c->host, "PidMode");

@@ -225,12 +225,6 @@ static void document_change(struct connect *k, const struct network_ref *ref)
 	c->host = json_getl(&c->doc, "HostConfig");
 }
 
-static void save_run(struct loop_work *w)
-{
-	struct op *op = container_of(w, struct op, work);
-	(void)container_record_save(op->c, true, &op->err); /* op->err tells */
-}
-
 static void saved(struct loop_work *w)
 {
 	struct op *op = container_of(w, struct op, work);
@@ -297,7 +291,7 @@ static void connect_begin(struct op *op)
 		return;
 	}
 	document_change(k, &ref);
-	container_op_work(op, save_run, saved);
+	container_op_save(op, saved);
 }
 
 static void submit(struct container_engine *e, struct span name, struct span network, const struct json *endpoint, bool on,

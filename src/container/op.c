@@ -146,6 +146,31 @@ void container_op_work(struct op *op, void (*run)(struct loop_work *w), void (*d
 	}
 }
 
+static void save_run(struct loop_work *w)
+{
+	struct op *op = container_of(w, struct op, work);
+	(void)container_record_put(op->c->e, op->c->id, op->record, true, &op->err); /* op->err tells */
+}
+
+static void save_done(struct loop_work *w)
+{
+	struct op *op = container_of(w, struct op, work);
+	auto_buf struct buf now = {};
+	container_record_write(op->c, &now);
+	if (!op->err.class && !span_eq(buf_span(&now), op->record)) /* it was written as it is now, and then as it was */
+		(void)container_record_save(op->c, false, NULL); /* the monitor's folder outranks it */
+	op->saved(w);
+}
+
+void container_op_save(struct op *op, void (*saved)(struct loop_work *w))
+{
+	auto_buf struct buf text = {};
+	container_record_write(op->c, &text);
+	op->record = arena_span(&op->arena, buf_span(&text));
+	op->saved = saved;
+	container_op_work(op, save_run, save_done);
+}
+
 void container_op_refuse(struct op *op, struct err *err)
 {
 	struct container_engine *e = op->c->e;

@@ -194,8 +194,10 @@ bool container_is_fleeting(const struct container *c);
 /* ---- record.c */
 void container_record_write(const struct container *c, struct buf *out);
 int container_record_read(struct container *c, struct span text, struct err *err);
-/* Replaces the record: with sync it survives a power cut. */
+/* Replaces the record: with sync it survives a power cut. On the loop, or a worker while nothing of c changes; elsewhere
+ * container_op_save, or container_record_put with a text that the loop made. */
 int container_record_save(const struct container *c, bool sync, struct err *err);
+int container_record_put(const struct container_engine *e, const char *id, struct span text, bool sync, struct err *err);
 #define CONTAINER_RECORD_MS 50 /* how long a record waits that nobody needs at once: record_timer */
 void container_record_due(struct loop_timer *record_timer); /* saves it; a fleeting one's is synced by a worker */
 struct json container_time(int64_t ns, struct arena *a); /* RFC 3339 as Docker prints; 0 = 0001-01-01T00:00:00Z */
@@ -220,6 +222,8 @@ struct op {
 	struct arena arena;
 	struct err err;       /* of the work */
 	struct json result;
+	struct span record;   /* of container_op_save, as the next */
+	void (*saved)(struct loop_work *w);
 	bool unchanged;
 	bool waiting_end;     /* begins when c->ending is over and nobody views it */
 	bool parked;          /* waits for that */
@@ -230,6 +234,9 @@ void container_op_refuse(struct op *op, struct err *err); /* not submitted yet; 
 void container_op_submit(struct op *op);
 void container_op_first(struct op *op); /* before those that wait: what an exit brings (restart, removal) */
 void container_op_work(struct op *op, void (*run)(struct loop_work *w), void (*done)(struct loop_work *w));
+/* The record as it is now, durably, by a worker; then saved, which finds a failure in op->err. What changes meanwhile (its end) is in
+ * the record by then, too. */
+void container_op_save(struct op *op, void (*saved)(struct loop_work *w));
 void container_op_end(struct op *op, const struct err *err); /* err NULL = success; frees op */
 void container_op_resume(struct container *c); /* c->ending or a view is over */
 #define OP_OF(type, o) container_of((o), struct type, op)

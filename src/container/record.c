@@ -90,16 +90,20 @@ int container_record_read(struct container *c, struct span text, struct err *err
 	return 0;
 }
 
+int container_record_put(const struct container_engine *e, const char *id, struct span text, bool sync, struct err *err)
+{
+	auto_fd int dir = openat(e->containers_fd, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return err_sys(err, "open the container's folder");
+	int rc = sync ? io_write_file(dir, "container.json", text, 0600, err) : io_write_file_lazy(dir, "container.json", text, 0600, err);
+	return rc < 0 ? err_note(err, "container.json") : 0;
+}
+
 int container_record_save(const struct container *c, bool sync, struct err *err)
 {
 	auto_buf struct buf text = {};
-	auto_fd int dir = openat(c->e->containers_fd, c->id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dir < 0)
-		return err_sys(err, "open the container's folder");
 	container_record_write(c, &text);
-	int rc = sync ? io_write_file(dir, "container.json", buf_span(&text), 0600, err)
-		      : io_write_file_lazy(dir, "container.json", buf_span(&text), 0600, err);
-	return rc < 0 ? err_note(err, "container.json") : 0;
+	return container_record_put(c->e, c->id, buf_span(&text), sync, err);
 }
 
 /* ---- behind the answers */

@@ -101,6 +101,30 @@ def test_a_monitor_that_was_killed_behind_the_death(env):
     assert e.close() == 0
 
 
+def test_changed_while_it_is_cleared_away(env):
+    """It is at rest already: the change is one of its record, which whoever clears away has no eye on (a sanitizer tells), and the end stays."""
+    held = env.dir / "held"
+    e = env.engine(fail=f"container.clear.deleted=while:{held}")
+    env.image(e)
+    id = e.create("sleep", "100", host={"Binds": ["vol:/data"]})
+    e.start(id)
+    held.touch()
+    killed = e.send("kill", name=id)
+    until(lambda: not (env.run / "runtime" / id).exists())
+    e.call("update", name=id, doc={"Memory": 64 << 20, "MemorySwap": -1})
+    e.call("rename", name=id, to="other")
+    held.unlink()
+    e.answer(killed)
+    assert e.state("other")["Status"] == "exited" and e.inspect("other")["HostConfig"]["Memory"] == 64 << 20
+    e.kill()
+    e = env.engine()
+    s = e.state("other")
+    assert s["Status"] == "exited" and s["ExitCode"] == 137, s
+    e.call("remove", name="other")
+    assert not env.left()
+    assert e.close() == 0
+
+
 def test_a_killed_spawner(engine):
     children = open(f"/proc/{engine.p.pid}/task/{engine.p.pid}/children").read().split()
     spawners = [int(pid) for pid in children if b"spawn" in open(f"/proc/{pid}/cmdline", "rb").read()]
