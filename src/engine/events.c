@@ -200,13 +200,6 @@ static struct json image_attributes(struct arena *a, struct span name, const str
 	return v;
 }
 
-void engine_event_image(struct engine *e, const char *action, struct span id, struct span name, const struct json *labels)
-{
-	auto_arena struct arena a = {};
-	struct json attributes = image_attributes(&a, name, labels);
-	engine_event(e, "image", span_of(action), id, &attributes);
-}
-
 struct json engine_image_labels(struct engine *e, struct span image, struct arena *a)
 {
 	struct image_digest id;
