@@ -571,9 +571,6 @@ static void failpoints(void **state)
 	assert_true(FAILPOINT_ERR("c.d", &num));
 	assert_true(FAILPOINT_ERR("c.d", &num));
 	FAILPOINT("e.f");
-	auto_buf struct buf b = {};
-	fail_list(&b);
-	assert_string_equal(buf_cstr(&b), "a.b 3\nc.d 3\ne.f 1\n");
 	static const char *bad[] = { "a", "a=", "=kill", "a=kill@0", "a=nonsense", "a=exit", "a=kill:3", "a=EIO@x", "a=while", "a=while:",
 				     "a=while:/x;b=while:/y" };
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++)

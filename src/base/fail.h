@@ -8,15 +8,12 @@
  * kill: SIGKILL to ourselves; abort; exit:N; sleep:MS; an errno name or number: reported by FAILPOINT_ERR.
  * while:PATH: waits for as long as that file is there, so that a test and no clock says when it goes on; one PATH for all points.
  * @N: at the N-th passage only (from 1); @N+: from the N-th on; without: at each.
- * fail_list writes every point that was passed since start, with counts, so that sweeps can enumerate them.
  * Names are component.operation.moment and stay stable: tests name them. */
 #pragma once
 
 #include <stdatomic.h>
 #include <stdbool.h>
 #include "base/auto.h"
-
-struct buf;
 
 extern atomic_bool fail_armed_; /* any point armed */
 int fail_hit_(const char *name); /* does what is armed; returns an errno to report, or 0 */
@@ -40,4 +37,3 @@ int fail_hit_(const char *name); /* does what is armed; returns an errno to repo
 /* Reads KNARR_FAIL; call once at process start. Returns -1 (and arms nothing) when the text makes no sense. */
 int fail_init_from_env(void);
 int fail_arm(const char *spec); /* the same text; replaces what was armed; "" disarms */
-void fail_list(struct buf *out); /* "name count\n" each */
