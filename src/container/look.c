@@ -553,14 +553,13 @@ static void looking_done(struct loop_work *w)
 	struct looking *k = OP_OF_WORK(looking, w);
 	struct container *c = k->op.c;
 	struct look *l = k->look;
-	if (k->keeps && !l->err.class)
+	if (k->keeps && !l->err.class) {
 		container_volume_events(c, VOLUME_MOUNTED);
-	if (k->keeps && !l->err.class && l->ticket.call) {
 		c->views++;
-	} else if (k->keeps && !l->err.class) { /* who asked has left */
+	}
+	if (k->keeps && !l->err.class && !l->ticket.call) { /* who asked has left */
 		close((int)container_num(&l->result, "fd"));
-		container_mounts_end(c->e, c->id, &l->plan);
-		container_volume_events(c, VOLUME_UNMOUNTED);
+		container_root_release(c->e, span_of(c->id));
 	}
 	look_end(l);
 	container_op_end(&k->op, NULL);

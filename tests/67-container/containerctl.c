@@ -257,7 +257,11 @@ static int serve(struct request *r, struct err *err)
 		container_sizes(engine, name, c);
 	else if (span_is(op, "root"))
 		container_root(engine, name, c);
-	else if (span_is(op, "root_release"))
+	else if (span_is(op, "root_left")) { /* who asked leaves before the answer */
+		container_root(engine, name, c);
+		container_call_forget(c);
+		return 0;
+	} else if (span_is(op, "root_release"))
 		return container_root_release(engine, name), 0;
 	else if (span_is(op, "export")) {
 		r->fd = open(arena_cstr(&r->arena, json_span(json_getl(&r->doc, "path"))), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);

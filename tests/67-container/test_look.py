@@ -64,6 +64,16 @@ def test_root_of_a_running_and_a_stopped_one(engine, env):
     engine.call("stop", name=id, timeout=0)
 
 
+def test_a_root_that_nobody_waits_for(engine):
+    id = engine.create("sleep", "100", host={"Binds": ["vol:/data"]})
+    fds = len(os.listdir(f"/proc/{engine.p.pid}/fd"))
+    engine.call("root_left", name=id)
+    engine.until(lambda: engine.names("vol")[-2:] == ["mount", "unmount"])
+    assert len(os.listdir(f"/proc/{engine.p.pid}/fd")) == fds
+    engine.start(id)
+    engine.call("stop", name=id, timeout=0)
+
+
 def test_export(engine, env):
     id = engine.create("write", "/data/new", "12345", "--", "sleep", "100")
     path = env.dir / "out.tar"
