@@ -328,10 +328,19 @@ static void test_rotation(void **state)
 	assert_string_equal(log_text(&w, "0.log.1"), "new4444444444");
 	assert_string_equal(log_text(&w, "0.log.2"), "new3333333333");
 	assert_string_equal(log_text(&w, "0.log.3"), "none"); /* three files, the current one among them */
+	/* A kubelet that died between the renaming and the reopening: the runtime writes to what has the other name. */
+	char first[100];
+	(void)snprintf(first, sizeof(first), "%s.1", path);
+	kl_rotation_free(r);
+	assert_int_equal(rename(path, first), 0);
+	r = kl_rotation_new(&p);
+	kl_rotation_look(r, pod);
+	until(&w, w.reopened == 4 && strcmp(log_text(&w, "0.log"), "new") == 0);
+	assert_string_equal(log_text(&w, "0.log.1"), "new");
 	/* A runtime that cannot: the file that it writes to has its name again. */
 	w.reopen_fails = true;
 	append(&w, "5555555555");
-	until(&w, w.reopened >= 4 && strcmp(log_text(&w, "0.log"), "new5555555555") == 0);
+	until(&w, w.reopened >= 5 && strcmp(log_text(&w, "0.log"), "new5555555555") == 0);
 	/* It ends: nobody looks any more. */
 	s.state = KL_EXITED;
 	(void)kl_container_put(pod, &s, SPAN("s1"));

@@ -112,6 +112,12 @@ static void on_reopened(const struct err *why, const void *reply, void *arg)
 	rewatch(w);
 }
 
+static void reopen(struct watched *w)
+{
+	const struct api_cri_reopen_container_log_request r = { .container_id = span_of(w->id) };
+	w->call = kubelet_cri_reopen_container_log(w->r->p.cri, &r, on_reopened, w);
+}
+
 static void rotate(struct watched *w)
 {
 	char from[PATH_MAX], to[PATH_MAX];
@@ -126,8 +132,17 @@ static void rotate(struct watched *w)
 			return rewatch(w);
 		}
 	}
-	const struct api_cri_reopen_container_log_request r = { .container_id = span_of(w->id) };
-	w->call = kubelet_cri_reopen_container_log(w->r->p.cri, &r, on_reopened, w);
+	FAILPOINT("kubelet.log.renamed");
+	reopen(w);
+}
+
+/* A kubelet died between the renaming and the reopening: the runtime writes to a file that nobody reads, and that nobody would ever
+ * rotate. */
+static bool half_rotated(const struct watched *w)
+{
+	char first[PATH_MAX];
+	name_of(first, w->path, 1);
+	return access(w->path, F_OK) < 0 && errno == ENOENT && access(first, F_OK) == 0;
 }
 
 static void on_timer(struct loop_timer *t)
@@ -138,6 +153,8 @@ static void on_timer(struct loop_timer *t)
 		return;
 	if (stat(w->path, &st) == 0 && st.st_size > w->r->p.max_bytes)
 		rotate(w);
+	else if (half_rotated(w))
+		reopen(w);
 	else
 		rewatch(w);
 }
@@ -190,6 +207,8 @@ void kl_rotation_look(struct kl_rotation *r, const struct kl_pod *p)
 		struct stat st;
 		if (stat(w->path, &st) == 0 && st.st_size > r->p.max_bytes)
 			loop_timer_start(&w->timer, 0);
+		else if (half_rotated(w))
+			reopen(w);
 		else
 			watch(w);
 	}
