@@ -164,6 +164,7 @@ bool kl_container_put(struct kl_pod *p, const struct api_cri_container_status *s
 	list_insert_after_(at, &c->link);
 	if (old) {
 		c->said = take(&old->said);
+		c->tried = old->tried;
 		kl_container_drop(old);
 	}
 	return true;

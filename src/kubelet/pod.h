@@ -50,6 +50,7 @@ struct kl_container {
 	int32_t exit_code;
 	int64_t uid, gid;
 	char *said;               /* owned; its termination message, once it exited; NULL: none */
+	bool tried;               /* this kubelet found it created and asked for its start: not again */
 };
 struct kl_sandbox {
 	struct list link;         /* kl_pod.sandboxes, newest attempt first */

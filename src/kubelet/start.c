@@ -4,6 +4,9 @@
  *       │         │         │         │                  │
  *       └─────────┴─────────┴─────────┴──────────────────┴──> over, with a reason and a time before which it is not tried again
  *
+ * A container that is created and was never started (the kubelet died in between) is not made anew: WAIT leads to START. Whoever
+ * died may have asked for its start, too, and that may be under way: with a new one beside it the program would run twice.
+ *
  * IMAGE   the image is on the node, or is pulled; goes on beside the making of the sandbox and of volumes
  * WAIT    until there is a ready sandbox and every volume is there; then, in one go, environment and files are made
  * CREATE, START   the runtime's calls
@@ -28,6 +31,7 @@
 
 #define HOLD_MS 300
 #define LOOK_AGAIN_MS 1000
+#define TAKEN_LOOKS 10         /* so often a start that somebody else asked for is looked after */
 #define RETRY_NS (10 * NS_PER_S) /* upstream tries a pod that failed again after 10 to 15 s */
 
 enum start_stage { START_IMAGE, START_WAIT, START_CREATE, START_START, START_LOOK, START_HOOK };
@@ -42,6 +46,9 @@ struct kl_start {
 	struct kubelet_cri_call *call;
 	struct kl_action *hook;
 	bool hook_failed;
+	bool taken;               /* found created, its start asked for */
+	struct span refused;      /* of one that was taken: what the runtime said; in the arena; "" = nothing */
+	unsigned looks;           /* at it since then */
 	struct arena arena;
 	struct api_cri_image image; /* in the arena */
 	struct span id;             /* of the container; in the arena */
@@ -162,6 +169,7 @@ static void on_hook(enum kl_result result, struct span message, void *arg)
 {
 	struct kl_start *s = arg;
 	struct kl_pod *p = s->w->pod;
+	FAILPOINT("kubelet.hook.over");
 	s->hook = NULL;
 	if (result != KL_SUCCESS) {
 		const struct kl_container *c = kl_pod_container_id(p, s->id);
@@ -208,6 +216,7 @@ static void looked(struct kl_start *s)
 	kl_worker_wake(s->w);
 	struct kl_action_params ap = { .pod = p, .container = spec, .id = s->id, .exec = hook->exec, .http_get = hook->http_get,
 				       .tcp_socket = hook->tcp_socket, .sleep = hook->sleep, .done = on_hook, .arg = s };
+	FAILPOINT("kubelet.hook.begin");
 	s->hook = kl_action_begin(&ap);
 }
 
@@ -225,6 +234,20 @@ static void on_status(const struct err *why, const void *reply, void *arg)
 	}
 	if (!why && r->status)
 		(void)kl_container_put(p, r->status, sb ? sb->id : SPAN_EMPTY);
+	const struct kl_container *c = kl_pod_container_id(p, s->id);
+	if (s->refused.len && c && c->state == KL_CREATED && s->looks++ < TAKEN_LOOKS) {
+		loop_timer_start(&s->again, LOOK_AGAIN_MS);
+		return;
+	}
+	if (s->refused.len && (!c || c->state == KL_CREATED)) {
+		kl_pod_event(p, s->name, "Warning", "Failed", "Error: %.*s", SPAN_ARG(s->refused));
+		fail(s, "RunContainerError", s->refused, loop_wall_ns(p->k->loop) + 1 * NS_PER_S);
+		return;
+	}
+	if (s->refused.len) {
+		log_debug("was started already", kv_span("pod", p->name), kv_span("container", s->name));
+		kl_pod_event(p, s->name, "Normal", "Started", "Started container %.*s", SPAN_ARG(s->name));
+	}
 	looked(s);
 }
 
@@ -247,6 +270,11 @@ static void on_started(const struct err *why, const void *reply, void *arg)
 	struct kl_start *s = arg;
 	struct kl_pod *p = s->w->pod;
 	s->call = NULL;
+	if (why && s->taken) { /* as it should, where a start is under way or done */
+		s->refused = arena_span(&s->arena, span_of(kubelet_cri_words(why)));
+		look(s);
+		return;
+	}
 	if (why) {
 		struct kl_worker *w = s->w;
 		struct span id = arena_span(&s->arena, s->id);
@@ -256,6 +284,7 @@ static void on_started(const struct err *why, const void *reply, void *arg)
 		fail(s, "RunContainerError", span_of(kubelet_cri_words(why)), loop_wall_ns(w->pod->k->loop) + 1 * NS_PER_S);
 		return;
 	}
+	FAILPOINT("kubelet.container.started");
 	log_debug("started", kv_span("pod", p->name), kv_span("container", s->name));
 	kl_pod_event(p, s->name, "Normal", "Started", "Started container %.*s", SPAN_ARG(s->name));
 	/* A runtime whose events carry statuses has told already, and perhaps how it ended, too; others are asked. */
@@ -264,6 +293,14 @@ static void on_started(const struct err *why, const void *reply, void *arg)
 		looked(s);
 	else
 		look(s);
+}
+
+static void start_send(struct kl_start *s)
+{
+	struct api_cri_start_container_request q = { .container_id = s->id };
+	log_debug("starting", kv_span("pod", s->w->pod->name), kv_span("container", s->name), kv_span("id", s->id));
+	s->stage = START_START;
+	s->call = kubelet_cri_start_container(s->w->pod->k->cri, &q, on_started, s);
 }
 
 static void on_created(const struct err *why, const void *reply, void *arg)
@@ -275,12 +312,10 @@ static void on_created(const struct err *why, const void *reply, void *arg)
 		fail_with_event(s, "CreateContainerError", span_of(kubelet_cri_words(why)));
 		return;
 	}
+	FAILPOINT("kubelet.container.created");
 	s->id = arena_span(&s->arena, r->container_id);
 	kl_pod_event(s->w->pod, s->name, "Normal", "Created", "Created container: %.*s", SPAN_ARG(s->name));
-	struct api_cri_start_container_request q = { .container_id = s->id };
-	log_debug("starting", kv_span("pod", s->w->pod->name), kv_span("container", s->name), kv_span("id", s->id));
-	s->stage = START_START;
-	s->call = kubelet_cri_start_container(s->w->pod->k->cri, &q, on_started, s);
+	start_send(s);
 }
 
 static bool mounted_at(const struct api_core_container *c, const char *path)
@@ -411,6 +446,18 @@ static uint32_t next_attempt(const struct kl_start *s)
 	return 0;
 }
 
+/* The newest one, if it is as it would be made now, in this sandbox, and only has to be started; NULL: there is none. */
+static struct kl_container *created_before(const struct kl_start *s, const struct kl_sandbox *sb)
+{
+	const struct api_core_pod_spec *spec = &s->object->pod.spec;
+	struct kl_container *c = (struct kl_container *)kl_pod_container(s->w->pod, s->name, false);
+	char hash[9];
+	if (!c || c->state != KL_CREATED || c->tried || !span_eq(c->sandbox, sb->id))
+		return NULL;
+	kl_spec_hash(kl_spec_container(spec, (unsigned)kl_spec_find(spec, s->name), NULL), hash);
+	return span_is(c->hash, hash) ? c : NULL;
+}
+
 static void go(struct kl_start *s)
 {
 	auto_err struct err err = ERR_INIT;
@@ -421,6 +468,19 @@ static void go(struct kl_start *s)
 	if (kl_sandbox_busy(s->w) || !sb || (!sb->n_ips && !p->object->pod.spec.host_network) || !p->volumes ||
 	    !kl_volumes_ready(p->volumes) || behind_a_hook(s))
 		return;
+	struct kl_container *found = created_before(s, sb);
+	if (found) {
+		found->tried = true;
+		s->taken = true;
+		s->id = arena_span(&s->arena, found->id);
+		s->attempt = found->attempt;
+		s->since_ms = loop_now_ms(p->k->loop);
+		struct kl_item *item = item_of(s);
+		if (item)
+			item->hooked = hook_of(s) != NULL;
+		start_send(s);
+		return;
+	}
 	s->attempt = next_attempt(s);
 	int rc = make(s, sb, &q, &err);
 	if (rc == -ERR_UNAVAILABLE)
@@ -435,6 +495,7 @@ static void go(struct kl_start *s)
 		kl_backoff_next(it, last, loop_wall_ns(p->k->loop), p->k->o->max_backoff_ms);
 	if (it)
 		it->hooked = hook_of(s) != NULL;
+	FAILPOINT("kubelet.container.files");
 	s->stage = START_CREATE;
 	s->since_ms = loop_now_ms(p->k->loop);
 	log_debug("creating", kv_span("pod", p->name), kv_span("container", s->name));

@@ -309,6 +309,53 @@ static void what_was_started_is_not_started_twice(void **state)
 	world_done(&w);
 }
 
+/* A kubelet dies while it waits for the answer to StartContainer; the next one finds what is created, and makes no other. */
+static void what_is_created_is_started(void **state)
+{
+	struct world w;
+	world_init(&w);
+	w.rt.holds[KUBELET_CRI_START_CONTAINER] = true;
+	manifest(&w, "a", "a", "", "");
+	kubelet_begin(&w);
+	until(&w, w.rt.count[KUBELET_CRI_START_CONTAINER] == 1);
+	kubelet_end(&w);
+	w.rt.holds[KUBELET_CRI_START_CONTAINER] = false;
+	kubelet_begin(&w);
+	until(&w, running(&w) == 1);
+	wait_ms(&w, 50);
+	assert_int_equal(w.rt.count[KUBELET_CRI_CREATE_CONTAINER], 1);
+	assert_int_equal(w.rt.count[KUBELET_CRI_START_CONTAINER], 2);
+	assert_int_equal(kl_pod_container(pod(&w, "a-n1"), SPAN("c"), false)->state, KL_RUNNING);
+	world_done(&w);
+}
+
+/* The same, and the runtime is still at the start that the first one asked for: it says no, and the container runs a moment later. */
+static void what_is_being_started_is_waited_for(void **state)
+{
+	struct world w;
+	world_init(&w);
+	w.rt.holds[KUBELET_CRI_START_CONTAINER] = true;
+	manifest(&w, "a", "a", "", "");
+	kubelet_begin(&w);
+	until(&w, w.rt.count[KUBELET_CRI_START_CONTAINER] == 1);
+	kubelet_end(&w);
+	w.rt.holds[KUBELET_CRI_START_CONTAINER] = false;
+	w.rt.fails[KUBELET_CRI_START_CONTAINER] = GRPC_UNKNOWN;
+	kubelet_begin(&w);
+	until(&w, w.rt.count[KUBELET_CRI_START_CONTAINER] == 2);
+	wait_ms(&w, 100);
+	assert_int_equal(running(&w), 0);
+	LIST_EACH(&w.rt.things, t, struct fake_thing, link)
+		if (t->container)
+			t->state = 1;
+	until(&w, kl_pod_container(pod(&w, "a-n1"), SPAN("c"), false)->state == KL_RUNNING);
+	wait_ms(&w, 50);
+	assert_int_equal(w.rt.count[KUBELET_CRI_CREATE_CONTAINER], 1);
+	assert_int_equal(w.rt.count[KUBELET_CRI_START_CONTAINER], 2);
+	assert_int_equal(w.rt.count[KUBELET_CRI_STOP_CONTAINER], 0);
+	world_done(&w);
+}
+
 static void a_stop_without_an_answer_is_not_a_loop(void **state)
 {
 	struct world w;
@@ -565,6 +612,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_manifest_may_be_a_link),
 		cmocka_unit_test(no_answer_is_no_absence),
 		cmocka_unit_test(what_was_started_is_not_started_twice),
+		cmocka_unit_test(what_is_created_is_started),
+		cmocka_unit_test(what_is_being_started_is_waited_for),
 		cmocka_unit_test(a_stop_without_an_answer_is_not_a_loop),
 		cmocka_unit_test(a_pod_may_wish_for_ever),
 		cmocka_unit_test(a_pod_is_kept_apart_as_it_says),
