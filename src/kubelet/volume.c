@@ -128,6 +128,7 @@ static int folder_make_open(struct vol *v, mode_t mode, int64_t gid, struct buf 
 	if (access(buf_cstr(path), F_OK) == 0)
 		return 0;
 	int rc = io_mkdirs(AT_FDCWD, buf_cstr(&made), 0750, err);
+	FAILPOINT("kubelet.volume.folder");
 	if (rc == 0 && ((gid >= 0 && chown(buf_cstr(&made), (uid_t)-1, (gid_t)gid) < 0) || chmod(buf_cstr(&made), mode) < 0 ||
 			rename(buf_cstr(&made), buf_cstr(path)) < 0))
 		rc = err_sys(err, "make %s", buf_cstr(path));
@@ -174,6 +175,7 @@ static int files_setup(struct vol *v, struct err *err)
 	/* All but config maps never touch a disk. */
 	if (rc == 0 && !s->config_map && !kl_is_mounted(buf_cstr(&path)))
 		rc = kl_mount_tmpfs(buf_cstr(&path), memory_limit(&v->pod->object->pod), 01777, -1, err);
+	FAILPOINT("kubelet.volume.mounted");
 	mode_t mode = s->config_map ? 0777 : 01777; /* as a tmpfs is born */
 	if (rc == 0 && chmod(buf_cstr(&path), fs_group(v) >= 0 ? 02000 | mode : mode) < 0)
 		rc = err_sys(err, "chmod %s", buf_cstr(&path));
@@ -690,14 +692,20 @@ void kl_volumes_leave(struct kl_volumes_pod *p)
 	free(p);
 }
 
+void kl_volumes_close_of(struct kl_volumes *v, struct span uid, void (*gone)(void *arg), void *arg)
+{
+	auto_buf struct buf subs = {}, volumes = {};
+	buf_printf(&subs, "%.*s/pods/%.*s/volume-subpaths", SPAN_ARG(v->p.root_dir), SPAN_ARG(uid));
+	buf_printf(&volumes, "%.*s/pods/%.*s/volumes", SPAN_ARG(v->p.root_dir), SPAN_ARG(uid));
+	kl_vol_remove(v, cstr(buf_span(&subs)), cstr(buf_span(&volumes)), gone, arg);
+}
+
 void kl_volumes_close(struct kl_volumes_pod *p, void (*gone)(void *arg), void *arg)
 {
 	struct kl_volumes *v = p->v;
-	auto_buf struct buf subs = {}, volumes = {};
-	buf_printf(&subs, "%s/volume-subpaths", p->dir);
-	buf_printf(&volumes, "%s/volumes", p->dir);
+	auto_free char *uid = cstr(span_of(p->uid));
 	kl_volumes_leave(p);
-	kl_vol_remove(v, cstr(buf_span(&subs)), cstr(buf_span(&volumes)), gone, arg);
+	kl_volumes_close_of(v, span_of(uid), gone, arg);
 }
 
 void kl_volumes_purge(struct kl_volumes *v, struct span uid, void (*gone)(void *arg), void *arg)

@@ -60,6 +60,8 @@ int kl_volumes_mounts(struct kl_volumes_pod *p, struct arena *a, const struct ap
 		      uint32_t n_env, struct api_cri_mount **out, uint32_t *out_n, struct err *err);
 /* Unmounts and removes, again and again until it is done; then `gone`, and p is no more. */
 void kl_volumes_close(struct kl_volumes_pod *p, void (*gone)(void *arg), void *arg);
+/* The same of a pod whose volumes were never opened here: a kubelet before us may have set them up. */
+void kl_volumes_close_of(struct kl_volumes *v, struct span uid, void (*gone)(void *arg), void *arg);
 void kl_volumes_leave(struct kl_volumes_pod *p); /* forgets p, everything stays as it is: the kubelet ends */
 
 /* ROOT/pods/UID with all in it, mounts included: a pod that is gone, or was never known. */

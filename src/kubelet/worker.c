@@ -245,6 +245,7 @@ static void on_volumes_gone(void *arg)
 {
 	struct kl_worker *w = arg;
 	w->volumes_closing = false;
+	w->volumes_closed = true;
 	w->pod->k->folders_out--;
 	kl_worker_wake(w);
 }
@@ -268,6 +269,7 @@ static void forget(struct kl_worker *w)
 	}
 	if (!w->purged)
 		return;
+	FAILPOINT("kubelet.pod.purged");
 	kl_pod_log_dir(&logs, p);
 	kl_serving_forget(p->k->serving, p);
 	kl_images_forget(p->k->images, p->uid);
@@ -287,10 +289,15 @@ static void step_end(struct kl_worker *w)
 	if (w->stage != KL_ENDED) {
 		if (!stop_all(w, &a, grace_s))
 			return;
-		if (p->volumes) {
+		/* Of a pod that a kubelet before us has set up nothing may be open here, and everything be mounted. */
+		bool left = p->object && !w->volumes_closed && !w->volumes_closing;
+		if (p->volumes || left) {
 			w->volumes_closing = true;
 			p->k->folders_out++;
-			kl_volumes_close(take(&p->volumes), on_volumes_gone, w);
+			if (p->volumes)
+				kl_volumes_close(take(&p->volumes), on_volumes_gone, w);
+			else
+				kl_volumes_close_of(p->k->volumes, p->uid, on_volumes_gone, w);
 		}
 		if (w->volumes_closing)
 			return;

@@ -42,7 +42,7 @@ struct kl_worker {
 	struct span cgroup;               /* owned; "" = none made */
 	bool cgroup_out, cgroup_made;     /* systemd is being asked for it; it was, and no sandbox was made in it since */
 	struct list probes;               /* probe.c */
-	bool volumes_closing, purging, purged;
+	bool volumes_closing, volumes_closed, purging, purged;
 	/* report.c */
 	struct client_call *report_call, *delete_call;
 	struct bytes *reported;           /* status as the server has it; NULL: not known */

@@ -356,6 +356,28 @@ static void what_is_being_started_is_waited_for(void **state)
 	world_done(&w);
 }
 
+/* What an earlier kubelet has mounted for a pod goes before the pod does, though this one never opened its volumes. */
+static void volumes_of_a_pod_that_ends_go(void **state)
+{
+	struct world w;
+	auto_buf struct buf dir = {};
+	world_init(&w);
+	manifest(&w, "a", "a", "\"restartPolicy\":\"Never\",\"volumes\":[{\"name\":\"v\",\"emptyDir\":{}}],", "");
+	kubelet_begin(&w);
+	until(&w, running(&w) == 1);
+	struct kl_pod *p = pod(&w, "a-n1");
+	buf_printf(&dir, "%s/pods/%.*s/volumes", w.root, SPAN_ARG(p->uid));
+	assert_int_equal(access(buf_cstr(&dir), F_OK), 0);
+	kubelet_end(&w);
+	kubelet_begin(&w);
+	p = pod(&w, "a-n1");
+	p->object->pod.metadata.deletion_timestamp.set = true; /* before its first step */
+	until(&w, p->worker->stage == KL_ENDED);
+	assert_int_equal(running(&w), 0);
+	assert_int_equal(access(buf_cstr(&dir), F_OK), -1);
+	world_done(&w);
+}
+
 static void a_stop_without_an_answer_is_not_a_loop(void **state)
 {
 	struct world w;
@@ -614,6 +636,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(what_was_started_is_not_started_twice),
 		cmocka_unit_test(what_is_created_is_started),
 		cmocka_unit_test(what_is_being_started_is_waited_for),
+		cmocka_unit_test(volumes_of_a_pod_that_ends_go),
 		cmocka_unit_test(a_stop_without_an_answer_is_not_a_loop),
 		cmocka_unit_test(a_pod_may_wish_for_ever),
 		cmocka_unit_test(a_pod_is_kept_apart_as_it_says),
