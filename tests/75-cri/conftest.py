@@ -106,12 +106,15 @@ class Runtime:
 
     uid = 0
 
+    def group(self, uid):
+        return f"{self.cgroup}/pod{uid}"
+
     def pod_config(self, name="p", **fields):
         Runtime.uid += 1
         uid = f"uid-{os.getpid()}-{Runtime.uid}"
         linux = fields.pop("linux", None) or m.LinuxPodSandboxConfig()
         if not linux.cgroup_parent:
-            linux.cgroup_parent = f"{self.cgroup}/pod{uid}"
+            linux.cgroup_parent = self.group(uid)
         fields.setdefault("log_directory", str(self.dir / "logs" / uid))
         fields.setdefault("hostname", name)
         return m.PodSandboxConfig(metadata=m.PodSandboxMetadata(name=name, uid=uid, namespace="default"), linux=linux, **fields)
@@ -178,7 +181,7 @@ class Knarr(Runtime):
         self.data, self.sock, self.cri = folder / "data", str(folder / "docker.sock"), str(folder / "cri.sock")
         self.conf = folder / "net.d"
         self.conf.mkdir(parents=True, exist_ok=True)
-        self.cgroup = f"/knarr-75-{os.getpid()}"
+        self.cgroup, self.groups = f"/knarr-75-{os.getpid()}", []
         if conflist:
             conflist["plugins"][0].get("ipam", {})["dataDir"] = str(folder / "ipam")
             (self.conf / "10-test.conflist").write_text(json.dumps(conflist))
@@ -193,6 +196,19 @@ class Knarr(Runtime):
                                         stdout=self.logfile, stderr=self.logfile, env={**ENV, **self.env, **env})
         if wait:
             self.wait()
+
+    def wait(self):
+        super().wait()
+        self.systemd = self.RuntimeConfig().linux.cgroup_driver == 0
+        if self.systemd:
+            self.cgroup = f"/knarr_75_{os.getpid()}.slice"
+
+    def group(self, uid):
+        """As a kubelet gives it: under systemd with the path that systemd makes of the slice's name."""
+        if not self.systemd:
+            return super().group(uid)
+        self.groups.append(f"{self.cgroup}/{self.cgroup[1:].removesuffix('.slice')}-pod{uid.replace('-', '_')}.slice")
+        return self.groups[-1]
 
     def docker(self, *words, stdin=None, check=True):
         p = subprocess.run(["docker", *map(str, words)], env={**ENV, "DOCKER_HOST": f"unix://{self.sock}"}, capture_output=True,
@@ -258,7 +274,14 @@ class Knarr(Runtime):
         assert "Assertion" not in self.tail(), self.tail()
         for name in self.bridges:  # its networks stay when it stops; of some thirty engines they would be all the pools have
             subprocess.run(["ip", "link", "del", name], check=False, stderr=subprocess.DEVNULL)  # a test may have removed it
-        for top in ("/sys/fs/cgroup", *(f"/sys/fs/cgroup/{x}" for x in os.listdir("/sys/fs/cgroup"))):  # the pods' groups are a kubelet's work
+        # The pods' groups are a kubelet's work. Other engines of this process may have some in the same place.
+        tops = ["/sys/fs/cgroup", *(f"/sys/fs/cgroup/{x}" for x in os.listdir("/sys/fs/cgroup"))]
+        slices = {g.rpartition("/")[2] for g in self.groups if any(os.path.isdir(top + g) for top in tops)}
+        if slices:
+            subprocess.run(["systemctl", "stop", *slices], check=True)
+            if not any(x.is_dir() for top in tops for x in pathlib.Path(top + self.cgroup).glob("*")):
+                subprocess.run(["systemctl", "stop", self.cgroup[1:]], check=True)
+        for top in tops if not self.systemd else ():
             if os.path.isdir(top + self.cgroup):
                 subprocess.run(["find", top + self.cgroup, "-depth", "-type", "d", "-exec", "rmdir", "{}", ";"], check=True)
 

@@ -7,6 +7,7 @@
 import errno
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +26,8 @@ def missing():
     """Why there is none here, or ""."""
     if fusepy is None:
         return "no python3-fusepy"
+    if os.geteuid() == 0 and shutil.which("modprobe"):
+        subprocess.run(["modprobe", "-q", "fuse"], check=False)  # a module that comes with its first mount otherwise
     return "" if os.path.exists("/dev/fuse") and "\tfuse\n" in pathlib.Path("/proc/filesystems").read_text() else "this kernel has no fuse"
 
 
