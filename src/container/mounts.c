@@ -37,6 +37,7 @@ static struct json plan_item(const struct volume_mount *m, struct span name, str
 	put_s(a, &o, "Name", name);
 	put_s(a, &o, "Source", m->source);
 	put_s(a, &o, "Propagation", m->propagation);
+	put_b(a, &o, "PropagationSaid", m->propagation_said);
 	put_s(a, &o, "Subpath", m->subpath);
 	put_b(a, &o, "ReadOnly", m->read_only);
 	put_b(a, &o, "NonRecursive", m->non_recursive);
@@ -56,6 +57,7 @@ static struct volume_mount plan_mount(const struct json *o)
 {
 	struct volume_mount m = { .target = container_str(o, "Target"), .name = container_str(o, "Name"),
 		.source = container_str(o, "Source"), .propagation = container_str(o, "Propagation"),
+		.propagation_said = container_truth(o, "PropagationSaid"),
 		.subpath = container_str(o, "Subpath"), .read_only = container_truth(o, "ReadOnly"),
 		.non_recursive = container_truth(o, "NonRecursive"), .from_mounts = container_truth(o, "FromMounts"),
 		.read_only_force_recursive = container_truth(o, "ForceRecursive"), .create_source = container_truth(o, "CreateSource"),
@@ -306,8 +308,8 @@ int container_mounts_start(struct container_engine *e, const char *id, const str
 			return rc;
 		if (m.kind != VOLUME_BIND || propagation_check(&m, a, &why) == 0)
 			continue;
-		/* A host that shares no mounts: then it is private after all (follow_host), as with Docker. */
-		if (!span_is(m.propagation, "rslave") || !has_ours(e, &m))
+		/* A host that shares no mounts: then it is private after all (follow_host), as with Docker, unless rslave was asked for. */
+		if (m.propagation_said || !span_is(m.propagation, "rslave") || !has_ours(e, &m))
 			return err_move(err, &why);
 		b->propagation = SPAN("rprivate");
 	}

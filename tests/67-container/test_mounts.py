@@ -1,5 +1,6 @@
 """Volumes, bind mounts, tmpfs: what create decides, what a start finds, what removal takes along."""
 import os
+import subprocess
 
 from conftest import refused
 
@@ -17,6 +18,23 @@ def test_bind(engine, env):
     refused(lambda: engine.create("args", host={"Mounts": [{"Type": "bind", "Source": str(env.dir / "nosuch"), "Target": "/mnt"}]}), "INVALID_REQUEST",
             f'invalid mount config for type "bind": bind source path does not exist: {env.dir}/nosuch')
     refused(lambda: engine.create("args", host={"Binds": ["a:b:c:d"]}), "INVALID_REQUEST", "invalid volume specification")
+
+
+def test_a_bind_of_our_own_folder_where_nothing_is_shared(env):
+    """It would follow the host by itself, and is private where it cannot; who asked for that is told."""
+    subprocess.run(["mount", "--bind", env.dir, env.dir], check=True)
+    subprocess.run(["mount", "--make-private", env.dir], check=True)
+    try:
+        e = env.engine()
+        env.image(e)
+        quiet, said = (e.create("sleep", "100", host={"Binds": [f"{env.data}:/host{how}"]}) for how in ("", ":rslave"))
+        e.start(quiet)
+        refused(lambda: e.start(said), "INVALID_REQUEST", "but it is not a shared or slave mount")
+        for c in (quiet, said):
+            e.call("remove", name=c, force=True)
+        assert e.close() == 0
+    finally:
+        subprocess.run(["umount", env.dir], check=True)
 
 
 def test_named_volume_and_copy_up(engine):
