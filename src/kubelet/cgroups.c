@@ -253,6 +253,7 @@ bool kl_cgroup_make(struct kl_worker *w)
 		kl_cgroup_failed(w, g.path, &err);
 		return false;
 	}
+	FAILPOINT("kubelet.cgroup.made");
 	free((char *)w->cgroup.ptr);
 	w->cgroup = span_make(mem_dup(g.path, strlen(g.path)), strlen(g.path));
 	return true;
@@ -276,6 +277,7 @@ static void pod_remove(struct kl_cgroups *c, struct span uid, bool told)
 		else
 			log_debug("a pod's cgroup stays", kv_str("path", j->group[i].path), kv_err(&err));
 	}
+	FAILPOINT("kubelet.cgroup.removed");
 	job_free(j);
 }
 

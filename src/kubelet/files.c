@@ -222,13 +222,16 @@ int kl_files_write(const char *path, const struct kl_file *files, unsigned n, in
 	int rc = generation_make(top, made, files, n, gid, err);
 	if (rc < 0)
 		return rc;
+	FAILPOINT("kubelet.files.written");
 	(void)unlinkat(top, DATA "_tmp", 0);
 	if (symlinkat(made, top, DATA "_tmp") < 0 || renameat(top, DATA "_tmp", top, DATA) < 0) {
 		rc = err_sys(err, "put %s in place", made);
 		(void)snapshot_tree_remove(top, made, NULL);
 		return rc;
 	}
+	FAILPOINT("kubelet.files.renamed");
 	rc = links_make(top, files, n, err);
+	FAILPOINT("kubelet.files.linked");
 	links_sweep(top, made, files, n);
 	return rc < 0 ? rc : 1;
 }

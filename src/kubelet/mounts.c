@@ -332,5 +332,6 @@ int kl_sub_path_bind(const char *volume, const char *sub_path, const char *targe
 			return err_sys(err, "create %s", target);
 	}
 	(void)snprintf(from, sizeof(from), "/proc/self/fd/%d", fd);
+	FAILPOINT("kubelet.subpath.made");
 	return kl_mount_bind(from, target, err);
 }

@@ -72,6 +72,7 @@ static void on_written(struct client_call *c, const struct err *why, int status,
 	struct kl_worker *w = arg;
 	auto_arena struct arena a = {};
 	struct json object;
+	FAILPOINT("kubelet.status.written");
 	w->report_call = NULL;
 	if (!why) {
 		w->report_failures = 0;
@@ -148,6 +149,7 @@ void kl_report(struct kl_worker *w)
 static void on_deleted(struct client_call *c, const struct err *why, int status, struct span body, void *arg)
 {
 	struct kl_worker *w = arg;
+	FAILPOINT("kubelet.pod.deleted");
 	w->delete_call = NULL;
 	if (why && why->class != ERR_NOT_FOUND && why->class != ERR_STALE) {
 		w->deleted = false;
@@ -176,6 +178,7 @@ void kl_report_end(struct kl_worker *w)
 	buf_printf(&text,
 		   "{\"apiVersion\":\"v1\",\"kind\":\"DeleteOptions\",\"gracePeriodSeconds\":0,\"preconditions\":{\"uid\":\"%.*s\"}}",
 		   SPAN_ARG(api_uid(p)));
+	FAILPOINT("kubelet.pod.delete");
 	w->deleted = true;
 	w->delete_call = client_send(p->k->client, &(struct client_request){ .method = "DELETE", .path = buf_span(&path),
 				     .body = buf_span(&text), .done = on_deleted, .arg = w });

@@ -55,6 +55,7 @@ static void on_made(const struct err *why, const void *reply, void *arg)
 		over(w, true);
 		return;
 	}
+	FAILPOINT("kubelet.sandbox.made");
 	log_debug("sandbox made", kv_span("pod", w->pod->name), kv_span("id", r->pod_sandbox_id));
 	/* A runtime whose events carry statuses has told already; others are asked. */
 	LIST_EACH(&w->pod->sandboxes, s, struct kl_sandbox, link) {
@@ -168,6 +169,7 @@ void kl_sandbox_make(struct kl_worker *w, uint32_t attempt)
 	q.runtime_handler = span_of(w->handler);
 	w->making = true;
 	log_debug("making a sandbox", kv_span("pod", p->name), kv_u64("attempt", attempt));
+	FAILPOINT("kubelet.sandbox.ask");
 	w->sandbox_call = kubelet_cri_run_pod_sandbox(p->k->cri, &q, on_made, w);
 }
 
@@ -181,6 +183,7 @@ static void on_stopped(const struct err *why, const void *reply, void *arg)
 		over(w, true);
 		return;
 	}
+	FAILPOINT("kubelet.sandbox.stopped");
 	/* What the runtime then says of it counts. */
 	struct span id = w->sandbox_id;
 	w->sandbox_id = SPAN_EMPTY;
@@ -210,6 +213,10 @@ static void on_removed(const struct err *why, const void *reply, void *arg)
 	struct kl_pod *p = map_get(&r->k->pods, span_of(r->uid));
 	if (p && p->worker) {
 		p->worker->removals--;
+		if (r->sandbox)
+			FAILPOINT("kubelet.sandbox.removed");
+		else
+			FAILPOINT("kubelet.container.removed");
 		if (!why || why->class == ERR_NOT_FOUND) {
 			struct kl_container *c = (struct kl_container *)kl_pod_container_id(p, span_of(r->id));
 			if (c) {

@@ -205,6 +205,7 @@ static void on_mirror(struct client_call *c, const struct err *why, int status, 
 {
 	struct manifest *m = arg;
 	struct kl_sources *s = m->pod ? m->pod->k->sources : NULL;
+	FAILPOINT("kubelet.mirror.made");
 	m->call = NULL;
 	if (why && why->class != ERR_EXISTS)
 		log_warn("a mirror pod could not be made", kv_str("file", m->file), kv_err(why));

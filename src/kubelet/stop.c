@@ -104,6 +104,7 @@ static void on_stopped(const struct err *why, const void *reply, void *arg)
 		again_later(s);
 		return;
 	}
+	FAILPOINT("kubelet.stop.stopped");
 	look(s);
 }
 
@@ -117,6 +118,7 @@ static void stop_send(struct kl_stop *s)
 	int64_t left_s = (s->deadline_ms - loop_now_ms(s->w->pod->k->loop) + 999) / 1000;
 	struct api_cri_stop_container_request q = { .container_id = span_of(s->id) };
 	q.timeout = s->grace_s <= LEAST_S ? MAX(s->grace_s, 0) : MAX(left_s, LEAST_S);
+	FAILPOINT("kubelet.stop.ask");
 	loop_timer_stop(&s->timer);
 	s->call = kubelet_cri_stop_container(s->w->pod->k->cri, &q, on_stopped, s);
 }
@@ -124,6 +126,7 @@ static void stop_send(struct kl_stop *s)
 static void on_hook(enum kl_result result, struct span message, void *arg)
 {
 	struct kl_stop *s = arg;
+	FAILPOINT("kubelet.stop.hooked");
 	s->hook = NULL;
 	if (result != KL_SUCCESS)
 		kl_pod_event(s->w->pod, span_of(s->name), "Warning", "FailedPreStopHook", "PreStopHook failed");

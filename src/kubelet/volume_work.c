@@ -32,9 +32,13 @@ struct removal {
 static void removal_run(struct loop_work *w)
 {
 	struct removal *r = container_of(w, struct removal, work);
-	for (int i = 0; i < 2 && r->dir[i] && !r->why.class; i++)
-		if (kl_tree_unmount(r->dir[i], &r->why) == 0)
-			(void)kl_tree_remove(r->dir[i], &r->why);
+	for (int i = 0; i < 2 && r->dir[i] && !r->why.class; i++) {
+		if (kl_tree_unmount(r->dir[i], &r->why) < 0)
+			return;
+		FAILPOINT("kubelet.volume.unmounted");
+		(void)kl_tree_remove(r->dir[i], &r->why);
+		FAILPOINT("kubelet.volume.removed");
+	}
 }
 
 static void removal_free(struct removal *r)

@@ -180,11 +180,16 @@ class Node(Server):
         getattr(self, "start_" + self.runtime)(d)
 
     def start_knarr(self, d):
+        self.start_engine()
+        self.load_box(d)
+
+    def start_engine(self, fail=""):
+        """Ours. fail: its failpoints."""
+        d = self.d
         self.engine = subprocess.Popen([self.knarr, "engine", "--data-dir", f"{d}/engine", "--host", f"unix://{d}/run/docker.sock",
                                         "--cri-host", f"unix://{d}/run/cri.sock", "--cni-conf-dir", f"{d}/cni/net.d",
                                         "--cni-bin-dir", os.environ.get("KUBELET_TEST_CNI", "/usr/lib/cni"), "--exec-root", f"{d}/run/engine"],
-                                       stdout=open(f"{d}/engine.log", "ab"), stderr=subprocess.STDOUT)
-        self.load_box(d)
+                                       stdout=open(f"{d}/engine.log", "ab"), stderr=subprocess.STDOUT, env={**os.environ, "KNARR_FAIL": fail})
 
     def load_box(self, d):
         deadline = time.monotonic() + 30 * SLOWER
@@ -218,14 +223,15 @@ class Node(Server):
                     raise RuntimeError(f"containerd takes no image: {r.stderr}")
                 time.sleep(0.2)
 
-    def start_kubelet(self, *more):
+    def start_kubelet(self, *more, fail=""):
         # KUBELET_TEST_WRAP: "valgrind -q" and the like
         wrap = os.environ.get("KUBELET_TEST_WRAP", "").split()
         self.kubelet = subprocess.Popen([*wrap, self.knarr, "kubelet", "--data-dir", self.d, "--kubeconfig", self.kubeconfig, "--hostname-override", self.name,
                                          "--container-runtime-endpoint", self.endpoint, "--node-ip", "192.0.2.10", "--cgroup-root", cgroup_root(self.d),
                                          "--pod-manifest-path", f"{self.d}/manifests", "--pod-log-dir", f"{self.d}/pods-log", "--cluster-dns", "10.96.0.10",
                                          "--cluster-domain", "cluster.local", "--v", "4", *self.flags, *more],
-                                        stdout=open(f"{self.d}/kubelet.log", "ab"), stderr=subprocess.STDOUT)
+                                        stdout=open(f"{self.d}/kubelet.log", "ab"), stderr=subprocess.STDOUT,
+                                        env={**os.environ, "KNARR_FAIL": fail})
 
     def stop_kubelet(self, sig=signal.SIGTERM):
         code = None
