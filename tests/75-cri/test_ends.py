@@ -74,12 +74,12 @@ def test_restart_while_things_are_made_and_removed(k):
             i += 1
             config = k.pod_config(f"w{n}-{i}")
             try:
-                p = k.run_pod(config, within=5)
+                p = k.run_pod(config, within=5 * SLOWER)  # who gives up leaves a pod that is being made
                 made.add(p[0])
                 c = k.run(p, "sleep 1000")
                 k.StopContainer(container_id=c)
                 removing.add(p[0])  # which may be done and not answered
-                k.RemovePodSandbox(pod_sandbox_id=p[0], within=5)
+                k.RemovePodSandbox(pod_sandbox_id=p[0], within=5 * SLOWER)
             except (Refused, ValueError):
                 time.sleep(0.05)  # the engine is away
             except Exception as e:  # noqa: BLE001: told below

@@ -77,7 +77,7 @@ def test_tour(k):
     assert [x.id for x in k.ListContainers(filter=m.ContainerFilter(pod_sandbox_id=p)).containers] == [c]
     assert [x.id for x in k.ListContainers(filter=m.ContainerFilter(label_selector={"c": "1"})).containers] == [c]
     assert not k.ListContainers(filter=m.ContainerFilter(state=m.ContainerStateValue(state=2))).containers
-    k.StopContainer(container_id=c, timeout=60)  # sh is not process 1 here, and ends by TERM
+    k.StopContainer(container_id=c, timeout=60 * SLOWER)  # sh is not process 1 here, and ends by TERM
     st = k.status(c)
     assert (st.state, st.exit_code, st.reason) == (2, 143, "Error") and st.finished_at > st.started_at
     k.StopContainer(container_id=c, timeout=1)
@@ -471,11 +471,11 @@ def test_environment_directory_and_image_defaults(k, pod):
     assert k.output(pod, "echo $A $B; pwd", image="conf:1", working_dir="/tmp", envs=[m.KeyValue(key="B", value="x=y z")]) == "1 x=y z\n/tmp"
     c = k.run(pod, "trap 'exit 5' USR1; echo ready; while :; do sleep 0.05; done", image="conf:1", name="usr1")
     until(lambda: ("stdout", "ready") in k.log(c))  # it has its trap
-    k.StopContainer(container_id=c, timeout=20)
+    k.StopContainer(container_id=c, timeout=20 * SLOWER)
     assert k.status(c).exit_code == 5
     c = k.run(pod, "trap 'exit 6' USR2; echo ready; while :; do sleep 0.05; done", image="conf:1", name="usr2", stop_signal=30)
     until(lambda: ("stdout", "ready") in k.log(c))
-    k.StopContainer(container_id=c, timeout=20)
+    k.StopContainer(container_id=c, timeout=20 * SLOWER)
     assert k.status(c).exit_code == 6
 
 

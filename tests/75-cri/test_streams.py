@@ -38,7 +38,7 @@ def c(k, pod):
 def test_exec_sync(k, c):
     r = k.ExecSync(container_id=c, cmd=["sh", "-c", "echo out; echo err >&2; exit 3"])
     assert (r.stdout, r.stderr, r.exit_code) == (b"out\n", b"err\n", 3)
-    r = k.ExecSync(container_id=c, cmd=["head", "-c", "3000000", "/dev/zero"], timeout=60)
+    r = k.ExecSync(container_id=c, cmd=["head", "-c", "3000000", "/dev/zero"], timeout=60 * SLOWER)
     assert len(r.stdout) == 3000000 and r.exit_code == 0
     began = time.monotonic()
     e = refused(lambda: k.ExecSync(container_id=c, cmd=["sleep", "100"], timeout=1), "DEADLINE_EXCEEDED", "timeout 1s exceeded")
@@ -77,7 +77,7 @@ def test_exec_sync_of_what_leaves_a_child(k, c):
 
 
 def test_exec_sync_output_is_bounded(k, c):
-    r = k.ExecSync(container_id=c, cmd=["sh", "-c", "head -c 18000000 /dev/zero; exit 1"], timeout=60, within=100)
+    r = k.ExecSync(container_id=c, cmd=["sh", "-c", "head -c 18000000 /dev/zero; exit 1"], timeout=60 * SLOWER, within=100 * SLOWER)
     assert len(r.stdout) == 16 << 20 and r.exit_code == 1
 
 
@@ -158,7 +158,7 @@ def test_requests(k, c):
     refused(lambda: k.Exec(container_id="none", cmd=["true"], stdout=True), "NOT_FOUND")
     url = urllib.parse.urlsplit(k.Exec(container_id=c, cmd=["true"], stdout=True).url)
     for path, code in ((url.path, 400), ("/", 400)):
-        h = http.client.HTTPConnection(url.hostname, url.port, timeout=20)
+        h = http.client.HTTPConnection(url.hostname, url.port, timeout=20 * SLOWER)
         h.request("GET", path)
         assert h.getresponse().status == code, path
     assert spdy.Session(f"http://{url.netloc}/attach{url.path[5:]}", spdy.V4).status == 404  # another kind

@@ -57,7 +57,7 @@ state = "{folder}/state"
             self.clean()
         finally:
             self.process.terminate()
-            self.process.wait(30)
+            self.process.wait(30 * SLOWER)
             for line in reversed(pathlib.Path("/proc/self/mountinfo").read_text().splitlines()):
                 if line.split()[4].startswith((str(self.dir), "/run/netns/cni-")):
                     subprocess.run(["umount", "-l", line.split()[4]])
@@ -124,7 +124,7 @@ def test_container(r, pod):
     until(lambda: sorted(r.log(c)) == [("stderr", "err"), ("stdout", "out")])
     x = r.ListContainers(filter=m.ContainerFilter(pod_sandbox_id=pod[0])).containers
     assert [(y.id, y.state, y.metadata.name) for y in x] == [(c, 1, "c")]
-    r.StopContainer(container_id=c, timeout=60)
+    r.StopContainer(container_id=c, timeout=60 * SLOWER)
     s = r.status(c)
     assert (s.state, s.exit_code, s.reason) == (2, 143, "Error")
     r.RemoveContainer(container_id=c)
