@@ -317,7 +317,8 @@ static int ended_untold(struct container *c, bool lost, int state_dir, struct er
 	struct monitor_state began = {};
 	if (lost)
 		(void)monitor_recorded(state_dir, &began, NULL); /* torn: the record alone says when it began */
-	const struct monitor_exit end = { .exit_code = lost ? 137 : 255, .started_ns = MAX(began.started_ns, c->started_ns),
+	const int64_t started_ns = MAX(began.started_ns, c->started_ns);
+	const struct monitor_exit end = { .exit_code = lost ? 137 : 255, .started_ns = started_ns,
 		.finished_ns = clock_wall_ns(clock_real()), .class = lost ? ERR_GONE : ERR_NONE };
 	return ended_meanwhile(c, &end, err);
 }

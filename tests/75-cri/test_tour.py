@@ -10,7 +10,7 @@ import tempfile
 import pytest
 
 import spdy
-from conftest import BUILD, ENV, LONG, PLUGINS, Refused, Runtime, bridge, m, make_engine, until
+from conftest import BUILD, ENV, LONG, PLUGINS, SLOWER, Refused, Runtime, bridge, m, make_engine, until
 from test_pods import pid, refused
 
 
