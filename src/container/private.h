@@ -234,8 +234,8 @@ void container_op_refuse(struct op *op, struct err *err); /* not submitted yet; 
 void container_op_submit(struct op *op);
 void container_op_first(struct op *op); /* before those that wait: what an exit brings (restart, removal) */
 void container_op_work(struct op *op, void (*run)(struct loop_work *w), void (*done)(struct loop_work *w));
-/* The record as it is now, durably, by a worker; then saved, which finds a failure in op->err. What changes meanwhile (its end) is in
- * the record by then, too. */
+/* The record as it is now, durably, by a worker; then saved, which finds a failure in op->err. What changes meanwhile (its end)
+ * is in the record by then, too. */
 void container_op_save(struct op *op, void (*saved)(struct loop_work *w));
 void container_op_end(struct op *op, const struct err *err); /* err NULL = success; frees op */
 void container_op_resume(struct container *c); /* c->ending or a view is over */

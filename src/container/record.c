@@ -95,7 +95,8 @@ int container_record_put(const struct container_engine *e, const char *id, struc
 	auto_fd int dir = openat(e->containers_fd, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
 		return err_sys(err, "open the container's folder");
-	int rc = sync ? io_write_file(dir, "container.json", text, 0600, err) : io_write_file_lazy(dir, "container.json", text, 0600, err);
+	int rc = sync ? io_write_file(dir, "container.json", text, 0600, err)
+		      : io_write_file_lazy(dir, "container.json", text, 0600, err);
 	return rc < 0 ? err_note(err, "container.json") : 0;
 }
 

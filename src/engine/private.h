@@ -287,7 +287,7 @@ void engine_event(struct engine *e, const char *type, struct span action, struct
 int engine_detach_keys_check(struct span text, struct err *err);
 /* An event of a container that its own component does not know of: "attach", "archive-path". */
 void engine_event_container(struct engine *e, const char *action, struct span id);
-/* An image's event, from a worker: it arrives on the loop. Labels of the image (object of strings, NULL = none) are attributes of it.
+/* An image's event, from a worker: it arrives on the loop. Labels of the image (object of strings, NULL = none) are its attributes.
  * _read looks for the labels of the image that id (or its name) is now; what is not there any more has none. */
 void engine_event_image_post(struct engine *e, const char *action, struct span id, struct span name, const struct json *labels);
 void engine_event_image_read(struct engine *e, const char *action, struct span id, struct span name);
