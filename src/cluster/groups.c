@@ -70,12 +70,17 @@ struct members {
 	size_t n, cap;
 };
 
-static void member_add(struct members *m, pid_t pid)
+static bool is_member(const struct members *m, pid_t pid)
 {
 	for (size_t i = 0; i < m->n; i++)
 		if (m->pids[i] == pid)
-			return;
-	if (m->n == PIDS_MAX)
+			return true;
+	return false;
+}
+
+static void member_add(struct members *m, pid_t pid)
+{
+	if (is_member(m, pid) || m->n == PIDS_MAX)
 		return;
 	MEM_GROW(m->pids, m->n, m->cap);
 	m->pids[m->n++] = pid;
@@ -132,29 +137,32 @@ static bool is_first(pid_t pid)
  * *seen: how many were in the groups at first. */
 static unsigned end_members(const struct names *names, int signum, bool first_only, int64_t wait_ms, unsigned *seen)
 {
-	struct members m = { .names = names };
+	struct members m = { .names = names }, held = { .names = names };
 	int64_t until = clock_mono_ms(clock_real()) + wait_ms;
 	unsigned left = 0;
 	each_hierarchy(collect_here, &m);
 	*seen = (unsigned)m.n;
+	int *fds = mem_alloc((m.n + 1) * sizeof(*fds));
+	for (size_t i = 0; i < m.n; i++)
+		fds[i] = (int)syscall(SYS_pidfd_open, m.pids[i], 0);
+	/* A number may be somebody else's by now: the groups are asked once more, with the processes held. */
+	each_hierarchy(collect_here, &held);
 	for (size_t i = 0; i < m.n; i++) {
-		int fd = (int)syscall(SYS_pidfd_open, m.pids[i], 0);
-		/* The number may be somebody else's by now: it is asked once more, with the process held. */
-		bool wanted = fd >= 0 && (!first_only || is_first(m.pids[i]));
-		if (wanted)
-			(void)syscall(SYS_pidfd_send_signal, fd, signum, NULL, 0);
+		if (fds[i] >= 0 && is_member(&held, m.pids[i]) && (!first_only || is_first(m.pids[i])))
+			(void)syscall(SYS_pidfd_send_signal, fds[i], signum, NULL, 0);
 		else
-			fd_close(&fd);
-		m.pids[i] = fd; /* from here on a descriptor */
+			fd_close(&fds[i]);
 	}
 	for (size_t i = 0; i < m.n; i++) {
-		if (m.pids[i] < 0)
+		if (fds[i] < 0)
 			continue;
-		struct pollfd p = { .fd = m.pids[i], .events = POLLIN };
+		struct pollfd p = { .fd = fds[i], .events = POLLIN };
 		int64_t wait = until - clock_mono_ms(clock_real());
 		left += poll(&p, 1, (int)MAX(wait, (int64_t)0)) != 1;
-		close(m.pids[i]);
+		close(fds[i]);
 	}
+	free(fds);
+	free(held.pids);
 	free(m.pids);
 	return left;
 }

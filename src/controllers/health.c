@@ -186,17 +186,18 @@ int health_new(const struct health_params *p, struct health **out, struct err *e
 	*h = (struct health){ .client = p->client, .metrics = p->metrics, .p = *p };
 	tls_slot_init(&h->slot);
 	const struct http_server_params sp = { .loop = p->loop, .name = "health", .handle = handle, .arg = h, .tls = &h->slot };
+	files_follow(h); /* before they are read: a change in between would be told by nobody */
 	int rc = tls_of(p, &ctx, err);
 	if (rc == 0) {
 		tls_slot_put(&h->slot, ctx);
 		rc = http_server_new(&sp, &h->server, err);
 	}
 	if (rc < 0) {
+		loop_files_free(h->files);
 		tls_slot_done(&h->slot);
 		free(h);
 		return rc;
 	}
-	files_follow(h);
 	int fd = http_listen_tcp(p->address.ptr, p->port, 0, err);
 	unsigned port = fd >= 0 ? http_fd_port(fd) : 0;
 	rc = http_server_listen(h->server, fd, HTTP_TLS, err);
