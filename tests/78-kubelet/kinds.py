@@ -16,8 +16,9 @@ def leaks(s):
     found += [line for line in open("/proc/self/mounts") if f"{s.d}/kubelet" in line or f"{s.d}/run/engine/c" in line]
     found += subprocess.run(["find", "/sys/fs/cgroup", "-type", "d", "-path", f"*{cgroup_root(s.d)}/kubepods/*/pod*"],
                             capture_output=True, text=True).stdout.split()
-    found += [str(x) for x in pathlib.Path(f"{s.d}/cni/state").rglob("10.*")]
-    found += [x for x in subprocess.run(["ip", "-o", "link"], capture_output=True, text=True).stdout.splitlines() if ": veth" in x]
+    found += [f"{x}, {x.stat().st_size} bytes" for x in pathlib.Path(f"{s.d}/cni/state").rglob("10.*") if x.exists()]
+    found += [x for x in subprocess.run(["ip", "-o", "link", "show", "type", "veth"], capture_output=True, text=True).stdout.splitlines()
+              if ": out" not in x]
     if s.runtime == "containerd":
         return found + s.containers()
     for d in ("engine/cri/sandboxes", "engine/cri/containers", "run/engine/cri/netns", "run/engine/cri/containers"):
@@ -135,7 +136,7 @@ class Round:
         os.unlink(self.manifest)
         for name in self.want():
             if not name.endswith("-n1"):
-                s.delete(f"{CORE}/pods/{name}")
+                t.eq(f"{what}: {name} is deleted", s.delete(f"{CORE}/pods/{name}").code, 200)
         t.eq(f"{what}: all go", until(self.now, {}, 60), {})
         t.eq(f"{what}: nothing is left", until(lambda: leaks(s), [], 60), [])
         t.eq(f"{what}: nothing ran again", self.ran_again(), {})
