@@ -41,6 +41,8 @@ struct kl_start {
 	struct kl_worker *w;
 	struct kl_object *object; /* owned reference */
 	struct span name;         /* of the container; in the object */
+	struct span seen_id;      /* of its newest record when the start was planned; in the arena; "" = there was none */
+	enum kl_state seen;
 	enum start_stage stage;
 	struct kl_image_want *image_call;
 	struct kubelet_cri_call *call;
@@ -468,6 +470,13 @@ static void go(struct kl_start *s)
 	if (kl_sandbox_busy(s->w) || !sb || (!sb->n_ips && !p->object->pod.spec.host_network) || !p->volumes ||
 	    !kl_volumes_ready(p->volumes) || behind_a_hook(s))
 		return;
+	/* The plan was made of records that may be older than the image's answer: what was created runs now, or has ended, and
+	 * whether it is begun again is not ours to say. */
+	const struct kl_container *newest = kl_pod_container(p, s->name, false);
+	if (newest ? !span_eq(newest->id, s->seen_id) || newest->state != s->seen : s->seen_id.len > 0) {
+		end(s);
+		return;
+	}
 	struct kl_container *found = created_before(s, sb);
 	if (found) {
 		found->tried = true;
@@ -537,6 +546,11 @@ void kl_start_begin(struct kl_worker *w, unsigned index)
 	s->object = kl_object_ref(p->object);
 	s->name = kl_spec_container(&p->object->pod.spec, index, NULL)->name;
 	loop_timer_init(&s->again, p->k->loop, "look at a container again", on_again);
+	const struct kl_container *newest = kl_pod_container(p, s->name, false);
+	if (newest) {
+		s->seen_id = arena_span(&s->arena, newest->id);
+		s->seen = newest->state;
+	}
 	p->items[index].busy = true;
 	list_push(&w->starts, &s->link);
 	s->image_call = kl_image_get(p->k, &(struct kl_image_params){ .pod = p, .index = index, .done = on_image, .arg = s });

@@ -356,6 +356,35 @@ static void what_is_being_started_is_waited_for(void **state)
 	world_done(&w);
 }
 
+/* The same, and it runs and ends while the next kubelet asks for its image: what it then knows of it counts, not what was planned. */
+static void what_ended_meanwhile_is_not_started(void **state)
+{
+	struct world w;
+	world_init(&w);
+	w.rt.holds[KUBELET_CRI_START_CONTAINER] = true;
+	manifest(&w, "a", "a", "\"restartPolicy\":\"Never\",", "");
+	kubelet_begin(&w);
+	until(&w, w.rt.count[KUBELET_CRI_START_CONTAINER] == 1);
+	kubelet_end(&w);
+	w.rt.holds[KUBELET_CRI_START_CONTAINER] = false;
+	w.rt.holds[KUBELET_CRI_IMAGE_STATUS] = true;
+	unsigned asked = w.rt.count[KUBELET_CRI_IMAGE_STATUS];
+	kubelet_begin(&w);
+	until(&w, w.rt.count[KUBELET_CRI_IMAGE_STATUS] > asked);
+	struct kl_pod *p = pod(&w, "a-n1");
+	LIST_EACH(&w.rt.things, t, struct fake_thing, link)
+		if (t->container) {
+			t->state = 2;
+			kl_look(p, span_of(t->id));
+		}
+	until(&w, kl_pod_container(p, SPAN("c"), false)->state == KL_EXITED);
+	fake_cri_release(&w.rt, KUBELET_CRI_IMAGE_STATUS);
+	until(&w, p->worker->stage == KL_ENDED);
+	assert_int_equal(w.rt.count[KUBELET_CRI_CREATE_CONTAINER], 1);
+	assert_int_equal(w.rt.count[KUBELET_CRI_START_CONTAINER], 1);
+	world_done(&w);
+}
+
 /* What an earlier kubelet has mounted for a pod goes before the pod does, though this one never opened its volumes. */
 static void volumes_of_a_pod_that_ends_go(void **state)
 {
@@ -636,6 +665,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(what_was_started_is_not_started_twice),
 		cmocka_unit_test(what_is_created_is_started),
 		cmocka_unit_test(what_is_being_started_is_waited_for),
+		cmocka_unit_test(what_ended_meanwhile_is_not_started),
 		cmocka_unit_test(volumes_of_a_pod_that_ends_go),
 		cmocka_unit_test(a_stop_without_an_answer_is_not_a_loop),
 		cmocka_unit_test(a_pod_may_wish_for_ever),
