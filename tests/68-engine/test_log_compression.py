@@ -2,6 +2,7 @@
 import gzip
 import json
 import pathlib
+import subprocess
 
 import pytest
 from conftest import *
@@ -19,9 +20,9 @@ SMALL = opts(max_size="10k", max_file=4, compress="true")
 ALL = opts(max_size="10k", max_file=100, compress="true")
 
 
-def script(n, pause_every=0):
+def script(n, pause_every=0, pause=0.1):
     """n lines of which 100 fill a file and a bit."""
-    pause = f"[ $((i % {pause_every})) = 0 ] && sleep 0.1;" if pause_every else ""
+    pause = f"[ $((i % {pause_every})) = 0 ] && sleep {pause};" if pause_every else ""
     return f"i=0; while [ $i -lt {n} ]; do echo line $i and what makes it longer; i=$((i+1)); {pause} done"
 
 
@@ -98,9 +99,14 @@ def test_following(knarr):
     others not at all."""
     d = knarr
     import_busybox(d)
-    d.cli("create", "--name", "followed", *NET, *SMALL, "busybox", "sh", "-c", "sleep 0.5; " + script(3000, 50))
-    d.cli("start", "followed")
-    in_a_row(numbers(d.out("logs", "-f", "followed")), 2999, 0)
+    # Four files are kept: who follows is there before the second is begun, and reads faster than they go.
+    (d.dir / "follows").mkdir()
+    d.cli("run", "-d", "--name", "followed", "-v", f"{d.dir}/follows:/word", *NET, *SMALL, "busybox", "sh", "-c",
+          "echo here; while [ ! -e /word/go ]; do sleep 0.1; done; " + script(3000, 50, 0.1 * min(SLOWER, 10)))
+    follower = subprocess.Popen(["docker", "logs", "-f", "followed"], stdout=subprocess.PIPE, text=True, env={**ENV, "DOCKER_HOST": f"unix://{d.sock}"})
+    assert follower.stdout.readline() == "here\n"
+    (d.dir / "follows/go").write_text("")
+    in_a_row(numbers(follower.communicate(timeout=60 * SLOWER)[0]), 2999, 0)
     assert settled(d, "followed", 4) == ["3.gz", "2.gz", "1.gz", ""]
     d.cli("rm", "followed")
 
@@ -163,7 +169,7 @@ def test_what_was_rotated_while_the_engine_was_away(make_knarr):
 
 
 def test_removed_while_it_is_compressed(make_knarr):
-    k = make_knarr(env={"KNARR_FAIL": "logs.compress.synced=sleep:400"})
+    k = make_knarr(env={"KNARR_FAIL": f"logs.compress.synced=sleep:{400 * min(SLOWER, 10)}"})
     import_busybox(k)
     for n in range(3):
         k.cli("run", "-d", "--name", "busy", *NET, *ALL, "busybox", "sh", "-c", script(400) + "; sleep 1000")
