@@ -8,6 +8,8 @@ from conftest import *
 
 pytestmark = pytest.mark.usefixtures("busybox", "tidy")
 NONE = ("--network", "none")
+# A disk of this machine, whichever: /dev/loop0 comes with a module.
+DISK = next((f"/dev/{x}" for x in sorted(os.listdir("/sys/block")) if os.path.exists(f"/dev/{x}")), "/dev/none")
 
 
 def inspected(d, name, path):
@@ -25,10 +27,10 @@ def inspected(d, name, path):
     (["--device", "/dev/null:/dev/xnull:r"], "HostConfig.Devices",
      [{"PathOnHost": "/dev/null", "PathInContainer": "/dev/xnull", "CgroupPermissions": "r"}]),
     (["--device-cgroup-rule", "c 1:3 rwm"], "HostConfig.DeviceCgroupRules", ["c 1:3 rwm"]),
-    (["--device-read-bps", "/dev/loop0:1mb"], "HostConfig.BlkioDeviceReadBps", [{"Path": "/dev/loop0", "Rate": 1 << 20}]),
-    (["--device-write-bps", "/dev/loop0:1mb"], "HostConfig.BlkioDeviceWriteBps", [{"Path": "/dev/loop0", "Rate": 1 << 20}]),
-    (["--device-read-iops", "/dev/loop0:10"], "HostConfig.BlkioDeviceReadIOps", [{"Path": "/dev/loop0", "Rate": 10}]),
-    (["--device-write-iops", "/dev/loop0:10"], "HostConfig.BlkioDeviceWriteIOps", [{"Path": "/dev/loop0", "Rate": 10}]),
+    (["--device-read-bps", DISK + ":1mb"], "HostConfig.BlkioDeviceReadBps", [{"Path": DISK, "Rate": 1 << 20}]),
+    (["--device-write-bps", DISK + ":1mb"], "HostConfig.BlkioDeviceWriteBps", [{"Path": DISK, "Rate": 1 << 20}]),
+    (["--device-read-iops", DISK + ":10"], "HostConfig.BlkioDeviceReadIOps", [{"Path": DISK, "Rate": 10}]),
+    (["--device-write-iops", DISK + ":10"], "HostConfig.BlkioDeviceWriteIOps", [{"Path": DISK, "Rate": 10}]),
     (["--dns", "1.2.3.4"], "HostConfig.Dns", ["1.2.3.4"]), (["--dns-search", "a.org"], "HostConfig.DnsSearch", ["a.org"]),
     (["--dns-option", "ndots:3"], "HostConfig.DnsOptions", ["ndots:3"]), (["--domainname", "a.org"], "Config.Domainname", "a.org"),
     (["--group-add", "7"], "HostConfig.GroupAdd", ["7"]), (["--no-healthcheck"], "Config.Healthcheck", {"Test": ["NONE"]}),
