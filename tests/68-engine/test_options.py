@@ -11,6 +11,8 @@ NONE = ("--network", "none")
 # A disk of this machine, whichever: /dev/loop0 comes with a module.
 DISK = next((f"/dev/{x}" for x in sorted(os.listdir("/sys/block")) if os.path.exists(f"/dev/{x}")), "/dev/none")
 
+V1 = not os.path.exists("/sys/fs/cgroup/cgroup.controllers")
+
 
 def inspected(d, name, path):
     v = json.loads(d.out("inspect", name))[0]
@@ -36,7 +38,8 @@ def inspected(d, name, path):
     (["--group-add", "7"], "HostConfig.GroupAdd", ["7"]), (["--no-healthcheck"], "Config.Healthcheck", {"Test": ["NONE"]}),
     (["--init"], "HostConfig.Init", True), (["--isolation", "default"], "HostConfig.Isolation", "default"),
     (["--memory-reservation", "10m"], "HostConfig.MemoryReservation", 10 << 20), (["--oom-score-adj", "500"], "HostConfig.OomScoreAdj", 500),
-    (["--memory-swappiness", "50"], "HostConfig.MemorySwappiness", 50), ([], "HostConfig.MemorySwappiness", None),
+    ([], "HostConfig.MemorySwappiness", None),
+    (["--memory-swappiness", "50"], "HostConfig.MemorySwappiness", 50 if V1 else None),  # version 2 of control groups has none
     (["--pids-limit", "10"], "HostConfig.PidsLimit", 10), (["--pids-limit", "-1"], "HostConfig.PidsLimit", None), ([], "HostConfig.PidsLimit", None),
     (["--stop-timeout", "5"], "Config.StopTimeout", 5), (["--sysctl", "kernel.msgmax=8192"], "HostConfig.Sysctls", {"kernel.msgmax": "8192"}),
     (["--tmpfs", "/x:size=1m,mode=700"], "HostConfig.Tmpfs", {"/x": "size=1m,mode=700"}), (["--tty"], "Config.Tty", True),
