@@ -16,6 +16,17 @@ static uint64_t all_caps(void)
 	return sys_caps_read(&own, NULL) < 0 ? known : known & own.bounding;
 }
 
+/* As Docker shows it: in capitals and whole, however it was said. */
+static int unknown(const char *field, struct span name, struct err *err)
+{
+	auto_buf struct buf shown = {};
+	if (name.len < 4 || !span_eq_nocase(span_sub(name, 0, 4), SPAN("CAP_")))
+		buf_str(&shown, "CAP_");
+	for (size_t i = 0; i < name.len; i++)
+		buf_chr(&shown, (char)(name.ptr[i] >= 'a' && name.ptr[i] <= 'z' ? name.ptr[i] - 'a' + 'A' : name.ptr[i]));
+	return err_set(err, ERR_INVALID_REQUEST, "invalid %s: unknown capability: \"%s\"", field, buf_cstr(&shown));
+}
+
 static int one(struct span name, const char *field, uint64_t *out, struct err *err)
 {
 	if (span_eq_nocase(name, SPAN("ALL"))) {
@@ -24,7 +35,7 @@ static int one(struct span name, const char *field, uint64_t *out, struct err *e
 	}
 	int cap = sys_caps_by_name(name);
 	if (cap < 0)
-		return err_set(err, ERR_INVALID_REQUEST, "invalid %s: unknown capability: \"%.*s\"", field, SPAN_ARG(name));
+		return unknown(field, name, err);
 	*out = UINT64_C(1) << cap;
 	/* Known to Linux, but not to this kernel: granting is impossible, dropping is done. */
 	if (cap > sys_caps_last() && !strcmp(field, "CapAdd"))

@@ -151,7 +151,8 @@ static void refusals(void **state)
 		{ "{'RestartPolicy':{'Name':'always','MaximumRetryCount':3}}", "maximum retry count can only be used with 'on-failure'" },
 		{ "{'Memory':'much'}", "invalid Memory: the value is of the wrong type" },
 		{ "{'CapAdd':'ALL'}", "invalid CapAdd: the value is of the wrong type" },
-		{ "{'CapDrop':['ROOT']}", "invalid CapDrop: unknown capability: \"ROOT\"" },
+		{ "{'CapDrop':['ROOT']}", "invalid CapDrop: unknown capability: \"CAP_ROOT\"" },
+		{ "{'CapAdd':['cap_q']}", "invalid CapAdd: unknown capability: \"CAP_Q\"" },
 	};
 	struct container_engine e = {};
 	struct json config = json_object();

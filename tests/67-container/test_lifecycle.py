@@ -45,7 +45,7 @@ def test_errors_of_create(engine):
     refused(lambda: engine.create("args", name="web"), "EXISTS",
             f'Conflict. The container name "/web" is already in use by container "{id}". You have to remove (or rename) that container to be able to reuse that name.')
     refused(lambda: engine.create("args", host={"Memory": 4096}), "INVALID_REQUEST", "Minimum memory limit allowed is 6MB")
-    refused(lambda: engine.create("args", host={"CapAdd": ["NO"]}), "INVALID_REQUEST", 'unknown capability: "NO"')
+    refused(lambda: engine.create("args", host={"CapAdd": ["NO"]}), "INVALID_REQUEST", 'unknown capability: "CAP_NO"')
     refused(lambda: engine.create("args", host={"RestartPolicy": {"Name": "often"}}), "INVALID_REQUEST", "unknown policy 'often'")
     refused(lambda: engine.create("args", host={"AutoRemove": True, "RestartPolicy": {"Name": "always"}}), "INVALID_REQUEST",
             "can't create 'AutoRemove' container with restart policy")
