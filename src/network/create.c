@@ -356,7 +356,12 @@ static int check_request(struct network_engine *e, const struct json *q, struct 
 		return err_set(err, ERR_NOT_FOUND, "could not find plugin %.*s in v1 plugin registry: plugin \"%.*s\" not found",
 			       SPAN_ARG(span_sub(ipam_driver, 0, 64)), SPAN_ARG(span_sub(ipam_driver, 0, 64)));
 	struct span scope = json_span(json_getl(q, "Scope"));
-	if (span_is(driver, "overlay") || json_truth(json_getl(q, "Ingress"), false) || (scope.len && !span_is(scope, "local")))
+	bool ingress = json_truth(json_getl(q, "Ingress"), false);
+	if (span_is(scope, "swarm"))
+		return err_set(err, ERR_FORBIDDEN, "cannot create a swarm scoped network when swarm is not active");
+	if (ingress && !span_is(driver, "overlay"))
+		return err_set(err, ERR_FORBIDDEN, "Ingress network can only be global scope network");
+	if (span_is(driver, "overlay") || (scope.len && !span_is(scope, "local")))
 		return err_set(err, ERR_UNAVAILABLE,
 			"This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect "
 			       "this node to swarm and try again.");

@@ -79,6 +79,56 @@ def test_swarm_and_plugins_of_the_client(docker):
     assert ('plugin "x" not found' if CLIENT > 20 else "No such plugin: x") in docker.fails("plugin", "rm", "x")
 
 
+@pytest.mark.parametrize("command,lines", [
+    ("swarm", ["join-token worker", "update --autolock", "unlock-key", "ca"]),
+    ("node", ["ls", "inspect x", "ps", "ps self", "update --availability drain x", "promote x", "demote x", "rm x"]),
+    ("service", ["ls", "create busybox", "inspect x", "logs x", "ps x", "rm x", "scale x=2", "update x", "rollback x"]),
+    ("stack", ["ls", "deploy -c {f}/c.yml s", "ps s", "services s", "rm s"]), ("secret", ["ls", "create s {f}/c.yml", "inspect s", "rm s"]),
+    ("config", ["ls", "create c {f}/c.yml", "inspect c", "rm c"]),
+    ("network", ["create -d overlay ov", "create -d overlay --ingress ov", "create --scope global gl"])])
+def test_commands_of_a_swarm(docker, tmp_path, command, lines):
+    (tmp_path / "c.yml").write_text("services: {a: {image: busybox}}\n")
+    for line in lines:
+        p = docker.cli(command, *line.replace("{f}", str(tmp_path)).split(), check=1)
+        assert ('his node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm and try again'
+                in p.stderr), (line, p.stderr)
+
+
+@pytest.mark.parametrize("words,said", [
+    (["plugin", "inspect", "x", "y"], 'plugin "x" not found'), (["plugin", "enable", "x"], 'plugin "x" not found'),
+    (["plugin", "disable", "x"], 'plugin "x" not found'), (["plugin", "rm", "-f", "x"], 'plugin "x" not found'),
+    (["plugin", "set", "x", "a=b"], 'plugin "x" not found'), (["plugin", "push", "x"], 'plugin "x:latest" not found'),
+    (["plugin", "upgrade", "x"], 'error reading plugin data: Error response from daemon: plugin "x" not found'),
+    (["plugin", "ls", "-f", "bogus=x"], "nvalid filter 'bogus'"),
+    (["plugin", "install", "127.0.0.1:1/x"], ("plugins are not supported by this engine", "127.0.0.1:1: connect: connection refused")),
+    (["checkpoint", "ls", "x"], "only supported on a Docker daemon with experimental features enabled"),
+    (["network", "create", "--ingress", "in"], "Ingress network can only be global scope network"),
+    (["network", "create", "--scope", "swarm", "sc"], "cannot create a swarm scoped network when swarm is not active"),
+    (["swarm", "unlock"], "This node is not part of a swarm"), (["ps", "--filter", "task=x"], "nvalid filter 'task'"),
+    (["search", "--limit", "200", "x"], "imit 200 is outside the range of [1, 100]"), (["search", "-f", "bogus=x", "x"], "nvalid filter 'bogus'"),
+    (["search", "-f", "stars=x", "x"], "nvalid filter 'stars=x'"), (["search", "-f", "is-official=x", "x"], "nvalid filter 'is-official=[x]'"),
+    (["login", "-u", "a", "-p", "b", "127.0.0.1:1"], 'Get "http://127.0.0.1:1/v2/": dial tcp 127.0.0.1:1: connect: connection refused')])
+def test_what_is_not_there(docker, words, said):
+    assert (said if isinstance(said, str) else said[docker.name != "knarr"]) in docker.fails(*words)
+
+
+def test_facts_by_format(docker):
+    """Scripts ask for one of them."""
+    d = docker
+    assert d.out("info", "-f", "{{.Swarm.LocalNodeState}} {{.Driver}} {{.CgroupDriver}}") == "inactive overlay2 cgroupfs"
+    assert json.loads(d.out("info", "-f", "{{json .Swarm}}")) == {"NodeID": "", "NodeAddr": "", "LocalNodeState": "inactive", "ControlAvailable": False,
+                                                                   "Error": "", "RemoteManagers": None}
+    status = json.loads(d.out("info", "-f", "{{json .DriverStatus}}"))
+    assert status[0][0] == "Backing Filesystem" and status[1:] == [["Supports d_type", "true"], ["Native Overlay Diff", "true"], ["userxattr", "false"]]
+    v = json.loads(d.out("version", "-f", "json"))
+    assert v["Server"]["Components"][0]["Name"] == "Engine" and v["Server"]["Components"][0]["Details"]["ApiVersion"] == v["Server"]["ApiVersion"]
+    assert "can't evaluate field Bogus" in d.fails("info", "-f", "{{.Bogus}}") and json.loads(d.out("info", "-f", "json"))["OSType"] == "linux"
+    assert d.out("system", "df", "--format", "{{.Type}}={{.Active}}").splitlines() == ["Images=0", "Containers=0", "Local Volumes=0", "Build Cache=0"]
+    assert set(json.loads(d.out("system", "df", "-v", "--format", "json"))) == {"Images", "Containers", "Volumes", "BuildCache"}
+    for words in (["network", "ls", "-q", "-f", "scope=swarm"], ["ps", "-q", "-f", "is-task=true"], ["events", "--until", "1", "-f", "type=service"]):
+        assert d.out(*words) == ""
+
+
 def test_buildkit_is_refused(knarr):
     for path in ("/session", "/grpc"):
         r = knarr.api("POST", path, headers={"Connection": "Upgrade", "Upgrade": "h2c"})
