@@ -170,7 +170,7 @@ struct image_info {
 	size_t n_tags;
 	struct span *digests;   /* familiar: "nginx@sha256:..." */
 	size_t n_digests;
-	int64_t tagged_ns;      /* wall time of the last tag or pull */
+	int64_t tagged_ns;      /* wall time of the last tag, or pull that changed something */
 	uint64_t size;          /* of all layers as they came */
 	struct span created;
 	struct image_platform platform;

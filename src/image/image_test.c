@@ -576,6 +576,48 @@ static void test_named_at_once(void **state)
 	image_store_close(s);
 }
 
+static int64_t tagged(struct image_store *s, const struct image_digest *id)
+{
+	auto_arena struct arena a = {};
+	struct image_info *list;
+	size_t n;
+	OK(image_list(s, &a, &list, &n, &err));
+	for (size_t i = 0; i < n; i++)
+		if (image_digest_eq(&list[i].id, id))
+			return list[i].tagged_ns;
+	fail_msg("%s is not listed", id->text);
+	return 0;
+}
+
+/* A pull that found nothing new leaves no trace, one that moves a name and a tag by hand do. */
+static void test_tagged_when(void **state)
+{
+	struct image_store *s = opened();
+	struct image_digest a = imported(s, "a", "app:1"), b = imported(s, "b", "other:1");
+	static const struct span tag = SPAN_INIT("docker.io/library/app:2"), moves = SPAN_INIT("docker.io/library/other:1");
+	const struct image_naming same = { { tag }, &a }, other = { { tag, moves }, &a };
+	const struct image_config none = {};
+	int64_t was = tagged(s, &a);
+	usleep(2000);
+	OK(image_record_put(s, &a, &a, NULL, &none, &same, &err)); /* a new name */
+	int64_t now = tagged(s, &a);
+	assert_true(now > was);
+	usleep(2000);
+	OK(image_record_put(s, &a, &a, NULL, &none, &same, &err));
+	assert_int_equal(tagged(s, &a), now);
+	OK(image_record_put(s, &a, &a, NULL, &none, NULL, &err));
+	assert_int_equal(tagged(s, &a), now);
+	was = tagged(s, &b);
+	OK(image_record_put(s, &a, &a, NULL, &none, &other, &err)); /* a name that was another's */
+	assert_true(tagged(s, &a) > now);
+	assert_int_equal(tagged(s, &b), was);
+	now = tagged(s, &a);
+	usleep(2000);
+	OK(image_tag(s, &a, SPAN("app:2"), &err));
+	assert_true(tagged(s, &a) > now);
+	image_store_close(s);
+}
+
 /* ---- a stream decompressed ahead ---- */
 
 struct slow_source { /* waits at a gate before its last piece, then fails or ends */
@@ -685,6 +727,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_names, store_setup, store_teardown),
 		cmocka_unit_test_setup_teardown(test_parents, store_setup, store_teardown),
 		cmocka_unit_test_setup_teardown(test_named_at_once, store_setup, store_teardown),
+		cmocka_unit_test_setup_teardown(test_tagged_when, store_setup, store_teardown),
 		cmocka_unit_test_setup_teardown(test_save_load, store_setup, store_teardown),
 		cmocka_unit_test_setup_teardown(test_kill, store_setup, store_teardown),
 	};

@@ -352,6 +352,11 @@ static void name_undo(struct image_store *s, struct naming *c)
 	}
 }
 
+static bool name_moved(const struct naming *c)
+{
+	return c->fresh || !image_digest_eq(&c->old.id, &c->n->id) || !image_digest_eq(&c->old.target, &c->n->target);
+}
+
 int image_record_put(struct image_store *s, const struct image_digest *id, const struct image_digest *manifest,
 	const struct image_digest *parent, const struct image_config *config, const struct image_naming *names, struct err *err)
 {
@@ -362,7 +367,7 @@ int image_record_put(struct image_store *s, const struct image_digest *id, const
 		names = &no_names;
 	pthread_mutex_lock(&s->mutex);
 	struct record *r = record_get(s, id), old = {};
-	bool fresh = !r;
+	bool fresh = !r, moved = fresh;
 	if (fresh) {
 		r = mem_new(struct record);
 		r->id = *id;
@@ -379,9 +384,12 @@ int image_record_put(struct image_store *s, const struct image_digest *id, const
 		r->parent = *parent;
 		r->made = true;
 	}
-	for (size_t i = 0; i < ARRAY_LEN(named) && names->texts[i].len; i++)
+	for (size_t i = 0; i < ARRAY_LEN(named) && names->texts[i].len; i++) {
 		named[n_named++] = name_set(s, names->texts[i], id, names->target);
-	if (fresh || n_named)
+		moved |= name_moved(&named[i]);
+	}
+	/* A pull of what is there changes nothing that one can see: that is how programs learn that it was there. */
+	if (moved)
 		r->tagged_ns = clock_wall_ns(clock_real());
 	int rc = write_all(s, err);
 	while (rc < 0 && n_named)
