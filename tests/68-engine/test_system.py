@@ -108,7 +108,7 @@ def test_commands_of_a_swarm(docker, tmp_path, command, lines):
     (["search", "--limit", "200", "x"], "imit 200 is outside the range of [1, 100]"), (["search", "-f", "bogus=x", "x"], "nvalid filter 'bogus'"),
     (["search", "-f", "stars=x", "x"], "nvalid filter 'stars=x'"), (["search", "-f", "is-official=x", "x"], "nvalid filter 'is-official=[x]'"),
     (["login", "-u", "a", "-p", "b", "127.0.0.1:1"], 'Get "http://127.0.0.1:1/v2/": dial tcp 127.0.0.1:1: connect: connection refused')])
-def test_what_is_not_there(docker, words, said):
+def test_what_this_engine_lacks(docker, words, said):
     assert (said if isinstance(said, str) else said[docker.name != "knarr"]) in docker.fails(*words)
 
 
