@@ -49,7 +49,7 @@ def inspected(d, name, path):
     (["--publish-all", "--expose", "90"], "HostConfig.PublishAllPorts", True), (["--expose", "90-91/udp"], "Config.ExposedPorts", {"90/udp": {}, "91/udp": {}}),
     (["--publish", "127.0.0.1:8081-8082:81-82"], "HostConfig.PortBindings",
      {"81/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8081"}], "82/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8082"}]}),
-    (["--cpu-rt-period", "1000"], "HostConfig.CpuRealtimePeriod", 1000), (["--health-timeout", "1s", "--health-cmd", "true"], "Config.Healthcheck.Timeout", 10**9),
+    *([(["--cpu-rt-period", "1000"], "HostConfig.CpuRealtimePeriod", 1000)] if V1 else []), (["--health-timeout", "1s", "--health-cmd", "true"], "Config.Healthcheck.Timeout", 10**9),
     (["--disable-content-trust"], "HostConfig.AutoRemove", False)])
 def test_created_with(docker, tmp_path, words, path, value):
     d = docker
@@ -96,6 +96,13 @@ def test_refused_at_create_or_start(docker, words, said):
 def test_cannot_start(docker, words, said, status):
     p = docker.cli("run", "--rm", *NONE, *words, "busybox", "true", check=status)
     assert said in p.stderr
+
+
+@pytest.mark.skipif(V1, reason="version 1 of control groups has that limit")
+def test_no_real_time(knarr):
+    """What cannot be honoured is said, where it cannot."""
+    import_busybox(knarr)
+    assert "cgroup v2 has no such limit" in knarr.fails("run", "--rm", *NONE, "--cpu-rt-period", "1000", "busybox", "true", status=125)
 
 
 def test_kernel_memory(docker):
