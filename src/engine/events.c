@@ -294,8 +294,8 @@ void engine_events(struct engine_call *c)
 		engine_fail(c);
 		return;
 	}
-	bool has_until = engine_param(c, "until").len != 0;
-	if (l->since_ns && has_until && l->until_ns < l->since_ns) {
+	bool has_since = engine_param(c, "since").len != 0, has_until = engine_param(c, "until").len != 0;
+	if (has_since && has_until && l->until_ns < l->since_ns) {
 		engine_fail_with(c, ERR_INVALID_REQUEST, "`since` time (%.*s) cannot be after `until` time (%.*s)",
 			SPAN_ARG(engine_param(c, "since")), SPAN_ARG(engine_param(c, "until")));
 		return;
@@ -304,9 +304,10 @@ void engine_events(struct engine_call *c)
 		return;
 	http_reply_header(c->req, "Content-Type", SPAN("application/json"));
 	http_reply_begin(c->req);
-	for (unsigned i = 0; i < evs->n && (l->since_ns || has_until); i++) {
+	/* Either asks for what was, `until` alone from the beginning; so does `since=0`. */
+	for (unsigned i = 0; i < evs->n && (has_since || has_until); i++) {
 		const struct event *ev = &evs->ring[(evs->first + i) % HISTORY];
-		if (l->since_ns && ev->time_ns >= l->since_ns)
+		if (ev->time_ns >= l->since_ns)
 			tell(l, ev);
 	}
 	if (has_until && l->until_ns <= now) {

@@ -3,6 +3,7 @@ import json
 import re
 import time
 
+import pytest
 from conftest import *
 
 
@@ -81,3 +82,15 @@ def test_volumes_of_one_that_rests(bridged, tmp_path):
     assert order(seen) == order([*mounts, ("volume unmount", here), ("volume unmount", here), ("container archive-path", {"image": "busybox", "name": "rests"})])
     assert names(seen).index("volume mount") < names(seen).index("volume unmount")
     assert names(told(d, ("rm", "rests"), ("volume", "rm", "kept", "ro"))) == ["container destroy", "volume destroy", "volume destroy"] and id
+
+
+@pytest.mark.parametrize("words", [("--since", "0"), ("--since", "1970-01-01"), ()])
+def test_from_the_beginning(docker, words):
+    """A since of 0 is one, and an until alone asks for what was, too."""
+    d = docker
+    name = "from-" + ("-".join(w.strip("-") for w in words) or "until")
+    d.cli("volume", "create", name)
+    d.cli("volume", "rm", name)
+    lines = d.out("events", *words, "--until", f"{time.time():.6f}", "--filter", f"volume={name}", "--format", "{{.Action}}").split()
+    assert lines == ["create", "destroy"]
+    assert d.out("events", "--since", f"{time.time():.6f}", "--until", f"{time.time() + 0.1:.6f}", "--filter", f"volume={name}") == ""
