@@ -91,6 +91,27 @@ static void stop_ended(struct end_listener *l)
 	stop_over(s);
 }
 
+/* The container runs on. */
+static void stop_give_up(struct stop *s, const struct err *why)
+{
+	loop_timer_stop(&s->timer);
+	list_remove(&s->end.link);
+	list_remove(&s->ask.link);
+	list_remove(&s->last.link);
+	container_op_end(&s->op, why);
+}
+
+/* An engine that closes waits for no container's end: that may have been given hours. */
+static bool stop_is_late(struct stop *s)
+{
+	auto_err struct err err = ERR_INIT;
+	if (!s->op.c->e->closing)
+		return false;
+	err_set(&err, ERR_UNAVAILABLE, "the engine is closing");
+	stop_give_up(s, &err);
+	return true;
+}
+
 /* What SIGKILL does not end (it sleeps in the kernel, or neither it nor its monitor can be told from dead) is there still. */
 static void stop_impatient(struct loop_timer *t)
 {
@@ -98,11 +119,8 @@ static void stop_impatient(struct loop_timer *t)
 	auto_err struct err err = ERR_INIT;
 	if (s->op.c->ending) /* it has ended, and is being cleared away */
 		return;
-	list_remove(&s->end.link);
-	list_remove(&s->ask.link);
-	list_remove(&s->last.link);
 	err_set(&err, ERR_INTERNAL, "cannot %s container: %s: " CONTAINER_NO_EXIT, s->restart ? "restart" : "stop", s->op.c->id);
-	container_op_end(&s->op, &err);
+	stop_give_up(s, &err);
 }
 
 static void impatient_in(struct stop *s, int64_t ms)
@@ -135,6 +153,8 @@ static void stop_signal_send(struct stop *s)
 {
 	struct container *c = s->op.c;
 	auto_err struct err err = ERR_INIT;
+	if (stop_is_late(s))
+		return;
 	list_push(&c->end_listeners, &s->end.link);
 	s->end.fn = stop_ended;
 	if (c->ending)
@@ -172,6 +192,8 @@ static void stop_begin(struct op *op)
 {
 	struct stop *s = OP_OF(stop, op);
 	struct container *c = op->c;
+	if (stop_is_late(s))
+		return;
 	if (c->status == STATUS_RESTARTING) { /* it is between two runs */
 		loop_timer_stop(&c->restart_timer);
 		c->status = STATUS_EXITED;
@@ -196,6 +218,14 @@ static void stop_begin(struct op *op)
 		container_op_work(op, thaw_run, thawed);
 	else
 		stop_signal_send(s);
+}
+
+void container_stop_fail(struct container *c)
+{
+	struct op *op = LIST_FIRST(&c->ops, struct op, link);
+	struct stop *s = op && op->begin == stop_begin ? OP_OF(stop, op) : NULL;
+	if (s && !list_empty(&s->end.link) && !c->ending) /* it waits; those behind it give up when they begin */
+		(void)stop_is_late(s);
 }
 
 void container_stops_hurry(struct container *c, int64_t timeout_s)

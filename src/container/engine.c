@@ -643,6 +643,7 @@ void container_engine_close(struct container_engine *e, void (*closed)(void *arg
 		container_health_stopped(c);
 		container_waits_removed(c, "the engine is closing");
 		container_kills_fail(c, &err);
+		container_stop_fail(c);
 		container_streams_fail(&c->streams, &err);
 		container_execs_close(c);
 		if (list_empty(&c->ops)) /* else the operation under way still needs it */

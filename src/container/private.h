@@ -431,6 +431,8 @@ void container_restart_follow(struct container *c, struct container_call *call);
 void container_stops_hurry(struct container *c, int64_t timeout_s);
 /* Kills that wait for the end are answered with why: the engine closes. */
 void container_kills_fail(struct container *c, const struct err *why);
+/* The same of a stop that waits, whatever its timeout. */
+void container_stop_fail(struct container *c);
 void container_start_forget(struct container *c, const struct container_stream *s);
 /* A monitor that runs already; sock is taken over, also on failure. */
 int container_adopt(struct container *c, int sock, const struct monitor_state *state, struct err *err);

@@ -76,6 +76,21 @@ def test_waiters_hear_each_end(k):
     assert k.api("GET", "/containers/again/json").json["RestartCount"] == 2 and k.out("wait", "again") == "3"
 
 
+def test_a_stop_that_waits_holds_no_engine(k):
+    """An engine that is told to end has given a container an hour, twice: it ends without it, and the next one stops it at once."""
+    k.cli("run", "-d", "--name", "deaf", *NET, "busybox", "sleep", "1000")  # the first process has no handler
+    stops = [subprocess.Popen(["docker", "-H", f"unix://{k.sock}", "stop", "-t", "3600", "deaf"], env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in "12"]
+    kills = lambda: k.api("GET", "/events?since=0&until=" + f"{time.time():.6f}" + '&filters={"event":["kill"]}').lines
+    until(kills)
+    assert k.stop() == 0
+    for p in stops:
+        assert p.wait(20 * SLOWER) == 1 and p.stdout.read()
+    k.start()
+    assert k.out("ps", "--format", "{{.Names}} {{.State}}") == "deaf running"
+    k.cli("stop", "-t", "0", "deaf")
+    assert k.out("inspect", "-f", "{{.State.ExitCode}}", "deaf") == "137"
+
+
 def test_words_of_a_failed_start(docker):
     import_busybox(docker)
     head = "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed: " \
