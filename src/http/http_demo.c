@@ -30,7 +30,7 @@ struct worker {
 	pthread_t thread;
 };
 static struct worker workers[64];
-static unsigned n_workers = 1, n_stopped;
+static unsigned n_workers = 1, n_stopped, stop_ms = 3000;
 static struct http_limits limits;
 
 /* ---- handlers ---- */
@@ -301,7 +301,7 @@ static void stopped(struct http_server *s, void *arg)
 static void stop_other(void *arg)
 {
 	struct worker *w = arg;
-	http_server_stop(w->server, 3000, stopped, w);
+	http_server_stop(w->server, stop_ms, stopped, w);
 }
 
 static struct loop_signal term, hup, usr1;
@@ -309,7 +309,7 @@ static struct loop_signal term, hup, usr1;
 static void on_term(struct loop_signal *s)
 {
 	if (!n_stopped++)
-		http_server_stop(workers[0].server, 3000, stopped, &workers[0]);
+		http_server_stop(workers[0].server, stop_ms, stopped, &workers[0]);
 }
 
 static void on_hup(struct loop_signal *s)
@@ -364,7 +364,7 @@ int main(int argc, char **argv)
 	static const struct option options[] = { { "http", 1, NULL, 'h' }, { "https", 1, NULL, 's' }, { "unix", 1, NULL, 'u' },
 		{ "threads", 1, NULL, 't' }, { "dir", 1, NULL, 'd' }, { "queue", 1, NULL, 'q' }, { "header-ms", 1, NULL, 'H' },
 		{ "body-ms", 1, NULL, 'B' }, { "write-ms", 1, NULL, 'W' }, { "connections", 1, NULL, 'c' }, { "window", 1, NULL, 'w' },
-		{ "reuseport", 0, NULL, 'r' }, {} };
+		{ "reuseport", 0, NULL, 'r' }, { "stop-ms", 1, NULL, 'S' }, {} };
 	auto_err struct err err = ERR_INIT;
 	long http = -1, https = -1;
 	const char *unix_path = NULL;
@@ -382,6 +382,7 @@ int main(int argc, char **argv)
 		case 'c': limits.connections = (unsigned)strtoul(optarg, NULL, 10); break;
 		case 'w': limits.window_bytes = (unsigned)strtoul(optarg, NULL, 10); break;
 		case 'r': reuseport = true; break;
+		case 'S': stop_ms = (unsigned)strtoul(optarg, NULL, 10); break;
 		default: return 2;
 		}
 	}

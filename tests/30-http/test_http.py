@@ -316,8 +316,9 @@ def test_readers_that_stop_cost_little():
 
 
 def test_graceful_stop():
-    d = Demo()
-    path = f'/slow/{1500 * min(SLOWER, 20)}'  # both have come before the first is answered
+    slowness = min(SLOWER, 20)
+    d = Demo('--stop-ms', str(3000 * slowness))
+    path = f'/slow/{1500 * slowness}'  # both have come before the first is answered
     slow = subprocess.Popen(['curl', '-sS', d.http + path], stdout=subprocess.PIPE)
     slow2 = subprocess.Popen(['curl', '-sSk', '--http2', d.https + path], stdout=subprocess.PIPE)
     until(lambda: d.stats()['streams'] == 2)
