@@ -364,7 +364,8 @@ int main(int argc, char **argv)
 	static const struct option options[] = { { "http", 1, NULL, 'h' }, { "https", 1, NULL, 's' }, { "unix", 1, NULL, 'u' },
 		{ "threads", 1, NULL, 't' }, { "dir", 1, NULL, 'd' }, { "queue", 1, NULL, 'q' }, { "header-ms", 1, NULL, 'H' },
 		{ "body-ms", 1, NULL, 'B' }, { "write-ms", 1, NULL, 'W' }, { "connections", 1, NULL, 'c' }, { "window", 1, NULL, 'w' },
-		{ "reuseport", 0, NULL, 'r' }, { "stop-ms", 1, NULL, 'S' }, {} };
+		{ "reuseport", 0, NULL, 'r' }, { "stop-ms", 1, NULL, 'S' }, { "handshake-ms", 1, NULL, 'T' },
+		{ "idle-ms", 1, NULL, 'I' }, {} };
 	auto_err struct err err = ERR_INIT;
 	long http = -1, https = -1;
 	const char *unix_path = NULL;
@@ -382,6 +383,8 @@ int main(int argc, char **argv)
 		case 'c': limits.connections = (unsigned)strtoul(optarg, NULL, 10); break;
 		case 'w': limits.window_bytes = (unsigned)strtoul(optarg, NULL, 10); break;
 		case 'r': reuseport = true; break;
+		case 'T': limits.handshake_ms = (unsigned)strtoul(optarg, NULL, 10); break;
+		case 'I': limits.idle_ms = (unsigned)strtoul(optarg, NULL, 10); break;
 		case 'S': stop_ms = (unsigned)strtoul(optarg, NULL, 10); break;
 		default: return 2;
 		}

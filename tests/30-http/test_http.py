@@ -202,7 +202,7 @@ def test_idle_tls_connections_are_small():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     n = min(2000, hard - 200)
-    d = Demo()
+    d = Demo('--idle-ms', str(180000 * SLOWER))  # the first are still there when the last has come
     ctx = ssl.create_default_context(cafile=d.dir + '/ca.crt')
     ctx.set_alpn_protocols(['http/1.1'])
 
@@ -226,7 +226,7 @@ def test_idle_tls_connections_are_small():
 def test_a_burst_of_handshakes_leaves_little():
     """Every client comes back at once after a restart; the holes in the heap are given back a second later."""
     n = 1000
-    d = Demo()
+    d = Demo('--handshake-ms', str(10000 * SLOWER), '--idle-ms', str(180000 * SLOWER))
     ctx = ssl._create_unverified_context()
     before = d.memory_kb()
     conns = []
