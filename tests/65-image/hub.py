@@ -15,6 +15,7 @@ import urllib.parse
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from conftest import *  # noqa: E402
+from resolv import resolv_conf  # noqa: E402
 
 HUB, AUTH, USER, PASSWORD, IDENTITY = "registry-1.docker.io", "auth.docker.io", "me", "s3cret", "identity-1"
 TMP = pathlib.Path(sys.argv[1])
@@ -147,7 +148,7 @@ def main():
     hosts(f"127.0.0.1 {HUB}\n127.0.0.2 {AUTH}\n")
     subprocess.run(["mount", "--bind", TMP / "hosts", "/etc/hosts"], check=True)
     (TMP / "resolv").write_text("")
-    subprocess.run(["mount", "--bind", TMP / "resolv", os.path.realpath("/etc/resolv.conf")], check=True)
+    resolv_conf(TMP / "resolv", TMP)
     serve_auth()
     registry = serve_registry()
     try:
