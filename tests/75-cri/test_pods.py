@@ -698,7 +698,7 @@ def test_an_end_is_told_before_it_is_cleared_away(k):
     def mounted():
         return [x for x in pathlib.Path("/proc/self/mountinfo").read_text().splitlines() if c in x]
     k.stop()
-    k.start(KNARR_FAIL=f"container.clear.deleted=sleep:{10000 * SLOWER}@1")
+    k.start(KNARR_FAIL=f"container.clear.deleted=sleep:{10000 * min(SLOWER, 6)}@1")
     p = k.run_pod()
     c = k.run(p, "exit 7", linux=alone())
     assert k.ended(c).exit_code == 7
