@@ -481,7 +481,8 @@ def test_environment_directory_and_image_defaults(k, pod):
 
 def group_file(k, pod, c, controller, v1, v2):
     parent = pod[1].linux.cgroup_parent
-    for f in (f"{controller}{parent}/*{c}*/{v1}", f"{parent[1:]}/*{c}*/{v2}", f"unified{parent}/*{c}*/{v2}"):  # systemd's scope has more in its name
+    # systemd's scope has more in its name, and in version 2 the limits are those of a group in it.
+    for f in (f"{controller}{parent}/*{c}*/{v1}", f"{parent[1:]}/*{c}*.scope/container/{v2}", f"{parent[1:]}/{c}/{v2}", f"unified{parent}/{c}/{v2}"):
         for found in pathlib.Path("/sys/fs/cgroup").glob(f):
             return found.read_text().split()
     pytest.skip(f"no {controller} controller here")
