@@ -144,10 +144,10 @@ def hosts(text):
 
 def main():
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    pki()
-    hosts(f"127.0.0.1 {HUB}\n127.0.0.2 {AUTH}\n")
     (TMP / "resolv").write_text("")
     resolv_conf(TMP / "resolv", TMP)  # before what is mounted in /etc, for it may lie over that
+    pki()
+    hosts(f"127.0.0.1 {HUB}\n127.0.0.2 {AUTH}\n")
     subprocess.run(["mount", "--bind", TMP / "hosts", "/etc/hosts"], check=True)
     serve_auth()
     registry = serve_registry()
