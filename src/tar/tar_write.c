@@ -54,14 +54,14 @@ static void number(struct tar_writer *w, char *field, size_t len, const char *ke
 	tar_pax_add(&w->pax, key, "", span_make(text, (size_t)n));
 }
 
+/* What does not fit is in a pax record whole, and here as far as it goes, as with GNU tar and Go: libarchive 3.6 takes a symbolic link
+ * whose field is empty for one without a target. */
 static void text(struct tar_writer *w, char *field, size_t len, const char *key, struct span v)
 {
-	if (v.len <= len && is_ascii(v)) {
-		if (v.len)
-			memcpy(field, v.ptr, v.len);
-	} else {
+	for (size_t i = 0; i < MIN(v.len, len); i++)
+		field[i] = (unsigned char)v.ptr[i] < 0x80 ? v.ptr[i] : '_';
+	if (v.len > len || !is_ascii(v))
 		tar_pax_add(&w->pax, key, "", v);
-	}
 }
 
 static void seal(struct tar_header *h)

@@ -111,6 +111,15 @@ def test_writes(sample, tmp_path, reader):
     assert (out / "d/f").stat().st_ino == (out / "d/sub/hard").stat().st_ino
 
 
+@pytest.mark.parametrize("reader", READERS)
+def test_writes_a_long_link_alone(sample, tmp_path, reader):
+    """What comes before it in an archive is as the file system lists it: bsdtar forgot the target unless that was a hard link."""
+    subprocess.run(["tar", "--format=posix", "-cf", tmp_path / "a.tar", "-C", sample.parent, "d/sym"], check=True)
+    subprocess.run([TOOL, "-", "tar-copy", tmp_path / "a.tar", tmp_path / "b.tar"], check=True)
+    READERS[reader](tmp_path / "b.tar", tmp_path)
+    assert os.readlink(tmp_path / "d/sym") == os.readlink(sample / "sym")
+
+
 def test_zlib_agrees(sample, tmp_path):
     """ISA-L and zlib see the same archive."""
     a = tmp_path / "a.tar.gz"
