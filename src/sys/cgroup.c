@@ -687,7 +687,7 @@ int sys_cgroup_freeze(const struct sys_cgroup *cg, bool freeze, struct err *err)
 	} while (wait_more(&waited_us, 2000));
 	if (freeze)
 		(void)sys_file_write(d->fd, file, d->v2 ? "0" : "THAWED", d->v2 ? 1 : 6);
-	return err_set(err, ERR_TIMEOUT, "%s did not become %s within 2 s", d->path, text);
+	return err_set(err, ERR_TIMEOUT, "%s did not become %s within 2 s", d->path, freeze ? "frozen" : "thawed");
 }
 
 /* ---- removing */

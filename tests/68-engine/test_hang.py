@@ -79,7 +79,7 @@ def test_what_cannot_be_ended_is_said_to_be_there(hung):
     d, fs = hung
     assert NO_END in within(20, d, "kill", "writes", check=1).stderr
     assert NO_END in within(30, d, "rm", "-f", "writes", check=1).stderr
-    assert "did not become " in within(10, d, "pause", "writes", check=1).stderr
+    assert "did not become frozen" in within(10, d, "pause", "writes", check=1).stderr
     assert state(d, "writes") == "running"
     within(10, d, "rm", "-f", "has")  # it asks nothing
     fs.answer()
