@@ -54,8 +54,8 @@ static void number(struct tar_writer *w, char *field, size_t len, const char *ke
 	tar_pax_add(&w->pax, key, "", span_make(text, (size_t)n));
 }
 
-/* What does not fit is in a pax record whole, and here as far as it goes, as with GNU tar and Go: libarchive 3.6 takes a symbolic link
- * whose field is empty for one without a target. */
+/* What does not fit is in a pax record whole, and here as far as it goes, as with GNU tar and Go: libarchive 3.6 takes a
+ * symbolic link whose field is empty for one without a target. */
 static void text(struct tar_writer *w, char *field, size_t len, const char *key, struct span v)
 {
 	for (size_t i = 0; i < MIN(v.len, len); i++)
