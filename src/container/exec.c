@@ -426,6 +426,7 @@ static int start(struct exec *x, struct err *err)
 static void start_run(struct loop_work *w)
 {
 	struct exec *x = container_of(w, struct exec, work);
+	FAILPOINT("container.exec.start");
 	start(x, &x->err);
 }
 

@@ -102,7 +102,7 @@ static void on_started(struct cri_call *k)
 		(void)err_note(&k->err, "failed to exec in container: failed to start exec \"%s\"", s->exec);
 		k->err.class = ERR_INTERNAL; /* it says nothing about the request, as with containerd */
 		s->ended = true;
-		s->stream_open = s->closing; /* never begun; but a timeout may be closing it */
+		s->stream_open = s->stream_open && s->closing; /* never begun; but a timeout may be closing it, or have closed it */
 		over(s);
 		return;
 	}

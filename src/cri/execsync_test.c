@@ -160,6 +160,25 @@ static void test_left_and_failure(void **state)
 	assert_non_null(strstr(p.said, "no such program"));
 }
 
+/* The same with turns between: the stream was closed before, and nobody says so again. */
+static void test_closed_before_the_failure(void **state)
+{
+	for (int left = 0; left < 2; left++) {
+		struct cri_call k;
+		begin(&k, 1);
+		if (left)
+			k.client_left(&k);
+		else
+			time_out();
+		p.closed(p.closing);
+		assert_int_equal(p.answers, 0);
+		start_fails(&k);
+		assert_int_equal(p.answers, 1);
+		loop_free(p.cri.p.loop);
+		setup(state);
+	}
+}
+
 /* Without anything else a failed start is answered at once, and its timer is none any more. */
 static void test_failure(void **state)
 {
@@ -178,6 +197,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_timeout_and_failure, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_left_and_failure, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_closed_before_the_failure, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_failure, setup, teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

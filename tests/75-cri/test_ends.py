@@ -64,6 +64,31 @@ def test_stops_with_everything_open(k, sig):
     until(lambda: not [x for x in (k.data / "run/cri/exec").iterdir()], 10)
 
 
+def test_ends_behind_execs_that_nobody_waits_for(k):
+    """A program that cannot be begun, and by then its time is over, or who asked has left (a kubelet that was killed): that is answered, and the
+    engine ends."""
+    c = k.run(k.run_pod(), "sleep 1000")
+    assert k.stop() == 0, k.tail()
+    held, said = k.dir / "held", []
+
+    def ask(**how):
+        try:
+            k.ExecSync(container_id=c, cmd=["/none"], **how)
+        except Refused as e:
+            said.append(e.text)
+    held.touch()
+    k.start(KNARR_FAIL=f"container.exec.start=while:{held}")
+    late = threading.Thread(target=ask, kwargs={"timeout": 1})
+    late.start()
+    ask(within=2)
+    assert said == ["Deadline Exceeded"]
+    held.unlink()
+    late.join()
+    assert "timeout 1s exceeded: context deadline exceeded" in said[1]
+    assert k.stop() == 0, k.tail()
+    k.start()
+
+
 def test_restart_while_things_are_made_and_removed(k):
     """SIGKILL at any time, again and again, under load: nothing is left, nothing is lost that was answered."""
     stop, made, removing, problems = threading.Event(), set(), set(), []
