@@ -192,6 +192,8 @@ static void on_hook(enum kl_result result, struct span message, void *arg)
 	struct kl_item *it = item_of(s);
 	if (it && c && c->state == KL_RUNNING)
 		up(it, kl_spec_container(&s->object->pod.spec, (unsigned)kl_spec_find(&s->object->pod.spec, s->name), NULL));
+	else if (it)
+		kl_item_waiting(it, NULL, SPAN_EMPTY);
 	end(s);
 }
 
@@ -210,6 +212,8 @@ static void looked(struct kl_start *s)
 	struct kl_item *it = item_of(s);
 	if (!hook && it && c && c->state == KL_RUNNING)
 		up(it, spec);
+	else if (it && c && c->state == KL_EXITED) /* already: why it could not be started before is no news any more */
+		kl_item_waiting(it, NULL, SPAN_EMPTY);
 	if (!hook || !c || c->state != KL_RUNNING) {
 		end(s);
 		return;

@@ -385,6 +385,31 @@ static void what_ended_meanwhile_is_not_started(void **state)
 	world_done(&w);
 }
 
+/* It could not be started at first; then it ran and ended before anybody had seen it run. It is not told as waiting any more. */
+static void what_ran_in_a_moment_does_not_wait(void **state)
+{
+	struct world w;
+	world_init(&w);
+	w.rt.fails[KUBELET_CRI_IMAGE_STATUS] = GRPC_UNAVAILABLE;
+	manifest(&w, "a", "a", "\"restartPolicy\":\"Never\",", "");
+	kubelet_begin(&w);
+	until(&w, pod(&w, "a-n1") && pod(&w, "a-n1")->items[0].waiting);
+	struct kl_pod *p = pod(&w, "a-n1");
+	w.rt.fails[KUBELET_CRI_IMAGE_STATUS] = GRPC_OK;
+	w.rt.holds[KUBELET_CRI_CONTAINER_STATUS] = true;
+	p->items[0].retry_ns = 0;
+	kl_pod_wake(p);
+	until(&w, w.rt.count[KUBELET_CRI_CONTAINER_STATUS] == 1);
+	assert_non_null(p->items[0].waiting);
+	LIST_EACH(&w.rt.things, t, struct fake_thing, link)
+		if (t->container)
+			t->state = 2;
+	fake_cri_release(&w.rt, KUBELET_CRI_CONTAINER_STATUS);
+	until(&w, kl_pod_container(p, SPAN("c"), false) && kl_pod_container(p, SPAN("c"), false)->state == KL_EXITED);
+	assert_null(p->items[0].waiting);
+	world_done(&w);
+}
+
 /* What an earlier kubelet has mounted for a pod goes before the pod does, though this one never opened its volumes. */
 static void volumes_of_a_pod_that_ends_go(void **state)
 {
@@ -666,6 +691,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(what_is_created_is_started),
 		cmocka_unit_test(what_is_being_started_is_waited_for),
 		cmocka_unit_test(what_ended_meanwhile_is_not_started),
+		cmocka_unit_test(what_ran_in_a_moment_does_not_wait),
 		cmocka_unit_test(volumes_of_a_pod_that_ends_go),
 		cmocka_unit_test(a_stop_without_an_answer_is_not_a_loop),
 		cmocka_unit_test(a_pod_may_wish_for_ever),
