@@ -142,6 +142,9 @@ void container_record_due(struct loop_timer *t)
 {
 	struct container *c = container_of(t, struct container, record_timer);
 	struct container_engine *e = c->e;
+	int errnum;
+	if (FAILPOINT_ERR("container.record.due", &errnum)) /* the moment before this lasts, for tests of what a power cut takes */
+		return;
 	(void)container_record_save(c, false, NULL); /* the monitor's folder outranks it */
 	if (!container_is_fleeting(c))
 		return;

@@ -40,12 +40,28 @@ void kl_backoff_next(struct kl_item *item, const struct kl_container *last, int6
 	item->backoff_at_ns = now_ns;
 }
 
+/* Of one that has ended so. */
+static bool begins_again(const struct kl_pod *p, const struct api_core_container *spec, enum kl_container_kind kind,
+			 int32_t exit_code)
+{
+	if (kind == KL_EPHEMERAL)
+		return false;
+	if (kl_is_sidecar(spec, kind))
+		return true;
+	if (policy_is(p, "Never"))
+		return false;
+	return kind == KL_CONTAINER && policy_is(p, "Always") ? true : exit_code != 0;
+}
+
 bool kl_should_restart(const struct kl_pod *p, unsigned index, const struct kl_container *c)
 {
 	enum kl_container_kind kind;
 	const struct api_core_container *spec = spec_at(p, index, &kind);
+	int32_t told;
 	if (p->object->pod.metadata.deletion_timestamp.set)
 		return false;
+	if (!c && kl_pod_told_end(p, index, &told))
+		return begins_again(p, spec, kind, told);
 	if (!c || c->state == KL_CREATED || c->state == KL_UNKNOWN)
 		return true;
 	if (c->state == KL_RUNNING)
@@ -54,13 +70,27 @@ bool kl_should_restart(const struct kl_pod *p, unsigned index, const struct kl_c
 	kl_spec_hash(spec, hash);
 	if (kind == KL_CONTAINER && c->hash.len && !span_is(c->hash, hash))
 		return true;
-	if (kind == KL_EPHEMERAL)
-		return false;
-	if (kl_is_sidecar(spec, kind))
-		return true;
-	if (policy_is(p, "Never"))
-		return false;
-	return kind == KL_CONTAINER && policy_is(p, "Always") ? true : c->exit_code != 0;
+	return begins_again(p, spec, kind, c->exit_code);
+}
+
+/* With records of the containers of a sandbox that is gone upstream asks no further than the policy. Where they are gone, too, the
+ * API's word stands for them: what of a pod with policy Never it was told of is not begun again, nor what has ended well. */
+bool kl_plan_finished(const struct kl_pod *p)
+{
+	const struct api_core_pod_spec *s = &p->object->pod.spec;
+	bool never = policy_is(p, "Never"), left = false;
+	for (unsigned i = 0; i < s->init_containers.n + s->containers.n; i++) {
+		enum kl_container_kind kind;
+		const struct api_core_container *spec = spec_at(p, i, &kind);
+		const struct kl_container *c = newest(p, spec->name, NULL);
+		int32_t code = c ? c->exit_code : 0;
+		bool told = !c && kl_pod_told_end(p, i, &code);
+		if (never && told && !kl_is_sidecar(spec, kind) && (kind == KL_CONTAINER || code != 0))
+			return true;
+		if (kind == KL_CONTAINER)
+			left |= !policy_is(p, "OnFailure") || code != 0 || !(told || (c && c->state == KL_EXITED));
+	}
+	return !left;
 }
 
 struct build {
@@ -163,6 +193,12 @@ static bool plan_init(struct build *b)
 		}
 		if (passed)
 			continue;
+		int32_t told;
+		if (!last && !restart_failed && kl_pod_told_end(b->p, i, &told) && told != 0) {
+			b->out->kill_pod = b->out->over = true;
+			return false;
+		}
+		/* One that the API says has ended well is run again: what it did to the sandbox and the volumes may be gone, too. */
 		if (!c || c->state == KL_CREATED) {
 			start(b, i, last);
 			return false;
@@ -219,7 +255,7 @@ static void plan_ephemeral(struct build *b)
 	const struct api_core_pod_spec *s = &b->p->object->pod.spec;
 	unsigned first = s->init_containers.n + s->containers.n;
 	for (unsigned k = 0; k < s->ephemeral_containers.n; k++)
-		if (!newest(b->p, s->ephemeral_containers.ptr[k].name, NULL))
+		if (!newest(b->p, s->ephemeral_containers.ptr[k].name, NULL) && kl_should_restart(b->p, first + k, NULL))
 			start(b, first + k, NULL);
 }
 
@@ -237,25 +273,12 @@ static bool plan_sandbox(struct build *b)
 	}
 	b->out->make_sandbox = true;
 	b->out->attempt = s ? s->attempt + 1 : 0;
-	if (!s)
-		return true;
 	/* The old one went away: everything in it is dead or must die. */
 	bool running = false;
 	LIST_EACH(&p->containers, c, struct kl_container, link)
 		running |= c->state == KL_RUNNING || c->state == KL_UNKNOWN;
-	b->out->kill_pod = running || ready;
-	if (policy_is(p, "Never") && !list_empty(&p->containers)) {
-		b->out->make_sandbox = false;
-		b->out->kill_pod = b->out->over = true;
-		return false;
-	}
-	const struct api_core_pod_spec *spec = &p->object->pod.spec;
-	bool any = false;
-	for (unsigned k = 0; k < spec->containers.n && !any; k++) {
-		const struct kl_container *c = newest(p, spec->containers.ptr[k].name, NULL);
-		any = !(c && c->state == KL_EXITED && c->exit_code == 0 && policy_is(p, "OnFailure"));
-	}
-	if (!any) { /* all had succeeded */
+	b->out->kill_pod = s && (running || ready);
+	if (kl_plan_finished(p) || (s && policy_is(p, "Never") && !list_empty(&p->containers))) {
 		b->out->make_sandbox = false;
 		b->out->kill_pod = b->out->over = true;
 		return false;

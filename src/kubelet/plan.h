@@ -1,7 +1,8 @@
 /* What must be done next for a pod: pure functions of what is wanted, what is there, and the time. Private to src/kubelet.
  *
- * The rules are upstream's computePodActions. A plan names only steps that are due now; whoever carries them out marks their
- * items busy, and asks for a new plan at each change and at wake_ns. */
+ * The rules are upstream's computePodActions; what the API was told counts where the runtime has forgotten (decision 0900). A plan
+ * names only steps that are due now; whoever carries them out marks their items busy, and asks for a new plan at each change and at
+ * wake_ns. */
 #pragma once
 
 #include "kubelet/pod.h"
@@ -47,7 +48,11 @@ struct kl_end {
 };
 void kl_plan_end(struct arena *a, const struct kl_pod *pod, struct kl_end *out);
 
-/* Would this container be started again, its newest state being c (NULL: none)? Back-off is not looked at. */
+/* A pod without a sandbox to live in: is nothing of it to be begun any more? */
+bool kl_plan_finished(const struct kl_pod *pod);
+
+/* Would this container be started (again), its newest state being c (NULL: the runtime knows nothing of it)? Back-off is not
+ * looked at. */
 bool kl_should_restart(const struct kl_pod *pod, unsigned index, const struct kl_container *c);
 /* Nanoseconds of the wall clock until which a restart waits; 0: it need not wait. */
 int64_t kl_backoff_until(const struct kl_item *item, const struct kl_container *last, int64_t now_ns, int64_t max_ms);

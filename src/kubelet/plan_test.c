@@ -87,6 +87,40 @@ static void a_plan_says_what_is_next(void **state)
 		{ "Always;s*;x", "S0r s:R s.live x:R", "init -s" },
 		{ "Never;s*;x", "S0r s:R s.started x:x0", "killpod over init" },
 		{ "Never;s*;x", "S0r s:x1 x:R", "init +s" },
+		/* the runtime has forgotten, the API was told */
+		{ "Never;;x", "x=x0", "killpod over" },
+		{ "Never;;x", "x=x3", "killpod over" },
+		{ "Never;;x", "x=R", "killpod over" },
+		{ "Never;;x", "S0n x=x3", "killpod over" },
+		{ "Never;;x y", "x=x0", "killpod over" },
+		{ "Never;;x y", "S0r x=x3 y:R", "init" },
+		{ "Never;;x y", "S0r x=x3 y:x0", "killpod over init" },
+		{ "Never;;x y", "S0r x=x3", "init +y" },
+		{ "OnFailure;;x", "x=x0", "killpod over" },
+		{ "OnFailure;;x", "x=x1", "make0 init +x" },
+		{ "OnFailure;;x", "x=R", "make0 init +x" },
+		{ "OnFailure;;x y", "x=x0 y=R", "make0 init +y" },
+		{ "OnFailure;;x y", "S0n x:x0 y=x0", "killpod over" },
+		{ "OnFailure;i;x", "i=x0 x=x0", "killpod over" },
+		{ "Always;;x", "x=x0", "make0 init +x" },
+		{ "Always;;x", "x=R", "make0 init +x" },
+		{ "Always;;x", "S0r x:R x=x0", "init" },
+		{ "Never;;x", "S0r x:R x=x0", "init" },
+		/* Init containers run again in a new sandbox, but not behind one that failed for good. */
+		{ "Always;i;x", "i=x0", "make0 +i" },
+		{ "Never;i;x", "i=x0", "make0 +i" },
+		{ "Never;i;x", "S0n i=x0", "make1 +i" },
+		{ "Never;i;x", "i=x1", "killpod over" },
+		{ "Never;i;x", "i=R", "killpod over" },
+		{ "Never;i;x", "S0r i=x1", "killpod over" },
+		{ "Never;i;x", "i=x0 x=R", "killpod over" },
+		{ "OnFailure;i;x", "i=x1", "make0 +i" },
+		{ "OnFailure;i;x y", "i=x0 x=x0 y=x1", "make0 +i" },
+		{ "OnFailure;i;x y", "S0r i:x0 x=x0 y=x1", "init +y" },
+		{ "Never;s*;x", "s=R", "make0 +s" },
+		{ "Never;s*;x", "s=R x=x0", "killpod over" },
+		{ "Always;;x;e", "S0r x:R e=x0", "init" },
+		{ "Always;;x;e", "S0r x:R e=R", "init" },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		auto_arena struct arena a = {};
@@ -100,6 +134,21 @@ static void a_plan_says_what_is_next(void **state)
 			fail_msg("%s | %s\n got: %s\nwant: %s", rows[i][0], rows[i][1], buf_cstr(&got), rows[i][2]);
 		world_end(&w);
 	}
+}
+
+/* The file says what is to be; the mirror's status is no word about it. */
+static void a_static_pod_is_not_told_of(void **state)
+{
+	auto_arena struct arena a = {};
+	auto_buf struct buf got = {};
+	struct world w;
+	struct kl_plan plan;
+	world_begin(&w, "Never;;x", "x=x0");
+	w.pod->is_static = true;
+	kl_plan_make(&a, &(struct kl_plan_in){ .pod = w.pod, .now_ns = NOW_NS, .max_backoff_ms = 300000 }, &plan);
+	print(&w, &plan, &got);
+	assert_string_equal(buf_cstr(&got), " make0 init +x");
+	world_end(&w);
 }
 
 static void a_pod_ends_in_order(void **state)
@@ -183,6 +232,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_plan_says_what_is_next),
+		cmocka_unit_test(a_static_pod_is_not_told_of),
 		cmocka_unit_test(a_pod_ends_in_order),
 		cmocka_unit_test(back_off_doubles_and_is_forgotten),
 		cmocka_unit_test(dead_containers_are_kept_once),

@@ -351,6 +351,24 @@ const struct kl_container *kl_pod_container_id(const struct kl_pod *p, struct sp
 	return NULL;
 }
 
+bool kl_pod_told_end(const struct kl_pod *p, unsigned i, int32_t *out_exit_code)
+{
+	const struct api_core_pod_status *s = &p->object->pod.status;
+	enum kl_container_kind kind;
+	struct span name = kl_spec_container(&p->object->pod.spec, i, &kind)->name;
+	const struct api_core_container_status *lists[] = { s->container_statuses.ptr, s->init_container_statuses.ptr,
+							    s->ephemeral_container_statuses.ptr };
+	const uint32_t n[] = { s->container_statuses.n, s->init_container_statuses.n, s->ephemeral_container_statuses.n };
+	for (uint32_t k = 0; k < n[kind] && !p->is_static; k++) {
+		const struct api_core_container_state *state = &lists[kind][k].state;
+		if (!span_eq(lists[kind][k].name, name) || (!state->terminated && !state->running))
+			continue;
+		*out_exit_code = state->terminated ? state->terminated->exit_code : 137;
+		return true;
+	}
+	return false;
+}
+
 const struct kl_sandbox *kl_pod_sandbox(const struct kl_pod *p)
 {
 	const struct kl_sandbox *s = LIST_FIRST(&p->sandboxes, struct kl_sandbox, link);

@@ -98,6 +98,10 @@ struct kl_pod *kl_pod_next(const struct kl *k, size_t *pos);
 /* The newest container of that name (previous: the one before it); NULL: none. */
 const struct kl_container *kl_pod_container(const struct kl_pod *p, struct span name, bool previous);
 const struct kl_container *kl_pod_container_id(const struct kl_pod *p, struct span id);
+/* Whether the API says that container i of the spec has ended; asked of one that the runtime knows nothing of. One that it says
+ * runs has ended, too, with 137: nobody knows how. False: it says nothing of the kind. A static pod's status is its mirror's, and
+ * not asked. */
+bool kl_pod_told_end(const struct kl_pod *p, unsigned i, int32_t *out_exit_code);
 /* The newest sandbox if it is ready; NULL: none. */
 const struct kl_sandbox *kl_pod_sandbox(const struct kl_pod *p);
 bool kl_pod_host_network(const struct kl_pod *p);

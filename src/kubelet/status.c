@@ -1,6 +1,7 @@
 /* The status of a pod. After upstream's convertStatusToAPIStatus, getPhase and status.Generate*Condition. */
 #include "kubelet/status.h"
 #include "kubelet/config.h"
+#include "kubelet/plan.h"
 
 static void set(struct arena *a, struct json *o, const char *key, struct json v)
 {
@@ -28,6 +29,7 @@ struct view { /* of one container of the spec */
 	const struct kl_item *item;
 	const struct kl_container *c, *before;
 	bool waiting; /* shown as waiting although there is a dead one */
+	bool forgotten; /* the runtime knows nothing of it, and what the API was told of it is not begun again */
 };
 
 static struct json terminated(struct arena *a, const struct kl_status_in *in, const struct kl_container *c)
@@ -48,6 +50,18 @@ static struct json one_state(struct arena *a, const char *key, struct json v)
 	struct json s = json_object();
 	set(a, &s, key, v);
 	return s;
+}
+
+/* It ran, and how it ended nobody knows. */
+static struct json lost(struct arena *a, const char *message)
+{
+	struct json t = json_object();
+	set(a, &t, "exitCode", json_int(137));
+	set_span(a, &t, "reason", SPAN("ContainerStatusUnknown"));
+	set_span(a, &t, "message", span_of(message));
+	set(a, &t, "startedAt", JSON_NULL_VALUE);
+	set(a, &t, "finishedAt", JSON_NULL_VALUE);
+	return t;
 }
 
 static struct json waiting(struct arena *a, const struct kl_status_in *in, const struct view *v)
@@ -91,22 +105,19 @@ static struct json container(struct arena *a, const struct kl_status_in *in, con
 	} else if (!c && json_path(old, "state", "terminated", NULL) && (in->over || in->initialized) && v->kind == KL_INIT) {
 		state = json_copy(a, json_getl(old, "state")); /* its record was removed; what was said of it stays */
 		ready = json_i64(json_path(old, "state", "terminated", "exitCode", NULL), 1) == 0;
-	} else if (!c && in->over && json_path(old, "state", "terminated", NULL)) {
+	} else if (v->forgotten && json_path(old, "state", "terminated", NULL)) {
 		state = json_copy(a, json_getl(old, "state"));
-	} else if (in->over && (!c || c->state == KL_UNKNOWN) && json_path(old, "state", "running", NULL)) {
-		struct json t = json_object();
-		set(a, &t, "exitCode", json_int(137));
-		set_span(a, &t, "reason", SPAN("ContainerStatusUnknown"));
-		set_span(a, &t, "message", SPAN("The container could not be located when the pod was terminated"));
-		set(a, &t, "startedAt", JSON_NULL_VALUE);
-		set(a, &t, "finishedAt", JSON_NULL_VALUE);
-		state = one_state(a, "terminated", t);
+	} else if ((v->forgotten || (in->over && c && c->state == KL_UNKNOWN)) && json_path(old, "state", "running", NULL)) {
+		state = one_state(a, "terminated", lost(a, "The container could not be located when the pod was terminated"));
 	} else {
 		state = one_state(a, "waiting", waiting(a, in, v));
 	}
 	const struct kl_container *ended = c && c->state == KL_EXITED && v->waiting ? c : v->before;
 	if (ended && ended->state == KL_EXITED)
 		last = one_state(a, "terminated", terminated(a, in, ended));
+	else if (!c && !v->forgotten && json_path(old, "state", "running", NULL)) /* else its pod would be Pending again */
+		last = one_state(a, "terminated",
+				 lost(a, "The container could not be located when the pod was deleted.  The container used to be Running"));
 	else if (!c && json_is(json_getl(old, "lastState"), JSON_OBJECT))
 		last = json_copy(a, json_getl(old, "lastState"));
 	set_span(a, &out, "name", v->spec->name);
@@ -145,6 +156,7 @@ static void look(const struct kl_status_in *in, unsigned i, struct view *v)
 	v->spec = kl_spec_container(&p->object->pod.spec, i, &v->kind);
 	v->c = kl_pod_container(p, v->spec->name, false);
 	v->before = kl_pod_container(p, v->spec->name, true);
+	v->forgotten = !v->c && (in->over || (v->kind != KL_INIT && !kl_should_restart(p, i, NULL)));
 	v->waiting = v->c && v->c->state != KL_RUNNING && v->item->waiting && !in->over;
 	if (v->item->hooked && v->c && v->c->state == KL_RUNNING && !in->over) { /* told as it was before this start */
 		v->c = v->before;
@@ -196,7 +208,7 @@ static const char *phase_of(const struct kl_status_in *in, const struct json *in
 		return "Failed";
 	if (in->over && stopped && !waits)
 		return stopped == succeeded ? "Succeeded" : "Failed";
-	if (in->over && (stopped || failed))
+	if (in->over) /* also one whose sandbox went away before its containers began: nothing of it will run any more */
 		return "Failed";
 	if ((pending || failed) && !in->initialized)
 		return "Pending";

@@ -49,6 +49,8 @@ static void summary(struct buf *out, const struct json *status)
 	containers(out, json_getl(status, "containerStatuses"));
 }
 
+#define OLD(name, state, what) "{\"containerStatuses\":[{\"name\":\"" name "\",\"state\":{\"" state "\":" what "}}]}"
+
 static void a_status_says_what_is_there(void **state)
 {
 	static const struct {
@@ -77,6 +79,16 @@ static void a_status_says_what_is_there(void **state)
 		{ "Never;i;x", "S0n i:x3", true, false, "{}", "Failed sched i=Error x=PodInitializing" },
 		{ "Never;;x", "", true, true, "{\"containerStatuses\":[{\"name\":\"x\",\"restartCount\":2,\"state\":{\"running\":{}}}]}",
 		  "Failed init sched x=ContainerStatusUnknown(2)" },
+		/* The runtime has forgotten what the API was told. */
+		{ "Never;;x", "x=x3", true, true, OLD("x", "terminated", "{\"reason\":\"Error\",\"exitCode\":3}"), "Failed init sched x=Error" },
+		{ "OnFailure;;x y", "x=x0 y=R", false, true,
+		  "{\"containerStatuses\":[{\"name\":\"x\",\"state\":{\"terminated\":{\"reason\":\"Completed\",\"exitCode\":0}}},"
+		  "{\"name\":\"y\",\"state\":{\"running\":{}}}]}", "Running init sched x=Completed y=ContainerCreating<ContainerStatusUnknown" },
+		{ "Never;;x y", "S0r x=R y:R y.started y.ready", false, true, OLD("x", "running", "{}"),
+		  "Running init sched x=ContainerStatusUnknown y=runningrs" },
+		{ "Always;;x", "x=R", false, true, OLD("x", "running", "{}"), "Running init sched x=ContainerCreating<ContainerStatusUnknown" },
+		/* Its sandbox went away before anything of it had failed. */
+		{ "Never;i;x", "S0n i:x0", true, false, "{}", "Failed init sched i=Completedr x=PodInitializing" },
 		{ "Never;;x", "S0r x:R", false, true, "{\"phase\":\"Failed\"}", "Failed init sched x=running" },
 		{ "Always;s*;x", "S0r s:R s.started s.ready x:R x.started x.ready", false, true, "{}",
 		  "Running init cont ready sched s=runningrs x=runningrs" },

@@ -338,8 +338,8 @@ static void admit(struct kl_worker *w)
 		w->stage = KL_ENDING;
 		return;
 	}
-	/* What ran here before this kubelet did is in. */
-	if (list_empty(&p->sandboxes) && !kl_admit(&a, p, &reason, &message)) {
+	/* What ran here before this kubelet did is in, and what has nothing left to run takes no place. */
+	if (list_empty(&p->sandboxes) && !kl_plan_finished(p) && !kl_admit(&a, p, &reason, &message)) {
 		refuse(w, reason, message);
 		return;
 	}

@@ -2,7 +2,8 @@
  * init containers (a name with * is a sidecar); containers; ephemeral containers"; a policy that ends in - is being deleted. What
  * is there: S0r, S0n a sandbox (attempt, ready or not); a:R running, a:C created, a:U unknown, a:x3 exited with 3 (a second word
  * of the same name is an older attempt), a:x1/0 exited in sandbox 0; flags a.busy a.started a.ready a.hook a.live a.startup a.back
- * a.loop (waiting in CrashLoopBackOff). Containers are of the newest sandbox where nothing else is said. */
+ * a.loop (waiting in CrashLoopBackOff); a=R, a=x3: the API was told that it runs, that it has ended. Containers are of the newest
+ * sandbox where nothing else is said. */
 #pragma once
 
 #include "kubelet/plan.h"
@@ -37,6 +38,28 @@ static void names(struct buf *out, struct span list, bool init)
 	buf_chr(out, ']');
 }
 
+/* In each of the three lists: names are of one kind only. */
+static void told(struct buf *out, const char *there)
+{
+	static const char *const lists[] = { "initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses" };
+	for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
+		struct span rest = span_of(there), one, name, state;
+		bool first = true;
+		buf_printf(out, "%s\"%s\":[", i ? "," : "", lists[i]);
+		while (span_cut(&rest, ' ', &one)) {
+			if (!span_split(one, '=', &name, &state))
+				continue;
+			buf_printf(out, "%s{\"name\":\"%.*s\",\"state\":{", first ? "" : ",", SPAN_ARG(name));
+			if (state.ptr[0] == 'R')
+				buf_str(out, "\"running\":{}}}");
+			else
+				buf_printf(out, "\"terminated\":{\"exitCode\":%.*s}}}", SPAN_ARG(span_from(state, 1)));
+			first = false;
+		}
+		buf_chr(out, ']');
+	}
+}
+
 static void world_begin(struct world *w, const char *spec, const char *there)
 {
 	auto_buf struct buf text = {};
@@ -53,6 +76,8 @@ static void world_begin(struct world *w, const char *spec, const char *there)
 	names(&text, part[2], false);
 	buf_str(&text, ",\"ephemeralContainers\":");
 	names(&text, part[3], false);
+	buf_str(&text, "},\"status\":{");
+	told(&text, there);
 	buf_str(&text, "}}");
 	struct bytes *b = bytes_of(buf_span(&text));
 	auto_err struct err err = ERR_INIT;
@@ -68,7 +93,7 @@ static void world_begin(struct world *w, const char *spec, const char *there)
 	rest = span_of(there);
 	while (span_cut(&rest, ' ', &one)) {
 		struct span head, tail;
-		if (!one.len)
+		if (!one.len || span_chr(one, '=') >= 0)
 			continue;
 		if (one.ptr[0] == 'S') {
 			struct api_cri_pod_sandbox_metadata m = { .attempt = (uint32_t)(one.ptr[1] - '0') };
