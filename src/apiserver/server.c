@@ -206,7 +206,7 @@ static int start(struct apiserver *s, const struct files *files, const char *sto
 int apiserver_start(const struct apiserver_options *o, struct apiserver **out_server, struct err *err)
 {
 	struct apiserver *s = mem_new(struct apiserver);
-	struct sockets sockets;
+	struct sockets sockets = { .https = -1, .local = -1 };
 	struct files files = {};
 	s->opt = o;
 	s->clock = o->clock ? o->clock : clock_real();
