@@ -309,17 +309,23 @@ static void what_was_started_is_not_started_twice(void **state)
 	world_done(&w);
 }
 
-/* A kubelet dies while it waits for the answer to StartContainer; the next one finds what is created, and makes no other. */
+/* A kubelet dies while it waits for the answer to StartContainer. */
+static void killed_in_start(struct world *w, const char *spec)
+{
+	world_init(w);
+	w->rt.holds[KUBELET_CRI_START_CONTAINER] = true;
+	manifest(w, "a", "a", spec, "");
+	kubelet_begin(w);
+	until(w, w->rt.count[KUBELET_CRI_START_CONTAINER] == 1);
+	kubelet_end(w);
+	w->rt.holds[KUBELET_CRI_START_CONTAINER] = false;
+}
+
+/* The next one finds what is created, and makes no other. */
 static void what_is_created_is_started(void **state)
 {
 	struct world w;
-	world_init(&w);
-	w.rt.holds[KUBELET_CRI_START_CONTAINER] = true;
-	manifest(&w, "a", "a", "", "");
-	kubelet_begin(&w);
-	until(&w, w.rt.count[KUBELET_CRI_START_CONTAINER] == 1);
-	kubelet_end(&w);
-	w.rt.holds[KUBELET_CRI_START_CONTAINER] = false;
+	killed_in_start(&w, "");
 	kubelet_begin(&w);
 	until(&w, running(&w) == 1);
 	wait_ms(&w, 50);
@@ -333,13 +339,7 @@ static void what_is_created_is_started(void **state)
 static void what_is_being_started_is_waited_for(void **state)
 {
 	struct world w;
-	world_init(&w);
-	w.rt.holds[KUBELET_CRI_START_CONTAINER] = true;
-	manifest(&w, "a", "a", "", "");
-	kubelet_begin(&w);
-	until(&w, w.rt.count[KUBELET_CRI_START_CONTAINER] == 1);
-	kubelet_end(&w);
-	w.rt.holds[KUBELET_CRI_START_CONTAINER] = false;
+	killed_in_start(&w, "");
 	w.rt.fails[KUBELET_CRI_START_CONTAINER] = GRPC_UNKNOWN;
 	kubelet_begin(&w);
 	until(&w, w.rt.count[KUBELET_CRI_START_CONTAINER] == 2);
@@ -360,13 +360,7 @@ static void what_is_being_started_is_waited_for(void **state)
 static void what_ended_meanwhile_is_not_started(void **state)
 {
 	struct world w;
-	world_init(&w);
-	w.rt.holds[KUBELET_CRI_START_CONTAINER] = true;
-	manifest(&w, "a", "a", "\"restartPolicy\":\"Never\",", "");
-	kubelet_begin(&w);
-	until(&w, w.rt.count[KUBELET_CRI_START_CONTAINER] == 1);
-	kubelet_end(&w);
-	w.rt.holds[KUBELET_CRI_START_CONTAINER] = false;
+	killed_in_start(&w, "\"restartPolicy\":\"Never\",");
 	w.rt.holds[KUBELET_CRI_IMAGE_STATUS] = true;
 	unsigned asked = w.rt.count[KUBELET_CRI_IMAGE_STATUS];
 	kubelet_begin(&w);
