@@ -386,6 +386,35 @@ static void streams_outlive_their_owner(void **state)
 	list_remove(&two.link_);
 }
 
+static bool stream_is_closed;
+
+static void on_stream_closed(struct container_stream *s)
+{
+	stream_is_closed = true;
+}
+
+static void on_refused(struct container_call *call, const struct err *why)
+{
+	*(enum err_class *)call->arena = why->class;
+}
+
+/* The refusal of an exec comes later in the turn; its client may have left by then, and its stream never began. */
+static void a_stream_that_never_began_is_closed(void **state)
+{
+	struct container_engine e = {};
+	struct container_stream s = {};
+	enum err_class got = 0;
+	struct container_call call = { .done = on_refused, .arena = (void *)&got };
+	OK(loop_new(NULL, &e.o.loop, &err));
+	container_exec_start(&e, SPAN("nope"), &s, 0, 0, &call);
+	container_stream_close(&s, on_stream_closed);
+	(void)loop_turn(e.o.loop, false);
+	assert_int_equal(got, ERR_NOT_FOUND);
+	assert_true(stream_is_closed);
+	assert_int_equal(e.busy, 0);
+	loop_free(e.o.loop);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -393,6 +422,7 @@ int main(void)
 		cmocka_unit_test(log_sizes), cmocka_unit_test(warnings),
 		cmocka_unit_test(defaults), cmocka_unit_test(capabilities), cmocka_unit_test(filters),	cmocka_unit_test(users),
 		cmocka_unit_test(apparmor), cmocka_unit_test(specs), cmocka_unit_test(streams_outlive_their_owner),
+		cmocka_unit_test(a_stream_that_never_began_is_closed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

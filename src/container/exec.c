@@ -524,6 +524,8 @@ void container_exec_start(struct container_engine *e, struct span exec_id, struc
 	else if (x && (c->status != STATUS_RUNNING || c->ending))
 		err_set(&err, ERR_IN_USE, "container %s is not running", c->id);
 	if (err.class) {
+		if (s) /* its client may leave before it hears that */
+			container_stream_init(s, e, NULL, NULL);
 		container_fail_later(e, call, &err);
 		return;
 	}

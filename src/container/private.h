@@ -516,6 +516,7 @@ bool container_net_nowhere(const struct container *c); /* it was disconnected fr
 void container_net_adopt(struct container *c);
 
 /* ---- stream.c */
+/* among NULL: it will never begin, and may be closed all the same. */
 void container_stream_init(struct container_stream *s, struct container_engine *e, void *of, struct list *among);
 unsigned container_stream_takes(const struct container_stream *s);
 int container_stream_attach(struct container_stream *s, int sock, struct err *err); /* the socket has asked ATTACH already */

@@ -95,7 +95,8 @@ void container_stream_init(struct container_stream *s, struct container_engine *
 	s->input_ = (struct buf){};
 	s->stays_ = false;
 	list_init(&s->link_);
-	list_push(among, &s->link_);
+	if (among)
+		list_push(among, &s->link_);
 }
 
 void container_streams_fail(struct list *streams, const struct err *err)
