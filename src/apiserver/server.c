@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #define STOP_MS 10000
+#define HEADER_MS 32000 /* for the handshake, and for a header, as upstream: decision 0890 */
 
 /* ---- threads */
 
@@ -92,7 +93,7 @@ static int worker_init(struct apiserver *s, unsigned i, struct err *err)
 	w->port = store_port_open(s->store, port_wake, w);
 	const struct http_server_params p = {
 		.loop = w->loop, .name = "apiserver", .handle = handle_request, .arg = w, .tls = &s->tls,
-		.limits.queue_bytes = CALL_QUEUE_BYTES
+		.limits = { .queue_bytes = CALL_QUEUE_BYTES, .handshake_ms = HEADER_MS, .header_ms = HEADER_MS }
 	};
 	w->serving = 1;
 	return http_server_new(&p, &w->https, err);
@@ -112,7 +113,7 @@ static int first_init(struct apiserver *s, struct sockets *from, struct err *err
 	if (rc == 0 && from->local >= 0) {
 		const struct http_server_params p = {
 			.loop = w->loop, .name = "apiserver", .handle = handle_request, .arg = w,
-			.limits.queue_bytes = CALL_QUEUE_BYTES
+			.limits = { .queue_bytes = CALL_QUEUE_BYTES, .header_ms = HEADER_MS }
 		};
 		rc = http_server_new(&p, &w->local, err);
 		if (rc == 0) {
