@@ -76,7 +76,7 @@ static void on_written(struct client_call *c, const struct err *why, int status,
 	w->report_call = NULL;
 	if (!why) {
 		w->report_failures = 0;
-		w->report_retry_ns = 0;
+		w->report_retry_ms = 0;
 		if (json_parse(&a, body, JSON_BORROW | JSON_DUPLICATES_LAST, NULL, &object, NULL) == 0)
 			keep_reported(w, &object);
 	} else if (why->class == ERR_NOT_FOUND) {
@@ -85,7 +85,7 @@ static void on_written(struct client_call *c, const struct err *why, int status,
 		unsigned times = MIN(w->report_failures, 10u);
 		int64_t wait_ms = MIN(INT64_C(100) << times, 10000);
 		w->report_failures++;
-		w->report_retry_ns = loop_wall_ns(w->pod->k->loop) + wait_ms * NS_PER_MS;
+		w->report_retry_ms = loop_now_ms(w->pod->k->loop) + wait_ms;
 		log_warn("a status could not be written", kv_span("pod", w->pod->name), kv_span("namespace", w->pod->ns), kv_err(why));
 		loop_timer_start(&w->report_timer, wait_ms);
 	}
@@ -112,8 +112,12 @@ void kl_report(struct kl_worker *w)
 	struct json old, status, diff, body = json_object(), meta = json_object();
 	if (w->report_call || w->gone || w->deleted || w->stage == KL_NEW || !p->object || !p->k->client || !api_uid(p).len)
 		return;
-	if (w->report_retry_ns > loop_wall_ns(p->k->loop))
+	int64_t late_ms = w->report_retry_ms - loop_now_ms(p->k->loop);
+	if (late_ms > 0) {
+		if (!loop_timer_running(&w->report_timer)) /* whatever stopped it, this is not forgotten */
+			loop_timer_start(&w->report_timer, late_ms);
 		return;
+	}
 	if (!w->reported)
 		kl_report_seen(w);
 	int64_t hold_ms = w->stage == KL_LIVE ? kl_starts_hold_ms(w) : 0;

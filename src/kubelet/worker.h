@@ -47,7 +47,7 @@ struct kl_worker {
 	struct client_call *report_call, *delete_call;
 	struct bytes *reported;           /* status as the server has it; NULL: not known */
 	int64_t reported_rv;
-	int64_t report_retry_ns;
+	int64_t report_retry_ms;          /* one failed: not again before (of the loop's clock, as the timer that goes on then) */
 	uint64_t last_patch;              /* its hash, when it was sent */
 	int64_t last_patch_ns;
 	unsigned report_failures;

@@ -503,6 +503,45 @@ static void a_pod_is_kept_apart_as_it_says(void **state)
 	world_done(&w);
 }
 
+static int refuse_patches(struct fake_api *f, struct span path, struct span body, struct buf *out)
+{
+	unsigned *left = f->arg;
+	if (*left == 0) {
+		buf_str(out, "{\"metadata\":{\"resourceVersion\":\"99\"},\"status\":{}}");
+		return 200;
+	}
+	--*left;
+	buf_str(out, "{\"kind\":\"Status\",\"status\":\"Failure\",\"code\":422,\"message\":\"no\",\"reason\":\"Invalid\"}");
+	return 422;
+}
+
+/* A status that was refused is sent again when its time has come, though nothing of the pod changes any more. */
+static void a_refused_status_is_sent_again(void **state)
+{
+	struct world w;
+	struct fake_api api;
+	unsigned left = 4;
+	world_init(&w);
+	fake_init(&api, w.k.loop);
+	api.post = refuse_patches;
+	api.arg = &left;
+	manifest(&w, "a", "a", "", "");
+	kubelet_begin(&w);
+	until(&w, running(&w) == 1 && pod(&w, "a-n1")->items[0].ready);
+	wait_ms(&w, 100); /* it is at rest */
+	struct kl_pod *p = pod(&w, "a-n1");
+	p->mirror_uid = span_make(mem_dup("m", 1), 1);
+	w.k.client = api.client;
+	kl_report(p->worker);
+	until(&w, left == 0 && p->worker->reported_rv == 99);
+	assert_int_equal(p->worker->report_failures, 0);
+	w.k.client = NULL;
+	kubelet_end(&w);
+	fake_done(&api);
+	kubelet_begin(&w);
+	world_done(&w);
+}
+
 /* ---- what probes and hooks do, against servers in the loop */
 
 struct served {
@@ -690,6 +729,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_stop_without_an_answer_is_not_a_loop),
 		cmocka_unit_test(a_pod_may_wish_for_ever),
 		cmocka_unit_test(a_pod_is_kept_apart_as_it_says),
+		cmocka_unit_test(a_refused_status_is_sent_again),
 		cmocka_unit_test(probes_ask_as_they_should),
 		cmocka_unit_test(what_an_event_told_is_not_asked),
 	};
