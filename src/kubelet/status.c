@@ -87,6 +87,17 @@ static const struct json *old_of(const struct kl_status_in *in, const struct vie
 	return NULL;
 }
 
+/* The API refuses a status in which what had ended for good goes on. Init containers do, in a new sandbox: they stay as they were
+ * told. */
+static const struct json *final_init(const struct kl_status_in *in, const struct view *v)
+{
+	const struct api_core_pod_spec *s = &in->pod->object->pod.spec;
+	const struct json *state = json_getl(old_of(in, v), "state"), *code = json_path(state, "terminated", "exitCode", NULL);
+	if (v->kind != KL_INIT || kl_is_sidecar(v->spec, v->kind) || !code || span_is(s->restart_policy, "Always"))
+		return NULL;
+	return json_i64(code, 1) == 0 || span_is(s->restart_policy, "Never") ? state : NULL;
+}
+
 static struct json container(struct arena *a, const struct kl_status_in *in, const struct view *v)
 {
 	struct json out = json_object(), state, last = json_object();
@@ -111,6 +122,11 @@ static struct json container(struct arena *a, const struct kl_status_in *in, con
 		state = one_state(a, "terminated", lost(a, "The container could not be located when the pod was terminated"));
 	} else {
 		state = one_state(a, "waiting", waiting(a, in, v));
+	}
+	const struct json *final = json_getl(&state, "terminated") ? NULL : final_init(in, v);
+	if (final) {
+		state = json_copy(a, final);
+		ready = json_i64(json_path(final, "terminated", "exitCode", NULL), 1) == 0;
 	}
 	const struct kl_container *ended = c && c->state == KL_EXITED && v->waiting ? c : v->before;
 	if (ended && ended->state == KL_EXITED)

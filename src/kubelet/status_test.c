@@ -50,6 +50,8 @@ static void summary(struct buf *out, const struct json *status)
 }
 
 #define OLD(name, state, what) "{\"containerStatuses\":[{\"name\":\"" name "\",\"state\":{\"" state "\":" what "}}]}"
+#define OLD_INIT(name, code)                                                                                             \
+	"{\"initContainerStatuses\":[{\"name\":\"" name "\",\"state\":{\"terminated\":{\"reason\":\"Ended\",\"exitCode\":" code "}}}]}"
 
 static void a_status_says_what_is_there(void **state)
 {
@@ -87,6 +89,13 @@ static void a_status_says_what_is_there(void **state)
 		{ "Never;;x y", "S0r x=R y:R y.started y.ready", false, true, OLD("x", "running", "{}"),
 		  "Running init sched x=ContainerStatusUnknown y=runningrs" },
 		{ "Always;;x", "x=R", false, true, OLD("x", "running", "{}"), "Running init sched x=ContainerCreating<ContainerStatusUnknown" },
+		/* An init container runs again in a new sandbox: the API takes no step back from an end that was for good. */
+		{ "OnFailure;i;x", "S1r i:R", false, false, OLD_INIT("i", "0"), "Pending init sched i=Endedr x=PodInitializing" },
+		{ "OnFailure;i;x", "S1r", false, false, OLD_INIT("i", "0"), "Pending init sched i=Endedr x=PodInitializing" },
+		{ "OnFailure;i;x", "S1r i:R", false, false, OLD_INIT("i", "1"), "Pending sched i=running x=PodInitializing" },
+		{ "Never;i;x", "S1r i:R", false, false, OLD_INIT("i", "0"), "Pending init sched i=Endedr x=PodInitializing" },
+		{ "Never;i;x", "S1r i:x2", false, false, OLD_INIT("i", "0"), "Pending sched i=Error x=PodInitializing" },
+		{ "Always;i;x", "S1r i:R", false, false, OLD_INIT("i", "0"), "Pending sched i=running x=PodInitializing" },
 		/* Its sandbox went away before anything of it had failed. */
 		{ "Never;i;x", "S0n i:x0", true, false, "{}", "Failed init sched i=Completedr x=PodInitializing" },
 		{ "Never;;x", "S0r x:R", false, true, "{\"phase\":\"Failed\"}", "Failed init sched x=running" },
