@@ -66,7 +66,8 @@ class Round:
         os.fsync(folder)
         os.close(folder)
         pod("never", box("c", "echo ran >> /out/never; exit 3"), policy="Never")
-        pod("again", box("c", "echo ran >> /out/again; test $(grep -c ran /out/again) = 2"), policy="OnFailure")
+        # Twice, or more where the runtime gives up a start that had begun (containerd): what ran is counted in WROTE.
+        pod("again", box("c", "echo ran >> /out/again; test $(grep -c ran /out/again) -ge 2"), policy="OnFailure")
         pod("steps", box("c", "cat /e/order >> /out/steps; exec sleep 1000"),
             init=[box("a", "echo a | tee -a /e/order >> /out/init-a"), box("b", "echo b | tee -a /e/order >> /out/init-b")])
         pod("broken", box("c", "echo ran >> /out/broken"), init=[box("a", "echo ran >> /out/broken-init; exit 1")], policy="Never")
