@@ -423,7 +423,7 @@ int container_asks_send(struct asks *q, int sock, struct ask *a, enum monitor_op
 void container_asks_answer(struct asks *q, const struct monitor_head *h, const char *payload);
 void container_asks_fail(struct asks *q); /* the monitor is gone */
 
-/* ---- run.c: a container's start and its monitor */
+/* ---- run.c: a container's start */
 void container_start_op(struct container *c, struct container_call *call, bool by_policy);
 /* A start behind the operation that calls: "restart" is told after "start". */
 void container_restart_follow(struct container *c, struct container_call *call);
@@ -434,6 +434,10 @@ void container_kills_fail(struct container *c, const struct err *why);
 /* The same of a stop that waits, whatever its timeout. */
 void container_stop_fail(struct container *c);
 void container_start_forget(struct container *c, const struct container_stream *s);
+int container_monitor_gone(int state_dir, struct err *err);
+const char *container_snapshot_key(struct arena *a, const struct container_engine *e, const char *id);
+
+/* ---- watch.c: the talk with its monitor */
 /* A monitor that runs already; sock is taken over, also on failure. */
 int container_adopt(struct container *c, int sock, const struct monitor_state *state, struct err *err);
 /* A request on the control socket. answer comes once; at the latest when the monitor is gone or has been silent for some seconds.
@@ -443,11 +447,9 @@ int container_ask(struct container *c, struct ask *a, enum monitor_op what, int 
 int container_control_open(struct container *c, int sock, struct err *err);
 /* No request is answered any more; c stays until the loop has let go of the socket. */
 void container_control_close(struct container *c);
-int container_monitor_gone(int state_dir, struct err *err);
 int container_monitor_state(int sock, struct monitor_state *out, struct err *err);
 /* The same when a build that is under way is over; TIMEOUT when it takes seconds. */
 int container_monitor_settled(int sock, struct monitor_state *out, struct err *err);
-const char *container_snapshot_key(struct arena *a, const struct container_engine *e, const char *id);
 
 /* ---- finish.c: its end */
 /* The monitor says how it ended, or (class GONE) is gone itself. */
