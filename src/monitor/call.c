@@ -39,7 +39,7 @@ int monitor_recv(int sock, struct monitor_head *out, void *payload, size_t cap, 
 	int got[MONITOR_SPAWN_FDS];
 	unsigned n_fds;
 	ssize_t n = sys_message_recv(sock, packet, sizeof(packet), got, ARRAY_LEN(got), &n_fds, 0);
-	if (n == 0)
+	if (n == 0 || (n < 0 && errno == ECONNRESET)) /* reset: it had not read all that we sent */
 		return err_set(err, ERR_GONE, "the monitor is gone");
 	if (n < 0)
 		return err_sys(err, "hear from the monitor");
@@ -228,7 +228,13 @@ static int exit_read(struct arena *a, int dir, struct monitor_exit *out, struct 
 	return 0;
 }
 
-int monitor_signal(int state_dir, bool itself, int sig, struct err *err)
+int monitor_exit_recorded(int state_dir, struct monitor_exit *out, struct err *err)
+{
+	auto_arena struct arena a = {};
+	return exit_read(&a, state_dir, out, err);
+}
+
+static int process_open(int state_dir, bool itself, struct err *err)
 {
 	auto_arena struct arena a = {};
 	struct json v;
@@ -237,8 +243,23 @@ int monitor_signal(int state_dir, bool itself, int sig, struct err *err)
 		return r;
 	const struct json *pid = itself ? json_getl(&v, "pid") : json_getl(&v, "containerPid");
 	const struct json *ticks = itself ? json_getl(&v, "startTicks") : json_getl(&v, "containerStartTicks");
-	auto_fd int fd = sys_process_open((pid_t)json_i64(pid, 0), (uint64_t)json_i64(ticks, 0));
-	if (fd >= 0 && sys_pidfd_send_signal(fd, sig) == 0)
+	int fd = sys_process_open((pid_t)json_i64(pid, 0), (uint64_t)json_i64(ticks, 0));
+	if (fd >= 0)
+		return fd;
+	return errno == ESRCH ? err_set(err, ERR_NOT_FOUND, "that process has ended") : err_sys(err, "open a process");
+}
+
+int monitor_process(int state_dir, struct err *err)
+{
+	return process_open(state_dir, true, err);
+}
+
+int monitor_signal(int state_dir, bool itself, int sig, struct err *err)
+{
+	auto_fd int fd = process_open(state_dir, itself, err);
+	if (fd < 0)
+		return fd;
+	if (sys_pidfd_send_signal(fd, sig) == 0)
 		return 0;
 	return errno == ESRCH ? err_set(err, ERR_NOT_FOUND, "that process has ended") : err_sys(err, "signal %d", sig);
 }
@@ -266,7 +287,18 @@ static bool is_locked(int state_dir)
 	return false;
 }
 
-/* The exit is there and its monitor too: it still listens to who holds the streams. One that has just begun says otherwise. */
+/* The exit is there and its monitor too: it still listens to who holds the streams. The files say so when the monitor that lives
+ * names the same run; one that has just begun has named none, and the exit is of the run before. */
+static bool is_exit_of_living(int state_dir, const struct monitor_exit *end)
+{
+	auto_arena struct arena a = {};
+	struct json v;
+	return file_read(&a, state_dir, "monitor.json", &v, NULL) == 0 && is_of_this_boot(&v) && end->pid > 0 &&
+	       json_i64(json_getl(&v, "containerPid"), 0) == end->pid && time_of(json_getl(&v, "startedAt")) == end->started_ns &&
+	       sys_process_alive((pid_t)json_i64(json_getl(&v, "pid"), 0), (uint64_t)json_i64(json_getl(&v, "startTicks"), 0));
+}
+
+/* Where they do not (nothing ever ran, the disk was full), it is asked. */
 static bool is_ended(int state_dir)
 {
 	struct monitor_state state;
@@ -297,8 +329,8 @@ static int look(int state_dir, enum monitor_found *out, int *out_sock, struct mo
 	if (!sys_process_alive((pid_t)json_i64(json_getl(&self, "pid"), 0), (uint64_t)json_i64(json_getl(&self, "startTicks"), 0)))
 		return 0;
 	int sock = monitor_connect(state_dir, &why);
-	if (sock >= 0) {
-		*out_sock = sock;
+	if (sock >= 0 || sock == -ERR_TOO_MANY) {
+		*out_sock = sock >= 0 ? sock : -1;
 		*out = MONITOR_FOUND_ALIVE;
 	} else if (sock != -ERR_UNAVAILABLE) {
 		return err_move(err, &why);
@@ -313,8 +345,10 @@ int monitor_find(int state_dir, enum monitor_found *out, int *out_sock, struct m
 		/* Asked first: when nobody has it, the files that are read behind it are the last word. */
 		bool lives = is_locked(state_dir);
 		int r = look(state_dir, out, out_sock, out_exit, err);
-		if (r < 0 || !lives || *out == MONITOR_FOUND_ALIVE || (*out == MONITOR_FOUND_EXIT && is_ended(state_dir)))
+		if (r < 0 || !lives || *out == MONITOR_FOUND_ALIVE)
 			return r;
+		if (*out == MONITOR_FOUND_EXIT && (is_exit_of_living(state_dir, out_exit) || is_ended(state_dir)))
+			return 0;
 		struct pollfd pause = { .fd = -1 };
 		(void)poll(&pause, 0, 2); /* it is between its clone and its socket, or just about to end */
 	} while (clock_mono_ms(clock_real()) < until);

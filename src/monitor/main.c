@@ -93,7 +93,9 @@ int monitor_main(int argc, char **argv)
 	enum monitor_found found;
 	struct monitor_exit end;
 	int r = dir < 0 ? err_sys(&err, "%s", argv[1]) : monitor_find(dir, &found, &sock, &end, &err);
-	if (r == 0 && found == MONITOR_FOUND_ALIVE)
+	if (r == 0 && found == MONITOR_FOUND_ALIVE && sock < 0)
+		r = err_set(&err, ERR_UNAVAILABLE, "the monitor takes no more connections: it does not answer");
+	else if (r == 0 && found == MONITOR_FOUND_ALIVE)
 		r = ask(sock, which, n, &err);
 	else if (r == 0 && found == MONITOR_FOUND_EXIT && which < 2)
 		exit_print(&end);

@@ -248,12 +248,17 @@ void monitor_patience(int sock, int wait_ms);
 /* What a monitor that does not answer cannot be asked: signals the container's first process, or the monitor itself, as
  * monitor.json names them by number and start time. NOT_FOUND when that process has ended. */
 int monitor_signal(int state_dir, bool itself, int sig, struct err *err);
+/* A pidfd of the monitor that monitor.json names, readable when it has ended. NOT_FOUND when it has already. */
+int monitor_process(int state_dir, struct err *err);
 /* Likewise what it would say of itself, as far as monitor.json knows: phase, pid, started_ns. */
 int monitor_recorded(int state_dir, struct monitor_state *out, struct err *err);
+/* What exit.json says: the last word about a run whose monitor has ended. NOT_FOUND without one. */
+int monitor_exit_recorded(int state_dir, struct monitor_exit *out, struct err *err);
 
 enum monitor_found { MONITOR_FOUND_NOTHING, MONITOR_FOUND_ALIVE, MONITOR_FOUND_EXIT, MONITOR_FOUND_LOST };
 /* What a state folder holds: no monitor since the machine was started; a live one (its number and start time agree, *out_sock is
- * connected); the recorded exit; or neither, a monitor that was killed. What is not synced may be there without its contents after
+ * connected, or -1: as many as it can have wait to be taken already, it is stopped or hangs); the recorded exit, whether its
+ * monitor is still there or not; or neither, a monitor that was killed. What is not synced may be there without its contents after
  * a power cut (a rename reaches the disk before the data does): torn, it counts as not there. One that is just beginning or ending
  * is waited for; TIMEOUT when it has done neither after five seconds. */
 int monitor_find(int state_dir, enum monitor_found *out, int *out_sock, struct monitor_exit *out_exit, struct err *err);

@@ -521,8 +521,55 @@ static void test_silent_behind_its_end(void **state)
 	int64_t began = clock_mono_ms(clock_real());
 	assert_int_equal(monitor_find(dir, &found, &got, &back, NULL), -ERR_TIMEOUT);
 	assert_true(clock_mono_ms(clock_real()) - began < 15000); /* each question waits for a second */
+	/* When the monitor that lives (we) names the run that has ended, the files are enough: how it ended is not lost. */
+	assert_int_equal(monitor_record_self(scratch, dir, "i", 5, 1, NS), 0);
+	e.exit_code = 7;
+	assert_int_equal(monitor_record_exit(scratch, dir, "i", &e, true, true), 0);
+	began = clock_mono_ms(clock_real());
+	assert_int_equal(monitor_find(dir, &found, &got, &back, NULL), 0);
+	assert_int_equal(found, MONITOR_FOUND_EXIT);
+	assert_int_equal(back.exit_code, 7);
+	assert_true(clock_mono_ms(clock_real()) - began < 1000); /* nobody was asked */
+	/* Another process of the same number began later, or another has ended: that tells nothing of this run. */
+	assert_int_equal(monitor_record_self(scratch, dir, "i", 5, 1, NS + 1), 0);
+	assert_int_equal(monitor_find(dir, &found, &got, &back, NULL), -ERR_TIMEOUT);
+	assert_int_equal(monitor_exit_recorded(dir, &back, NULL), 0);
+	assert_int_equal(back.exit_code, 7);
+	unlinkat(dir, "exit.json", 0);
+	assert_int_equal(monitor_exit_recorded(dir, &back, NULL), -ERR_NOT_FOUND);
 	close(lock);
 	close(sock);
+	unlinkat(dir, "monitor.sock", 0);
+}
+
+/* Stopped: as many connections as it can have wait. It is alive all the same, and its end can be waited for. */
+static void test_full_queue(void **state)
+{
+	char scratch[MONITOR_RECORD_MAX];
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	struct monitor_exit back;
+	enum monitor_found found = MONITOR_FOUND_LOST;
+	int sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), waiting[64], got = 99;
+	unsigned n = 0;
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "/proc/self/fd/%d/monitor.sock", dir);
+	assert_true(sock >= 0 && bind(sock, (struct sockaddr *)&addr, sizeof(addr)) == 0 && listen(sock, MONITOR_CLIENTS_MAX) == 0);
+	assert_int_equal(monitor_record_self(scratch, dir, "i", 5, 1, NS), 0);
+	while ((waiting[n] = monitor_connect(dir, NULL)) >= 0 && n + 1 < ARRAY_LEN(waiting))
+		n++;
+	assert_int_equal(waiting[n], -ERR_TOO_MANY);
+	assert_int_equal(n, MONITOR_CLIENTS_MAX + 1);
+	assert_int_equal(monitor_find(dir, &found, &got, &back, NULL), 0);
+	assert_int_equal(found, MONITOR_FOUND_ALIVE);
+	assert_int_equal(got, -1);
+	auto_fd int process = monitor_process(dir, NULL);
+	struct pollfd p = { .fd = process, .events = POLLIN };
+	assert_true(process >= 0 && poll(&p, 1, 0) == 0);
+	while (n)
+		close(waiting[--n]);
+	close(sock);
+	unlinkat(dir, "monitor.sock", 0);
+	unlinkat(dir, "monitor.json", 0);
+	assert_int_equal(monitor_process(dir, NULL), -ERR_NOT_FOUND);
 }
 
 static void test_ticks(void **state)
@@ -631,7 +678,7 @@ int main(void)
 		T(test_docker), T(test_cri), T(test_pieces), cmocka_unit_test(test_escape), T(test_rotation), T(test_rotation_fails),
 		T(test_rotation_of_compressed), T(test_rotation_waits), T(test_torn_end), T(test_full_disk),
 		cmocka_unit_test(test_spawn_packet), cmocka_unit_test(test_spawn_refusals), T(test_exit_record),
-		cmocka_unit_test(test_ticks), T(test_after_a_power_cut), T(test_silent_behind_its_end), T(test_no_allocation),
+		cmocka_unit_test(test_ticks), T(test_after_a_power_cut), T(test_silent_behind_its_end), T(test_full_queue), T(test_no_allocation),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

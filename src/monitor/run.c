@@ -353,6 +353,7 @@ static void record(struct run *m)
 	bool durable = !(m->spawn->flags & (MONITOR_EXEC | MONITOR_VOLATILE));
 	if (monitor_record_exit(m->log.out, m->dir, m->spawn->id, &m->end, m->memory >= 0, durable) == 0) {
 		m->recorded = true;
+		FAILPOINT("monitor.run.recorded"); /* hangs in a test: the end is on disk, and nobody is told */
 	} else {
 		m->log.lost_errno = errno;
 		next_ms = now + 1000;
