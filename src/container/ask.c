@@ -6,7 +6,9 @@
  *                          SIGKILL:  likewise ──END_MS without word of the end──> the monitor is killed
  *
  * Its socket closes then, which is the end of a container whose monitor was killed: 137, State.Error says why, and what is left
- * is cleared away. The container goes before its monitor: one that was only slow still tells how it really ended. */
+ * is cleared away. The container goes before its monitor: one that was only slow still tells how it really ended.
+ *
+ * While a monitor is not connected (watch.c) the same times run: it is asked as soon as it is again. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -69,20 +71,31 @@ void container_asks_init(struct asks *q, struct container_engine *e, const char 
 int container_asks_send(struct asks *q, int sock, struct ask *a, enum monitor_op what, int x, int y,
 	void (*answer)(struct ask *a, const struct err *err), struct err *err)
 {
-	if (sock < 0)
+	if (sock < 0 && !q->unheard)
 		return err_set(err, ERR_IN_USE, "%s %s is not running", q->exec ? "exec" : "container", q->id);
-	a->tag = q->tag = (uint16_t)(q->tag % 60000 + 1);
+	a->what = what;
+	a->x = x;
+	a->y = y;
+	a->tag = q->tag = (uint16_t)(q->tag % CONTAINER_TAGS + 1);
 	a->signal = what == MONITOR_KILL ? x : 0;
 	a->answer = answer;
 	a->due_ms = loop_now_ms(q->e->o.loop) + ANSWER_MS;
 	auto_err struct err why = ERR_INIT;
-	int rc = monitor_send(sock, what, a->tag, x, y, SPAN_EMPTY, &why);
-	if (rc < 0 && why.errnum != EAGAIN) /* full of what it did not read: the time runs for this one, too */
+	/* Full of what it did not read, gone just now (its end is looked at next) or not connected: the time runs for this one, too. */
+	a->sent = sock >= 0 && monitor_send(sock, what, a->tag, x, y, SPAN_EMPTY, &why) == 0;
+	if (why.class && why.errnum != EAGAIN && why.class != ERR_GONE)
 		return err_move(err, &why);
 	if (list_empty(&q->list))
 		loop_timer_start(&q->answer, ANSWER_MS);
 	list_push(&q->list, &a->link);
 	return 0;
+}
+
+void container_asks_resend(struct asks *q, int sock)
+{
+	LIST_EACH (&q->list, a, struct ask, link)
+		if (!a->sent)
+			a->sent = monitor_send(sock, a->what, a->tag, a->x, a->y, SPAN_EMPTY, NULL) == 0; /* else the time runs on */
 }
 
 void container_asks_answer(struct asks *q, const struct monitor_head *h, const char *payload)

@@ -2,13 +2,15 @@
  *
  * At open, in this order (a death in between only means that the next open does it):
  *     records       read; a folder without one was never a container, or is none any more: removed
- *     monitors      each is asked (monitor_find): alive = watched again; ended = the true exit is taken over; lost = 137
+ *     monitors      each is asked (monitor_find): alive = watched again, connected or not (watch.c); ended = the true exit is
+ *                   taken over; lost = 137
  *     the rest      run folders, runtime folders and snapshots that no container accounts for are removed
  *     policies      what wants to run again does, from the loop */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -20,6 +22,7 @@
 #define CONFIG_BYTES (16u << 20) /* a config.json of our own making */
 #define ID_LEN 64
 #define GONE_WAIT_MS 5000
+#define TURNED_AWAY_MAX 10
 
 bool container_is_running(const struct container *c)
 {
@@ -47,14 +50,13 @@ struct container *container_new(struct container_engine *e, const char *id)
 	struct container *c = mem_new(struct container);
 	c->e = e;
 	memcpy(c->id, id, ID_LEN);
-	c->control_sock = -1;
 	c->run_left = RUN_LEFT_ALL; /* until somebody has looked */
 	list_init(&c->link);
 	list_init(&c->ops);
 	list_init(&c->waits);
 	list_init(&c->streams);
 	list_init(&c->execs);
-	container_asks_init(&c->asks, e, c->id, false);
+	container_watch_init(c);
 	list_init(&c->end_listeners);
 	list_init(&c->kills);
 	loop_timer_init(&c->restart_timer, e->o.loop, "container restart", restart_nothing);
@@ -69,6 +71,7 @@ void container_free(struct container *c)
 {
 	loop_timer_stop(&c->restart_timer);
 	loop_timer_stop(&c->record_timer);
+	loop_timer_stop(&c->reach_timer);
 	loop_task_cancel(&c->net_task);
 	container_health_done(c);
 	container_pack_free(c);
@@ -349,13 +352,35 @@ static void gone_wait(int sock)
 	}
 }
 
-/* Alive: watched again, unless its start was cut off before the program ran. */
+/* What is left of a start that was cut off is cleared away by the caller, who would otherwise meet a container that is still
+ * there. */
+static void cut_off(struct container *c, int state_dir, int sock)
+{
+	if (sock < 0) {
+		(void)monitor_signal(state_dir, true, SIGKILL, NULL); /* it has ended */
+		(void)container_monitor_gone(state_dir, NULL);        /* in vain after some seconds, as below */
+	} else {
+		(void)monitor_call(sock, MONITOR_KILL, 9, 0, NULL, NULL);
+		gone_wait(sock);
+	}
+	fd_close(&sock);
+	(void)unlinkat(state_dir, "exit.json", 0); /* it tells of a run that never was */
+	if (container_is_running(c))
+		c->status = STATUS_EXITED;
+}
+
+/* Alive: watched again, unless its start was cut off before the program ran. sock -1: it takes no connection. */
 static int alive(struct container *c, int state_dir, int sock, struct err *err)
 {
 	struct monitor_state state;
 	auto_err struct err why = ERR_INIT;
-	monitor_patience(sock, MONITOR_ANSWER_MS);
-	int rc = container_monitor_settled(sock, &state, &why);
+	int rc;
+	if (sock >= 0) {
+		monitor_patience(sock, MONITOR_ANSWER_MS);
+		rc = container_monitor_settled(sock, &state, &why);
+	} else {
+		rc = err_set(&why, ERR_UNAVAILABLE, "it takes no more connections");
+	}
 	if (rc == -ERR_UNAVAILABLE) { /* stopped, or it hangs: its container runs on, and its files know the rest */
 		container_warn(c->e, "a container's monitor does not answer", c->id, &why);
 		c->deaf = true;
@@ -364,16 +389,11 @@ static int alive(struct container *c, int state_dir, int sock, struct err *err)
 		err_move(err, &why);
 	}
 	if (rc == 0 && (state.phase == MONITOR_BUILDING || state.phase == MONITOR_CREATED)) {
-		(void)monitor_call(sock, MONITOR_KILL, 9, 0, NULL, NULL); /* what is left is cleared away by the caller, */
-		gone_wait(sock); /* ... who would otherwise meet a container that is still there */
-		close(sock);
-		(void)unlinkat(state_dir, "exit.json", 0); /* it tells of a run that never was */
-		if (container_is_running(c))
-			c->status = STATUS_EXITED;
+		cut_off(c, state_dir, sock);
 		return 0;
 	}
 	if (rc < 0) {
-		close(sock);
+		fd_close(&sock);
 		return rc;
 	}
 	rc = container_adopt(c, sock, &state, err);
@@ -393,12 +413,14 @@ static int find_again(struct container *c, struct err *err)
 		rc = monitor_find(state, &found, &sock, &end, err);
 	for (int again = 0; rc == 0 && found == MONITOR_FOUND_ALIVE; again++) {
 		auto_err struct err why = ERR_INIT;
+		if (again == TURNED_AWAY_MAX) /* it lives, and has no room for us */
+			fd_close(&sock);
 		rc = alive(c, state, sock, &why);
 		if (rc == 0)
 			break;
-		if (rc != -ERR_GONE || again == 10)
+		if (rc != -ERR_GONE || again == 2 * TURNED_AWAY_MAX)
 			return err_move(err, &why);
-		/* It ended between our connection and its answer: now it tells by its files. */
+		/* It ended between our connection and its answer: now it tells by its files. Or it closed it. */
 		rc = monitor_find(state, &found, &sock, &end, err);
 	}
 	if (rc < 0)
@@ -407,7 +429,7 @@ static int find_again(struct container *c, struct err *err)
 		rc = ended_meanwhile(c, &end, err);
 	else if (found != MONITOR_FOUND_ALIVE && (container_is_running(c) || (found == MONITOR_FOUND_LOST && container_is_fleeting(c))))
 		rc = ended_untold(c, found == MONITOR_FOUND_LOST, state, err);
-	if (rc == 0 && c->control_sock < 0) {
+	if (rc == 0 && !container_is_watched(c)) {
 		c->run_left = RUN_LEFT_ALL;
 		rc = container_clear(c->e, c->id, err);
 		if (rc == 0) {
@@ -443,7 +465,7 @@ static int container_load(struct container_engine *e, const char *id, struct err
 	rc = find_again(c, err);
 	/* What it is doing is not known, and nobody will tell us of its end: whoever starts, stops or removes it must not wait for
 	 * that. Start and removal clear away what is left first (run_left), and end what runs. */
-	if (rc < 0 && c->control_sock < 0 && container_is_running(c)) {
+	if (rc < 0 && !container_is_watched(c) && container_is_running(c)) {
 		c->status = STATUS_EXITED;
 		c->exit_code = 137;
 	}
@@ -493,7 +515,7 @@ static int load_all(struct container_engine *e, struct err *err)
 	sort_by_age(e);
 	LIST_EACH (&e->all, c, struct container, link) {
 		container_users_update(c, false);
-		if (c->control_sock >= 0)
+		if (container_is_watched(c))
 			container_net_adopt(c);
 	}
 	if (e->o.networks)

@@ -40,6 +40,8 @@ static int alive(struct container_engine *e, const char *id, int dir, struct err
 	if (rc < 0 || found != MONITOR_FOUND_ALIVE)
 		return rc;
 	auto_fd int control = sock;
+	if (control < 0)
+		return err_set(err, ERR_UNAVAILABLE, "its monitor takes no more connections");
 	monitor_patience(control, MONITOR_ANSWER_MS);
 	rc = container_monitor_settled(control, &state, err);
 	if (rc < 0)

@@ -118,13 +118,38 @@ void container_net_rename(struct container *c)
 
 /* ---- after a restart of the engine */
 
+static void adopt(struct container *c, const int *sockets, unsigned n, struct err *err)
+{
+	struct container_engine *e = c->e;
+	auto_arena struct arena a = {};
+	struct network_got got;
+	int rc = network_sandbox_adopt(e->o.networks, c->id, sockets, n, &a, &got, err);
+	if (rc == 0) {
+		c->has_sandbox = true;
+		take_got(c, &got);
+		network_got_done(&got);
+	} else if (!span_is(container_str(c->host, "NetworkMode"), "host")) {
+		container_warn(e, "a running container has lost its network", c->id, err);
+	}
+}
+
+void container_net_sockets(struct container *c, const int *sockets, unsigned n)
+{
+	auto_err struct err err = ERR_INIT;
+	if (c->deaf && c->has_sandbox)
+		adopt(c, sockets, n, &err);
+	else
+		for (unsigned i = 0; i < n; i++)
+			close(sockets[i]);
+	c->deaf = false;
+}
+
 void container_net_adopt(struct container *c)
 {
 	struct container_engine *e = c->e;
 	auto_arena struct arena a = {};
 	auto_err struct err err = ERR_INIT;
 	struct monitor_head h;
-	struct network_got got;
 	int sockets[NETWORK_SOCKETS_MAX];
 	unsigned n = 0;
 	char payload[MONITOR_LINE];
@@ -135,16 +160,10 @@ void container_net_adopt(struct container *c)
 	auto_fd int sock = dir < 0 || c->deaf ? -1 : monitor_connect(dir, &err);
 	if (sock >= 0)
 		monitor_patience(sock, MONITOR_ANSWER_MS);
-	if (sock >= 0 && monitor_send(sock, MONITOR_SOCKETS, 1, 0, 0, SPAN_EMPTY, &err) == 0)
-		(void)monitor_recv(sock, &h, payload, sizeof(payload), sockets, ARRAY_LEN(sockets), &n, &err); /* n says */
-	int rc = network_sandbox_adopt(e->o.networks, c->id, sockets, n, &a, &got, &err);
-	if (rc == 0) {
-		c->has_sandbox = true;
-		take_got(c, &got);
-		network_got_done(&got);
-	} else if (!span_is(mode, "host")) {
-		container_warn(e, "a running container has lost its network", c->id, &err);
-	}
+	if (!c->deaf && (sock < 0 || monitor_send(sock, MONITOR_SOCKETS, 1, 0, 0, SPAN_EMPTY, &err) < 0 ||
+			 monitor_recv(sock, &h, payload, sizeof(payload), sockets, ARRAY_LEN(sockets), &n, &err) < 0))
+		container_sockets_later(c);
+	adopt(c, sockets, n, &err);
 }
 
 /* ---- connect, disconnect */

@@ -54,6 +54,7 @@ struct asks {
 	struct container_engine *e;
 	const char *id;   /* of the container or exec; borrowed from who embeds this */
 	bool exec;
+	bool unheard;     /* its monitor lives and is not connected: what is asked waits for that */
 	struct loop_timer answer, end;
 };
 
@@ -92,9 +93,14 @@ struct container {
 	struct list execs;   /* struct exec */
 	bool op_busy;
 
-	/* While it runs */
+	/* While it runs: watch.c's. Its monitor is connected (control_sock) or not (asks.unheard) */
 	struct loop_fd control; /* the monitor's control socket */
 	int control_sock;
+	struct loop_fd process; /* the monitor's, while it is not connected */
+	int process_fd;
+	struct loop_timer reach_timer; /* then it is tried again */
+	int64_t reach_ms;
+	unsigned sources;       /* of the two, that the loop still holds */
 	struct asks asks;
 	struct list end_listeners; /* struct end_listener: operations that wait for the end */
 	struct list kills;     /* those that wait for the end, too; control.c's */
@@ -106,9 +112,8 @@ struct container {
 	struct json net;     /* NetworkSettings while it has one */
 	struct loop_task net_task; /* container_net_stop_later */
 	bool oom;            /* told by the monitor in this run */
-	bool control_live;   /* the loop still holds the control socket's source */
-	bool deaf;           /* its monitor did not answer when the engine opened */
-	bool gone;           /* removed: freed when its control socket is closed */
+	bool deaf;           /* its monitor did not answer when the engine opened: the sockets that it holds are not known yet */
+	bool gone;           /* removed: freed when the loop has let go of its sources */
 	struct pack *pack;   /* pack.c's; NULL = its log was never due to be compressed */
 	enum run_left run_left;
 };
@@ -411,16 +416,22 @@ enum { CONTAINER_END_MS = 20000 };
 #define CONTAINER_NO_EXIT "tried to kill container, but did not receive an exit event"
 struct ask {
 	struct list link;
-	uint16_t tag;
+	enum monitor_op what;
+	int x, y;
+	bool sent;
+	uint16_t tag; /* at most CONTAINER_TAGS */
 	int signal;     /* of KILL; else 0 */
 	int64_t due_ms; /* on the loop's clock */
 	void (*answer)(struct ask *a, const struct err *err);
 };
 void container_asks_init(struct asks *q, struct container_engine *e, const char *id, bool exec);
-/* sock -1: IN_USE "... is not running". The answer comes later or not at all after a failure. */
+#define CONTAINER_TAGS 60000 /* those above are watch.c's */
+/* sock -1: IN_USE "... is not running", or when the monitor is only not connected, sent when it is. The answer comes later or not
+ * at all after a failure. */
 int container_asks_send(struct asks *q, int sock, struct ask *a, enum monitor_op what, int x, int y,
 	void (*answer)(struct ask *a, const struct err *err), struct err *err);
 void container_asks_answer(struct asks *q, const struct monitor_head *h, const char *payload);
+void container_asks_resend(struct asks *q, int sock); /* it is connected again: what it was not sent yet */
 void container_asks_fail(struct asks *q); /* the monitor is gone */
 
 /* ---- run.c: a container's start */
@@ -438,15 +449,19 @@ int container_monitor_gone(int state_dir, struct err *err);
 const char *container_snapshot_key(struct arena *a, const struct container_engine *e, const char *id);
 
 /* ---- watch.c: the talk with its monitor */
-/* A monitor that runs already; sock is taken over, also on failure. */
+void container_watch_init(struct container *c);
+/* A monitor that runs already; sock is taken over, also on failure. -1: it takes no connection now, and is reached later; GONE
+ * when it has ended. */
 int container_adopt(struct container *c, int sock, const struct monitor_state *state, struct err *err);
+bool container_is_watched(const struct container *c); /* its end will be told: its monitor lives, connected or not */
 /* A request on the control socket. answer comes once; at the latest when the monitor is gone or has been silent for some seconds.
  * A signal is delivered all the same then. */
 int container_ask(struct container *c, struct ask *a, enum monitor_op what, int x, int y,
 	void (*answer)(struct ask *a, const struct err *err), struct err *err);
-int container_control_open(struct container *c, int sock, struct err *err);
-/* No request is answered any more; c stays until the loop has let go of the socket. */
+int container_control_open(struct container *c, int sock, struct err *err); /* sock is taken over, also on failure */
+/* No request is answered any more; c stays until the loop has let go of the sources. */
 void container_control_close(struct container *c);
+void container_sockets_later(struct container *c); /* what it holds could not be asked: container_net_sockets is told */
 int container_monitor_state(int sock, struct monitor_state *out, struct err *err);
 /* The same when a build that is under way is over; TIMEOUT when it takes seconds. */
 int container_monitor_settled(int sock, struct monitor_state *out, struct err *err);
@@ -516,6 +531,8 @@ void container_net_due(struct loop_task *t);
 void container_net_rename(struct container *c);
 bool container_net_nowhere(const struct container *c); /* it was disconnected from all */
 void container_net_adopt(struct container *c);
+/* The sockets of its published ports, when they were not known to adopt; taken over. */
+void container_net_sockets(struct container *c, const int *sockets, unsigned n);
 
 /* ---- stream.c */
 /* among NULL: it will never begin, and may be closed all the same. */

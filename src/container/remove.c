@@ -115,7 +115,7 @@ static void removal_done(struct loop_work *w)
 	container_op_end(&r->op, NULL);
 	for (struct op *op; (op = LIST_FIRST(&c->ops, struct op, link));)
 		container_op_end(op, &none);
-	if (c->control_live)
+	if (c->sources)
 		c->gone = true;
 	else
 		container_free(c);

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/mount.h>
@@ -198,11 +199,21 @@ static int held_start(struct start *s, int state_dir, int control, struct err *e
 	return rc;
 }
 
+/* One that does not answer: when the end of its run is on disk, nothing is lost with it. */
+static void ended_kill(int state_dir)
+{
+	enum monitor_found found;
+	struct monitor_exit end;
+	auto_fd int sock = -1;
+	if (monitor_find(state_dir, &found, &sock, &end, NULL) == 0 && found == MONITOR_FOUND_EXIT)
+		(void)monitor_signal(state_dir, true, SIGKILL, NULL); /* it has ended: its lock tells */
+}
+
 /* The monitor of the run before has told the end, but may still give a sleepy client its last output, or listen to a process that
- * outlived the first one. It is waited for, then sent away. */
+ * outlived the first one. It is waited for, sent away, then killed. */
 int container_monitor_gone(int state_dir, struct err *err)
 {
-	for (int ms = 0; ms < 5000; ms += 5) {
+	for (int ms = 0; ms < 6000; ms += 5) {
 		if (flock(state_dir, LOCK_EX | LOCK_NB) == 0) {
 			(void)flock(state_dir, LOCK_UN); /* ours a moment ago */
 			return 0;
@@ -214,6 +225,8 @@ int container_monitor_gone(int state_dir, struct err *err)
 			if (sock >= 0)
 				(void)monitor_send(sock, MONITOR_QUIT, 1, 0, 0, SPAN_EMPTY, NULL); /* its lock tells */
 		}
+		if (ms == 5000)
+			ended_kill(state_dir);
 		struct pollfd pause = { .fd = -1 };
 		(void)poll(&pause, 0, 5);
 	}
