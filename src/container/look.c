@@ -20,6 +20,7 @@
 extern char **environ;
 
 #define PS_OUTPUT_MAX (16 << 20)
+#define FULL_MS 20
 
 struct look {
 	struct loop_work work;
@@ -42,6 +43,7 @@ struct look {
 	const char *cwd; /* of one that never ran; else NULL */
 	int fd;
 	void (*run)(struct look *l);
+	struct loop_timer again; /* release: the pool was full */
 };
 
 static void look_end(struct look *l)
@@ -634,6 +636,14 @@ static void release_done(struct loop_work *w)
 	look_end(l);
 }
 
+/* What was mounted for the view is unmounted, whatever the pool has to do: a start waits for it, and so does the engine's end. */
+static void release_submit(struct loop_timer *t)
+{
+	struct look *l = container_of(t, struct look, again);
+	if (loop_work_submit(l->e->o.pool, l->e->o.loop, &l->work, "container view", look_run, release_done) < 0)
+		loop_timer_start(t, FULL_MS);
+}
+
 void container_root_release(struct container_engine *e, struct span name)
 {
 	struct container *c = container_get(e, name, NULL);
@@ -646,6 +656,6 @@ void container_root_release(struct container_engine *e, struct span name)
 	memcpy(l->id, c->id, sizeof(l->id));
 	l->plan = c->views == 1 && plan ? json_copy(&l->arena, plan) : json_array();
 	container_busy(e, 1);
-	if (loop_work_submit(e->o.pool, e->o.loop, &l->work, "container view", look_run, release_done) < 0)
-		loop_post_call(e->o.loop, (void (*)(void *))release_done, &l->work);
+	loop_timer_init(&l->again, e->o.loop, "container view", release_submit);
+	release_submit(&l->again);
 }

@@ -163,8 +163,10 @@ void loop_pool_free(struct loop_pool *p)
 int loop_work_submit(struct loop_pool *p, struct loop *owner, struct loop_work *w, const char *name,
 	void (*run)(struct loop_work *w), void (*done)(struct loop_work *w))
 {
+	int refused = 0;
+	(void)FAILPOINT_ERR(name, &refused); /* a full pool, for tests: by the work's name */
 	pthread_mutex_lock(&p->lock);
-	if (p->n_queued >= p->queue_limit || p->ending) {
+	if (p->n_queued >= p->queue_limit || p->ending || refused) {
 		pthread_mutex_unlock(&p->lock);
 		return -ERR_TOO_MANY;
 	}

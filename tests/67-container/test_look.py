@@ -3,7 +3,7 @@ import os
 import tarfile
 import time
 
-from conftest import refused
+from conftest import mounts, refused
 
 
 def test_top(engine):
@@ -72,6 +72,23 @@ def test_a_root_that_nobody_waits_for(engine):
     assert len(os.listdir(f"/proc/{engine.p.pid}/fd")) == fds
     engine.start(id)
     engine.call("stop", name=id, timeout=0)
+
+
+def test_a_root_that_is_released_into_a_full_pool(env):
+    """The first time nobody takes the work: what was mounted for the view is unmounted all the same, and a start waits for that."""
+    e = env.engine(fail="container view=EAGAIN@1")
+    env.image(e)
+    options = {"DriverConfig": {"Name": "local", "Options": {"type": "tmpfs", "device": "tmpfs"}}}
+    id = e.create("exit", "0", host={"Mounts": [{"Type": "volume", "Source": "made", "Target": "/mnt", "VolumeOptions": options}]})
+    e.call("root", name=id)
+    assert [m for m in mounts(env.dir) if "/volumes/" in m]
+    e.call("root_release", name=id)
+    e.until(lambda: e.names("made")[-1:] == ["unmount"])
+    assert not mounts(env.dir)
+    e.start(id)
+    assert e.wait(id) == 0
+    e.call("remove", name=id, volumes=True)
+    assert e.close() == 0
 
 
 def test_export(engine, env):
