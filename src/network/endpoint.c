@@ -70,8 +70,7 @@ static void check_options(struct buf *out, const struct json *wish)
 	JSON_EACH_MEMBER(json_getl(wish, "DriverOpts"), m) {
 		struct span v = json_span(&m->value);
 		if (span_is(json_key(m), "com.docker.network.endpoint.ifname") &&
-		    (v.len == 0 || v.len > 15 || span_chr(v, '/') >= 0 || span_chr(v, ' ') >= 0 || span_is(v, "lo") || span_is(v,
-		    ".") || span_is(v, "..")))
+		    (!sys_link_name_ok(v) || span_is(v, "lo")))
 			complain(out, "invalid interface name \"%.*s\"", SPAN_ARG(span_sub(v, 0, 64)));
 		if (span_is(json_key(m), "com.docker.network.endpoint.sysctls")) {
 			struct span rest = v, one, key, value;
@@ -159,21 +158,29 @@ static void choose_mac(struct network_endpoint *ep)
 		rng_secret(ep->mac + 2, 4);
 }
 
-static void choose_inside(struct network_endpoint *ep)
+static bool inside_is_used(const struct network_endpoint *ep)
 {
-	struct span name = json_span(json_path(&ep->wish, "DriverOpts", "com.docker.network.endpoint.ifname", NULL));
-	if (name.len) {
-		snprintf(ep->inside, sizeof(ep->inside), "%.*s", SPAN_ARG(name));
-		return;
-	}
+	LIST_EACH(&ep->box->endpoints, other, struct network_endpoint, of_sandbox)
+		if (other != ep && strcmp(other->inside, ep->inside) == 0)
+			return true;
+	return false;
+}
+
+/* The network's prefix is anybody's: what the kernel says of a name that it makes, in Docker's words. */
+static int choose_inside(struct network_endpoint *ep, struct err *err)
+{
+	struct span wish = json_span(json_path(&ep->wish, "DriverOpts", "com.docker.network.endpoint.ifname", NULL));
+	struct span prefix = ep->net->inside_prefix.len ? ep->net->inside_prefix : SPAN("eth");
 	for (unsigned i = 0;; i++) {
-		bool used = false;
-		const char *prefix = ep->net->inside_prefix;
-		snprintf(ep->inside, sizeof(ep->inside), "%s%u", *prefix ? prefix : "eth", i);
-		LIST_EACH(&ep->box->endpoints, other, struct network_endpoint, of_sandbox)
-			used = used || (other != ep && strcmp(other->inside, ep->inside) == 0);
-		if (!used)
-			return;
+		struct span name = wish.len ? wish : arena_printf(&ep->arena, "%.*s%u", SPAN_ARG(prefix), i);
+		if (!sys_link_name_ok(name))
+			return err_set(err, ERR_INTERNAL,
+				"failed to add interface %s to sandbox: error renaming interface \"%s\" to \"%.*s\": %s", ep->outside,
+				ep->outside, SPAN_ARG(span_sub(name, 0, 256)),
+				name.len >= sizeof(ep->inside) ? "numerical result out of range" : "invalid argument");
+		snprintf(ep->inside, sizeof(ep->inside), "%.*s", SPAN_ARG(name));
+		if (wish.len || !inside_is_used(ep))
+			return 0;
 	}
 }
 
@@ -207,7 +214,7 @@ int network_endpoint_new(struct network_sandbox *box, struct network *n, const s
 	if (n->driver == NETWORK_BRIDGE) {
 		snprintf(ep->outside, sizeof(ep->outside), "v%s-%.*s", box->engine->id,
 			 (int)(sizeof(ep->outside) - 3 - strlen(box->engine->id)), ep->id);
-		choose_inside(ep);
+		rc = choose_inside(ep, err);
 		for (int v = V4; v <= V6 && rc == 0; v++)
 			rc = take_address(ep, v, err);
 		choose_mac(ep);

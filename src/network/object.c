@@ -76,11 +76,10 @@ static int read_option(struct network *n, struct span key, struct span v, struct
 	uint64_t number;
 	bool ok = true;
 	if (span_is(key, "com.docker.network.bridge.name")) {
-		ok = v.len > 0 && v.len < sizeof(n->bridge) && span_chr(v, '/') < 0 && span_chr(v, ' ') < 0 && !span_is(v, ".") &&
-			!span_is(v, "..");
+		ok = sys_link_name_ok(v);
 		if (!ok)
 			return err_set(err, ERR_INVALID_REQUEST,
-				"invalid bridge name %.*s: an interface's name has 1 to 15 bytes, no blank and no slash",
+				"invalid bridge name %.*s: an interface's name has 1 to 15 bytes, no blank, slash, colon or percent sign",
 				       SPAN_ARG(span_sub(v, 0, 64)));
 		memset(n->bridge, 0, sizeof(n->bridge));
 		memcpy(n->bridge, v.ptr, v.len);
@@ -97,9 +96,7 @@ static int read_option(struct network *n, struct span key, struct span v, struct
 		if (ok)
 			n->mtu = (unsigned)number;
 	} else if (span_is(key, "com.docker.network.container_iface_prefix")) {
-		ok = v.len > 0 && v.len < sizeof(n->inside_prefix) && span_chr(v, '/') < 0 && span_chr(v, ' ') < 0;
-		if (ok)
-			snprintf(n->inside_prefix, sizeof(n->inside_prefix), "%.*s", SPAN_ARG(v));
+		n->inside_prefix = arena_span(&n->arena, v); /* one that makes no name is refused when a container joins, as dockerd does */
 	} else if (span_is(key, "com.docker.network.bridge.gateway_mode_ipv4")) {
 		ok = read_mode(v, &n->mode[V4]) == 0;
 	} else if (span_is(key, "com.docker.network.bridge.gateway_mode_ipv6")) {

@@ -38,7 +38,7 @@ struct network {
 	enum network_mode mode[2];
 	unsigned mtu;
 	char bridge[16];
-	char inside_prefix[13]; /* of interfaces in containers, a number follows; "" = eth */
+	struct span inside_prefix; /* of interfaces in containers, a number follows; empty = eth; in the arena */
 	int ifindex;           /* of the bridge */
 	struct network_pool pool[2];
 	struct sys_addr gateway_inside[2]; /* what containers route through when it is not the bridge (default-gateway) */

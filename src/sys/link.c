@@ -70,6 +70,16 @@ static int on_link(void *arg, const struct nlmsghdr *m)
 	return e->link(e->arg, &l);
 }
 
+bool sys_link_name_ok(struct span name)
+{
+	if (!name.len || name.len >= IFNAMSIZ || span_is(name, ".") || span_is(name, ".."))
+		return false;
+	for (size_t i = 0; i < name.len; i++)
+		if (strchr("/:% \t\n\v\f\r\xa0", name.ptr[i])) /* 0 too: its end */
+			return false;
+	return true;
+}
+
 int sys_link_get(int sock, const char *name, int index, struct sys_link *out, struct err *err)
 {
 	auto_nl_batch struct sys_nl_batch b = { 0 };

@@ -21,6 +21,7 @@
 #include <cmocka.h>
 
 #include "sys/addr.h"
+#include "sys/link.h"
 #include "sys/netlink.h"
 #include "sys/program.h"
 #include "sys/sys.h"
@@ -665,6 +666,20 @@ static void programs_start_clean(void **state)
 	assert_string_equal(err_msg(&err), "starting /nonexistent/program: No such file or directory");
 }
 
+static void names_of_interfaces(void **state)
+{
+	static const char *const good[] = { "e", "eth0", "fifteen-letters", "...", "..0", "\xc3\xa9", "\x01" };
+	static const char *const bad[] = { "", ".", "..", "sixteen-letters-", "a/b", "a:b", "a b", "a\tb", "a\nb", "a\vb", "a\fb", "a\rb", "\xc2\xa0",
+					   "eth%d" };
+	for (size_t i = 0; i < ARRAY_LEN(good); i++)
+		if (!sys_link_name_ok(span_of(good[i])))
+			fail_msg("\"%s\" is refused", good[i]);
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		if (sys_link_name_ok(span_of(bad[i])))
+			fail_msg("\"%s\" is taken", bad[i]);
+	assert_false(sys_link_name_ok(SPAN("a\0b")));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -683,7 +698,7 @@ int main(void)
 		cmocka_unit_test(processes_are_known), cmocka_unit_test(numbers_are_lists),
 		cmocka_unit_test(messages_carry_descriptors),
 		cmocka_unit_test(torn_dumps_are_asked_for_again),
-		cmocka_unit_test(programs_start_clean),
+		cmocka_unit_test(programs_start_clean), cmocka_unit_test(names_of_interfaces),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

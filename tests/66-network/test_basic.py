@@ -243,3 +243,27 @@ def test_driver_options_of_an_endpoint(engine):
             networks={"n": {"DriverOpts": {"com.docker.network.endpoint.ifname": "a/b"}}})
     refused("INVALID_REQUEST", "invalid endpoint sysctl", engine.start, "d", mode="n",
             networks={"n": {"DriverOpts": {"com.docker.network.endpoint.sysctls": "kernel.panic=1"}}})
+
+
+def test_prefixes_of_interfaces(engine):
+    """As with dockerd: the network comes into being, and who joins it is told what the kernel says of the name."""
+    def network(prefix):
+        options = {"com.docker.network.container_iface_prefix": prefix}
+        engine.create("n", Options=options)
+        assert engine.ok("inspect", network="n")["Options"] == options
+    for prefix, why in (("a:b", "invalid argument"), ("a/b", "invalid argument"), ("a b", "invalid argument"), ("a\tb", "invalid argument"),
+                        ("a\nb", "invalid argument"), ("\u00a0", "invalid argument"), ("%d", "invalid argument"),
+                        ("fifteen-letters", "numerical result out of range"), ("x" * 300, "numerical result out of range")):
+        network(prefix)
+        with pytest.raises(Failed) as e:
+            engine.start("c", mode="n")
+        name = (prefix + "0")[:256]
+        assert e.value.kind == "INTERNAL", str(e.value)
+        assert re.fullmatch(f'failed to add interface (v\\S+) to sandbox: error renaming interface "\\1" to "{re.escape(name)}": {why}', e.value.words), e.value.words
+        engine.ok("remove", network="n")
+    for prefix, name in (("fourteen-chars", "fourteen-chars0"), ("", "eth0"), ("..", "..0")):
+        network(prefix)
+        c = engine.start("c", mode="n")
+        assert sorted(link["ifname"] for link in json.loads(c.exec("ip", "-j", "link").stdout)) == sorted([name, "lo"])
+        c.stop()
+        engine.ok("remove", network="n")

@@ -249,6 +249,14 @@ def test_networks(bridged):
     d.cli("network", "create", "-o", "com.docker.network.container_iface_prefix=foo", "named")
     assert d.out("run", "--rm", "--network", "named", "busybox", "ls", "/sys/class/net").split() == ["foo0", "lo"]
     d.cli("network", "rm", "named")
+    d.cli("network", "create", "-o", "com.docker.network.container_iface_prefix=a:b", "named")
+    d.cli("run", "-d", "--name", "renamed", "busybox", "sleep", "1000")
+    said = d.fails("network", "connect", "named", "renamed")
+    assert re.search(r'failed to add interface (v\S+) to sandbox: error renaming interface "\1" to "a:b0": invalid argument', said), said
+    if d.name == "knarr":  # the other shows the network that was not joined
+        assert list(inspected(d, "renamed", "NetworkSettings.Networks")) == ["bridge"]
+    d.cli("rm", "-f", "renamed")
+    d.cli("network", "rm", "named")
     assert "This node is not a swarm manager" in d.fails("network", "create", "--scope", "global", "wide")
     d.cli("network", "create", "--ipam-driver", "default", "--subnet", "10.91.0.0/24", "sub")
     d.cli("run", "-d", "--name", "nn", "busybox", "sleep", "1000")
