@@ -697,6 +697,100 @@ static void test_files_that_are_replaced(void **state)
 	assert_int_equal(rmdir(buf_cstr(&away)), 0);
 }
 
+static void link_swap(const char *dir, const char *name, const char *to)
+{
+	auto_buf struct buf at = {}, next = {};
+	buf_printf(&at, "%s/%s", dir, name);
+	buf_printf(&next, "%s/.next", dir);
+	assert_int_equal(symlink(to, buf_cstr(&next)), 0);
+	assert_int_equal(rename(buf_cstr(&next), buf_cstr(&at)), 0);
+}
+
+/* current -> releases/one, in which tls.crt -> ../../archive/1.crt: whichever of the links is pointed elsewhere, and what it leads to
+ * then, is seen. */
+static void test_files_behind_links(void **state)
+{
+	static const char *const folders[] = { "releases", "releases/one", "releases/two", "archive" };
+	static const char *const left[] = { "current", "releases/one/tls.crt", "releases/two/tls.crt", "archive/1.crt", "archive/2.crt", "circle", "other" };
+	auto_err struct err err = ERR_INIT;
+	struct loop *l = loop_make(NULL);
+	struct replaced r = {};
+	char dir[] = "/tmp/loop-test-XXXXXX";
+	auto_buf struct buf path = {}, archive = {}, one = {}, two = {};
+	assert_non_null(mkdtemp(dir));
+	for (unsigned i = 0; i < ARRAY_LEN(folders); i++) {
+		buf_trunc(&path, 0);
+		buf_printf(&path, "%s/%s", dir, folders[i]);
+		assert_int_equal(mkdir(buf_cstr(&path), 0700), 0);
+	}
+	buf_printf(&archive, "%s/archive", dir);
+	buf_printf(&one, "%s/releases/one", dir);
+	buf_printf(&two, "%s/releases/two", dir);
+	put(buf_cstr(&archive), "1.crt", NULL);
+	put(buf_cstr(&archive), "2.crt", NULL);
+	put(buf_cstr(&two), "tls.crt", NULL);
+	link_swap(buf_cstr(&one), "tls.crt", "../../archive/1.crt");
+	link_swap(dir, "current", "releases/one");
+	loop_hold(l);
+	r.files = loop_files_new(l, "files", files_changed, &r);
+	buf_trunc(&path, 0);
+	buf_printf(&path, "%s/current/tls.crt", dir);
+	assert_int_equal(loop_files_add(r.files, buf_span(&path), &err), 0);
+	put(buf_cstr(&archive), "2.crt", NULL); /* nobody's yet */
+	put(dir, "other", NULL);
+	turn_for(l, 500);
+	assert_trace("");
+	put(buf_cstr(&archive), "1.crt", NULL); /* the file itself */
+	turn_for(l, 5000);
+	assert_trace("changed");
+	link_swap(buf_cstr(&one), "tls.crt", "../../archive/2.crt"); /* the link that the file is */
+	turn_for(l, 5000);
+	assert_trace("changed");
+	put(buf_cstr(&archive), "2.crt", NULL);
+	turn_for(l, 5000);
+	assert_trace("changed");
+	put(buf_cstr(&archive), "1.crt", NULL); /* nobody's any more */
+	turn_for(l, 500);
+	assert_trace("");
+	link_swap(dir, "current", buf_cstr(&two)); /* the folder's, by a whole path */
+	turn_for(l, 5000);
+	assert_trace("changed");
+	put(buf_cstr(&two), "tls.crt", NULL);
+	turn_for(l, 5000);
+	assert_trace("changed");
+	put(buf_cstr(&archive), "2.crt", NULL);
+	turn_for(l, 500);
+	assert_trace("");
+	/* To nowhere, and in a circle: nothing is read there, and the link is watched on. */
+	link_swap(dir, "current", "releases/three");
+	turn_for(l, 5000);
+	assert_trace("changed");
+	link_swap(dir, "circle", "current");
+	link_swap(dir, "current", "circle");
+	turn_for(l, 5000);
+	assert_trace("changed");
+	link_swap(dir, "current", "releases/one");
+	turn_for(l, 5000);
+	assert_trace("changed");
+	put(buf_cstr(&archive), "2.crt", NULL);
+	turn_for(l, 5000);
+	assert_trace("changed");
+	loop_files_free(r.files);
+	loop_release(l);
+	loop_free(l);
+	for (unsigned i = 0; i < ARRAY_LEN(left); i++) {
+		buf_trunc(&path, 0);
+		buf_printf(&path, "%s/%s", dir, left[i]);
+		assert_int_equal(unlink(buf_cstr(&path)), 0);
+	}
+	for (unsigned i = ARRAY_LEN(folders); i-- > 0;) {
+		buf_trunc(&path, 0);
+		buf_printf(&path, "%s/%s", dir, folders[i]);
+		assert_int_equal(rmdir(buf_cstr(&path)), 0);
+	}
+	assert_int_equal(rmdir(dir), 0);
+}
+
 /* ---- messages, workers ---- */
 
 enum { SENDERS = 3, EACH = 20000 };
@@ -999,6 +1093,7 @@ int main(void)
 		cmocka_unit_test(test_children),
 		cmocka_unit_test(test_watches_share_a_folder),
 		cmocka_unit_test(test_files_that_are_replaced),
+		cmocka_unit_test(test_files_behind_links),
 		cmocka_unit_test(test_memory_goes_back_at_rest),
 		cmocka_unit_test(test_messages_from_threads),
 		cmocka_unit_test(test_stop_and_call_from_thread),
