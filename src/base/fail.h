@@ -8,8 +8,8 @@
  * kill: SIGKILL to ourselves; abort; exit:N; sleep:MS; an errno name or number: reported by FAILPOINT_ERR.
  * while:PATH: waits for as long as that file is there, so that a test and no clock says when it goes on; one PATH for all points.
  * @N: at the N-th passage only (from 1); @N+: from the N-th on; without: at each.
- * Names are component.operation.moment and stay stable: tests name them. The name of a work ("container view") refuses it, as a full
- * pool does (loop_work_submit). */
+ * Names are component.operation.moment and stay stable: tests name them. The name of a work ("container view") refuses it, as
+ * a full pool does (loop_work_submit). */
 #pragma once
 
 #include <stdatomic.h>

@@ -207,10 +207,10 @@ int loop_watch_open(struct loop_watch *w, struct loop *l, const char *name, cons
 void loop_watch_close(struct loop_watch *w, void (*closed)(struct loop_watch *w));
 
 /* Files that others replace while we run: certificates, keys, kubeconfigs. changed() comes from the loop, a moment (0.3 s) after
- * one of the files was written, renamed to its name, or reached through a link that was swapped (a folder on its way, the file
- * itself, `..data` of a mounted Secret), once for a burst; whoever is told reads all its files and sees what differs. The folders
- * are watched, of each file and of each link that leads to it, one watch each, so a file need not be there. A folder that cannot be watched is tried again after ten seconds, later up to ten minutes, and add says why it
- * could not be the first time. Keeps no loop going. free may be called inside changed. */
+ * one was written, renamed to its name, or a link on its way was swapped (a folder, itself, `..data` of a Secret), once for a
+ * burst; whoever is told reads all its files. The folders of files and links are watched, one watch each, so a file need not be
+ * there. A folder that cannot be watched is tried again after ten seconds, later up to ten minutes, and add says why it could not
+ * be the first time. Keeps no loop going. free may be called inside changed. */
 struct loop_files;
 struct loop_files *loop_files_new(struct loop *l, const char *name, void (*changed)(void *arg), void *arg);
 int loop_files_add(struct loop_files *f, struct span path, struct err *err); /* copied; an empty path is nothing */

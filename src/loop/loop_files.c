@@ -6,7 +6,7 @@
  *           └─▶ folder "/pki"       (gone: tried again after LOST_MS, doubled)
  *           └─▶ quiet: runs QUIET_MS after the first event: the paths are walked again, then changed()
  *
- * Each path is walked link by link: every link on its way is a name in its folder, since whoever points it elsewhere replaces the file.
+ * Each path is walked link by link: every link on its way is a name in its folder: who points it elsewhere replaces the file.
  *
  * A watch that is closed without a callback is used by nobody any more (loop_watch.c), so its folder is freed at once. */
 #include "loop/loop_impl.h"
@@ -192,8 +192,8 @@ static void walk(struct loop_files *f, struct span path)
 	}
 }
 
-/* Folders and names as the paths lead now. True: one is watched that was not, and nobody told what happened there before. err: of the
- * first that cannot be watched and was not said to be so, all of which are tried again. */
+/* Folders and names as the paths lead now. True: one is watched that was not, and nobody told what happened there before. err: of
+ * the first that cannot be watched and was not said to be so, all of which are tried again. */
 static bool lead(struct loop_files *f, struct err *err)
 {
 	bool news = false, lost = false;

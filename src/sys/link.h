@@ -13,8 +13,8 @@ struct sys_link {
 	uint64_t counters[8]; /* rx packets, tx packets, rx bytes, tx bytes, rx errors, tx errors, rx dropped, tx dropped */
 };
 
-/* A name that the kernel takes: 1 to 15 bytes, not "." nor "..", no slash, colon nor white space (byte A0 is some to it), and no % of a
- * pattern that it would fill in. */
+/* A name that the kernel takes: 1 to 15 bytes, not "." nor "..", no slash, colon nor white space (byte A0 is some to it), and no %
+ * of a pattern that it would fill in. */
 bool sys_link_name_ok(struct span name);
 /* One interface by name or, with name NULL, by index. NOT_FOUND. */
 int sys_link_get(int sock, const char *name, int index, struct sys_link *out, struct err *err);
