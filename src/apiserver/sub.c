@@ -27,11 +27,6 @@ static const struct sub_row *row_of(const struct call *c)
 	return NULL;
 }
 
-bool sub_is_view(const struct api_resource *res, const struct api_subresource *sub)
-{
-	return sub->type == res->type && !span_is(sub->name, "log"); /* discovery calls a log a Pod */
-}
-
 bool sub_begin(struct call *c)
 {
 	const struct sub_row *row = row_of(c);

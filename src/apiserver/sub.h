@@ -7,8 +7,6 @@
 
 #include "apiserver/server.h"
 
-/* Does the sub-resource read and write the object that it belongs to? */
-bool sub_is_view(const struct api_resource *res, const struct api_subresource *sub);
 /* True when a row of sub.c takes the call over. */
 bool sub_begin(struct call *c);
 /* Goes on with a call that waited for its body. False when no row of sub.c asked for it. */

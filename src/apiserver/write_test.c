@@ -219,24 +219,6 @@ static void conditions_are_set(void **state)
 	call_end(c);
 }
 
-static void views(void **state)
-{
-	struct bench *b = *state;
-	static const struct {
-		const char *plural, *sub;
-		bool view;
-	} rows[] = { { "pods", "status", true },    { "pods", "ephemeralcontainers", true }, { "pods", "resize", true },
-		     { "pods", "log", false },	    { "pods", "binding", false },	      { "pods", "eviction", false },
-		     { "nodes", "status", true },   { "namespaces", "finalize", true },	      { "services", "proxy", false } };
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		struct call *c = call_begin(b, "", rows[i].plural, rows[i].sub, "", "x");
-		assert_non_null(c->sub);
-		if (sub_is_view(c->res, c->sub) != rows[i].view)
-			fail_msg("%s/%s: want %d", rows[i].plural, rows[i].sub, rows[i].view);
-		call_end(c);
-	}
-}
-
 /* ---- seed.c */
 
 static void own_objects(void **state)
@@ -339,7 +321,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 		TEST(riders), TEST(riders_hold_or_fall_with_the_write), TEST(plugins_note_and_refuse), TEST(quotas_are_charged),
-		TEST(rights_are_not_grown), TEST(actions_agree), TEST(conditions_are_set), TEST(views), TEST(own_objects),
+		TEST(rights_are_not_grown), TEST(actions_agree), TEST(conditions_are_set), TEST(own_objects),
 		TEST(parts_come_back), TEST(only_heartbeats_are_kept_in_memory),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

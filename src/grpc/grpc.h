@@ -26,8 +26,8 @@
  * given to callbacks live during the callback. Compression: identity only; a compressed message ends the call with
  * UNIMPLEMENTED. Keep-alive is HTTP/2's (http_limits.ping_ms).
  *
- * Memory of a call: one incoming message (recv_bytes at most), and what is queued to go out: watch grpc_reply_queued
- * or grpc_call_queued and wait for `drain`. */
+ * Memory of a call: one incoming message (recv_bytes at most), and what is queued to go out: watch grpc_reply_queued, and wait
+ * for `drain` on either side. */
 #pragma once
 
 #include "http/http.h"
@@ -149,7 +149,6 @@ int grpc_call_begin(const struct grpc_call_params *p, struct grpc_call **out_cal
 void grpc_call_send(struct grpc_call *c, struct span message); /* copied */
 void grpc_call_end(struct grpc_call *c);    /* everything is sent */
 void grpc_call_cancel(struct grpc_call *c); /* `done` follows with CANCELLED */
-size_t grpc_call_queued(const struct grpc_call *c);
 void grpc_call_pause(struct grpc_call *c);
 void grpc_call_resume(struct grpc_call *c);
 /* From `header` on the initial metadata, in `done` the trailers too. */

@@ -237,11 +237,6 @@ void grpc_call_cancel(struct grpc_call *c)
 	fate_set(c, GRPC_CANCELLED, SPAN("context canceled"));
 }
 
-size_t grpc_call_queued(const struct grpc_call *c)
-{
-	return http_call_queued(c->http);
-}
-
 struct span grpc_call_metadata(struct grpc_call *c, const char *key)
 {
 	return grpc_metadata_get(http_call_headers(c->http), key, grpc_call_arena(c));

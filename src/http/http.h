@@ -249,9 +249,7 @@ struct bytes *http_gzip(const struct http_piece *pieces, size_t n, int level);
 void http_reply_text(struct http_req *r, int status, const char *content_type, struct span body);
 /* Sets ETag; when If-None-Match has it, answers 304 and returns true. etag with its quotes; GET and HEAD only. */
 bool http_reply_not_modified(struct http_req *r, struct span etag);
-/* A 1xx answer before the final one (103); 100 is sent by itself when a body is first read that was
- * announced with Expect: 100-continue. */
-void http_reply_interim(struct http_req *r, int status);
+/* 100 is sent by itself when a body is first read that was announced with Expect: 100-continue. */
 
 /* ---- hijacked byte streams ---- */
 

@@ -203,14 +203,6 @@ static void continue_add(struct http_h1 *h, struct http_req *r)
 		http_out_copy(&h->conn->io.out, go_on, sizeof(go_on) - 1);
 		http_io_flush(&h->conn->io);
 	}
-	if (r->interim && !r->head_sent) {
-		auto_buf struct buf line = {};
-		if (r->version >= 11)
-			buf_printf(&line, "HTTP/1.1 %d %s\r\n\r\n", r->interim, http_status_text(r->interim));
-		http_out_span(&h->conn->io.out, buf_span(&line));
-		r->interim = 0;
-		http_io_flush(&h->conn->io);
-	}
 }
 
 /* The answer is framed and the request read: on to the next, or to the end of the connection. */

@@ -411,19 +411,12 @@ static void response_submit(struct http_h2 *h, struct http_req *r)
 	http_head_done(&r->reply);
 }
 
-static void interim_submit(struct http_h2 *h, struct http_req *r)
+static void continue_submit(struct http_h2 *h, struct http_req *r)
 {
-	char status[12];
-	int code = r->interim;
-	if (r->want_continue && !r->submitted && !r->ended && (r->whole.fn || (r->ops && r->ops->data))) {
-		r->want_continue = false;
-		code = code ? code : 100;
-	}
-	if (!code)
+	if (!r->want_continue || r->submitted || r->ended || (!r->whole.fn && !(r->ops && r->ops->data)))
 		return;
-	r->interim = 0;
-	snprintf(status, sizeof(status), "%d", code);
-	nghttp2_nv nv = http_nv(SPAN(":status"), span_of(status));
+	r->want_continue = false;
+	nghttp2_nv nv = http_nv(SPAN(":status"), SPAN("100"));
 	(void)nghttp2_submit_headers(h->session, NGHTTP2_FLAG_NONE, r->stream_id, NULL, &nv, 1, NULL);
 }
 
@@ -459,7 +452,7 @@ static void req_move(struct http_h2 *h, struct http_req *r)
 	}
 	if (r->counted)
 		body_move(h, r);
-	interim_submit(h, r);
+	continue_submit(h, r);
 	if (!r->submitted && (r->begun || r->ended))
 		response_submit(h, r);
 	if (r->submitted && r->deferred && (r->out.len || r->ended)) {

@@ -76,7 +76,8 @@ struct http_conn {
 };
 
 /* http_server.c */
-struct http_conn *http_conn_memory(struct http_server *s); /* for fuzzing: without a socket */
+/* For tests (fuzzing) alone: a connection without a socket, so that bytes go to the parser and nowhere else. */
+struct http_conn *http_conn_memory(struct http_server *s);
 void http_conn_wait(struct http_conn *c, enum http_waiting what, int64_t ms);
 void http_conn_timer_update(struct http_conn *c); /* after output was queued or sent */
 void http_conn_close(struct http_conn *c);        /* at once; running requests end */
@@ -153,7 +154,6 @@ struct http_req {
 	int64_t progress_ms;       /* http_h2: of its output */
 	int64_t in_moved_ms, in_since_ms; /* http_h2, while in_waited: last body bytes; since when it is waited for */
 	uint64_t in_since_bytes;
-	int interim;               /* status of a 1xx that waits to be sent */
 
 	unsigned paused : 1;
 	unsigned in_ended : 1;     /* the body is complete */

@@ -353,13 +353,6 @@ void http_reply_text(struct http_req *r, int status, const char *content_type, s
 	http_reply_end(r);
 }
 
-void http_reply_interim(struct http_req *r, int status)
-{
-	assert(status > 101 && status < 200 && !r->head_sent);
-	r->interim = status;
-	http_conn_wake(r->conn, r);
-}
-
 bool http_reply_not_modified(struct http_req *r, struct span etag)
 {
 	http_reply_header(r, "etag", etag);

@@ -264,9 +264,14 @@ static void slots_stay(void **state)
 
 static void lifetimes_round_up(void **state)
 {
-	static const unsigned rows[][2] = { { 1, 1 }, { 3, 5 }, { 10, 10 }, { 61, 120 }, { 10800, 10800 }, { 86400, 86400 } };
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-		assert_int_equal(proxy_lifetime_seconds(proxy_lifetime(rows[i][0])), rows[i][1]);
+	static const unsigned rows[][2] = { { 1, 1 }, { 3, 5 }, { 10, 10 }, { 61, 120 }, { 10800, 10800 }, { 43201, 86400 } };
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		unsigned asked = rows[i][0], given = rows[i][1];
+		assert_int_equal(proxy_lifetime(asked), proxy_lifetime(given));
+		if (given < 86400) /* it is one of them: a second more is the next */
+			assert_int_equal(proxy_lifetime(given + 1), proxy_lifetime(given) + 1);
+	}
+	assert_int_equal(proxy_lifetime(86401), proxy_lifetime(86400));
 }
 
 static bool refuse_9(void *arg, const struct sys_addr *a, uint8_t protocol, uint16_t port)

@@ -83,11 +83,6 @@ unsigned proxy_lifetime(unsigned seconds)
 	return i;
 }
 
-unsigned proxy_lifetime_seconds(unsigned number)
-{
-	return lifetimes[MIN(number, (unsigned)ARRAY_LEN(lifetimes) - 1)];
-}
-
 const struct sys_nft_set *proxy_set_row(int family, enum proxy_set set)
 {
 	return &sets[family][set];

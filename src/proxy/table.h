@@ -38,9 +38,8 @@ enum proxy_closed { PROXY_REJECT = 1, PROXY_DROP, PROXY_DROP_OUTER };
 /* How many slots a list of n endpoints has: 1 to 16 exactly n; then 64, 256, 1024, 4096 so that each has three or more. */
 uint32_t proxy_class(size_t n_endpoints);
 #define PROXY_SLOTS_MAX 4096u
-/* The number of the shortest lifetime that is not below; seconds by number. */
+/* The number of the shortest lifetime that is not below. */
 unsigned proxy_lifetime(unsigned seconds);
-unsigned proxy_lifetime_seconds(unsigned number);
 
 const struct sys_nft_set *proxy_set_row(int family, enum proxy_set set);
 

@@ -232,6 +232,7 @@ struct store_result { /* of one operation of the branch that ran, in its order *
 	uint64_t count;            /* range: of all keys in it; delete: deleted */
 };
 bool store_txn_held(const struct store_call *call);  /* the compares were all true, STORE_THEN ran */
+/* For tests alone (a model is compared with every answer): whoever writes here knows what it wrote, and reads from snapshots. */
 size_t store_txn_results(const struct store_call *call, const struct store_result **out_results);
 
 /* Hands the transaction over. done runs on the port's thread, or the committer's when port is NULL; never inside this call. */
@@ -239,7 +240,8 @@ void store_commit(struct store *s, struct store_txn *t, struct store_port *port,
 
 /* ---- the other calls. All answer through done. */
 
-/* Linearizable read: a snapshot taken after the answer holds every write answered (anywhere) before the question. */
+/* Linearizable read: a snapshot taken after the answer holds every write answered (anywhere) before the question. For tests alone,
+ * as long as each store is one process's: there a snapshot holds them anyway. */
 void store_sync(struct store *s, struct store_port *port, store_done_fn *done, void *arg);
 /* id 0 = choose one. EXISTS when taken. Durable. ttl_ms at least 1,000. A restart begins every lease's time anew. */
 void store_lease_grant(struct store *s, int64_t id, int64_t ttl_ms, struct store_port *port, store_done_fn *done, void *arg);
