@@ -1,5 +1,7 @@
 """exec and attach: streams both ways, terminals, codes, words, events."""
+import os
 import re
+import signal
 
 import pytest
 
@@ -172,4 +174,22 @@ def test_health_timeout(engine):
     engine.until(lambda: "health_status: unhealthy" in engine.names(id))
     entry = engine.state(id)["Health"]["Log"][0]
     assert entry["ExitCode"] == -1 and entry["Output"] == "Health check exceeded timeout (300ms)"
+    engine.call("remove", name=id, force=True)
+
+
+@pytest.mark.parametrize("how", ["alone", "with a child"])
+def test_a_killed_one_is_reaped(engine, how):
+    """Whatever process 1 does (this one reaps nobody): an exec belongs to a monitor of its own. What an exec has started is process 1's, as
+    everywhere: dockerd 20.10 with runc leaves the same."""
+    id = engine.create("sleep", "100")
+    engine.start(id)
+    first = engine.state(id)["Pid"]
+    x = engine.call("exec_create", name=id, config={"Cmd": ["/bin/ct", *(["fork", "1", "100"] if how == "with a child" else ["sleep", "100"])]})
+    engine.call("exec_start", name=x, watched=False)
+    pid = engine.call("exec_inspect", name=x)["Pid"]
+    children = set(open(f"/proc/{pid}/task/{pid}/children").read().split())
+    os.kill(pid, signal.SIGKILL)
+    engine.until(lambda: engine.call("exec_inspect", name=x)["ExitCode"] == 137)
+    assert not os.path.exists(f"/proc/{pid}")
+    assert set(open(f"/proc/{first}/task/{first}/children").read().split()) == children
     engine.call("remove", name=id, force=True)
