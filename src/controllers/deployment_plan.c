@@ -166,6 +166,13 @@ void deployment_scale(struct deployment_plan *d)
 	free(sorted);
 }
 
+/* How many of a set serve and stay. A status may be older than the size: of a set that has just become smaller those that go
+ * are still told as available, and counting on them took the last that a rollout must leave, now and then. [upstream does] */
+static int64_t there(const struct deployment_rs *rs)
+{
+	return MIN(rs->available, rs->replicas);
+}
+
 bool deployment_roll(struct deployment_plan *d)
 {
 	struct deployment_rs *rs = new_of(d);
@@ -176,15 +183,15 @@ bool deployment_roll(struct deployment_plan *d)
 			return true;
 	}
 	/* [reconcileOldReplicaSets] */
-	int64_t old = 0, available = rs ? rs->available : 0, down = 0;
+	int64_t old = 0, available = rs ? there(rs) : 0, down = 0;
 	for (unsigned i = 0; i < d->n; i++) {
 		if (d->sets[i].is_new)
 			continue;
 		old += d->sets[i].replicas;
-		available += d->sets[i].available;
+		available += there(&d->sets[i]);
 	}
 	int64_t least = (int64_t)d->replicas - d->unavailable;
-	int64_t not_there = rs ? (int64_t)rs->replicas - rs->available : 0;
+	int64_t not_there = rs ? rs->replicas - there(rs) : 0;
 	int64_t most_down = old + (rs ? rs->replicas : 0) - least - not_there;
 	if (old == 0 || most_down <= 0)
 		return false;

@@ -227,6 +227,8 @@ static void rollouts_step_by_step(void **state)
 		{ 3, 1, 0, { { 1, 1 }, { 1, 1 }, { 2, 2 } }, 3, { 0, 1, 2 }, true },
 		{ 3, 1, 0, { { 0, 0 }, { 0, 0 }, { 3, 3 } }, 3, { 0, 0, 3 }, false },
 		{ 2, 1, 0, { { 0, 0 }, { 5, 5 } }, 2, { 0, 2 }, true },       /* scaled down while at it */
+		{ 6, 2, 1, { { 3, 4 }, { 5, 3 } }, 2, { 2, 5 }, true },       /* one that is told of goes already */
+		{ 6, 2, 1, { { 1, 2 }, { 1, 2 }, { 6, 4 } }, 3, { 0, 1, 6 }, true },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		struct deployment_rs sets[3];
