@@ -209,7 +209,7 @@ int snapshot_tree_archive(int dirfd, const char *name, const char *as, bool one_
 		rc = entry_write(w, &t.inodes, dirfd, name, as, false, err);
 	if (rc == 0 && S_ISDIR(st.st_mode)) {
 		auto_fd int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		rc = fd < 0 ? err_sys(err, "open %s", name) : snapshot_tree_each(fd, tree_one, &t, err);
+		rc = fd < 0 ? err_sys(err, "open %s", name) : snapshot_tree_each_sorted(fd, tree_one, &t, err);
 	}
 	snapshot_inodes_done(&t.inodes);
 	buf_done(&t.path);

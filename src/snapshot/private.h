@@ -76,6 +76,9 @@ int snapshot_dir_open(int root, const char *rel, struct err *err);
  * this folder, or -class. */
 int snapshot_tree_each(int root, int (*fn)(int dirfd, const char *rel, const char *name, const struct stat *st, void *arg,
 	struct err *err), void *arg, struct err *err);
+/* The same in the order of names, each folder followed by what is in it: the same tree gives the same archive on every disk. */
+int snapshot_tree_each_sorted(int root, int (*fn)(int dirfd, const char *rel, const char *name, const struct stat *st, void *arg,
+	struct err *err), void *arg, struct err *err);
 /* All attributes of dirfd/name that a copy keeps: fn is called with each. */
 int snapshot_xattrs_each(int dirfd, const char *name, int (*fn)(const char *attr, struct span value, void *arg, struct err *err),
 	void *arg, struct err *err);

@@ -252,6 +252,40 @@ static const char *changes_text(struct snapshot_store *s, const char *key)
 	return buf_cstr(&b);
 }
 
+static int walked(int dirfd, const char *rel, const char *name, const struct stat *st, void *arg, struct err *e)
+{
+	struct stat here;
+	assert_int_equal(fstatat(dirfd, name, &here, AT_SYMLINK_NOFOLLOW), 0);
+	assert_int_equal(here.st_ino, st->st_ino);
+	buf_printf(arg, "%s ", rel);
+	if (!strcmp(rel, "a/b")) /* what goes meanwhile is not there */
+		assert_int_equal(unlinkat(dirfd, "c", 0), 0);
+	return !strcmp(rel, "shut");
+}
+
+/* By name, a folder before what is in it and that before what comes behind it, in whatever order the disk has them. */
+static void test_order(void **state)
+{
+	static const char want[] = "a a/b a/b/x a/b/y a/d a-b n00 n01 n02 n03 n04 n05 n06 n07 n08 n09 n10 n11 shut z ";
+	auto_buf struct buf got = {};
+	top_make();
+	assert_int_equal(mkdir(target, 0755), 0);
+	for (int i = 11; i >= 0; i--) {
+		char name[8];
+		snprintf(name, sizeof(name), "n%02d", i);
+		put(name, "");
+	}
+	put("z", "");
+	for (const char *const *d = (const char *const[]){ "shut", "a", "a/b", NULL }; *d; d++)
+		assert_int_equal(mkdir(in_target(*d), 0755), 0);
+	for (const char *const *f = (const char *const[]){ "shut/in", "a-b", "a/d", "a/c", "a/b/y", "a/b/x", NULL }; *f; f++)
+		put(*f, "");
+	auto_fd int fd = open(target, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	OK(snapshot_tree_each_sorted(fd, walked, &got, &err));
+	assert_string_equal(buf_cstr(&got), want);
+	top_remove();
+}
+
 /* Mount points are no changes; what somebody made of them is. */
 static void test_changes_besides(void **state)
 {
@@ -613,7 +647,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_layers), cmocka_unit_test(test_attributes), cmocka_unit_test(test_escapes),
 		cmocka_unit_test(test_bombs), cmocka_unit_test(test_same_layer), cmocka_unit_test(test_changes),
-		cmocka_unit_test(test_changes_besides), cmocka_unit_test(test_changes_random), cmocka_unit_test(test_prune), cmocka_unit_test(test_torn),
+		cmocka_unit_test(test_changes_besides), cmocka_unit_test(test_order), cmocka_unit_test(test_changes_random), cmocka_unit_test(test_prune), cmocka_unit_test(test_torn),
 		cmocka_unit_test(test_volatile), cmocka_unit_test(test_volatile_mount),
 		cmocka_unit_test(test_retire), cmocka_unit_test(test_no_space),
 	};

@@ -103,6 +103,98 @@ int snapshot_tree_each(int root, int (*fn)(int dirfd, const char *rel, const cha
 	return rc;
 }
 
+/* ---- walking in order: a stack of names still to be looked at, as paths; the last folder that was open stays so */
+
+struct walk {
+	int root;
+	struct pending_dir *stack;
+	int fd;            /* of the folder at; -1 = none */
+	struct buf at;
+};
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Opens rel as the folder at hand. 1: a running container removed it, or put something else there. */
+static int walk_enter(struct walk *w, struct span rel, struct err *err)
+{
+	auto_err struct err why = ERR_INIT;
+	if (w->fd >= 0 && span_eq(buf_span(&w->at), rel))
+		return 0;
+	fd_close(&w->fd);
+	buf_trunc(&w->at, 0);
+	buf_span_add(&w->at, rel);
+	w->fd = snapshot_dir_open(w->root, buf_cstr(&w->at), &why);
+	if (w->fd >= 0)
+		return 0;
+	w->fd = -1;
+	if (rel.len && (why.errnum == ENOENT || why.errnum == ENOTDIR || why.errnum == ELOOP))
+		return 1;
+	return err_move(err, &why);
+}
+
+/* Puts the names of the folder at hand on the stack, the first one on top. */
+static int walk_names(struct walk *w, struct err *err)
+{
+	auto_arena struct arena a = {};
+	auto_free char **names = NULL;
+	size_t n = 0, cap = 0;
+	int fd = fcntl(w->fd, F_DUPFD_CLOEXEC, 0);
+	auto_cleanup(closedir_auto) DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	if (!d) {
+		fd_close(&fd);
+		return err_sys(err, "read folder /%s", buf_cstr(&w->at));
+	}
+	for (struct dirent *e; errno = 0, (e = readdir(d));) {
+		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
+			continue;
+		if (w->at.len + 1 + strlen(e->d_name) > PATH_BYTES_MAX)
+			return err_set(err, ERR_TOO_LARGE, "/%.64s...: a path of more than %d bytes", buf_cstr(&w->at), PATH_BYTES_MAX);
+		MEM_GROW(names, n, cap);
+		names[n++] = arena_cstr(&a, span_of(e->d_name));
+	}
+	if (errno)
+		return err_sys(err, "read folder /%s", buf_cstr(&w->at));
+	if (n)
+		qsort(names, n, sizeof(*names), by_name);
+	auto_buf struct buf path = {};
+	while (n) {
+		buf_trunc(&path, 0);
+		buf_printf(&path, "%s%s%s", buf_cstr(&w->at), w->at.len ? "/" : "", names[--n]);
+		pending_push(&w->stack, buf_cstr(&path));
+	}
+	return 0;
+}
+
+int snapshot_tree_each_sorted(int root, int (*fn)(int dirfd, const char *rel, const char *name, const struct stat *st, void *arg,
+	struct err *err), void *arg, struct err *err)
+{
+	struct walk w = { .root = root, .fd = -1 };
+	int rc = walk_enter(&w, SPAN_EMPTY, err);
+	rc = rc < 0 ? rc : walk_names(&w, err);
+	for (struct pending_dir *d; (d = w.stack); free(d)) {
+		w.stack = d->next;
+		if (rc < 0)
+			continue;
+		struct span rel = span_of(d->rel);
+		ptrdiff_t slash = span_rchr(rel, '/');
+		const char *name = d->rel + slash + 1;
+		struct stat st;
+		rc = walk_enter(&w, span_sub(rel, 0, (size_t)MAX(slash, (ptrdiff_t)0)), err);
+		if (rc != 0)
+			rc = MIN(rc, 0);
+		else if (fstatat(w.fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			rc = errno == ENOENT ? 0 : err_sys(err, "stat /%s", d->rel);
+		else if ((rc = fn(w.fd, d->rel, name, &st, arg, err)) == 0 && S_ISDIR(st.st_mode) && (rc = walk_enter(&w, rel, err)) == 0)
+			rc = walk_names(&w, err);
+	}
+	fd_close(&w.fd);
+	buf_done(&w.at);
+	return MIN(rc, 0);
+}
+
 /* ---- removing ----
  *
  * Folders deeper than DEPTH are moved up beside the root of the removal first (a rename), and so become roots of their own. */
