@@ -5,7 +5,7 @@ import os
 import pathlib
 import subprocess
 
-from node import IMAGE, cgroup_root, until
+from node import IMAGE, SLOWER, cgroup_root, until
 
 CORE = "/api/v1/namespaces/default"
 
@@ -73,7 +73,7 @@ class Round:
         pod("broken", box("c", "echo ran >> /out/broken"), init=[box("a", "echo ran >> /out/broken-init; exit 1")], policy="Never")
         pod("side", box("c", "echo ran >> /out/side; sleep 1"), init=[box("s", "trap 'exit 0' TERM; while :; do sleep 0.1; done", restartPolicy="Always")],
             policy="Never")
-        true = {"exec": {"command": ["true"]}, "periodSeconds": 1}
+        true = {"exec": {"command": ["true"]}, "periodSeconds": 1, "timeoutSeconds": SLOWER}
         pod("hooks", box("c", "exec sleep 1000", startupProbe=true, readinessProbe=true, livenessProbe=true, lifecycle={
             "postStart": {"exec": {"command": ["sh", "-c", "echo post >> /out/hooks"]}},
             "preStop": {"exec": {"command": ["sh", "-c", "echo pre >> /out/hooks"]}}}), terminationGracePeriodSeconds=3)
