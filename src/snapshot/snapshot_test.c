@@ -647,7 +647,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_layers), cmocka_unit_test(test_attributes), cmocka_unit_test(test_escapes),
 		cmocka_unit_test(test_bombs), cmocka_unit_test(test_same_layer), cmocka_unit_test(test_changes),
-		cmocka_unit_test(test_changes_besides), cmocka_unit_test(test_order), cmocka_unit_test(test_changes_random), cmocka_unit_test(test_prune), cmocka_unit_test(test_torn),
+		cmocka_unit_test(test_changes_besides), cmocka_unit_test(test_order),
+		cmocka_unit_test(test_changes_random), cmocka_unit_test(test_prune), cmocka_unit_test(test_torn),
 		cmocka_unit_test(test_volatile), cmocka_unit_test(test_volatile_mount),
 		cmocka_unit_test(test_retire), cmocka_unit_test(test_no_space),
 	};
