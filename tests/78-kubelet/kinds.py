@@ -101,6 +101,13 @@ class Round:
     def failed_hook(self, name, which):
         return any(e.startswith(f"Warning Failed{which}Hook") for e in self.s.events(name))
 
+    def exec_failed(self, id):
+        """containerd loses an exec whose client was killed in a bad moment, and the next ones wait for it beyond every grace period."""
+        if self.s.runtime != "containerd":
+            return False
+        with open(f"{self.s.d}/engine.log", errors="replace") as f:
+            return f'ExecSync for \\"{id}\\" failed' in f.read()
+
     def want(self):
         n = self.n
         runs = ("Running", True, 0, None)
@@ -135,6 +142,8 @@ class Round:
     def end(self, what):
         s, t = self.s, self.t
         os.unlink(self.manifest)
+        pod = f"hooks{self.n}"
+        hooked = s.get(f"{CORE}/pods/{pod}").json["status"]["containerStatuses"][0]["containerID"].split("//")[1]
         for name in self.want():
             if not name.endswith("-n1"):
                 t.eq(f"{what}: {name} is deleted", s.delete(f"{CORE}/pods/{name}").code, 200)
@@ -145,6 +154,5 @@ class Round:
             t.eq(f"{what}: not even by an attempt", self.wrote(), self.WROTE)
         hooks = self.lines("hooks")
         # Whoever is killed while a hook runs cannot know whether it ran to its end: postStart not again, preStop once more, as upstream.
-        pod = f"hooks{self.n}"
         t.eq(f"{what}: postStart", hooks.count("post") < 2 or self.failed_hook(pod, "PostStart"), True)
-        t.eq(f"{what}: preStop", hooks[-1:] == ["pre"] or self.failed_hook(pod, "PreStop"), True)
+        t.eq(f"{what}: preStop", hooks[-1:] == ["pre"] or self.failed_hook(pod, "PreStop") or self.exec_failed(hooked), True)
