@@ -287,6 +287,12 @@ static bool is_locked(int state_dir)
 	return false;
 }
 
+/* Does the monitor that monitor.json (of this boot) names live? */
+static bool is_there(const struct json *self)
+{
+	return sys_process_alive((pid_t)json_i64(json_getl(self, "pid"), 0), (uint64_t)json_i64(json_getl(self, "startTicks"), 0));
+}
+
 /* The exit is there and its monitor too: it still listens to who holds the streams. The files say so when the monitor that lives
  * names the same run; one that has just begun has named none, and the exit is of the run before. */
 static bool is_exit_of_living(int state_dir, const struct monitor_exit *end)
@@ -295,7 +301,7 @@ static bool is_exit_of_living(int state_dir, const struct monitor_exit *end)
 	struct json v;
 	return file_read(&a, state_dir, "monitor.json", &v, NULL) == 0 && is_of_this_boot(&v) && end->pid > 0 &&
 	       json_i64(json_getl(&v, "containerPid"), 0) == end->pid && time_of(json_getl(&v, "startedAt")) == end->started_ns &&
-	       sys_process_alive((pid_t)json_i64(json_getl(&v, "pid"), 0), (uint64_t)json_i64(json_getl(&v, "startTicks"), 0));
+	       is_there(&v);
 }
 
 /* Where they do not (nothing ever ran, the disk was full), it is asked. */
@@ -326,7 +332,7 @@ static int look(int state_dir, enum monitor_found *out, int *out_sock, struct mo
 	if (!is_of_this_boot(&self))
 		return 0;
 	*out = MONITOR_FOUND_LOST;
-	if (!sys_process_alive((pid_t)json_i64(json_getl(&self, "pid"), 0), (uint64_t)json_i64(json_getl(&self, "startTicks"), 0)))
+	if (!is_there(&self))
 		return 0;
 	int sock = monitor_connect(state_dir, &why);
 	if (sock >= 0 || sock == -ERR_TOO_MANY) {
