@@ -2,18 +2,23 @@
 # Installs what is needed, builds, and runs every test that continuous integration runs.
 #   ./test.sh         the short form of each suite (under 20 minutes)
 #   ./test.sh --all   the long form: full sweeps, the virtual machine, side by side with the peers
-# Each suite in tests/suites/NN-name prints its own output and ends with a line `N passed, N failed, N skipped`;
-# this script adds them up and closes with the same line. A skip says why.
+#   ./test.sh NN...   these suites alone;  -v: everything they print, as it comes
+# Each suite in tests/suites/NN-name prints its own output, which is kept in build-tests/NN-name, and ends with a line
+# `N passed, N failed, N skipped`; this script adds them up and closes with the same line. A skip says why. Of a suite that failed the output
+# is shown, and what failed is listed once more at the end. On a terminal everything is shown as it comes.
 set -uo pipefail
 # A shell's background job ignores SIGINT, and so would everything that is started here; some tests send it.
 [ -n "${KNARR_TEST_SIGNALS:-}" ] || KNARR_TEST_SIGNALS=1 exec env --default-signal=INT,QUIT "$0" "$@"
 cd "$(dirname "$0")" || exit 1
 long=0
 only=
+verbose=0
+[ ! -t 1 ] || verbose=1
 for a in "$@"; do
 	case $a in
 	--all) long=1 ;;
-	-h | --help) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 0 ;;
+	-v | --verbose) verbose=1 ;;
+	-h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
 	[0-9]*) only="$only $a" ;;
 	*) echo "test.sh: unknown option: $a (see --help)" >&2; exit 2 ;;
 	esac
@@ -30,7 +35,25 @@ tools/apt-install $lists || exit 1
 export KNARR_SLOWER
 [ "$KNARR_SLOWER" = 1 ] || echo "this machine is slow: limits of time are $KNARR_SLOWER times as long"
 
+# The lines in which suites say what failed and what was skipped.
+broken='^(not ok|FAIL|FAILED|ERROR|TIMEOUT)\b|^ +[^ ].*: [0-9]+ passed, [1-9][0-9]* failed'
+left_out='^(SKIPPED|SKIP|skip:|skipped)'
+kept=build-tests
+mkdir -p "$kept" && rm -f "$kept"/[0-9]* || exit 1
+
+# What a suite printed, as much of it as somebody needs who was not there: why things were skipped, and all about what failed.
+told() { # output, whether it failed
+	if [ "$2" = 0 ]; then
+		grep -E "$left_out" "$1"
+	elif grep -qE '^=+ (FAILURES|ERRORS) =' "$1"; then
+		sed -nE '/^=+ (FAILURES|ERRORS) =/,$p' "$1" | head -300
+	else
+		grep -vE '^ok\b' "$1" | tail -150
+	fi
+}
+
 passed=0 failed=0 skipped=0
+wrong=()
 started=$SECONDS
 for suite in tests/suites/[0-9]*; do
 	name=$(basename "$suite")
@@ -38,27 +61,32 @@ for suite in tests/suites/[0-9]*; do
 		case " $only " in *" ${name%%-*} "*) ;; *) continue ;; esac
 	fi
 	echo "== $name"
-	out=$(mktemp)
+	out=$kept/$name
 	t=$SECONDS
-	"$suite" 2>&1 | tee "$out"
-	code=${PIPESTATUS[0]}
-	line=$(grep -E '^[0-9]+ passed, [0-9]+ failed(, [0-9]+ skipped)?$' "$out" | tail -1)
-	rm -f "$out"
-	if [ -z "$line" ]; then
-		echo "-- $name ended without its summary line (exit $code)"
-		failed=$((failed + 1))
-		continue
+	if [ $verbose = 1 ]; then
+		"$suite" 2>&1 | tee "$out"
+		code=${PIPESTATUS[0]}
+	else
+		"$suite" >"$out" 2>&1
+		code=$?
 	fi
-	set -- $line
-	passed=$((passed + $1)) failed=$((failed + $3)) skipped=$((skipped + ${5:-0}))
+	line=$(grep -E '^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$' "$out" | tail -1)
+	read -r p _ f _ s _ <<<"${line:-0 passed, 1 failed, 0 skipped}"
 	# A suite that fails without counting a failure still fails.
-	if [ "$code" != 0 ] && [ "$3" = 0 ]; then
-		echo "-- $name exited $code"
-		failed=$((failed + 1))
-	fi
-	echo "-- $name: $line ($((SECONDS - t)) s)"
+	[ "$code" = 0 ] || [ "$f" != 0 ] || f=1
+	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+	[ $verbose = 1 ] || told "$out" "$f"
+	[ "$f" = 0 ] || wrong+=("$name")
+	echo "-- $name: ${line:-it ended without its summary line} ($((SECONDS - t)) s$([ "$code" = 0 ] || echo ", exit $code"))"
 done
 echo
+if [ ${#wrong[@]} -gt 0 ]; then
+	echo "what failed (the whole output is in $kept/):"
+	for name in "${wrong[@]}"; do
+		{ grep -E "$broken" "$kept/$name" || tail -5 "$kept/$name"; } | cut -c1-400 | head -40 | sed "s/^ */   $name: /"
+	done
+	echo
+fi
 echo "all suites took $((SECONDS - started)) s"
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ] && [ "$passed" -gt 0 ]
