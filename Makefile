@@ -5,6 +5,9 @@ COMPONENT ?=
 # How many times slower this machine is than one that time limits were made on; test.sh asks tools/slower.
 KNARR_SLOWER ?= 1
 
+# Two makes at once in one folder, as two terminals or two suites of test.sh start them: the second waits.
+alone = mkdir -p $(1) && flock $(1)
+
 .DEFAULT_GOAL := build
 .PHONY: help build check unit clang asan tsan fuzz bench gen gen-check tidy lint layers size clean
 
@@ -12,8 +15,8 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 build: ## both programs, tests and benchmarks in build/
-	@tools/setup $(BUILD) $(MESON_ARGS)
-	@ninja -C $(BUILD) -j $(JOBS) --quiet
+	@$(call alone,$(BUILD)) tools/setup $(BUILD) $(MESON_ARGS)
+	@$(call alone,$(BUILD)) ninja -C $(BUILD) -j $(JOBS) --quiet
 
 unit: build ## unit tests and corpus replays (COMPONENT=name for one)
 	@meson test -C $(BUILD) --no-rebuild -q --print-errorlogs -t $(KNARR_SLOWER) $(COMPONENT)
@@ -21,17 +24,17 @@ unit: build ## unit tests and corpus replays (COMPONENT=name for one)
 check: build lint layers gen-check unit ## what every commit must pass (3 minutes at most)
 
 clang: ## a second compiler's opinion: everything built with clang, warnings are errors
-	@CC=clang-14 tools/setup build-clang -Dbench=false
-	@ninja -C build-clang -j $(JOBS) --quiet
+	@$(call alone,build-clang) env CC=clang-14 tools/setup build-clang -Dbench=false
+	@$(call alone,build-clang) ninja -C build-clang -j $(JOBS) --quiet
 
 asan: ## unit tests and replays under AddressSanitizer and UndefinedBehaviorSanitizer, arenas as single allocations
-	@tools/setup build-asan -Db_sanitize=address,undefined -Dbuildtype=debugoptimized -Db_lundef=false -Darena=malloc -Dbench=false
-	@ninja -C build-asan -j $(JOBS) --quiet
+	@$(call alone,build-asan) tools/setup build-asan -Db_sanitize=address,undefined -Dbuildtype=debugoptimized -Db_lundef=false -Darena=malloc -Dbench=false
+	@$(call alone,build-asan) ninja -C build-asan -j $(JOBS) --quiet
 	@meson test -C build-asan --no-rebuild -q --print-errorlogs -t $$((4 * $(KNARR_SLOWER))) $(COMPONENT)
 
 tsan: ## unit tests of the threaded parts under ThreadSanitizer
-	@tools/setup build-tsan -Db_sanitize=thread -Dbuildtype=debugoptimized -Db_lundef=false -Db_pie=true -Dbench=false
-	@ninja -C build-tsan -j $(JOBS) --quiet
+	@$(call alone,build-tsan) tools/setup build-tsan -Db_sanitize=thread -Dbuildtype=debugoptimized -Db_lundef=false -Db_pie=true -Dbench=false
+	@$(call alone,build-tsan) ninja -C build-tsan -j $(JOBS) --quiet
 	@meson test -C build-tsan --no-rebuild -q --print-errorlogs -t $$((6 * $(KNARR_SLOWER))) --no-suite replay $(COMPONENT)
 
 fuzz: ## run every fuzz target for SECONDS_EACH (900) seconds; new inputs go to tests/corpus/

@@ -2,10 +2,11 @@
 # Installs what is needed, builds, and runs every test that continuous integration runs.
 #   ./test.sh         the short form of each suite (under 20 minutes)
 #   ./test.sh --all   the long form: full sweeps, the virtual machine, side by side with the peers
-#   ./test.sh NN...   these suites alone;  -v: everything they print, as it comes
+#   ./test.sh NN...   these suites alone
+#   -j N  as many suites at once (one for each processor; with --all and -v one);  -v  everything they print, as it comes
 # Each suite in tests/suites/NN-name prints its own output, which is kept in build-tests/NN-name, and ends with a line
 # `N passed, N failed, N skipped`; this script adds them up and closes with the same line. A skip says why. Of a suite that failed the output
-# is shown, and what failed is listed once more at the end. On a terminal everything is shown as it comes.
+# is shown, and what failed is listed once more at the end.
 set -uo pipefail
 # A shell's background job ignores SIGINT, and so would everything that is started here; some tests send it.
 [ -n "${KNARR_TEST_SIGNALS:-}" ] || KNARR_TEST_SIGNALS=1 exec env --default-signal=INT,QUIT "$0" "$@"
@@ -13,16 +14,21 @@ cd "$(dirname "$0")" || exit 1
 long=0
 only=
 verbose=0
-[ ! -t 1 ] || verbose=1
-for a in "$@"; do
-	case $a in
+lanes=$(nproc)
+while [ $# -gt 0 ]; do
+	case $1 in
 	--all) long=1 ;;
 	-v | --verbose) verbose=1 ;;
-	-h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
-	[0-9]*) only="$only $a" ;;
-	*) echo "test.sh: unknown option: $a (see --help)" >&2; exit 2 ;;
+	-j) shift; lanes=${1:-1} ;;
+	-j[0-9]*) lanes=${1#-j} ;;
+	-h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
+	[0-9]*) only="$only $1" ;;
+	*) echo "test.sh: unknown option: $1 (see --help)" >&2; exit 2 ;;
 	esac
+	shift
 done
+# What is measured is measured alone, and what is shown as it comes has the screen to itself.
+[ $((long + verbose)) = 0 ] || lanes=1
 export KNARR_TEST_LONG=$long
 
 lists="packages/run packages/build packages/test"
@@ -55,30 +61,44 @@ told() { # output, whether it failed
 passed=0 failed=0 skipped=0
 wrong=()
 started=$SECONDS
+declare -A running=() begun=()
+ended() { # suite, exit code
+	local name=$1 out=$kept/$1 line p _ f s
+	line=$(grep -E '^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$' "$out" | tail -1)
+	read -r p _ f _ s _ <<<"${line:-0 passed, 1 failed, 0 skipped}"
+	# A suite that fails without counting a failure still fails.
+	[ "$2" = 0 ] || [ "$f" != 0 ] || f=1
+	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+	[ $verbose = 1 ] || told "$out" "$f"
+	[ "$f" = 0 ] || wrong+=("$name")
+	echo "-- $name: ${line:-it ended without its summary line} ($((SECONDS - begun[$name])) s$([ "$2" = 0 ] || echo ", exit $2"))"
+}
+one_ends() {
+	local pid
+	wait -n -p pid "${!running[@]}"
+	ended "${running[$pid]}" $?
+	unset "running[$pid]"
+}
 for suite in tests/suites/[0-9]*; do
 	name=$(basename "$suite")
 	if [ -n "$only" ]; then
 		case " $only " in *" ${name%%-*} "*) ;; *) continue ;; esac
 	fi
+	[ ${#running[@]} -lt "$lanes" ] || one_ends
 	echo "== $name"
-	out=$kept/$name
-	t=$SECONDS
+	begun[$name]=$SECONDS
 	if [ $verbose = 1 ]; then
-		"$suite" 2>&1 | tee "$out"
-		code=${PIPESTATUS[0]}
-	else
-		"$suite" >"$out" 2>&1
-		code=$?
+		"$suite" 2>&1 | tee "$kept/$name"
+		ended "$name" "${PIPESTATUS[0]}"
+		continue
 	fi
-	line=$(grep -E '^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$' "$out" | tail -1)
-	read -r p _ f _ s _ <<<"${line:-0 passed, 1 failed, 0 skipped}"
-	# A suite that fails without counting a failure still fails.
-	[ "$code" = 0 ] || [ "$f" != 0 ] || f=1
-	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
-	[ $verbose = 1 ] || told "$out" "$f"
-	[ "$f" = 0 ] || wrong+=("$name")
-	echo "-- $name: ${line:-it ended without its summary line} ($((SECONDS - t)) s$([ "$code" = 0 ] || echo ", exit $code"))"
+	# A job in the background would ignore these.
+	env --default-signal=INT,QUIT "$suite" >"$kept/$name" 2>&1 &
+	running[$!]=$name
+	# The first builds what the others use, and uses every processor for it.
+	[ "$name" != 10-check ] || one_ends
 done
+while [ ${#running[@]} -gt 0 ]; do one_ends; done
 echo
 if [ ${#wrong[@]} -gt 0 ]; then
 	echo "what failed (the whole output is in $kept/):"
