@@ -57,6 +57,9 @@ def inside():
         subprocess.run("ip link add out0 type veth peer out1 && ip link set out1 up && ip addr add 192.0.2.10/24 dev out0 && "
                        "ip link set out0 up && ip route add default via 192.0.2.1", shell=True, check=True)
         subprocess.run(["mount", "-t", "tmpfs", "none", "/run"], check=True)
+        if real:  # its plugins' results, which nobody asks where to keep
+            os.makedirs("/var/lib/cni", exist_ok=True)
+            subprocess.run(["mount", "-t", "tmpfs", "none", "/var/lib/cni"], check=True)
         reaper()
         return
     os.environ["KUBELET_TEST_INSIDE"] = "yes"

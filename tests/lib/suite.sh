@@ -7,6 +7,10 @@
 cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
 build=${KNARR_BUILD:-build} slower=${KNARR_SLOWER:-1}
 passed=0 failed=0 skipped=0
+# kubectl remembers for hours what the server at an address has, and tests make servers at addresses that were others' before.
+KUBECACHEDIR=$PWD/build-tests/kube-cache/$(basename "$0")
+export KUBECACHEDIR
+rm -rf "$KUBECACHEDIR"
 
 long() {
 	[ "${KNARR_TEST_LONG:-0}" = 1 ]
