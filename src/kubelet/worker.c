@@ -190,6 +190,20 @@ static bool past_deadline(struct kl_worker *w)
 	return true;
 }
 
+/* May containers be made? A kubelet that began behind their sandbox does not know its group before it has looked; a runtime
+ * that is told of none puts them beside all pods. */
+static bool has_group(struct kl_worker *w, int64_t now_ns)
+{
+	if (w->cgroup.len || !w->pod->k->o->cgroups_per_qos) {
+		w->cgroup_made = false; /* if it was for these containers, the next sandbox has it looked at all the same */
+		return true;
+	}
+	if (w->sandbox_retry_ns <= now_ns)
+		return kl_cgroup_make(w);
+	wake_at(w, w->sandbox_retry_ns);
+	return false;
+}
+
 static void step_live(struct kl_worker *w)
 {
 	auto_arena struct arena a = {};
@@ -231,7 +245,9 @@ static void step_live(struct kl_worker *w)
 			kl_sandbox_make(w, plan.attempt);
 		}
 	}
-	for (unsigned i = 0; i < plan.n_start; i++)
+	/* Images are fetched beside the making of a sandbox, which has its group looked at. */
+	bool begin = plan.n_start && (plan.make_sandbox || has_group(w, now_ns));
+	for (unsigned i = 0; begin && i < plan.n_start; i++)
 		kl_start_begin(w, plan.start[i]);
 	kl_starts_go(w);
 	kl_probes_look(w);
