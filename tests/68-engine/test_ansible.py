@@ -40,13 +40,14 @@ def play(tmp_path):
                "ANSIBLE_LOCALHOST_WARNING": "0", "ANSIBLE_DEPRECATION_WARNINGS": "0"}
         # As somebody on the daemon's host would run it: it has a network namespace of its own.
         inside = [w.format(d.process.pid) for w in d.inside]
-        words = [x for k, v in {"here": tmp_path, "ansible_python_interpreter": "/usr/bin/python3", **values}.items() for x in ("-e", f"{k}={v}")]
+        words = [x for k, v in {"here": tmp_path, "disk": DISK, "ansible_python_interpreter": "/usr/bin/python3", **values}.items() for x in ("-e", f"{k}={v}")]
         p = subprocess.run([*inside, "/usr/bin/python3", ASIDE / "usr/bin/ansible-playbook", "-i", "localhost,", "-c", "local", *words, HERE / f"{name}.yml"],
                            env=env, capture_output=True, text=True, timeout=300 * SLOWER, cwd=tmp_path)
         assert "{" in p.stdout, p.stdout + p.stderr
         tasks = json.loads(p.stdout[p.stdout.index("{"):])["plays"][0]["tasks"]
         done = [(t["task"]["name"], t["hosts"]["localhost"]) for t in tasks]
-        assert p.returncode == 0, (done[-1], p.stderr, d.tail())
+        if p.returncode:
+            pytest.fail(f"{done[-1][0]}: {done[-1][1].get('msg', done[-1][1])}\n{p.stderr}\n{d.tail()}")
         return done
     return play
 

@@ -8,9 +8,6 @@ from conftest import *
 
 pytestmark = pytest.mark.usefixtures("busybox", "tidy")
 NONE = ("--network", "none")
-# A disk of this machine, whichever: /dev/loop0 comes with a module.
-DISK = next((f"/dev/{x}" for x in sorted(os.listdir("/sys/block")) if os.path.exists(f"/dev/{x}")), "/dev/none")
-
 V1 = not os.path.exists("/sys/fs/cgroup/cgroup.controllers")
 
 
