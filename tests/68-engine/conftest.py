@@ -17,6 +17,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lib"))
 from engine_parts import BUILD, BUSYBOX, ENV, KNARR, LONG, REPO, SLOWER, docker_registry, free_port, import_words, rootfs, until  # noqa: E402,F401
 
+V1 = not os.path.exists("/sys/fs/cgroup/cgroup.controllers")
 # A disk of this machine, whichever: /dev/loop0 comes with a module.
 DISK = next((f"/dev/{x}" for x in sorted(os.listdir("/sys/block")) if os.path.exists(f"/dev/{x}")), "/dev/none")
 CLIENT = int(re.search(r"version (\d+)", subprocess.run(["docker", "--version"], capture_output=True, text=True).stdout).group(1))

@@ -40,7 +40,7 @@ def play(tmp_path):
                "ANSIBLE_LOCALHOST_WARNING": "0", "ANSIBLE_DEPRECATION_WARNINGS": "0"}
         # As somebody on the daemon's host would run it: it has a network namespace of its own.
         inside = [w.format(d.process.pid) for w in d.inside]
-        words = [x for k, v in {"here": tmp_path, "disk": DISK, "ansible_python_interpreter": "/usr/bin/python3", **values}.items() for x in ("-e", f"{k}={v}")]
+        words = [x for k, v in {"here": tmp_path, "disk": DISK, "v1": V1, "ansible_python_interpreter": "/usr/bin/python3", **values}.items() for x in ("-e", f"{k}={v}")]
         p = subprocess.run([*inside, "/usr/bin/python3", ASIDE / "usr/bin/ansible-playbook", "-i", "localhost,", "-c", "local", *words, HERE / f"{name}.yml"],
                            env=env, capture_output=True, text=True, timeout=300 * SLOWER, cwd=tmp_path)
         assert "{" in p.stdout, p.stdout + p.stderr

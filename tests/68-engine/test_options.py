@@ -8,7 +8,6 @@ from conftest import *
 
 pytestmark = pytest.mark.usefixtures("busybox", "tidy")
 NONE = ("--network", "none")
-V1 = not os.path.exists("/sys/fs/cgroup/cgroup.controllers")
 
 
 def inspected(d, name, path):
