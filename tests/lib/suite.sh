@@ -62,9 +62,18 @@ alone() {
 	unshare -n sh -c 'ip link set lo up; exec "$@"' sh "$@"
 }
 
-# The same with mounts that go with it too.
+# The same with mounts that go with it too. What is said after the summary line, of whatever kind, is a failure: both streams are one.
 alone_with_mounts() {
-	unshare -n -m --propagation private sh -c 'ip link set lo up; exec "$@"' sh "$@"
+	unshare -n -m --propagation private sh -c 'ip link set lo up; exec "$@"' sh "$@" 2>&1
+}
+
+# Every kubectl on the machine, the oldest first, in the array kubectls. Some packages keep versions beside the program that the name leads to.
+find_kubectls() {
+	local real
+	real=$(readlink -f "$(command -v kubectl)")
+	mapfile -t kubectls < <(for k in "$(dirname "$real")"/kubectl.[0-9]*; do [ -x "$k" ] && echo "$k"; done | sort -V)
+	[ ${#kubectls[@]} -gt 0 ] || [ ! -x "$real" ] || kubectls=("$real")
+	[ ${#kubectls[@]} -gt 0 ] || skip "no kubectl here"
 }
 
 # Adds the counts of the summary line of some output. What ends without its closing line has failed.
@@ -91,7 +100,8 @@ programs() { # folder, command before the program and its words: [WRAPPER...] --
 	done
 }
 
-# Runs Python's tests of a folder and adds up what pytest counted.
+# Runs Python's tests of a folder and adds up what pytest counted. That none of them passed is a failure, but with may_skip=1 before the call
+# not when all were skipped.
 pytests() { # folder, [WRAPPER...] [-- OPTIONS of pytest...]
 	local folder=$1 before=() out code p f e s
 	shift
@@ -104,6 +114,7 @@ pytests() { # folder, [WRAPPER...] [-- OPTIONS of pytest...]
 	p=$(count passed) f=$(count failed) e=$(count 'errors?') s=$(count skipped)
 	passed=$((passed + ${p:-0})) failed=$((failed + ${f:-0} + ${e:-0})) skipped=$((skipped + ${s:-0}))
 	rm -f "$out"
-	# A folder of which everything is skipped has no failure; one in which nothing was found has.
-	[ "$code" = 0 ] || [ $((${f:-0} + ${e:-0})) -gt 0 ] || { echo "not ok pytest ended with $code"; failed=$((failed + 1)); }
+	if [ $((${f:-0} + ${e:-0})) -gt 0 ]; then return; fi
+	[ "$code" = 0 ] || { echo "not ok pytest ended with $code"; failed=$((failed + 1)); return; }
+	[ "${p:-0}" -gt 0 ] || [ -n "${may_skip:-}" ] || { echo "not ok $folder: nothing passed"; failed=$((failed + 1)); }
 }
